@@ -1,0 +1,167 @@
+"""The artifact folder: a model file that vendors' own tools load, and ``meta.json`` that says what it is.
+
+    model_openvino_int8/
+      model.xml model.bin | model.onnx | model.engine
+      meta.json      what this module reads and writes
+      verify.json    agreement with the PyTorch network
+      calib.json     int8 only
+      reproduce.sh
+
+Artifacts are untrusted input: sizes are bounded, file names may not leave the folder, hashes are checked on opening.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from s2tf_edge.errors import InputFileError
+from s2tf_edge.spec import ClipSpec
+
+__all__ = ["FORMAT_VERSION", "META_FILE", "ArtifactMeta", "check_files", "read_meta", "sha256", "write_meta"]
+
+FORMAT_VERSION: Final = 1
+META_FILE: Final = "meta.json"
+_MAX_META_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactMeta:
+    """What ``meta.json`` holds.
+
+    ``inputs`` and ``outputs`` map a tensor's name to ``{"shape": [...], "dtype": "float32"}``.
+    """
+
+    network: str
+    """Name of the network, such as ``s2tf_r3d_10?width=0.25``."""
+    labels: tuple[str, ...]
+    clip: ClipSpec
+    target: str
+    """What it was built for: onnx, openvino, trt or trt-rtx."""
+    precision: Mapping[str, Any]
+    """``asked`` (fp32, fp16, int8), ``inference`` (what the runtime is told: f32, default), ``obtained`` (layers by type)."""
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    files: Mapping[str, str]
+    """Sha256 of every other file of the folder, by name; the first is the one a runtime opens."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """``file`` name and ``sha256`` of the model it was exported from."""
+    custom_ops: Mapping[str, Any] = field(default_factory=dict)
+    build: Mapping[str, Any] = field(default_factory=dict)
+    """Options and seconds of the build."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    format: int = FORMAT_VERSION
+
+    @property
+    def model_file(self) -> str:
+        """Name of the file that a runtime opens."""
+        return next(iter(self.files))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, the format version first."""
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        values["labels"] = list(self.labels)
+        values["clip"] = self.clip.to_dict()
+        return {"format": values.pop("format"), **values}
+
+
+def write_meta(meta: ArtifactMeta, folder: Path) -> None:
+    """Writes ``meta.json`` into ``folder``."""
+    text = json.dumps(meta.to_dict(), indent=1, ensure_ascii=False)
+    (folder / META_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_meta(folder: Path) -> ArtifactMeta:
+    """Reads and checks ``meta.json``; the other files are left alone (see ``check_files``).
+
+    Raises:
+        InputFileError: there is no artifact at ``folder``, it was written by a newer version, or it is malformed.
+    """
+    values = _read_json(folder / META_FILE)
+    version = values.get("format")
+    if version != FORMAT_VERSION:
+        msg = (
+            f"{folder} has artifact format {version!r}, this version reads {FORMAT_VERSION}; "
+            "export the model again with this version, or upgrade s2tf-edge"
+        )
+        raise InputFileError(msg)
+    names = {item.name for item in dataclasses.fields(ArtifactMeta)}
+    try:
+        known: dict[str, Any] = {key: value for key, value in values.items() if key in names}
+        known["labels"] = tuple(str(label) for label in known["labels"])
+        known["clip"] = ClipSpec.from_dict(known["clip"])
+        meta = ArtifactMeta(**known)
+        _check_file_names(meta)
+    except (KeyError, TypeError, AttributeError, StopIteration, ValueError) as error:
+        msg = (
+            f"{folder / META_FILE} is not a valid artifact description ({type(error).__name__}: {error}); export again"
+        )
+        raise InputFileError(msg) from error
+    return meta
+
+
+def check_files(meta: ArtifactMeta, folder: Path) -> None:
+    """Compares every file of the artifact with its recorded hash.
+
+    Raises:
+        InputFileError: a file is missing or has changed.
+    """
+    for name, expected in meta.files.items():
+        path = folder / name
+        if not path.is_file():
+            msg = f"{folder} lacks its file {name}; copy the whole folder, or export again"
+            raise InputFileError(msg)
+        if sha256(path) != expected:
+            msg = f"{path} has changed since it was exported (sha256 differs); copy the folder again, or export again"
+            raise InputFileError(msg)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file.
+
+    Raises:
+        InputFileError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(2**20):
+                digest.update(block)
+            return digest.hexdigest()
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise InputFileError(msg) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        msg = f"{path.parent} is not an artifact folder: it has no {path.name}; make one with s2tf-export"
+        raise InputFileError(msg)
+    try:
+        if path.stat().st_size > _MAX_META_BYTES:
+            msg = f"{path} is larger than {_MAX_META_BYTES} bytes, so it was not written by s2tf-export"
+            raise InputFileError(msg)
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise InputFileError(msg) from error
+    except (ValueError, RecursionError) as error:
+        msg = f"{path} is not valid JSON ({error}); export again"
+        raise InputFileError(msg) from error
+    if not isinstance(values, dict):
+        msg = f"{path} must hold one JSON object, got {type(values).__name__}; export again"
+        raise InputFileError(msg)
+    return values
+
+
+def _check_file_names(meta: ArtifactMeta) -> None:
+    for name in (meta.model_file, *meta.files):
+        if Path(name).name != name or name in {"", ".", ".."}:
+            msg = f"file name {name!r} leaves the folder"
+            raise ValueError(msg)

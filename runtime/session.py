@@ -1,0 +1,234 @@
+"""Sessions: one way to run a network, whatever runs it.
+
+The three public methods, ``open``, ``infer`` and ``close``, hold every check. A backend writes ``_open``, ``_run`` and
+``_close`` and nothing else. A session belongs to one thread at a time: engines mix up the outputs of two threads.
+
+    with open_session("model_openvino_int8") as session:
+        outputs = session.infer(clips)          # float32 [N, 3, T, H, W] → outputs.logits float32 [N, K]
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.runtime.artifact import META_FILE, ArtifactMeta, check_files, read_meta
+from s2tf_edge.spec import ClipSpec
+
+__all__ = ["Clips", "ModelInfo", "Outputs", "Session", "SessionOptions", "open_session"]
+
+Clips = NDArray[np.float32] | NDArray[np.uint8]
+"""Clips in the layout and dtype of the network's ``ClipSpec``: float32 [N, 3, T, H, W] or uint8 [N, T, H, W, 3]."""
+
+HINTS = ("latency", "throughput")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionOptions:
+    """Where and how to run."""
+
+    device: str = "auto"
+    """Device as the runtime names it, such as CPU or GPU; auto lets the runtime choose."""
+    threads: int = 0
+    """CPU threads for one inference; 0 lets the runtime choose."""
+    hint: str = "latency"
+    """Optimise for latency or throughput."""
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            msg = f"threads must be zero or more, got {self.threads}"
+            raise UsageError(msg)
+        if self.hint not in HINTS:
+            msg = f"hint must be one of {', '.join(HINTS)}, got {self.hint!r}"
+            raise UsageError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What a session knows of its network before it is opened."""
+
+    name: str
+    """Name to show: the artifact folder's or file's stem."""
+    network: str
+    target: str
+    """torch, onnx, openvino, trt or trt-rtx."""
+    precision: str
+    spec: ClipSpec
+    labels: tuple[str, ...]
+    batch: int | None = 1
+    """Clips that one run takes; None for any number."""
+
+    def label(self, index: int) -> str:
+        """The name of class ``index``."""
+        return self.labels[index] if index < len(self.labels) else f"class {index}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What a network says about N clips."""
+
+    logits: NDArray[np.float32]
+    """Float32 [N, K], before softmax."""
+    mask: NDArray[np.float32] | None = None
+    """Float32 [N, 1, 1, H', W'], where the network was exported with its saliency mask."""
+
+
+class Session(abc.ABC):
+    """A network that is ready to run; a context manager."""
+
+    backend: ClassVar[str]
+    """Name of the runtime, for reports."""
+
+    def __init__(self, path: Path, info: ModelInfo, options: SessionOptions) -> None:
+        self.path = path
+        self.info = info
+        self.options = options
+        self._is_open = False
+
+    def open(self) -> None:
+        """Loads and compiles the network.
+
+        Raises:
+            InputFileError: the model file is not one that the runtime can read.
+            MissingExtraError: the runtime is not installed.
+            UnsupportedError: the runtime refuses the network on this device.
+        """
+        if not self._is_open:
+            self._open()
+            self._is_open = True
+
+    def infer(self, clips: Clips) -> Outputs:
+        """Runs the network on N clips, in as many runs as its batch size asks for.
+
+        Args:
+            clips: as ``Clips`` says, C-contiguous, N ≥ 1.
+
+        Raises:
+            UsageError: the session is not open, or shape or dtype are not what the network takes.
+        """
+        self._check(clips)
+        batch = self.info.batch
+        if batch is None or batch == len(clips):
+            return self._run(clips)
+        return _concatenate([self._run_padded(clips[i : i + batch], batch) for i in range(0, len(clips), batch)])
+
+    def close(self) -> None:
+        """Frees the network; closing twice is allowed."""
+        if self._is_open:
+            self._is_open = False
+            self._close()
+
+    def describe(self) -> dict[str, Any]:
+        """What the runtime says of itself, for reports: version, device, inference precision, threads."""
+        return {"backend": self.backend}
+
+    @abc.abstractmethod
+    def _open(self) -> None: ...
+
+    @abc.abstractmethod
+    def _run(self, clips: Clips) -> Outputs: ...
+
+    @abc.abstractmethod
+    def _close(self) -> None: ...
+
+    def __enter__(self) -> Session:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check(self, clips: Clips) -> None:
+        spec = self.info.spec
+        if not self._is_open:
+            msg = f"session {self.info.name} is not open; use it in a with statement, or call open()"
+            raise UsageError(msg)
+        expected = spec.input_shape()[1:]
+        if clips.ndim != 5 or clips.shape[1:] != expected or not len(clips) or clips.dtype.name != spec.dtype:
+            wanted = ", ".join(str(side) for side in expected)
+            got = f"{clips.dtype.name} [{', '.join(str(side) for side in clips.shape)}]"
+            msg = f"{self.info.name} takes {spec.dtype} [N, {wanted}] ({spec.layout}), got {got}"
+            raise UsageError(msg)
+
+    def _run_padded(self, clips: Clips, batch: int) -> Outputs:
+        missing = batch - len(clips)
+        if not missing:
+            return self._run(clips)
+        padded = np.concatenate([clips, np.repeat(clips[-1:], missing, axis=0)])
+        outputs = self._run(padded)
+        mask = None if outputs.mask is None else outputs.mask[:-missing]
+        return Outputs(logits=outputs.logits[:-missing], mask=mask)
+
+
+def open_session(path: str | Path, options: SessionOptions | None = None) -> Session:
+    """A session for a ``model.pt`` or an artifact folder; enter it, or call ``open()``, before use.
+
+    Raises:
+        InputFileError: nothing readable is there, or files have changed since they were exported.
+        MissingExtraError: the runtime it needs is not installed.
+    """
+    path, options = Path(path), options or SessionOptions()
+    if path.is_dir():
+        meta = read_meta(path)
+        check_files(meta, path)
+        return _artifact_session(path, meta, options)
+    if not path.is_file():
+        msg = f"{path} does not exist; give a model.pt or an artifact folder made by s2tf-export"
+        raise InputFileError(msg)
+    if path.name == META_FILE:
+        return open_session(path.parent, options)
+    from s2tf_edge.runtime.backends.torch_session import TorchSession
+
+    return TorchSession.from_file(path, options)
+
+
+def _artifact_session(path: Path, meta: ArtifactMeta, options: SessionOptions) -> Session:
+    info = _artifact_info(path, meta)
+    if meta.target == "onnx":
+        from s2tf_edge.runtime.backends.ort_session import OrtSession
+
+        return OrtSession(path / meta.model_file, info, options)
+    if meta.target == "openvino":
+        from s2tf_edge.runtime.backends.openvino_session import OpenVinoSession
+
+        precision = str(meta.precision.get("inference", "default"))
+        return OpenVinoSession(path / meta.model_file, info, options, inference_precision=precision)
+    msg = f"{path} was built for target {meta.target!r}; this version runs onnx and openvino artifacts"
+    raise InputFileError(msg)
+
+
+def _artifact_info(path: Path, meta: ArtifactMeta) -> ModelInfo:
+    try:
+        batch = meta.inputs["clip"]["shape"][0]
+        precision = str(meta.precision["asked"])
+    except (KeyError, IndexError, TypeError) as error:
+        msg = f"{path / META_FILE} lacks the shape of input 'clip' or the precision; export again"
+        raise InputFileError(msg) from error
+    return ModelInfo(
+        name=path.resolve().name,
+        network=meta.network,
+        target=meta.target,
+        precision=precision,
+        spec=meta.clip,
+        labels=meta.labels,
+        batch=batch if isinstance(batch, int) else None,
+    )
+
+
+def _concatenate(parts: list[Outputs]) -> Outputs:
+    masks = [part.mask for part in parts if part.mask is not None]
+    return dataclasses.replace(
+        parts[0],
+        logits=np.concatenate([part.logits for part in parts]),
+        mask=np.concatenate(masks) if masks else None,
+    )

@@ -1,0 +1,162 @@
+"""What all commands share: exit codes, ``--version``, verbosity, and progress on stderr.
+
+Results go to stdout; logs and progress bars go to stderr, the bars only on a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from s2tf_edge.errors import S2TFError
+from s2tf_edge.progress import Progress
+
+__all__ = [
+    "Quiet",
+    "Verbose",
+    "errors_console",
+    "existing",
+    "print_json",
+    "progress_bar",
+    "run",
+    "setup_logging",
+    "version_option",
+]
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only warnings and errors on stderr.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Debug messages on stderr.")]
+
+errors_console = Console(stderr=True)
+
+
+def run(command: Callable[..., None], *, name: str) -> None:
+    """Runs ``command`` as the console script ``name`` and exits with the documented code."""
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command(name)(command)
+    try:
+        app(prog_name=name)
+    except S2TFError as error:
+        _fail(name, str(error), error.exit_code, error)
+    except KeyboardInterrupt:
+        _fail(name, "interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        _close_stdout()
+        sys.exit(BROKEN_PIPE)
+    except OSError as error:
+        # What no module below turned into an error of its own: a full disk, an output folder without permission.
+        _fail(name, f"{error.strerror or error}: {error.filename or 'no file named'}", 9, error)
+
+
+def version_option(name: str) -> Any:
+    """The ``--version`` option of command ``name``."""
+
+    def show(value: bool) -> None:
+        if value:
+            from s2tf_edge import __version__
+
+            typer.echo(f"{name} {__version__}")
+            raise typer.Exit
+
+    return typer.Option("--version", callback=show, is_eager=True, help="Show the version and exit.")
+
+
+def setup_logging(*, quiet: bool = False, verbose: bool = False) -> None:
+    """Sends this package's log to stderr; other packages' only from warnings on."""
+    handler = RichHandler(console=errors_console, show_path=False, show_time=False, show_level=verbose, markup=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    logging.getLogger("s2tf_edge").setLevel(level)
+    if not verbose:
+        warnings.simplefilter("ignore")
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Progress]:
+    """A progress bar with the time left, on a terminal; elsewhere a log line that the step began."""
+    if not errors_console.is_terminal:
+        logging.getLogger("s2tf_edge").info("%s …", title)
+        yield _LogProgress(title)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with RichProgress(*columns, console=errors_console, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class _LogProgress:
+    """Logs each quarter of a long step, so that a log file shows life without growing with the work."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._quarter = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        quarter = 4 * done // max(total, 1)
+        if self._quarter < quarter < 4:
+            logging.getLogger("s2tf_edge").info("%s: %d of %d", self._title, done, total)
+        self._quarter = max(quarter, self._quarter)
+
+
+def print_json(values: Any) -> None:
+    """One JSON object on stdout and nothing else."""
+    typer.echo(json.dumps(values, ensure_ascii=False))
+
+
+def existing(path: Path) -> Path:
+    """``path``, where something is there to read.
+
+    Raises:
+        InputFileError: nothing is there, or it may not be read.
+    """
+    from s2tf_edge.errors import InputFileError
+
+    if not path.exists():
+        msg = f"{path} does not exist"
+        raise InputFileError(msg)
+    if not os.access(path, os.R_OK):
+        msg = f"no permission to read {path}"
+        raise InputFileError(msg)
+    return path
+
+
+def _fail(name: str, message: str, code: int, error: BaseException | None = None) -> None:
+    if error is not None:
+        logging.getLogger("s2tf_edge").debug("traceback:", exc_info=error)
+    _close_stdout()
+    typer.echo(f"{name}: error: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+def _close_stdout() -> None:
+    """Flushes stdout; where the reader has gone, points it elsewhere so that the interpreter exits quietly."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
