@@ -1,0 +1,89 @@
+"""Which frames of a video make a clip: sampling by presentation time, never by counting frames.
+
+A clip's samples are instants ``period = stride / fps`` apart, the first on some frame of the video. Each sample takes the
+first frame presented at or after its instant, less a tolerance that absorbs rounded and jittery timestamps:
+
+    instants  |       |       |       |        period
+    60 fps    x . . . x . . . x . . . x        takes every 4th
+    15 fps    x       x       x       x        takes every one
+    8 fps     x             x             x    the 2nd frame serves samples 2 and 3
+
+The rule needs no frame of the future, so a stream fills a window as frames come and gets the same clip as a file read at
+once, at any frame rate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2tf_edge.errors import UsageError
+from s2tf_edge.spec import ClipSpec
+
+__all__ = ["Frame", "SampleClock", "clip_start_seconds"]
+
+_TOLERANCE_FRAMES: Final = 0.4
+"""Tolerance in frames at ``spec.fps``: below one half, so that two neighbours are never mistaken for each other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One decoded picture."""
+
+    image: NDArray[np.uint8]
+    """Uint8 [H, W, 3] in RGB."""
+    pts_seconds: float
+    """Presentation time."""
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            msg = f"a frame must be uint8 [H, W, 3], got {self.image.dtype} {list(self.image.shape)}"
+            raise UsageError(msg)
+
+
+class SampleClock:
+    """Tells for each frame, in order of presentation, how many samples it serves."""
+
+    def __init__(self, spec: ClipSpec, *, start_seconds: float) -> None:
+        self._period_seconds = spec.period_seconds
+        self._tolerance_seconds = _TOLERANCE_FRAMES / spec.fps
+        self._start_seconds = start_seconds
+        self._taken = 0
+
+    @property
+    def next_seconds(self) -> float:
+        """The instant of the next sample."""
+        return self._start_seconds + self._taken * self._period_seconds
+
+    def take(self, pts_seconds: float) -> int:
+        """How many samples the frame presented at ``pts_seconds`` serves: 0 to skip it, 2 or more to repeat it."""
+        count = 0
+        while pts_seconds >= self.next_seconds - self._tolerance_seconds:
+            self._taken += 1
+            count += 1
+        return count
+
+
+def clip_start_seconds(spec: ClipSpec, *, first_seconds: float, last_seconds: float, at: float) -> float:
+    """When a clip starts within a video.
+
+    Args:
+        spec: gives the clip's length in time.
+        first_seconds: presentation time of the video's first frame.
+        last_seconds: presentation time of its last.
+        at: 0 for a clip that starts with the video, 1 for one that ends with it, 0.5 for the centre clip.
+
+    Returns:
+        Seconds; the first frame at or after it is the clip's first. ``first_seconds`` where the video is shorter than
+        a clip: the last frame is then repeated.
+
+    Raises:
+        UsageError: ``at`` lies outside [0, 1].
+    """
+    if not 0 <= at <= 1:
+        msg = f"at must lie in [0, 1], got {at}"
+        raise UsageError(msg)
+    return first_seconds + at * max(0.0, last_seconds - first_seconds - spec.span_seconds)
