@@ -44,7 +44,7 @@ class ArtifactMeta:
     target: str
     """What it was built for: onnx, openvino, trt or trt-rtx."""
     precision: Mapping[str, Any]
-    """``asked`` (fp32, fp16, int8), ``inference`` (told to the runtime: f32, default), ``obtained`` (layers by type)."""
+    """``asked`` (fp32, fp16, int8), ``inference`` (told to the runtime: f32, default), ``obtained`` (layers)."""
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Any]
     files: Mapping[str, str]

@@ -1,14 +1,14 @@
 """Which frames of a video make a clip: sampling by presentation time, never by counting frames.
 
-A clip's samples are instants ``period = stride / fps`` apart, the first on some frame of the video. Each sample takes the
-first frame presented at or after its instant, less a tolerance that absorbs rounded and jittery timestamps:
+A clip's samples are instants ``period = stride / fps`` apart, the first on a frame of the video. Each takes the
+first frame presented at or after its instant, less a tolerance that absorbs jitter in timestamps:
 
     instants  |       |       |       |        period
     60 fps    x . . . x . . . x . . . x        takes every 4th
     15 fps    x       x       x       x        takes every one
     8 fps     x             x             x    the 2nd frame serves samples 2 and 3
 
-The rule needs no frame of the future, so a stream fills a window as frames come and gets the same clip as a file read at
+The rule needs no frame of the future: a stream fills a window as frames come and gets the same clip as a file read at
 once, at any frame rate.
 """
 
