@@ -1,1 +1,6 @@
-"""TODO."""
+"""From a trained network to a proved artifact for one target and precision."""
+
+from s2tf_edge.export.build import TARGETS
+from s2tf_edge.export.pipeline import ExportPlan, ExportResult, export, plan_export, run_plan
+
+__all__ = ["TARGETS", "ExportPlan", "ExportResult", "export", "plan_export", "run_plan"]

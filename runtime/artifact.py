@@ -97,6 +97,7 @@ def read_meta(folder: Path) -> ArtifactMeta:
         known["labels"] = tuple(str(label) for label in known["labels"])
         known["clip"] = ClipSpec.from_dict(known["clip"])
         meta = ArtifactMeta(**known)
+        _check_mappings(meta)
         _check_file_names(meta)
     except (KeyError, TypeError, AttributeError, StopIteration, ValueError) as error:
         msg = (
@@ -158,6 +159,13 @@ def _read_json(path: Path) -> dict[str, Any]:
         msg = f"{path} must hold one JSON object, got {type(values).__name__}; export again"
         raise InputFileError(msg)
     return values
+
+
+def _check_mappings(meta: ArtifactMeta) -> None:
+    for name in ("precision", "inputs", "outputs", "files"):
+        if not isinstance(getattr(meta, name), Mapping):
+            msg = f"{name} must be an object"
+            raise TypeError(msg)
 
 
 def _check_file_names(meta: ArtifactMeta) -> None:

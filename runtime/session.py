@@ -109,12 +109,13 @@ class Session(abc.ABC):
         """Runs the network on N clips, in as many runs as its batch size asks for.
 
         Args:
-            clips: as ``Clips`` says, C-contiguous, N ≥ 1.
+            clips: as ``Clips`` says, N ≥ 1; copied where they are not C-contiguous.
 
         Raises:
             UsageError: the session is not open, or shape or dtype are not what the network takes.
         """
         self._check(clips)
+        clips = np.ascontiguousarray(clips)
         batch = self.info.batch
         if batch is None or batch == len(clips):
             return self._run(clips)

@@ -14,6 +14,7 @@ once, at any frame rate.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +28,8 @@ __all__ = ["Frame", "SampleClock", "clip_start_seconds"]
 
 _TOLERANCE_FRAMES: Final = 0.4
 """Tolerance in frames at ``spec.fps``: below one half, so that two neighbours are never mistaken for each other."""
+_TOLERANCE_INTERVALS: Final = 0.5
+"""Tolerance in frames of a video of more frames a second: half of one, so that the nearest is taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +52,9 @@ class SampleClock:
 
     def __init__(self, spec: ClipSpec, *, start_seconds: float) -> None:
         self._period_seconds = spec.period_seconds
-        self._tolerance_seconds = _TOLERANCE_FRAMES / spec.fps
+        self._frame_seconds = 1 / spec.fps
         self._start_seconds = start_seconds
+        self._seen = 0
         self._taken = 0
 
     @property
@@ -60,11 +64,16 @@ class SampleClock:
 
     def take(self, pts_seconds: float) -> int:
         """How many samples the frame presented at ``pts_seconds`` serves: 0 to skip it, 2 or more to repeat it."""
-        count = 0
-        while pts_seconds >= self.next_seconds - self._tolerance_seconds:
-            self._taken += 1
-            count += 1
+        late_seconds = pts_seconds - self.next_seconds + self._tolerance_seconds(pts_seconds)
+        count = max(0, math.floor(late_seconds / self._period_seconds) + 1)
+        self._taken += count
         return count
+
+    def _tolerance_seconds(self, pts_seconds: float) -> float:
+        """By the mean interval of the frames so far, to which one frame at ``spec.fps`` counts as a first guess."""
+        self._seen += 1
+        interval_seconds = (self._frame_seconds + pts_seconds - self._start_seconds) / self._seen
+        return min(_TOLERANCE_FRAMES * self._frame_seconds, _TOLERANCE_INTERVALS * max(0.0, interval_seconds))
 
 
 def clip_start_seconds(spec: ClipSpec, *, first_seconds: float, last_seconds: float, at: float) -> float:

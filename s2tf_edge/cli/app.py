@@ -5,12 +5,14 @@ Results go to stdout; logs and progress bars go to stderr, the bars only on a te
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +20,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
@@ -36,7 +39,6 @@ __all__ = [
     "version_option",
 ]
 
-INTERRUPTED = 130
 BROKEN_PIPE = 141
 
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only warnings and errors on stderr.")]
@@ -45,21 +47,25 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Debug messages o
 errors_console = Console(stderr=True)
 
 
-def run(command: Callable[..., None], *, name: str) -> None:
-    """Runs ``command`` as the console script ``name`` and exits with the documented code."""
+def run(command: Callable[..., None], *, name: str, examples: Sequence[str]) -> None:
+    """Runs ``command`` as the console script ``name`` and exits with the documented code.
+
+    Args:
+        command: its docstring is the help text, its annotated parameters are the flags.
+        name: as the user types it.
+        examples: command lines that the help ends in.
+    """
     app = typer.Typer(
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.command(name)(command)
+    app.command(name, help=_help(command, examples))(_interruptible(command))
     try:
         app(prog_name=name)
     except S2TFError as error:
         _fail(name, str(error), error.exit_code, error)
-    except KeyboardInterrupt:
-        _fail(name, "interrupted", INTERRUPTED)
     except BrokenPipeError:
         _close_stdout()
         sys.exit(BROKEN_PIPE)
@@ -144,6 +150,29 @@ def existing(path: Path) -> Path:
         msg = f"no permission to read {path}"
         raise InputFileError(msg)
     return path
+
+
+def _help(command: Callable[..., None], examples: Sequence[str]) -> str:
+    lines = [f"  {escape(example)}" for example in examples]
+    return "\n\n".join([inspect.getdoc(command) or "", "[bold]Examples[/bold]", *lines])
+
+
+class _InterruptedByUserError(S2TFError):
+    """Ctrl-C, told apart before the argument parser swallows it."""
+
+    exit_code = 130
+
+
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(command)
+    def guarded(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except KeyboardInterrupt as error:
+            msg = "interrupted"
+            raise _InterruptedByUserError(msg) from error
+
+    return guarded
 
 
 def _fail(name: str, message: str, code: int, error: BaseException | None = None) -> None:

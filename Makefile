@@ -1,0 +1,40 @@
+# Everything runs in .venv, made by `make env` from constraints.txt. Needs Python 3.10 or newer, make and a C library.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo env test test-all lint types wheel clean
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: env ## Train, export, quantise, stream and measure a small network; ends with s2tf-demo/report/report.html
+	$(BIN)/s2tf-demo
+
+env: $(STAMP) ## The virtual environment with all that is needed, pinned
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' -c constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt --group dev -e '.[all]'
+	@touch $@
+
+test: env lint types ## Lint, types and the tests that run in minutes
+	$(BIN)/pytest -n 2 -m 'not slow'
+
+test-all: env lint types ## The slow tests as well
+	$(BIN)/pytest -n 2
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: env
+	$(BIN)/mypy
+
+wheel: env ## dist/*.whl and dist/*.tar.gz
+	$(BIN)/python -m build
+
+clean: ## Removes the environment and what was built
+	rm -rf $(VENV) build dist *.egg-info s2tf-demo

@@ -1,0 +1,155 @@
+"""Calibration clips: a fixed, seeded choice from a data set, read one at a time.
+
+Every class has its turn, so that rare classes are seen too; within a class the order, and where in its video a clip
+lies, come from the seed. A clip is cropped at the centre and normalised as at inference. Each video gives one clip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2tf_edge.data.labelled import LabelledVideo, LabelledVideos
+from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.preprocess import preprocess
+from s2tf_edge.progress import Progress, no_progress
+from s2tf_edge.runtime.session import Clips
+from s2tf_edge.spec import ClipSpec
+
+__all__ = ["RECOMMENDED_CLIPS", "CalibrationClips", "ClipChoice", "choose_clips"]
+
+RECOMMENDED_CLIPS: Final = 100
+"""Fewer than this many clips give ranges that depend on which ones they are."""
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipChoice:
+    """One clip of a data set."""
+
+    video: LabelledVideo
+    at: float
+    """Where in the video, from 0 (its beginning) to 1 (its end)."""
+
+
+def choose_clips(data: LabelledVideos, *, count: int, seed: int = 0) -> list[ClipChoice]:
+    """Chooses clips, as many of each class as can be had.
+
+    Returns:
+        At most ``count`` clips, each of another video, the classes in turn.
+
+    Raises:
+        UsageError: ``count`` is not positive.
+    """
+    if count < 1:
+        msg = f"the number of calibration clips must be one or more, got {count}"
+        raise UsageError(msg)
+    random = np.random.default_rng(seed)
+    turns: dict[int, int] = {}
+    order = []
+    for index in random.permutation(len(data)):
+        label = data.videos[index].label
+        turns[label] = turns.get(label, 0) + 1
+        order.append((turns[label], label, index))
+    moments = random.random(len(data))
+    chosen = sorted(order)[:count]
+    return [ClipChoice(video=data.videos[index], at=round(float(moments[index]), 6)) for _, _, index in chosen]
+
+
+class CalibrationClips:
+    """An iterable of clips, float32 [1, 3, T, S, S], that can be gone through any number of times.
+
+    One clip is in memory at a time. Videos that cannot be read are left out and named once.
+    """
+
+    def __init__(
+        self,
+        data: LabelledVideos,
+        spec: ClipSpec,
+        *,
+        count: int = 300,
+        seed: int = 0,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Chooses the clips; nothing is read yet.
+
+        Raises:
+            UsageError: ``count`` is not positive.
+        """
+        self._name = data.name
+        self._spec = spec
+        self._seed = seed
+        self._progress = progress
+        self._choices = choose_clips(data, count=count, seed=seed)
+        self._skipped: dict[str, str] = {}
+        self._hashes: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._choices)
+
+    def __iter__(self) -> Iterator[Clips]:
+        """Reads the clips in their order.
+
+        Raises:
+            InputFileError: none of the videos can be read.
+        """
+        for done, choice in enumerate(self._choices, start=1):
+            frames = self._read(choice)
+            if frames is not None:
+                yield preprocess(frames, self._spec)[np.newaxis]
+            self._progress(done, len(self._choices))
+        if not self._hashes:
+            msg = (
+                f"no calibration clip of {self._name} can be read; the first: {next(iter(self._skipped.values()), '')}"
+            )
+            raise InputFileError(msg)
+
+    def _read(self, choice: ClipChoice) -> NDArray[np.uint8] | None:
+        name = choice.video.name
+        if name in self._skipped:
+            return None
+        try:
+            frames = choice.video.read(self._spec, at=choice.at)
+        except InputFileError as error:
+            _LOG.warning("left out of calibration: %s", error)
+            self._skipped[name] = str(error)
+            return None
+        if name not in self._hashes:
+            self._hashes[name] = hashlib.sha256(frames.tobytes()).hexdigest()
+        return frames
+
+    def first(self, count: int) -> list[Clips]:
+        """The first ``count`` clips, or all where there are fewer, each float32 [1, 3, T, S, S].
+
+        Raises:
+            InputFileError: none of the videos can be read.
+        """
+        return list(itertools.islice(self, count))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was read so far, for ``calib.json``: videos, where in them, and hashes of the scaled frames."""
+        used = [choice for choice in self._choices if choice.video.name in self._hashes]
+        return {
+            "data": self._name,
+            "seed": self._seed,
+            "count": len(used),
+            "sha256": hashlib.sha256("".join(self._hashes.values()).encode()).hexdigest(),
+            "skipped": self._skipped,
+            "clips": [
+                {
+                    "video": each.video.name,
+                    "label": each.video.label,
+                    "at": each.at,
+                    "sha256": self._hashes[each.video.name],
+                }
+                for each in used
+            ],
+        }

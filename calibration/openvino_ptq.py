@@ -1,0 +1,146 @@
+"""Post-training quantisation of OpenVINO networks with NNCF, down a ladder until this machine's compiler agrees.
+
+What NNCF quantises is not always what OpenVINO can compile: on bfloat16 CPUs a convolution with asymmetric activations
+that feeds a depthwise one has no implementation. Each rung gives up a little more; every attempt is recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from s2tf_edge.calibration.clips import RECOMMENDED_CLIPS, CalibrationClips
+from s2tf_edge.errors import BuildError, UsageError
+from s2tf_edge.runtime.backends.openvino_session import first_line
+from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
+
+__all__ = ["RUNGS", "Quantized", "Rung", "matching_nodes", "quantize"]
+
+_LOG = logging.getLogger(__name__)
+
+_QUANTIZABLE: Final = ("Convolution", "GroupConvolution", "MatMul")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """One way to quantise."""
+
+    preset: str
+    """NNCF's preset: mixed (activations asymmetric, more accurate) or performance (symmetric)."""
+    leave_out: tuple[str, ...] = ()
+    """Operator types that stay in floating point."""
+
+    def __str__(self) -> str:
+        return " without ".join([self.preset, *self.leave_out])
+
+
+RUNGS: Final = (
+    Rung(preset="mixed"),
+    Rung(preset="performance"),
+    Rung(preset="performance", leave_out=("GroupConvolution",)),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantized:
+    """A quantised network and how it came about."""
+
+    network: Any
+    """An ``openvino.Model``."""
+    rung: Rung
+    attempts: tuple[dict[str, str], ...]
+    """Each rung tried, with ``result`` ok or the compiler's complaint."""
+    excluded: tuple[str, ...]
+    """Nodes left in floating point: those that were asked for, and the classifier."""
+
+
+def quantize(
+    read: Callable[[], Any],
+    *,
+    clips: CalibrationClips,
+    compile_network: Callable[[Any], Any],
+    exclude: Sequence[str] = (),
+    rungs: Sequence[Rung] = RUNGS,
+) -> Quantized:
+    """Quantises to int8 weights and activations.
+
+    The classifier, one small matrix product, stays in floating point: quantised, it alone brings as much error into
+    the logits as all convolutions together, and saves no time.
+
+    Args:
+        read: gives the float network, an ``openvino.Model``, anew for each rung.
+        clips: what activations' ranges are measured on.
+        compile_network: compiles a network as a session will, and raises RuntimeError where that fails.
+        exclude: regular expressions, searched in nodes' names; nodes that match stay in floating point.
+        rungs: what to try, in this order.
+
+    Raises:
+        BuildError: no rung compiles here.
+        InputFileError: no calibration clip can be read.
+        MissingExtraError: NNCF is not installed.
+        UsageError: an expression matches no node that could be quantised.
+    """
+    network = read()
+    excluded = (*matching_nodes(network, exclude), *_classifier(network))
+    if len(clips) < RECOMMENDED_CLIPS:
+        _LOG.warning("%d calibration clips; give %d or more for int8 ranges to rely on", len(clips), RECOMMENDED_CLIPS)
+    attempts: list[dict[str, str]] = []
+    for rung in rungs:
+        network = _quantize(read(), clips, rung, excluded)
+        try:
+            compile_network(network)
+        except RuntimeError as error:
+            attempts.append({"rung": str(rung), "result": first_line(error)})
+            _LOG.warning("int8 with preset %s does not compile here (%s)", rung, first_line(error))
+            continue
+        attempts.append({"rung": str(rung), "result": "ok"})
+        return Quantized(network=network, rung=rung, attempts=tuple(attempts), excluded=excluded)
+    msg = f"no int8 form of this network compiles here: {attempts[-1]['result']}; export it as fp16 instead"
+    raise BuildError(msg)
+
+
+def matching_nodes(network: Any, expressions: Sequence[str]) -> tuple[str, ...]:
+    """Names of the convolutions and matrix products that any of the expressions is found in.
+
+    Raises:
+        UsageError: an expression matches none of them.
+    """
+    names = [op.get_friendly_name() for op in network.get_ordered_ops() if op.get_type_name() in _QUANTIZABLE]
+    for expression in expressions:
+        if not any(re.search(expression, name) for name in names):
+            msg = f"--exclude {expression!r} matches none of the {len(names)} layers, such as {', '.join(names[:4])}"
+            raise UsageError(msg)
+    return tuple(name for name in names if any(re.search(expression, name) for expression in expressions))
+
+
+def _classifier(network: Any) -> tuple[str, ...]:
+    products = [op.get_friendly_name() for op in network.get_ordered_ops() if op.get_type_name() == "MatMul"]
+    return tuple(products[-1:])
+
+
+def _quantize(network: Any, clips: CalibrationClips, rung: Rung, excluded: tuple[str, ...]) -> Any:
+    with _quiet_nncf() as nncf:
+        scope = nncf.IgnoredScope(names=list(excluded), types=list(rung.leave_out), validate=False)
+        return nncf.quantize(
+            network,
+            nncf.Dataset(clips),
+            preset=nncf.QuantizationPreset(rung.preset),
+            subset_size=len(clips),
+            ignored_scope=scope,
+        )
+
+
+@contextlib.contextmanager
+def _quiet_nncf() -> Iterator[Any]:
+    """Imports NNCF, and keeps its progress bars and log off stdout."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nncf: Any = require_without_telemetry("nncf", extra="export", purpose="int8 export")
+        nncf.set_log_level(logging.ERROR)
+        yield nncf

@@ -1,0 +1,161 @@
+"""Writing an artifact folder: everything aside first, then one rename.
+
+Whatever goes wrong before the rename (a failed check, Ctrl-C, a full disk), nothing stands under the name asked for,
+and an older artifact of that name is as it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import platform
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.runtime.artifact import META_FILE, ArtifactMeta, sha256, write_meta
+
+__all__ = [
+    "check_destination",
+    "folder_bytes",
+    "machine_facts",
+    "new_artifact",
+    "package_versions",
+    "seal",
+    "write_json",
+    "write_script",
+]
+
+_PACKAGES: Final = ("s2tf-edge", "torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "numpy")
+_DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT}
+SCRIPT_FILE: Final = "reproduce.sh"
+
+
+def check_destination(folder: Path) -> None:
+    """Whether an artifact may be written at ``folder``: nothing is there, or an empty folder, or an older artifact.
+
+    Raises:
+        InputFileError: the folder above cannot be made or written.
+        UsageError: something else is there, which is never overwritten.
+    """
+    if folder.exists() and not _is_replaceable(folder):
+        msg = f"{folder} exists and is not an artifact folder; give another --out, or remove it"
+        raise UsageError(msg)
+    parent = folder.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"cannot make the output folder {parent}: {error.strerror}; give another --out"
+        raise InputFileError(msg) from error
+    if not os.access(parent, os.W_OK):
+        msg = f"no permission to write into {parent}; give another --out"
+        raise InputFileError(msg)
+
+
+def _is_replaceable(folder: Path) -> bool:
+    return folder.is_dir() and not folder.is_symlink() and ((folder / META_FILE).is_file() or not any(folder.iterdir()))
+
+
+@contextmanager
+def new_artifact(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside ``folder`` that takes its name if the block ends well, and else is removed.
+
+    Raises:
+        InputFileError: the folder cannot be written.
+        UsageError: see ``check_destination``.
+    """
+    check_destination(folder)
+    folder = folder.absolute()
+    with _disk_errors(folder):
+        # Beside its destination, and so on the same file system: a rename cannot fail half-way.
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            yield aside
+            aside.chmod(0o755)
+            _replace(aside, folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        msg = f"cannot write {folder}: {error.strerror}; free some space or give another --out"
+        raise InputFileError(msg) from error
+
+
+def _replace(aside: Path, folder: Path) -> None:
+    if not folder.exists():
+        aside.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    try:
+        # rename() takes an empty folder's place in one step, so there is no moment without an artifact.
+        folder.rename(old)
+        aside.rename(folder)
+    except BaseException:
+        if not folder.exists():
+            old.rename(folder)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def seal(meta: ArtifactMeta, folder: Path) -> ArtifactMeta:
+    """Records the hash of every file in ``folder``, those that ``meta`` names first, and writes ``meta.json``."""
+    others = sorted(path.name for path in folder.iterdir() if path.name != META_FILE)
+    names = dict.fromkeys([*meta.files, *others])
+    meta = dataclasses.replace(meta, files={name: sha256(folder / name) for name in names})
+    write_meta(meta, folder)
+    return meta
+
+
+def write_json(values: Mapping[str, Any], path: Path) -> None:
+    """Writes one JSON object."""
+    path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_script(arguments: Sequence[str], folder: Path) -> None:
+    """Writes ``reproduce.sh``, which runs ``arguments`` quoted for the shell."""
+    path = folder / SCRIPT_FILE
+    text = f"#!/bin/sh\n# Makes this folder again.\nset -eu\nexec {shlex.join(arguments)}\n"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Size of all files of an artifact."""
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of every package that had a hand in an export."""
+    versions = {"python": platform.python_version()}
+    installed = {each.name: each.version for each in metadata.distributions() if each.name in _PACKAGES}
+    return versions | {name: installed[name] for name in _PACKAGES if name in installed}
+
+
+def machine_facts() -> dict[str, Any]:
+    """What the artifact was built on: processor, cores, system."""
+    return {"cpu": _cpu_name(), "cores": os.cpu_count(), "system": platform.platform(terse=True)}
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(names), platform.processor() or platform.machine())

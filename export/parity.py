@@ -1,0 +1,155 @@
+"""Proof that an artifact computes what its network computes.
+
+The artifact runs through the session that users run it through; the network runs in PyTorch in its training form, not
+in the form that was exported, so that rewriting it for inference is proved along with everything after. Compared are
+logits, relative to the range that the network's logits span on the same clips.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2tf_edge.preprocess import preprocess
+from s2tf_edge.runtime.session import Clips, Session
+from s2tf_edge.spec import ClipSpec
+
+__all__ = ["SEEDED_CLIPS", "TOLERANCES", "Verification", "compare", "seeded_clips", "verify"]
+
+TOLERANCES: Final = {"fp32": 1e-3, "fp16": 0.05, "int8": 0.35}
+"""Largest error of a logit that is accepted, by precision, as a fraction of the range of the network's logits.
+
+fp32 allows for another order of summation, fp16 for float16 weights and the bfloat16 that many CPUs compute in, int8
+for one part in 256 of every tensor, accumulated over a hundred layers.
+"""
+SEEDED_CLIPS: Final = 8
+"""How many seeded clips are compared where no calibration data was given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """How far an artifact's logits are from its network's, on the same clips."""
+
+    n: int
+    """Clips compared."""
+    max_error: float
+    """Largest absolute difference of a logit."""
+    mean_error: float
+    cosine: float
+    """Cosine of the angle between all logits of the two, taken as one vector."""
+    logits_range: float
+    """Largest minus smallest logit of the network."""
+    tolerance: float
+    """Largest ``max_error`` that is accepted; a fraction of ``logits_range`` by precision, see ``TOLERANCES``."""
+    top1_agreement: float
+    """Fraction of clips on which both name the same class."""
+    top1_decided: int
+    """Clips whose two best classes lie further apart than ``tolerance``: only on these a disagreement counts."""
+    top1_disagreements: int
+    """Disagreements on those clips."""
+    clips: str = "seeded"
+    """What the clips were: ``seeded`` or ``calibration``."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the artifact agrees; not so where any number is not finite."""
+        return self.max_error <= self.tolerance and self.top1_disagreements == 0
+
+    @property
+    def relative_error(self) -> float:
+        """``max_error`` as a fraction of ``logits_range``."""
+        return self.max_error / self.logits_range if self.logits_range else float("inf")
+
+    def __str__(self) -> str:
+        fraction = self.tolerance / self.logits_range if self.logits_range else 0.0
+        return (
+            f"largest error {self.relative_error * 100:.2g} % of the logits' range (allowed {fraction * 100:.2g} %), "
+            f"cosine {self.cosine:.6f}, top-1 agreement {self.top1_agreement:.0%}, n = {self.n} {self.clips} clips"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``verify.json``."""
+        return {"passed": self.passed} | dataclasses.asdict(self) | {"relative_error": self.relative_error}
+
+
+def verify(artifact: Session, reference: Session, clips: Sequence[Clips], *, precision: str) -> Verification:
+    """Runs both sessions, which must be open, on the same clips, one at a time.
+
+    Args:
+        artifact: what is to be proved.
+        reference: the PyTorch network it was made from.
+        clips: one or more, each [1, …] as ``Session.infer`` takes it.
+        precision: picks the tolerance.
+    """
+    got = np.concatenate([artifact.infer(clip).logits for clip in clips])
+    expected = np.concatenate([reference.infer(clip).logits for clip in clips])
+    return compare(got, expected, tolerance=TOLERANCES[precision])
+
+
+def compare(got: NDArray[np.float32], expected: NDArray[np.float32], *, tolerance: float) -> Verification:
+    """Compares logits.
+
+    Args:
+        got: float32 [N, K], of the artifact.
+        expected: float32 [N, K], of the network.
+        tolerance: as a fraction of the range of ``expected``.
+    """
+    error = np.abs(got.astype(np.float64) - expected)
+    logits_range = float(np.ptp(expected))
+    ordered = np.sort(expected, axis=1)
+    margin = ordered[:, -1] - ordered[:, -2] if expected.shape[1] > 1 else np.zeros(len(expected))
+    decided = margin > tolerance * logits_range
+    agrees = got.argmax(axis=1) == expected.argmax(axis=1)
+    return Verification(
+        n=len(expected),
+        max_error=float(error.max()),
+        mean_error=float(error.mean()),
+        cosine=_cosine(got, expected),
+        logits_range=logits_range,
+        tolerance=tolerance * logits_range,
+        top1_agreement=float(agrees.mean()),
+        top1_decided=int(decided.sum()),
+        top1_disagreements=int((decided & ~agrees).sum()),
+    )
+
+
+def _cosine(got: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    a, b = got.ravel().astype(np.float64), expected.ravel().astype(np.float64)
+    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / norms if norms else 0.0
+
+
+def seeded_clips(spec: ClipSpec, *, count: int = SEEDED_CLIPS, seed: int = 0) -> list[Clips]:
+    """Clips to compare on where there are no videos: coloured blobs that drift and fade, the same for the same seed.
+
+    White noise would do worse: the first layers average it away, and whatever the clip, the logits are nearly the same.
+
+    Returns:
+        ``count`` clips, each [1, …] in the spec's layout and dtype.
+    """
+    random = np.random.default_rng(seed)
+    return [_seeded_clip(spec, random) for _ in range(count)]
+
+
+def _seeded_clip(spec: ClipSpec, random: np.random.Generator) -> Clips:
+    cells = int(random.integers(2, 7))
+    blobs = random.random((max(2, spec.frames // 4), cells, cells, 3)) * 255
+    for axis, length in enumerate((spec.frames, spec.size, spec.size)):
+        blobs = _stretch(blobs, length, axis=axis)
+    return preprocess(blobs.astype(np.uint8), spec)[np.newaxis]
+
+
+def _stretch(values: NDArray[np.float64], length: int, *, axis: int) -> NDArray[np.float64]:
+    """Interpolates linearly along one axis of two or more points."""
+    places = np.linspace(0, values.shape[axis] - 1, length)
+    below = np.minimum(places.astype(int), values.shape[axis] - 2)
+    shape = [-1 if index == axis else 1 for index in range(values.ndim)]
+    weight = (places - below).reshape(shape)
+    stretched: NDArray[np.float64] = values.take(below, axis=axis) * (1 - weight)
+    stretched += values.take(below + 1, axis=axis) * weight
+    return stretched

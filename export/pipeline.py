@@ -1,0 +1,297 @@
+"""From a ``model.pt`` to a proved artifact: plan, build, verify, seal, rename."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from s2tf_edge.calibration.clips import CalibrationClips
+from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.errors import InputFileError, UsageError, VerificationError
+from s2tf_edge.export.artifact import (
+    check_destination,
+    machine_facts,
+    new_artifact,
+    package_versions,
+    seal,
+    write_json,
+    write_script,
+)
+from s2tf_edge.export.build import Build, BuildRequest, Target, find_target
+from s2tf_edge.export.parity import TOLERANCES, Verification, seeded_clips, verify
+from s2tf_edge.extras import require
+from s2tf_edge.progress import Progress, no_progress
+from s2tf_edge.runtime.artifact import ArtifactMeta, read_meta, sha256
+from s2tf_edge.runtime.session import Clips, open_session
+
+if TYPE_CHECKING:
+    from s2tf_edge.models.s2tf import VideoNetwork
+
+__all__ = ["ExportPlan", "ExportResult", "export", "plan_export", "run_plan"]
+
+_LOG = logging.getLogger(__name__)
+
+_VERIFIED_CALIBRATION_CLIPS: Final = 16
+_WORDS: Final = {"Convolution": "convolutions", "MatMul": "matrix products"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPlan:
+    """An export whose inputs have been checked; nothing is built or written yet."""
+
+    source: Path
+    network: VideoNetwork
+    target: Target
+    precision: str
+    folder: Path
+    """Where the artifact will be."""
+    calib: LabelledVideos | None
+    calib_clips: int
+    exclude: tuple[str, ...]
+    dynamic_batch: bool
+    verify: bool
+
+    def command(self) -> list[str]:
+        """The command line that makes the same artifact again."""
+        arguments = ["s2tf-export", str(self.source.absolute()), "--target", self.target.name]
+        arguments += ["--precision", self.precision, "--out", str(self.folder.absolute())]
+        if self.calib is not None:
+            data = Path(self.calib.name)
+            name = str(data.absolute()) if data.exists() else self.calib.name
+            arguments += ["--calib", name, "--calib-clips", str(self.calib_clips)]
+        arguments += [part for expression in self.exclude for part in ("--exclude", expression)]
+        arguments += ["--dynamic-batch"] if self.dynamic_batch else []
+        return arguments + ([] if self.verify else ["--no-verify"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """A finished artifact."""
+
+    folder: Path
+    meta: ArtifactMeta
+    verification: Verification | None
+    """None where verification was turned off."""
+    seconds: float
+    """From building to the finished folder."""
+
+    def layers_line(self) -> str:
+        """How many layers run in which type, such as ``integer: 112 of 116 convolutions, 1 of 1 matrix products``."""
+        obtained = self.meta.precision["obtained"]
+        if self.meta.precision["asked"] == "int8":
+            counts = [f"{_integers(types)} of {sum(types.values())} {_WORDS[kind]}" for kind, types in obtained.items()]
+            return f"integer: {', '.join(counts)}"
+        counts = [
+            f"{count} {_WORDS[kind]} in {name}" for kind, types in obtained.items() for name, count in types.items()
+        ]
+        return f"layers: {', '.join(counts)}"
+
+
+def _integers(types: Mapping[str, int]) -> int:
+    return sum(count for name, count in types.items() if name in {"i8", "u8"})
+
+
+def export(
+    model: str | Path,
+    *,
+    target: str,
+    precision: str | None = None,
+    out: str | Path | None = None,
+    calib: LabelledVideos | None = None,
+    calib_clips: int = 300,
+    exclude: tuple[str, ...] = (),
+    dynamic_batch: bool = False,
+    verify: bool = True,
+    progress: Progress = no_progress,
+) -> ExportResult:
+    """Exports a network for one target and precision, and verifies the artifact against it.
+
+    Args:
+        model: a ``model.pt``.
+        target: onnx or openvino.
+        precision: fp32, fp16 or int8; None for the target's default (onnx fp32, openvino fp16).
+        out: the artifact's folder; None for ``<stem>_<target>_<precision>`` beside the model.
+        calib: labelled videos; int8 measures ranges on them, and every precision is verified on them.
+        calib_clips: how many clips of them at most.
+        exclude: regular expressions for names of layers that stay in floating point (int8).
+        dynamic_batch: whether the artifact takes any number of clips at once, rather than one.
+        verify: whether to compare the artifact with the network.
+        progress: told of each calibration clip.
+
+    Returns:
+        The artifact, in place.
+
+    Raises:
+        BuildError: the target's compiler refuses the network.
+        InputFileError: the model or all of the calibration videos cannot be read, or the output cannot be written.
+        MissingExtraError: a package that the target needs is not installed.
+        UnsupportedError: the target cannot run an operator of the network.
+        UsageError: arguments that do not fit together.
+        VerificationError: the artifact does not agree with the network; none is left behind.
+    """
+    plan = plan_export(
+        model,
+        target=target,
+        precision=precision,
+        out=out,
+        calib=calib,
+        calib_clips=calib_clips,
+        exclude=exclude,
+        dynamic_batch=dynamic_batch,
+        verify=verify,
+    )
+    return run_plan(plan, progress=progress)
+
+
+def plan_export(
+    model: str | Path,
+    *,
+    target: str,
+    precision: str | None = None,
+    out: str | Path | None = None,
+    calib: LabelledVideos | None = None,
+    calib_clips: int = 300,
+    exclude: tuple[str, ...] = (),
+    dynamic_batch: bool = False,
+    verify: bool = True,
+) -> ExportPlan:
+    """Checks everything that can be checked before building; arguments and errors as for ``export``."""
+    source = Path(model)
+    chosen, precision = find_target(target, precision=precision)
+    _check_int8(precision, calib=calib, calib_clips=calib_clips, exclude=exclude)
+    folder = Path(out) if out else source.with_name(f"{source.stem}_{chosen.name}_{precision}")
+    network = _load(source)
+    check_destination(folder)
+    return ExportPlan(
+        source=source,
+        network=network,
+        target=chosen,
+        precision=precision,
+        folder=folder,
+        calib=calib,
+        calib_clips=calib_clips,
+        exclude=tuple(exclude),
+        dynamic_batch=dynamic_batch,
+        verify=verify,
+    )
+
+
+def _check_int8(precision: str, *, calib: LabelledVideos | None, calib_clips: int, exclude: tuple[str, ...]) -> None:
+    if precision == "int8" and calib is None:
+        msg = (
+            "int8 needs clips to calibrate with; give --calib DATA: a folder of class folders, a list file or synthetic"
+        )
+        raise UsageError(msg)
+    if calib is not None and calib_clips < 1:
+        msg = f"--calib-clips must be one or more, got {calib_clips}"
+        raise UsageError(msg)
+    if exclude and precision != "int8":
+        msg = f"--exclude keeps layers out of int8, but the precision is {precision}; drop one of them"
+        raise UsageError(msg)
+    for expression in exclude:
+        _check_expression(expression)
+
+
+def _check_expression(expression: str) -> None:
+    try:
+        re.compile(expression)
+    except re.error as error:
+        msg = f"--exclude {expression!r} is not a regular expression: {error}"
+        raise UsageError(msg) from error
+
+
+def _load(source: Path) -> VideoNetwork:
+    if source.is_dir():
+        origin = read_meta(source).source.get("file", "its model.pt")
+        msg = f"{source} is an artifact already; give the model it was made from ({origin})"
+        raise InputFileError(msg)
+    require("torch", extra="export", purpose="exporting")
+    from s2tf_edge.models.model_file import load_model
+
+    return load_model(source).eval()
+
+
+def run_plan(plan: ExportPlan, *, progress: Progress = no_progress) -> ExportResult:
+    """Builds, verifies and puts in place what ``plan_export`` planned; errors as for ``export``."""
+    started = time.perf_counter()
+    calibration = _calibration(plan, progress)
+    with new_artifact(plan.folder) as folder:
+        _LOG.info("building %s %s", plan.target.name, plan.precision)
+        build = plan.target.build(_request(plan, folder, calibration))
+        if build.calibration is not None:
+            write_json(build.calibration, folder / "calib.json")
+        write_script(plan.command(), folder)
+        meta = seal(_describe(plan, build, seconds=time.perf_counter() - started), folder)
+        verification = _verify(plan, folder, meta, calibration) if plan.verify else None
+        if verification is not None:
+            write_json(verification.to_dict(), folder / "verify.json")
+            meta = seal(meta, folder)
+    return ExportResult(folder=plan.folder, meta=meta, verification=verification, seconds=time.perf_counter() - started)
+
+
+def _calibration(plan: ExportPlan, progress: Progress) -> CalibrationClips | None:
+    if plan.calib is None:
+        return None
+    return CalibrationClips(plan.calib, plan.network.spec, count=plan.calib_clips, progress=progress)
+
+
+def _request(plan: ExportPlan, folder: Path, calibration: CalibrationClips | None) -> BuildRequest:
+    return BuildRequest(
+        network=plan.network,
+        precision=plan.precision,
+        folder=folder,
+        dynamic_batch=plan.dynamic_batch,
+        calibration=calibration,
+        exclude=plan.exclude,
+    )
+
+
+def _describe(plan: ExportPlan, build: Build, *, seconds: float) -> ArtifactMeta:
+    network = plan.network
+    batch = None if plan.dynamic_batch else 1
+    return ArtifactMeta(
+        network=network.name,
+        labels=tuple(network.labels),
+        clip=network.spec,
+        target=plan.target.name,
+        precision={"asked": plan.precision, "inference": build.inference, "obtained": build.obtained},
+        inputs={"clip": {"shape": [batch, *network.spec.input_shape()[1:]], "dtype": network.spec.dtype}},
+        outputs={"logits": {"shape": [batch, network.num_classes], "dtype": "float32"}},
+        files=dict.fromkeys(build.files, ""),
+        source={"file": plan.source.name, "sha256": sha256(plan.source)},
+        build={"seconds": round(seconds, 3), "dynamic_batch": plan.dynamic_batch, **build.options},
+        versions=package_versions(),
+        machine=machine_facts(),
+    )
+
+
+def _verify(plan: ExportPlan, folder: Path, meta: ArtifactMeta, calibration: CalibrationClips | None) -> Verification:
+    from s2tf_edge.runtime.backends.torch_session import TorchSession
+
+    if calibration is None:
+        clips, kind = seeded_clips(meta.clip), "seeded"
+    else:
+        clips, kind = calibration.first(_VERIFIED_CALIBRATION_CLIPS), "calibration"
+    _LOG.info("verifying on %d %s clips", len(clips), kind)
+    with open_session(folder) as artifact, TorchSession.from_network(plan.network) as reference:
+        found = dataclasses.replace(verify(artifact, reference, clips, precision=plan.precision), clips=kind)
+    if not found.passed:
+        raise VerificationError(_complaint(plan, folder, meta, clips[0], found))
+    return found
+
+
+def _complaint(plan: ExportPlan, folder: Path, meta: ArtifactMeta, clip: Clips, found: Verification) -> str:
+    from s2tf_edge.export.layers import first_diverging_layer
+
+    layer = first_diverging_layer(plan.network, folder, meta=meta, clip=clip, tolerance=TOLERANCES[plan.precision])
+    where = f"the first layer that differs is {layer}" if layer else "every convolution agrees by itself"
+    return (
+        f"the {plan.target.name} {plan.precision} artifact does not agree with {plan.source.name}: {found}; {where}; "
+        "nothing was written; try another precision"
+    )

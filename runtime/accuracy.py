@@ -1,0 +1,163 @@
+"""What an evaluation found: accuracy with its interval, classes, confusions, and the comparison of two networks."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2tf_edge.errors import UsageError
+from s2tf_edge.runtime.statistics import paired_difference_interval, wilson_interval
+
+__all__ = ["Accuracy", "Comparison", "Evaluation", "compare"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """How many of ``n`` videos are right, with the 95 % Wilson interval."""
+
+    correct: int
+    n: int
+
+    @property
+    def percent(self) -> float:
+        """In [0, 100]."""
+        return 100 * self.correct / self.n
+
+    @property
+    def low(self) -> float:
+        """Lower bound of the 95 % interval, in percent."""
+        return 100 * wilson_interval(self.correct, self.n).low
+
+    @property
+    def high(self) -> float:
+        """Upper bound of the 95 % interval, in percent."""
+        return 100 * wilson_interval(self.correct, self.n).high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a network says about n videos, and what it should have said."""
+
+    labels: tuple[str, ...]
+    """The network's class names."""
+    names: tuple[str, ...]
+    """The videos that were scored, in the order of the data set."""
+    targets: NDArray[np.int64]
+    """Int64 [n]: the true class of each, as index into ``labels``."""
+    scores: NDArray[np.float32]
+    """Float32 [n, K]: softmax, averaged over the views."""
+    skipped: tuple[str, ...] = ()
+    """The videos that could not be read."""
+
+    @property
+    def n(self) -> int:
+        """Videos scored."""
+        return len(self.names)
+
+    @functools.cached_property
+    def predictions(self) -> NDArray[np.int64]:
+        """Int64 [n]: the best class of each video."""
+        best: NDArray[np.int64] = self.scores.argmax(axis=1)
+        return best
+
+    @functools.cached_property
+    def ranks(self) -> NDArray[np.int64]:
+        """Int64 [n]: how many classes come before the true one; 0 is right, ties go to the lower index."""
+        true = np.take_along_axis(self.scores, self.targets[:, None], axis=1)
+        lower = np.arange(self.scores.shape[1]) < self.targets[:, None]
+        before: NDArray[np.bool_] = (self.scores > true) | ((self.scores == true) & lower)
+        ranks: NDArray[np.int64] = before.sum(axis=1)
+        return ranks
+
+    @property
+    def top1(self) -> Accuracy:
+        """Videos whose best class is the true one."""
+        return Accuracy(correct=int((self.ranks < 1).sum()), n=self.n)
+
+    @property
+    def top5(self) -> Accuracy:
+        """Videos whose true class is among the best five."""
+        return Accuracy(correct=int((self.ranks < 5).sum()), n=self.n)
+
+    @property
+    def per_class(self) -> dict[str, Accuracy]:
+        """Top-1 of each class that has videos, in the network's order."""
+        found = {}
+        for index in np.unique(self.targets):
+            right = self.ranks[self.targets == index] < 1
+            found[self.labels[index]] = Accuracy(correct=int(right.sum()), n=len(right))
+        return found
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """Int64 [K, K]: videos of the row's class that were taken for the column's."""
+        counts = np.zeros((self.scores.shape[1],) * 2, np.int64)
+        np.add.at(counts, (self.targets, self.predictions), 1)
+        return counts
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values: percent, and the confusions that occurred as [true, predicted, count]."""
+        counts = self.confusion
+        mistaken = [(int(i), int(j), int(counts[i, j])) for i, j in np.argwhere(counts) if i != j]
+        mistaken.sort(key=lambda item: -item[2])
+        return {
+            "top1": self.top1.percent,
+            "top5": self.top5.percent,
+            "top1_low": self.top1.low,
+            "top1_high": self.top1.high,
+            "top5_low": self.top5.low,
+            "top5_high": self.top5.high,
+            "n": self.n,
+            "skipped": len(self.skipped),
+            "skipped_videos": list(self.skipped),
+            "per_class": [
+                {"label": label, "top1": part.percent, "n": part.n} for label, part in self.per_class.items()
+            ],
+            "confusion": [[self.labels[i], self.labels[j], count] for i, j, count in mistaken],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A network against a baseline on the videos that both scored."""
+
+    n: int
+    agreement: float
+    """Percent of videos that both give the same class."""
+    drop: float
+    """Percentage points of top-1 lost; negative where the network is better."""
+    drop_low: float
+    """Lower bound of the drop's 95 % interval; the interval is paired, as the videos are the same."""
+    drop_high: float
+
+
+def compare(baseline: Evaluation, other: Evaluation) -> Comparison:
+    """Compares ``other`` with ``baseline``, video by video.
+
+    Raises:
+        UsageError: they have no video in common.
+    """
+    rows = {name: row for row, name in enumerate(other.names)}
+    pairs = [(row, rows[name]) for row, name in enumerate(baseline.names) if name in rows]
+    if not pairs:
+        msg = f"nothing to compare: {baseline.n} and {other.n} videos were scored, and none is the same"
+        raise UsageError(msg)
+    first, second = (np.array(column) for column in zip(*pairs, strict=True))
+    right, other_right = baseline.ranks[first] < 1, other.ranks[second] < 1
+    same = [
+        baseline.labels[i] == other.labels[j]
+        for i, j in zip(baseline.predictions[first], other.predictions[second], strict=True)
+    ]
+    lost, won = int((right & ~other_right).sum()), int((~right & other_right).sum())
+    interval = paired_difference_interval(only_first=lost, only_second=won, n=len(pairs))
+    return Comparison(
+        n=len(pairs),
+        agreement=100 * float(np.mean(same)),
+        drop=100 * (lost - won) / len(pairs),
+        drop_low=100 * interval.low,
+        drop_high=100 * interval.high,
+    )

@@ -1,0 +1,104 @@
+"""OpenVINO: runs ``model.xml`` on Intel, AMD and ARM CPUs, and on Intel GPUs and NPUs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
+from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
+from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
+
+__all__ = ["OpenVinoSession", "compile_config", "first_line"]
+
+
+def compile_config(*, inference_precision: str, options: SessionOptions) -> dict[str, str]:
+    """OpenVINO's properties for compiling a network.
+
+    Args:
+        inference_precision: ``f32`` or another of OpenVINO's types; ``default`` leaves the choice to the device, which
+            is bfloat16 on CPUs that have it.
+        options: threads and hint.
+    """
+    config = {"PERFORMANCE_HINT": options.hint.upper(), "PERFORMANCE_HINT_NUM_REQUESTS": "1"}
+    if inference_precision != "default":
+        config["INFERENCE_PRECISION_HINT"] = inference_precision
+    if options.threads:
+        config["INFERENCE_NUM_THREADS"] = str(options.threads)
+    return config
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong, out of OpenVINO's message of many lines: the last one that says anything."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+class OpenVinoSession(Session):
+    """Runs an IR with input ``clip`` and output ``logits`` through one inference request.
+
+    ``auto`` stands for the CPU: OpenVINO's own AUTO device changes the engine, and with it the logits, while a stream
+    runs.
+    """
+
+    backend: ClassVar[str] = "openvino"
+
+    def __init__(
+        self, path: Path, info: ModelInfo, options: SessionOptions, *, inference_precision: str = "default"
+    ) -> None:
+        super().__init__(path, info, options)
+        self._inference_precision = inference_precision
+        self._device = "CPU" if options.device == "auto" else options.device.upper()
+
+    def describe(self) -> dict[str, Any]:
+        """Backend, version, device, and inference precision and threads as the compiled network reports them."""
+        facts = super().describe()
+        if not self._is_open:
+            return facts
+        return facts | {
+            "version": self._openvino.__version__,
+            "device": self._core.get_property(self._device, "FULL_DEVICE_NAME"),
+            "inference_precision": self._property("INFERENCE_PRECISION_HINT", lambda kind: kind.get_type_name()),
+            "threads": self._property("INFERENCE_NUM_THREADS", int),
+        }
+
+    def _property(self, name: str, convert: Any) -> Any:
+        """A property of the compiled network; None where the device has no such property."""
+        if name not in self._compiled.get_property("SUPPORTED_PROPERTIES"):
+            return None
+        return convert(self._compiled.get_property(name))
+
+    def _open(self) -> None:
+        self._openvino: Any = require_without_telemetry(
+            "openvino", extra="openvino", purpose="running OpenVINO artifacts"
+        )
+        self._core = self._openvino.Core()
+        available = self._core.available_devices
+        if self._device.split(".")[0] not in {name.split(".")[0] for name in available}:
+            msg = f"OpenVINO has no device {self._device!r} here; it has {', '.join(available)}"
+            raise UsageError(msg)
+        config = compile_config(inference_precision=self._inference_precision, options=self.options)
+        network = self._read()
+        try:
+            self._compiled: Any = self._core.compile_model(network, self._device, config)
+        except RuntimeError as error:
+            msg = f"OpenVINO cannot run {self.path} on {self._device}: {first_line(error)}"
+            raise UnsupportedError(msg) from error
+        self._request: Any = self._compiled.create_infer_request()
+
+    def _read(self) -> Any:
+        try:
+            return self._core.read_model(self.path)
+        except RuntimeError as error:
+            msg = f"{self.path} is not a model that OpenVINO can read ({first_line(error)}); export it again"
+            raise InputFileError(msg) from error
+
+    def _run(self, clips: Clips) -> Outputs:
+        self._request.infer({"clip": clips})
+        # The tensor is the request's own memory, which the next clip overwrites.
+        return Outputs(logits=np.array(self._request.get_tensor("logits").data, dtype=np.float32))
+
+    def _close(self) -> None:
+        del self._request, self._compiled, self._core

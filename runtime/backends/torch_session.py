@@ -1,0 +1,97 @@
+"""Eager PyTorch: the reference that every artifact is compared with, and the baseline of reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from s2tf_edge.errors import UsageError
+from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
+
+if TYPE_CHECKING:
+    from s2tf_edge.models.s2tf import VideoNetwork
+
+__all__ = ["TorchSession"]
+
+_CUDA_NAMES = ("cuda", "gpu")
+
+
+class TorchSession(Session):
+    """Runs the network in float32 as it was trained, in eval mode; takes any number of clips in one run."""
+
+    backend: ClassVar[str] = "torch"
+
+    def __init__(self, path: Path, info: ModelInfo, options: SessionOptions, *, network: VideoNetwork) -> None:
+        super().__init__(path, info, options)
+        self._network = network
+        self._device = _device(options.device)
+        self._threads_before = 0
+
+    @classmethod
+    def from_file(cls, path: Path, options: SessionOptions) -> TorchSession:
+        """A session for a ``model.pt``.
+
+        Raises:
+            InputFileError: the file is missing or no ``model.pt`` of this package.
+            UsageError: this PyTorch has no such device.
+        """
+        from s2tf_edge.models.model_file import load_model
+
+        return cls.from_network(load_model(path), path=path, options=options)
+
+    @classmethod
+    def from_network(
+        cls, network: VideoNetwork, *, path: Path = Path("model.pt"), options: SessionOptions | None = None
+    ) -> TorchSession:
+        """A session for a network made by ``s2tf_edge.models.create_model``.
+
+        Raises:
+            UsageError: this PyTorch has no such device.
+        """
+        info = ModelInfo(
+            name=path.stem,
+            network=network.name,
+            target="torch",
+            precision="fp32",
+            spec=network.spec,
+            labels=tuple(network.labels),
+            batch=None,
+        )
+        return cls(path, info, options or SessionOptions(), network=network)
+
+    def describe(self) -> dict[str, Any]:
+        """Backend, version, device, inference precision and threads."""
+        on_cpu = self._device.type == "cpu"
+        return super().describe() | {
+            "version": torch.__version__,
+            "device": "CPU" if on_cpu else torch.cuda.get_device_name(self._device),
+            "inference_precision": "f32",
+            "threads": torch.get_num_threads(),
+        }
+
+    def _open(self) -> None:
+        # PyTorch has one thread count for the whole process: leave it as it was found.
+        self._threads_before = torch.get_num_threads()
+        if self.options.threads:
+            torch.set_num_threads(self.options.threads)
+        self._network.eval().to(self._device)
+
+    def _run(self, clips: Clips) -> Outputs:
+        with torch.inference_mode():
+            logits = self._network(torch.from_numpy(clips).to(self._device))
+        return Outputs(logits=logits.float().cpu().numpy())
+
+    def _close(self) -> None:
+        torch.set_num_threads(self._threads_before)
+
+
+def _device(name: str) -> torch.device:
+    has_cuda = torch.cuda.is_available()
+    if name.lower() == "cpu" or (name == "auto" and not has_cuda):
+        return torch.device("cpu")
+    if has_cuda and name.lower() in (*_CUDA_NAMES, "auto"):
+        return torch.device("cuda")
+    msg = f"this PyTorch has no device {name!r}; it has {'CPU and GPU' if has_cuda else 'CPU'}"
+    raise UsageError(msg)

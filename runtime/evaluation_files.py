@@ -1,0 +1,48 @@
+"""The files of ``s2tf-eval --out``: ``eval.json`` and ``predictions.csv``."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from s2tf_edge.errors import UsageError
+from s2tf_edge.runtime.accuracy import Evaluation
+
+__all__ = ["write_evaluation"]
+
+_TOP = 5
+
+
+def write_evaluation(evaluation: Evaluation, result: Mapping[str, Any], folder: Path) -> None:
+    """Writes both files, replacing those of an earlier run.
+
+    Args:
+        evaluation: gives the predictions; ``predictions.csv`` has a row a video with its five best classes.
+        result: what ``eval.json`` holds.
+        folder: made where it is missing.
+
+    Raises:
+        UsageError: ``folder`` is a file, or may not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(result, indent=1, ensure_ascii=False)
+        (folder / "eval.json").write_text(text + "\n", encoding="utf-8")
+        with (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
+            _write_predictions(evaluation, csv.writer(file))
+    except OSError as error:
+        msg = f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
+        raise UsageError(msg) from error
+
+
+def _write_predictions(evaluation: Evaluation, rows: Any) -> None:
+    count = min(_TOP, evaluation.scores.shape[1])
+    best = [name for rank in range(1, count + 1) for name in (f"label{rank}", f"score{rank}")]
+    rows.writerow(["video", "true", "correct", *best])
+    order = (-evaluation.scores).argsort(axis=1, kind="stable")[:, :count]
+    for name, target, scores, top in zip(evaluation.names, evaluation.targets, evaluation.scores, order, strict=True):
+        found = [cell for index in top for cell in (evaluation.labels[index], f"{scores[index]:.6f}")]
+        rows.writerow([name, evaluation.labels[target], int(top[0] == target), *found])

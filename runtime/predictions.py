@@ -1,0 +1,152 @@
+"""What a stream says: typed records, each with the JSON object that stands for it in a file of predictions.
+
+All times are presentation times in seconds. A file keeps its own, so that they match the video; a live source starts
+at 0. ``source`` is the position of the source among those asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import av
+
+from s2tf_edge.spec import ClipSpec
+
+__all__ = ["Event", "Failure", "Gap", "Picture", "Prediction", "Record", "Start", "Summary", "to_json"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What is about to run; the first record."""
+
+    artifact: str
+    network: str
+    target: str
+    precision: str
+    clip: ClipSpec
+    labels: int
+    """Classes that the network tells apart."""
+    hop: int
+    """Sampled frames from the start of one window to the start of the next."""
+    policy: str
+    smooth: str
+    threshold: float
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The scores of one window, after smoothing."""
+
+    source: int
+    t_start: float
+    """When the window's first frame is presented."""
+    t_end: float
+    """When its last frame is presented."""
+    label: str
+    score: float
+    """In [0, 1]."""
+    topk: tuple[tuple[str, float], ...]
+    """The best classes and their scores, best first."""
+    age_ms: float
+    """From the moment that the window's newest frame was read from the source to this record."""
+    infer_ms: float
+    """Time of the run that the window was part of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One action from its beginning to its end: a run of windows with the same label above the threshold."""
+
+    source: int
+    label: str
+    t_start: float
+    t_end: float
+    score: float
+    """Mean of the scores of its windows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """A loss of signal: no window contains frames from both sides of it."""
+
+    source: int
+    t_start: float
+    """When the last frame before it was presented."""
+    t_end: float
+    """When the first frame after it was presented; before ``t_start`` where the source's clock went back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A source that cannot be opened or was lost; the others go on."""
+
+    source: int
+    name: str
+    message: str
+    exit_code: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What happened; the last record."""
+
+    seconds: float
+    """Duration of the run."""
+    interrupted: bool
+    frames_in: int
+    windows: int
+    """Windows that were run."""
+    events: int
+    gaps: int
+    drops: Mapping[str, int]
+    """What was left out, by cause."""
+    stages_ms: Mapping[str, Mapping[str, float]]
+    """p50, p95, p99 of each stage: decode, queue, preprocess, infer, age."""
+    sources: tuple[Mapping[str, Any], ...]
+    """For each source its name, frames, windows, gaps and error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A frame as it came from the source, for those who show or save it; it has no JSON form."""
+
+    source: int
+    pts_seconds: float
+    frame: av.VideoFrame
+
+
+Record = Start | Prediction | Event | Gap | Failure | Summary | Picture
+
+_TYPES: Mapping[type, str] = {
+    Start: "start",
+    Prediction: "prediction",
+    Event: "event",
+    Gap: "gap",
+    Failure: "error",
+    Summary: "summary",
+}
+_DECIMALS = 6
+
+
+def to_json(record: Record) -> dict[str, Any] | None:
+    """The record as plain JSON values, its ``type`` first; None for a picture."""
+    if isinstance(record, Picture):
+        return None
+    values = {field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
+    return {"type": _TYPES[type(record)], **values}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, _DECIMALS)
+    if isinstance(value, ClipSpec):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value

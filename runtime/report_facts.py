@@ -1,0 +1,121 @@
+"""What is known of an artifact without running it, and of the machine that runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s2tf_edge.errors import InputFileError
+from s2tf_edge.runtime.artifact import read_meta
+
+__all__ = ["ArtifactFacts", "machine_facts", "read_facts"]
+
+_MAX_JSON_BYTES = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactFacts:
+    """An artifact as it lies on disk; whatever cannot be read is None."""
+
+    size_mb: float | None = None
+    """All its files, in MB of 10^6 bytes."""
+    build_seconds: float | None = None
+    obtained: str | None = None
+    """Precision that the layers got, such as ``Conv 12 i8 + 1 f32``."""
+    verification: str | None = None
+    """Agreement with the PyTorch network at export."""
+    calibration: str | None = None
+    """How an integer artifact was calibrated."""
+
+
+def read_facts(path: Path) -> ArtifactFacts:
+    """Facts of an artifact folder or a ``model.pt``; never fails, as a report also lists what is broken."""
+    if not path.is_dir():
+        return ArtifactFacts(size_mb=path.stat().st_size / 1e6 if path.is_file() else None)
+    size_mb = sum(file.stat().st_size for file in path.iterdir() if file.is_file()) / 1e6
+    try:
+        meta = read_meta(path)
+    except InputFileError:
+        return ArtifactFacts(size_mb=size_mb)
+    seconds = meta.build.get("seconds")
+    return ArtifactFacts(
+        size_mb=size_mb,
+        build_seconds=float(seconds) if isinstance(seconds, (int, float)) else None,
+        obtained=_obtained(meta.precision.get("obtained")),
+        verification=_verification(_read_json(path / "verify.json")),
+        calibration=_calibration(_read_json(path / "calib.json")),
+    )
+
+
+def machine_facts() -> dict[str, str]:
+    """Processor, cores, operating system and versions, for reading a report elsewhere."""
+    from s2tf_edge import __version__
+
+    return {
+        "cpu": _cpu_name(),
+        "cores": str(os.cpu_count() or "unknown"),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "s2tf-edge": __version__,
+    }
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            # x86 and older ARM kernels; newer ARM boards name themselves in the device tree instead.
+            if key.strip() in {"model name", "Hardware"}:
+                return value.strip()
+    board = Path("/proc/device-tree/model")
+    if board.exists():
+        return board.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def _obtained(layers: Any) -> str | None:
+    """``{"Conv": {"i8": 12, "f32": 1}}`` as ``Conv 12 i8 + 1 f32``."""
+    if not isinstance(layers, Mapping):
+        return None
+    parts = []
+    for kind, counts in layers.items():
+        if isinstance(counts, Mapping):
+            by_count = sorted(counts.items(), key=lambda item: str(item[1]).zfill(9), reverse=True)
+            parts.append(f"{kind} {' + '.join(f'{count} {precision}' for precision, count in by_count)}")
+    return ", ".join(parts) or None
+
+
+def _verification(values: Mapping[str, Any]) -> str | None:
+    parts = []
+    for key, template in (
+        ("max_error", "max error {:.2g}"),
+        ("cosine", "cosine {:.6f}"),
+        ("top1_agreement", "top-1 agreement {:.0%}"),
+        ("n", "n = {:.0f}"),
+    ):
+        if isinstance(values.get(key), (int, float)):
+            parts.append(template.format(values[key]))
+    return ", ".join(parts) or None
+
+
+def _calibration(values: Mapping[str, Any]) -> str | None:
+    method, clips = values.get("method"), values.get("clips")
+    count = len(clips) if isinstance(clips, list) else clips
+    parts = [str(method)] if method else []
+    parts += [f"{count} clips"] if isinstance(count, int) else []
+    return ", ".join(parts) or None
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        if path.stat().st_size <= _MAX_JSON_BYTES:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return values if isinstance(values, dict) else {}
+    return {}

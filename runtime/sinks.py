@@ -1,0 +1,100 @@
+"""Where records go: JSON lines, readable lines. ``s2tf_edge.runtime.video_sink`` writes videos."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from s2tf_edge.errors import InputFileError
+from s2tf_edge.runtime.predictions import Gap, Prediction, Record, Start, to_json
+
+__all__ = ["JsonlSink", "Sink", "TextSink"]
+
+
+class Sink(Protocol):
+    """Takes all records of a stream in order."""
+
+    def write(self, record: Record) -> None:
+        """Takes one record."""
+
+    def close(self) -> None:
+        """Ends it."""
+
+
+class JsonlSink:
+    """One JSON object a line, flushed line by line, so that a reader sees each as it comes.
+
+    Raises:
+        InputFileError: the file cannot be written.
+    """
+
+    def __init__(self, file: Path | TextIO) -> None:
+        self._is_owned = isinstance(file, Path)
+        try:
+            self._file = file.open("w", encoding="utf-8") if isinstance(file, Path) else file
+        except OSError as error:
+            msg = f"cannot write {file} ({error.strerror}); choose another place with --jsonl"
+            raise InputFileError(msg) from error
+
+    def write(self, record: Record) -> None:
+        """Writes a line, unless the record is a picture.
+
+        Raises:
+            BrokenPipeError: the reader has gone.
+        """
+        values = to_json(record)
+        if values is not None:
+            self._file.write(json.dumps(values, ensure_ascii=False) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file, if it was opened here; what a failed run has written stays, as a log does."""
+        if self._is_owned:
+            self._file.close()
+
+
+class TextSink:
+    """A line whenever the label of a source changes, for people to read.
+
+    Below the threshold no label is shown; a source that never reached it gets one line with its best label.
+    """
+
+    def __init__(self, show: Callable[[str], None], *, threshold: float) -> None:
+        self._show = show
+        self._threshold = threshold
+        self._names: tuple[str, ...] = ()
+        self._labels: dict[int, str | None] = {}
+        self._best: dict[int, Prediction] = {}
+
+    def write(self, record: Record) -> None:
+        """Shows a change of label, or a gap."""
+        if isinstance(record, Start):
+            self._names = record.sources
+        elif isinstance(record, Prediction):
+            self._predicted(record)
+        elif isinstance(record, Gap):
+            self._labels[record.source] = None
+            self._line(record.source, record.t_start, f"no signal until {record.t_end:.2f} s")
+
+    def close(self) -> None:
+        """Shows the best label of each source that had none above the threshold."""
+        for source, best in self._best.items():
+            if source not in self._labels:
+                text = f"nothing scored {self._threshold:.2f} or more; best: {best.label} ({best.score:.2f})"
+                self._line(source, best.t_start, text)
+
+    def _predicted(self, record: Prediction) -> None:
+        source = record.source
+        if source not in self._best or record.score > self._best[source].score:
+            self._best[source] = record
+        if record.score < self._threshold:
+            return
+        if self._labels.get(source) != record.label:
+            self._labels[source] = record.label
+            self._line(source, record.t_start, f"{record.label}  {record.score:.2f}")
+
+    def _line(self, source: int, seconds: float, text: str) -> None:
+        name = f"{self._names[source]}  " if len(self._names) > 1 else ""
+        self._show(f"{name}{seconds:8.2f} s  {text}")

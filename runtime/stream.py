@@ -1,0 +1,250 @@
+"""Action recognition in files and live sources: the function behind ``s2tf-stream``.
+
+    for record in recognize("clip.mp4", "model_openvino_fp16"):
+        if isinstance(record, Prediction):
+            print(record.t_end, record.label, record.score)
+
+Threads read, one for the files and one for each live source; the caller's thread runs the network:
+
+    file, file, … ─ decode ─ scale ─ ring ─┐
+    camera        ─ decode ─ scale ─ ring ─┼─ mailbox ─ normalise ─ infer ─ smooth ─ records
+    camera        ─ decode ─ scale ─ ring ─┘
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+from s2tf_edge.errors import S2TFError, SourceError, UsageError
+from s2tf_edge.runtime.lane import Lane, LaneOptions, SourceReport
+from s2tf_edge.runtime.mailbox import Ended, Item, Mailbox
+from s2tf_edge.runtime.options import StreamOptions
+from s2tf_edge.runtime.predictions import Event, Failure, Gap, Picture, Prediction, Record, Start, Summary
+from s2tf_edge.runtime.recogniser import Recogniser
+from s2tf_edge.runtime.session import Session, open_session
+from s2tf_edge.runtime.source import Source, parse_source
+from s2tf_edge.runtime.timing import StageTimes
+from s2tf_edge.runtime.window import Window
+
+__all__ = ["recognize"]
+
+_POLL_SECONDS: Final = 0.1
+_SILENCE_SECONDS: Final = 15.0
+_JOIN_SECONDS: Final = 2.0
+
+
+def recognize(
+    sources: str | Path | Source | Sequence[str | Path | Source],
+    session: Session | str | Path,
+    *,
+    options: StreamOptions | None = None,
+    stop: threading.Event | None = None,
+) -> Iterator[Record]:
+    """Recognises actions in sources until they end.
+
+    Files are read one after another, live sources together with them. A source that fails gives a Failure, and the
+    others go on.
+
+    Args:
+        sources: see ``parse_source`` for what text may say.
+        session: an open session, or what ``open_session`` takes.
+        options: how; the defaults unless given.
+        stop: set it, from a signal handler or another thread, to end early; the Summary still comes.
+
+    Yields:
+        A Start, then Predictions, Events, Gaps, Failures (and Pictures, if asked for) in order for each source, and a
+        Summary last.
+
+    Raises:
+        UsageError: a source is of a kind that cannot be read, or there is none.
+        InputFileError: the artifact cannot be read; or no source could, and the first of them was a file.
+        SourceError: no source could be read, and the first of them was live.
+        MissingExtraError: the artifact's runtime is not installed.
+        UnsupportedError: the runtime refuses the network on this device.
+    """
+    options = options or StreamOptions()
+    parsed = _parse(sources)
+    with ExitStack() as stack:
+        if not isinstance(session, Session):
+            session = stack.enter_context(open_session(session))
+        run = _Run(parsed, session, options, stop or threading.Event())
+        yield from run.records()
+    failures = run.failures
+    if len(failures) == len(parsed):
+        raise failures[min(failures)]
+
+
+def _parse(sources: str | Path | Source | Sequence[str | Path | Source]) -> list[Source]:
+    several = [sources] if isinstance(sources, str | Path | Source) else sources
+    parsed: list[Source] = []
+    for source in several:
+        parsed += [source] if isinstance(source, Source) else parse_source(str(source))
+    if not parsed:
+        msg = "there is no source to read; give one or more"
+        raise UsageError(msg)
+    return parsed
+
+
+class _Run:
+    """One call of ``recognize``."""
+
+    def __init__(
+        self, sources: Sequence[Source], session: Session, options: StreamOptions, stop: threading.Event
+    ) -> None:
+        self.failures: dict[int, S2TFError] = {}
+        self._session = session
+        self._spec = session.info.spec
+        self._options = options
+        self._stop = stop
+        self._hop = options.hop or max(1, self._spec.frames // 4)
+        self._reports = [SourceReport(index=index, source=source) for index, source in enumerate(sources)]
+        self._recogniser = Recogniser(session, options)
+        self._events = 0
+        self._mailbox = Mailbox()
+        self._lanes = [self._lane(reports) for reports in _lanes(self._reports)]
+        self._open = {report.index for report in self._reports}
+        self._started_at = perf_counter()
+
+    def records(self) -> Iterator[Record]:
+        if any(report.source.live for report in self._reports):
+            # Before a camera is opened, so that its first frames do not wait for the runtime's lazy set-up.
+            self._recogniser.warm_up()
+        yield self._start()
+        for lane in self._lanes:
+            lane.alive_at = perf_counter()
+            lane.start()
+        try:
+            while self._open and not self._stop.is_set():
+                yield from self._step()
+        finally:
+            self._shut()
+        yield from self._rest()
+        yield self._summary(interrupted=self._stop.is_set())
+
+    def _rest(self) -> Iterator[Record]:
+        """After an early end: the pictures that were read, so that a saved video is whole, and the open events."""
+        while items := self._mailbox.take(windows=1, timeout_seconds=0):
+            yield from (item for item in items if isinstance(item, Picture) and item.source in self._open)
+        for index in sorted(self._open):
+            yield from self._end(index)
+
+    def _lane(self, reports: Sequence[SourceReport]) -> Lane:
+        live = reports[0].source.live
+        options = LaneOptions(
+            hop=self._hop,
+            keep_all=self._options.policy == "every" or (self._options.policy == "auto" and not live),
+            duration_seconds=self._options.duration_seconds,
+            pictures=self._options.pictures,
+        )
+        return Lane(reports, mailbox=self._mailbox, spec=self._spec, options=options)
+
+    def _shut(self) -> None:
+        for lane in self._lanes:
+            lane.stop.set()
+        self._mailbox.close()
+        deadline = perf_counter() + _JOIN_SECONDS
+        for lane in self._lanes:
+            if lane.is_alive():
+                lane.join(max(0.0, deadline - perf_counter()))
+
+    def _step(self) -> Iterator[Record]:
+        batch = self._session.info.batch or len(self._lanes)
+        items = self._mailbox.take(windows=batch, timeout_seconds=_POLL_SECONDS)
+        items = [item for item in items if item.source in self._open]
+        windows = [item for item in items if isinstance(item, Window)]
+        recognised = self._recogniser.run(windows)
+        for item in items:
+            yield from (
+                self._counted(next(recognised), item.source) if isinstance(item, Window) else self._passed_on(item)
+            )
+        yield from self._lost()
+
+    def _passed_on(self, item: Item) -> Iterator[Record]:
+        if isinstance(item, Picture):
+            yield item
+        elif isinstance(item, Gap):
+            yield from self._counted(self._recogniser.gap(item.source), item.source)
+            yield item
+        elif isinstance(item, Ended):
+            if item.error is not None:
+                yield from self._fail(item.source, item.error)
+            yield from self._end(item.source)
+
+    def _end(self, index: int) -> Iterator[Record]:
+        self._open.discard(index)
+        yield from self._counted(self._recogniser.end(index), index)
+
+    def _counted(self, records: Sequence[Prediction | Event], source: int) -> Iterator[Record]:
+        for record in records:
+            self._events += isinstance(record, Event)
+            self._reports[source].windows += isinstance(record, Prediction)
+            yield record
+
+    def _fail(self, index: int, error: Exception) -> Iterator[Failure]:
+        if not isinstance(error, S2TFError):
+            raise error
+        self.failures[index] = error
+        report = self._reports[index]
+        report.error = str(error)
+        yield Failure(source=index, name=report.source.name, message=str(error), exit_code=error.exit_code)
+
+    def _lost(self) -> Iterator[Record]:
+        """Gives up live sources whose thread hangs in a read."""
+        for lane in self._lanes:
+            report = lane.reports[0]
+            silent_seconds = perf_counter() - lane.alive_at
+            if report.source.live and report.index in self._open and silent_seconds > _SILENCE_SECONDS:
+                lane.stop.set()
+                msg = f"{report.source.name} gave no frame for {silent_seconds:.0f} s; check that it is connected"
+                yield from self._fail(report.index, SourceError(msg))
+                yield from self._end(report.index)
+
+    def _start(self) -> Start:
+        info, options, path = self._session.info, self._options, self._session.path
+        return Start(
+            artifact=str(path if info.target == "torch" else path.parent),
+            network=info.network,
+            target=info.target,
+            precision=info.precision,
+            clip=self._spec,
+            labels=len(info.labels),
+            hop=self._hop,
+            policy=options.policy,
+            smooth=str(options.smoothing),
+            threshold=options.threshold,
+            sources=tuple(report.source.name for report in self._reports),
+        )
+
+    def _summary(self, *, interrupted: bool) -> Summary:
+        times = StageTimes()
+        for report in self._reports:
+            times.merge(report.times)
+        times.merge(self._recogniser.times)
+        drops = Counter(self._mailbox.drops)
+        drops["corrupt_packets"] = sum(report.corrupt_packets for report in self._reports)
+        drops["frames_out_of_order"] = sum(report.out_of_order for report in self._reports)
+        return Summary(
+            seconds=perf_counter() - self._started_at,
+            interrupted=interrupted,
+            frames_in=sum(report.frames for report in self._reports),
+            windows=sum(report.windows for report in self._reports),
+            events=self._events,
+            gaps=sum(report.gaps for report in self._reports),
+            drops={cause: count for cause, count in sorted(drops.items()) if count},
+            stages_ms=times.to_dict(),
+            sources=tuple(report.to_dict() for report in self._reports),
+        )
+
+
+def _lanes(reports: Sequence[SourceReport]) -> Iterator[list[SourceReport]]:
+    """Which sources share a thread: all files, one after another; each live source has its own."""
+    files = [report for report in reports if not report.source.live]
+    if files:
+        yield files
+    yield from ([report] for report in reports if report.source.live)

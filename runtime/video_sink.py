@@ -1,0 +1,156 @@
+"""Saves the pictures of a source as an H.264 video with the labels drawn on them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.video.reformatter import Colorspace
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from s2tf_edge.data.video import scale_frame
+from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.runtime.overlay import Overlay
+from s2tf_edge.runtime.predictions import Gap, Picture, Prediction, Record, Summary
+
+__all__ = ["FORMATS", "VideoSink"]
+
+logger = logging.getLogger(__name__)
+
+FORMATS: Final = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""FFmpeg's name of the container for each suffix that can be saved."""
+
+_TIME_BASE: Final = Fraction(1, 90_000)
+_MAX_HELD_BYTES: Final = 128 * 2**20
+_BT709: Final = 1
+
+
+class VideoSink:
+    """Writes every picture of one source, at its time and in its size, with the label that is current then.
+
+    Pictures that come before the first prediction are held back until it is there (128 MiB of them at most), so that
+    even a video shorter than a clip shows its label from the start. The file is written under another name and gets its
+    own on closing, if the Summary has come: a run that failed leaves none.
+
+    Raises:
+        UsageError: the suffix is none of ``FORMATS``.
+        InputFileError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, *, source: int = 0) -> None:
+        if path.suffix.lower() not in FORMATS:
+            msg = f"cannot save a video as {path.name!r}; its name must end in {', '.join(FORMATS)}"
+            raise UsageError(msg)
+        if not os.access(path.parent, os.W_OK) or path.is_dir():
+            msg = f"cannot write {path}; choose a file in a folder that exists and may be written to"
+            raise InputFileError(msg)
+        self._path = path
+        self._aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._source = source
+        self._held: deque[Picture] = deque()
+        self._held_bytes = 0
+        self._prediction: Prediction | None = None
+        self._is_labelled = False
+        self._writer: _Writer | None = None
+        self._is_complete = False
+
+    def write(self, record: Record) -> None:
+        """Takes a picture, or the label for the pictures that follow."""
+        if isinstance(record, Picture) and record.source == self._source:
+            self._hold(record)
+        elif isinstance(record, Prediction) and record.source == self._source:
+            self._prediction = record
+            self._is_labelled = True
+            self._release()
+        elif isinstance(record, Gap) and record.source == self._source:
+            self._release()
+            self._prediction = None
+        elif isinstance(record, Summary):
+            self._release()
+            self._is_complete = True
+
+    def close(self) -> None:
+        """Completes the file and gives it its name, or removes what a failed run has written."""
+        if self._writer is None:
+            return
+        try:
+            self._writer.close()
+            if self._is_complete:
+                self._aside.replace(self._path)
+                logger.info("saved %s", self._path)
+        finally:
+            self._aside.unlink(missing_ok=True)
+
+    def _hold(self, picture: Picture) -> None:
+        self._held.append(picture)
+        self._held_bytes += sum(plane.buffer_size for plane in picture.frame.planes)
+        if self._is_labelled or self._held_bytes > _MAX_HELD_BYTES:
+            self._release()
+
+    def _release(self) -> None:
+        while self._held:
+            picture = self._held.popleft()
+            self._writer = self._writer or _Writer(self._aside, FORMATS[self._path.suffix.lower()])
+            self._writer.write(picture, self._prediction)
+        self._held_bytes = 0
+
+
+class _Writer:
+    """The encoder, set up by the first picture."""
+
+    def __init__(self, path: Path, format: str) -> None:
+        self._container: OutputContainer = av.open(str(path), "w", format=format)
+        self._stream: VideoStream | None = None
+        self._overlay: Overlay | None = None
+        self._last_ticks = -(2**63)
+
+    def write(self, picture: Picture, prediction: Prediction | None) -> None:
+        image = scale_frame(picture.frame)
+        if self._stream is None or self._overlay is None:
+            self._stream = self._open(image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
+            self._overlay = Overlay(self._stream.width, self._stream.height)
+        image = _fitted(image, self._stream.width, self._stream.height)
+        if prediction is not None:
+            self._overlay.draw(image, prediction)
+        ticks = round(picture.pts_seconds / _TIME_BASE)
+        if ticks <= self._last_ticks:
+            return
+        self._last_ticks = ticks
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+        frame.pts, frame.time_base = ticks, _TIME_BASE
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+    def _open(self, width: int, height: int) -> VideoStream:
+        stream = self._container.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = _TIME_BASE
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = context.color_range = _BT709
+        return stream
+
+
+def _fitted(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """``image`` in the size of the video: an odd row or column goes; another size midway is fitted between bars."""
+    if (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2) == (width, height):
+        return np.ascontiguousarray(image[:height, :width])
+    scale = min(width / image.shape[1], height / image.shape[0])
+    inner_width, inner_height = max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale))
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(inner_width, inner_height)
+    canvas = np.zeros((height, width, 3), np.uint8)
+    left, top = (width - inner_width) // 2, (height - inner_height) // 2
+    canvas[top : top + inner_height, left : left + inner_width] = frame.to_ndarray()
+    return canvas

@@ -1,0 +1,69 @@
+"""``s2tf-eval``: the accuracy of a network on a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, setup_logging, version_option
+
+__all__ = ["evaluate", "main"]
+
+_NAME = "s2tf-eval"
+_EXAMPLES = (
+    "s2tf-eval model.pt --data clips/test",
+    "s2tf-eval model_openvino_int8 --data clips/test --views 10x3 --out results --json",
+)
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A model.pt or an artifact folder.", metavar="MODEL_OR_ARTIFACT")],
+    data: Annotated[str, typer.Option(help="A folder of class folders, a list file, or synthetic.")],
+    views: Annotated[
+        str, typer.Option(help="Clips in time x crops of each video, such as 1x1 or 10x3; scores are averaged.")
+    ] = "1x1",
+    limit: Annotated[int | None, typer.Option(help="At most so many videos, spread over the data set.")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 lets the runtime choose.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for eval.json and predictions.csv.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Annotated[bool, version_option(_NAME)] = False,
+) -> None:
+    """Measure [bold]top-1 and top-5[/bold] of a network on labelled videos, with 95 % intervals."""
+    del version
+    setup_logging(quiet=quiet, verbose=verbose)
+    from s2tf_edge.data.datasets import open_data
+    from s2tf_edge.runtime.evaluate import Views
+    from s2tf_edge.runtime.evaluate import evaluate as measure
+    from s2tf_edge.runtime.evaluation_files import write_evaluation
+    from s2tf_edge.runtime.session import SessionOptions, open_session
+
+    how, videos = Views.parse(views), open_data(data)
+    with open_session(model, SessionOptions(threads=threads)) as session, progress_bar("evaluating") as progress:
+        evaluation = measure(session, videos, views=how, limit=limit, progress=progress)
+    result = {"model": str(model), "data": data, "views": str(how), "threads": threads} | evaluation.to_dict()
+    if out is not None:
+        write_evaluation(evaluation, result, out)
+    if json:
+        print_json(result)
+    else:
+        typer.echo(_summary(result))
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run(evaluate, name=_NAME, examples=_EXAMPLES)
+
+
+def _summary(result: dict[str, Any]) -> str:
+    skipped = f", {result['skipped']} skipped" if result["skipped"] else ""
+    lines = [
+        f"{name} {result[key]:.1f} %  (95 % interval {result[f'{key}_low']:.1f} to {result[f'{key}_high']:.1f})"
+        for name, key in (("top-1", "top1"), ("top-5", "top5"))
+    ]
+    lines.append(f"{result['n']} videos{skipped}, {result['views']} views")
+    lines += [f"most often confused: {true} taken for {said}, {n}×" for true, said, n in result["confusion"][:3]]
+    return "\n".join(lines)

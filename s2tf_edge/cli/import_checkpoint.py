@@ -1,0 +1,77 @@
+"""``s2tf-import``: from a published checkpoint to a ``model.pt``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from s2tf_edge.cli.app import Quiet, Verbose, existing, run, setup_logging, version_option
+
+if TYPE_CHECKING:
+    from s2tf_edge.models import VideoNetwork
+    from s2tf_edge.models.checkpoints import KeyReport
+
+__all__ = ["import_checkpoint", "main"]
+
+_NAME = "s2tf-import"
+_EXAMPLES = (
+    "s2tf-import s2tf_k400.pyth --model s2tf_nl_i3d_r50 --labels kinetics_classnames.json",
+    "s2tf-import I3D_NLN_8x8_R50.pyth --model 's2tf_nl_i3d_r50?size=128' --new-head 51 --out hmdb51.pt",
+    "s2tf-import resnet-18-kinetics.pth --model 'r3d_18?shortcut=A' --format resnet3d",
+)
+
+
+def import_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="File that the published implementation wrote.")],
+    model: Annotated[
+        str, typer.Option(help="Name of the network, with options where wanted: s2tf_nl_i3d_r50?frames=8&size=128.")
+    ],
+    format: Annotated[
+        str, typer.Option(help="s2tfnet, slowfast or resnet3d; auto tells them apart by their keys.")
+    ] = "auto",
+    labels: Annotated[
+        Path | None, typer.Option(help="Class names: one a line, classInd.txt, or JSON.", metavar="FILE")
+    ] = None,
+    new_head: Annotated[
+        int | None, typer.Option(help="Replace the classifier by a fresh one of N classes.", metavar="N", min=1)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("model.pt"),
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Annotated[bool, version_option(_NAME)] = False,
+) -> None:
+    """Turn a [bold]published checkpoint[/bold] into a model.pt, or say which of its weights do not fit."""
+    del version
+    setup_logging(quiet=quiet, verbose=verbose)
+    from s2tf_edge.extras import require
+
+    require("torch", extra="train", purpose=_NAME)
+    from s2tf_edge.models import save_model
+    from s2tf_edge.models.checkpoints import import_checkpoint as convert
+    from s2tf_edge.models.label_file import read_labels
+
+    names = None if labels is None else read_labels(existing(labels))
+    network, report = convert(existing(checkpoint), model=model, format=format, labels=names, new_head=new_head)
+    save_model(out, network, extra={"imported": {"file": checkpoint.name, "format": report.format}})
+    typer.echo(_summary(out, network, report))
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run(import_checkpoint, name=_NAME, examples=_EXAMPLES)
+
+
+def _summary(out: Path, network: VideoNetwork, report: KeyReport) -> str:
+    spec = network.spec
+    lines = [
+        f"{out}: {network.name}, {network.num_classes} classes, clips of {spec.frames} × {spec.size} × {spec.size}",
+        f"{report.loaded} tensors taken from the checkpoint (format {report.format})",
+    ]
+    if any(key.startswith("saliency.") for key in report.fresh):
+        whole = any(key.startswith("saliency.miners.") for key in report.fresh)
+        lines.append(f"the {'saliency' if whole else 'TSFP'} modules start fresh: train before use")
+    if any(key.startswith("backbone.head.") for key in report.fresh):
+        lines.append("the classifier starts fresh: train before use")
+    return "\n".join(lines)

@@ -1,0 +1,133 @@
+"""``s2tf-report``: accuracy against latency over several artifacts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, setup_logging, version_option
+
+if TYPE_CHECKING:
+    from s2tf_edge.runtime.report import Report
+    from s2tf_edge.runtime.report_conditions import Condition
+
+__all__ = ["main", "report"]
+
+_NAME = "s2tf-report"
+_EXAMPLES = (
+    "s2tf-report model.pt model_onnx_fp32 model_openvino_int8 --data clips/test",
+    "s2tf-report model_openvino_* --data clips/test --threads 1 --slo 'p95<40ms,drop<1'",
+    "s2tf-report model_openvino_int8 --data clips/test --fail-under 'top1=70,p95=40ms' --json",
+)
+
+
+def report(
+    artifacts: Annotated[list[Path], typer.Argument(help="Artifact folders or model.pt files.", metavar="ARTIFACT...")],
+    data: Annotated[str, typer.Option(help="A folder of class folders, a list file, or synthetic.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.html, .md, .json and .csv.")] = Path("report"),
+    limit: Annotated[int | None, typer.Option(help="At most so many videos, spread over the data set.")] = None,
+    views: Annotated[str, typer.Option(help="Clips in time x crops of each video, such as 1x1 or 10x3.")] = "1x1",
+    duration: Annotated[float, typer.Option(help="Seconds of timed inference for each artifact.")] = 10.0,
+    warmup: Annotated[float, typer.Option(help="Seconds of inference for each artifact before that.")] = 2.0,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 lets the runtime choose.")] = 0,
+    hint: Annotated[str, typer.Option(help="What the runtime optimises for: latency or throughput.")] = "latency",
+    baseline: Annotated[
+        str | None, typer.Option(help="Artifact to compare the others with; the first that runs unless given.")
+    ] = None,
+    slo: Annotated[
+        str | None,
+        typer.Option(
+            help="Bounds, such as 'p95<40ms,drop<1': names the artifact to use; exit 6 where none meets them."
+        ),
+    ] = None,
+    fail_under: Annotated[
+        str | None,
+        typer.Option(help="Bounds, such as 'top1=70,p95=40ms': exit 6 if an artifact that ran misses one."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print report.json instead of text.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Annotated[bool, version_option(_NAME)] = False,
+) -> None:
+    """Compare artifacts: [bold]accuracy against latency[/bold], measured side by side.
+
+    Bounds may name top1, top5, agreement, drop, p50, p95, p99, clips/s, memory and size.
+    """
+    del version
+    setup_logging(quiet=quiet, verbose=verbose)
+    from s2tf_edge.data.datasets import open_data
+    from s2tf_edge.runtime.evaluate import Views
+    from s2tf_edge.runtime.measure import MeasureOptions
+    from s2tf_edge.runtime.report import make_report
+    from s2tf_edge.runtime.report_conditions import parse_fail_under, parse_slo
+    from s2tf_edge.runtime.report_files import report_folder, report_values, require_report_extra, write_report
+    from s2tf_edge.runtime.session import SessionOptions
+
+    require_report_extra()
+    wanted = parse_slo(slo) if slo else ()
+    floor = parse_fail_under(fail_under) if fail_under else ()
+    options = MeasureOptions(
+        duration_seconds=duration,
+        warmup_seconds=warmup,
+        views=Views.parse(views),
+        limit=limit,
+        session=SessionOptions(threads=threads, hint=hint),
+    )
+    with report_folder(out) as folder:
+        # Named as the user gave it, so that the report's last line makes the same report again.
+        videos = dataclasses.replace(open_data(data), name=data)
+        found = make_report(artifacts, videos, baseline=baseline, options=options, steps=progress_bar)
+        write_report(found, folder, slo=wanted)
+    values = report_values(found, slo=wanted)
+    if json:
+        print_json(values)
+    else:
+        _print_summary(found, values, out)
+    _check_bounds(found, slo=wanted, floor=floor)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run(report, name=_NAME, examples=_EXAMPLES)
+
+
+def _print_summary(found: Report, values: dict[str, Any], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("artifact", "top-1 %", "drop", "p50 ms", "p95 ms", "clips/s", "memory MB"):
+        table.add_column(heading, justify="left" if heading == "artifact" else "right", overflow="fold")
+    for row in found.rows:
+        if row.skipped:
+            continue
+        metrics = row.metrics
+        keys = {"top1": 1, "drop": 1, "p50_ms": 2, "p95_ms": 2, "clips_per_second": 1, "peak_memory_mb": 0}
+        numbers = ["–" if metrics[key] is None else f"{metrics[key]:.{digits}f}" for key, digits in keys.items()]
+        table.add_row(Text(row.name), *numbers)
+    Console().print(table)
+    for row in found.rows:
+        if row.skipped:
+            typer.echo(f"{row.name} skipped: {row.skipped}")
+    typer.echo(values["verdict"])
+    if values["run"]:
+        typer.echo(values["run"])
+    typer.echo(f"report: {out / 'report.html'}")
+
+
+def _check_bounds(found: Report, *, slo: Sequence[Condition], floor: Sequence[Condition]) -> None:
+    from s2tf_edge.errors import AccuracyError
+    from s2tf_edge.runtime.report_verdict import choose, shortfalls
+
+    if slo and choose(found, slo) is None:
+        msg = f"no artifact meets {' and '.join(map(str, slo))}; {'; '.join(shortfalls(found, slo))}"
+        raise AccuracyError(msg)
+    missed = shortfalls(found, floor)
+    if missed:
+        msg = f"below the bounds of --fail-under; {'; '.join(missed)}"
+        raise AccuracyError(msg)

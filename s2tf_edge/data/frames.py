@@ -1,0 +1,95 @@
+"""Decoded frames: when they are presented, and what they look like in RGB."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Final, cast
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from s2tf_edge.preprocess import INTERPOLATION, scaled_size
+
+__all__ = ["FrameTimes", "nominal_fps", "scale_frame", "turned"]
+
+_DEFAULT_FPS: Final = Fraction(25)
+_local = threading.local()
+
+
+def nominal_fps(stream: VideoStream) -> Fraction:
+    """Frames a second as the header says, for files that have no time for each frame; 25 where it says nothing."""
+    return stream.average_rate or stream.guessed_rate or _DEFAULT_FPS
+
+
+class FrameTimes:
+    """Presentation times of the frames of one stream, in the order in which a decoder hands them out.
+
+    Decoders put frames in order of presentation. AVI has only times of decoding, which FFmpeg takes for times of
+    presentation; where those run backwards, the times of decoding are used, which are late by a frame or two:
+
+        packed B-frames   pts 1 4 3 5 7 6 9 8     dts 2 3 4 5 6 7 8 9     the pictures themselves are in order
+
+    A frame without a time follows the one before it at the average rate.
+    """
+
+    def __init__(self, stream: VideoStream) -> None:
+        self._period = 1 / nominal_fps(stream)
+        self._last = -self._period
+        self._last_pts: int | None = None
+        self._by_dts = False
+
+    def seconds(self, frame: av.VideoFrame) -> float:
+        """The presentation time of the next frame."""
+        backwards = self._last_pts is not None and frame.pts is not None and frame.pts < self._last_pts
+        self._by_dts = self._by_dts or backwards
+        self._last_pts = frame.pts
+        ticks = frame.dts if self._by_dts else frame.pts
+        if ticks is None or frame.time_base is None:
+            self._last += self._period
+        else:
+            self._last = ticks * frame.time_base
+        return float(self._last)
+
+
+def scale_frame(frame: av.VideoFrame, short_side: int = 0) -> NDArray[np.uint8]:
+    """Converts a decoded frame of any pixel format to RGB, scaled and turned as its metadata asks.
+
+    Args:
+        frame: as the decoder gave it.
+        short_side: pixels of the shorter side afterwards; 0 keeps the size.
+
+    Returns:
+        Uint8 [h, w, 3], C-contiguous.
+    """
+    if not hasattr(_local, "reformatter"):
+        # It keeps swscale's context from frame to frame (a third of the time), and is not to be shared by threads.
+        _local.reformatter = VideoReformatter()
+    height, width = scaled_size(frame.height, frame.width, short_side=short_side)
+    rgb = _local.reformatter.reformat(frame, width, height, format="rgb24", interpolation=INTERPOLATION)
+    return np.ascontiguousarray(turned(rgb.to_ndarray(), frame))
+
+
+def turned(image: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Turns and mirrors a picture as the display matrix of its frame asks, by quarter turns.
+
+    The matrix is [[a, b, u], [c, d, v], [x, y, w]] with x' = a x + c y and y' = b x + d y (ISO/IEC 14496-12, 6.2.2).
+
+    Args:
+        image: [H, W, C], as decoded.
+        frame: holds the matrix, if there is one.
+
+    Returns:
+        A view, [H, W, C] or [W, H, C].
+    """
+    data = cast("Mapping[str, bytes]", frame.side_data).get("DISPLAYMATRIX")
+    if data is None:
+        return image
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    if abs(b) > abs(a):
+        image, a, d = image.swapaxes(0, 1), c, b
+    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

@@ -1,0 +1,239 @@
+"""Reading videos with PyAV: what a file holds, its frames in order of presentation, and clips of them.
+
+Frames are turned as their metadata asks, scaled while they are converted to RGB, and carry their real presentation
+times. Where a part of a file is corrupt, what decodes is used.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from s2tf_edge.clips import Frame, SampleClock, clip_start_seconds
+from s2tf_edge.data.container import open_container, video_stream
+from s2tf_edge.data.frames import FrameTimes, nominal_fps, scale_frame, turned
+from s2tf_edge.errors import InputFileError
+from s2tf_edge.spec import ClipSpec
+
+__all__ = ["VideoInfo", "probe", "read_clip", "read_frames", "scale_frame"]
+
+_logger = logging.getLogger(__name__)
+
+_TOLERANCE_SECONDS: Final = 1e-3
+"""Containers round presentation times, Matroska to whole milliseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What a file was found to hold, whatever its header says."""
+
+    first_seconds: float
+    """Presentation time of the first frame."""
+    last_seconds: float
+    """Presentation time of the last frame."""
+    width: int
+    """Pixels, as shown: after rotation."""
+    height: int
+    """Pixels, as shown: after rotation."""
+    rotation_degrees: int
+    """Rotation that the metadata asks for, counter-clockwise, from 0 to 359."""
+    average_fps: float
+    frames: int
+    """Number of packets; a corrupt one counts, though it does not decode."""
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Reads a file once, decoding its first frame only.
+
+    Raises:
+        InputFileError: the file cannot be read or holds no frame.
+    """
+    return _probe(str(path), Path(path).stat().st_mtime_ns if Path(path).exists() else 0)
+
+
+def read_frames(
+    path: str | Path,
+    *,
+    short_side: int = 0,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+) -> Iterator[Frame]:
+    """Decodes the frames presented from ``start_seconds`` to ``end_seconds``, both included.
+
+    Args:
+        path: a video file.
+        short_side: pixels that the short side is scaled to; 0 keeps the size.
+        start_seconds: presentation time; None for the first frame.
+        end_seconds: presentation time; None for the last frame.
+
+    Raises:
+        InputFileError: the file cannot be read or holds no frame.
+    """
+    for seconds, frame in _decoded(path, start_seconds):
+        if end_seconds is not None and seconds > end_seconds + _TOLERANCE_SECONDS:
+            return
+        yield Frame(image=scale_frame(frame, short_side), pts_seconds=seconds)
+
+
+def read_clip(path: str | Path, spec: ClipSpec, *, at: float = 0.5) -> NDArray[np.uint8]:
+    """Reads one clip; the last frame is repeated where the video is too short.
+
+    Args:
+        path: a video file.
+        spec: which frames to take, and the short side to scale them to.
+        at: where in the video, from 0 (the clip begins with the video) to 1 (it ends with it).
+
+    Returns:
+        Uint8 [T, h, w, 3], not yet cropped.
+
+    Raises:
+        InputFileError: the file cannot be read, holds no frame, or its picture changes size.
+        UsageError: ``at`` lies outside [0, 1].
+    """
+    info = probe(path)
+    start = functools.partial(clip_start_seconds, spec, first_seconds=info.first_seconds, at=at)
+    images = _sampled(path, spec, start(last_seconds=info.last_seconds))
+    if not images:
+        # The end of the file does not decode: the clip is placed within what does.
+        last_seconds = max(seconds for seconds, _ in _decoded(path, None))
+        images = _sampled(path, spec, start(last_seconds=last_seconds))
+    if len({image.shape for image in images}) != 1:
+        msg = f"{path} changes the size of its picture within a clip; convert it to one size"
+        raise InputFileError(msg)
+    return np.stack(images + images[-1:] * (spec.frames - len(images)))
+
+
+def _sampled(path: str | Path, spec: ClipSpec, start_seconds: float) -> list[NDArray[np.uint8]]:
+    images: list[NDArray[np.uint8]] = []
+    clock: SampleClock | None = None
+    for seconds, frame in _decoded(path, start_seconds):
+        clock = clock or SampleClock(spec, start_seconds=seconds)
+        count = min(clock.take(seconds), spec.frames - len(images))
+        if count:
+            images += [scale_frame(frame, spec.resize_short_side)] * count
+        if len(images) == spec.frames:
+            break
+    return images
+
+
+def _decoded(path: str | Path, start_seconds: float | None) -> Iterator[tuple[float, av.VideoFrame]]:
+    """The frames from ``start_seconds`` on, with their times."""
+    start = float("-inf") if start_seconds is None else start_seconds - _TOLERANCE_SECONDS
+    with open_container(path) as container:
+        stream = video_stream(container)
+        stream.thread_type = "AUTO"
+        frames = _timed(container, stream, path)
+        first = next(frames, None) if _seek(container, stream, start) else None
+        if first is not None and first[0] > start:
+            # Without an index a seek may land behind the key frame that is needed: from the beginning, then.
+            container.seek(stream.start_time or 0, stream=stream)
+            first, frames = None, _timed(container, stream, path)
+        for seconds, frame in itertools.chain([first] if first else [], frames):
+            if seconds >= start:
+                yield seconds, frame
+
+
+def _seek(container: InputContainer, stream: VideoStream, seconds: float) -> bool:
+    """Goes to the last key frame at or before ``seconds``; false where that is the beginning, or cannot be found."""
+    if stream.start_time is None or stream.time_base is None or seconds <= stream.start_time * stream.time_base:
+        return False
+    try:
+        container.seek(int(seconds / stream.time_base), stream=stream)
+    except av.FFmpegError:
+        return False
+    return True
+
+
+def _timed(container: InputContainer, stream: VideoStream, path: str | Path) -> Iterator[tuple[float, av.VideoFrame]]:
+    times = FrameTimes(stream)
+    for frame in _frames(container, stream, path):
+        yield times.seconds(frame), frame
+
+
+def _frames(container: InputContainer, stream: VideoStream, path: str | Path) -> Iterator[av.VideoFrame]:
+    """What decodes; after a corrupt packet nothing until the next key frame, as frames refer to what was lost."""
+    decoded = waiting = False
+    for packet in _packets(container, stream, path):
+        frames = _decode(packet)
+        if frames is None:
+            _warn_of_corruption(str(path))
+            waiting = True
+        for frame in frames or ():
+            waiting = waiting and not frame.key_frame
+            if not waiting:
+                decoded = True
+                yield frame
+    if not decoded:
+        msg = f"{path} holds no frame that decodes; record or convert it again"
+        raise InputFileError(msg)
+
+
+@functools.lru_cache(maxsize=4096)
+def _warn_of_corruption(path: str) -> None:
+    """Once for a file, however many clips are read from it."""
+    _logger.warning("%s is corrupt in parts; only the frames that decode are used", path)
+
+
+def _packets(container: InputContainer, stream: VideoStream, path: str | Path) -> Iterator[Packet[VideoStream]]:
+    """All packets, up to where the file breaks; the last one is empty and makes the decoder hand out what it holds."""
+    try:
+        yield from container.demux(stream)
+    except av.FFmpegError:
+        _warn_of_corruption(str(path))
+
+
+def _decode(packet: Packet[VideoStream]) -> list[av.VideoFrame] | None:
+    """The frames that a packet completes; None where it is corrupt."""
+    try:
+        return packet.decode()
+    except av.FFmpegError:
+        return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _probe(path: str, _modified_ns: int) -> VideoInfo:
+    with open_container(path) as container:
+        stream = video_stream(container)
+        first: av.VideoFrame | None = None
+        seconds: list[float] = []
+        for packet in _packets(container, stream, path):
+            first = first or next(iter(_decode(packet) or ()), None)
+            if packet.size and not packet.is_discard:
+                seconds.append(_packet_seconds(packet, stream, count=len(seconds)))
+        if first is None:
+            msg = f"{path} holds no frame that decodes; record or convert it again"
+            raise InputFileError(msg)
+        return _info(first, seconds, fps=float(nominal_fps(stream)))
+
+
+def _packet_seconds(packet: Packet[VideoStream], stream: VideoStream, *, count: int) -> float:
+    ticks = packet.dts if packet.pts is None else packet.pts
+    if ticks is None or packet.time_base is None:
+        return float(count / nominal_fps(stream))
+    return float(ticks * packet.time_base)
+
+
+def _info(first: av.VideoFrame, seconds: list[float], *, fps: float) -> VideoInfo:
+    height, width = turned(np.empty((first.height, first.width, 0), np.uint8), first).shape[:2]
+    duration = max(seconds) - min(seconds)
+    return VideoInfo(
+        first_seconds=min(seconds),
+        last_seconds=max(seconds),
+        width=width,
+        height=height,
+        rotation_degrees=first.rotation % 360,
+        average_fps=(len(seconds) - 1) / duration if duration else fps,
+        frames=len(seconds),
+    )

@@ -1,0 +1,195 @@
+"""``model.pt``: a network's weights with everything needed to rebuild and feed it.
+
+One dict of plain values and tensors, which ``torch.load(weights_only=True)`` reads: nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.models.registry import create_model
+from s2tf_edge.models.s2tf import VideoNetwork
+from s2tf_edge.spec import ClipSpec
+
+__all__ = ["FORMAT_VERSION", "ModelFile", "load_model", "read_model_file", "read_tensors", "save_model"]
+
+FORMAT_VERSION: Final = 1
+_KIND: Final = "s2tf_edge.model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    """What a ``model.pt`` holds."""
+
+    network: str
+    """Name with options, as ``create_model`` takes it."""
+    num_classes: int
+    clip: ClipSpec
+    labels: tuple[str, ...]
+    state_dict: Mapping[str, Tensor]
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_model(
+    path: str | Path,
+    model: VideoNetwork,
+    *,
+    metrics: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a ``model.pt``; a file of that name stays whole until the new one is.
+
+    Args:
+        path: file to write.
+        model: a network as ``create_model`` built it, in any mode and on any device.
+        metrics: plain values that say how good it is.
+        seed: that it was trained from.
+        extra: further plain values.
+
+    Raises:
+        UsageError: ``model`` is an inference form, which no name rebuilds.
+    """
+    if model.is_inference:
+        msg = "an inference form cannot be saved as a model file; save the network it was made from"
+        raise UsageError(msg)
+    content = {
+        "kind": _KIND,
+        "format": FORMAT_VERSION,
+        "network": model.name,
+        "num_classes": model.num_classes,
+        "clip": model.spec.to_dict(),
+        "labels": list(model.labels),
+        "state_dict": {key: value.detach().cpu() for key, value in model.state_dict().items()},
+        "metrics": dict(metrics or {}),
+        "seed": seed,
+        "versions": {
+            "s2tf-edge": version("s2tf-edge"),
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+        "extra": dict(extra or {}),
+    }
+    _write(Path(path), content)
+
+
+def load_model(path: str | Path) -> VideoNetwork:
+    """The network of a ``model.pt``, in eval mode on the CPU.
+
+    Raises:
+        InputFileError: the file is missing, unreadable or not a whole ``model.pt``.
+    """
+    file = read_model_file(path)
+    try:
+        # On "meta" no weights are drawn only to be replaced, and the caller's random state stays as it was.
+        with torch.device("meta"):
+            model = create_model(
+                file.network,
+                num_classes=file.num_classes,
+                frames=file.clip.frames,
+                size=file.clip.size,
+                labels=file.labels,
+            )
+        model.load_state_dict(dict(file.state_dict), assign=True)
+    except (UsageError, RuntimeError) as error:
+        msg = f"{path} does not hold a network that this version can build: {' '.join(str(error).split())}"
+        raise InputFileError(msg) from error
+    model.spec = file.clip
+    return model.eval()
+
+
+def read_model_file(path: str | Path) -> ModelFile:
+    """Reads a ``model.pt`` without building its network.
+
+    Raises:
+        InputFileError: the file is missing, unreadable or not a whole ``model.pt``.
+    """
+    content = read_tensors(path)
+    if not isinstance(content, dict) or content.get("kind") != _KIND:
+        msg = f"{path} is not a model file of this package; turn a published checkpoint into one with s2tf-import"
+        raise InputFileError(msg)
+    if content.get("format") != FORMAT_VERSION:
+        msg = f"{path} has format {content.get('format')!r}, this version reads {FORMAT_VERSION}; upgrade s2tf-edge"
+        raise InputFileError(msg)
+    try:
+        return ModelFile(
+            network=str(content["network"]),
+            num_classes=int(content["num_classes"]),
+            clip=ClipSpec.from_dict(content["clip"]),
+            labels=tuple(str(label) for label in content["labels"]),
+            state_dict=_tensors(content["state_dict"]),
+            metrics=dict(content["metrics"]),
+            seed=content["seed"],
+            versions=dict(content["versions"]),
+            extra=dict(content["extra"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        msg = f"{path} is not a whole model file ({type(error).__name__}: {error}); train or import again"
+        raise InputFileError(msg) from error
+
+
+def read_tensors(path: str | Path) -> Any:
+    """What ``torch.save`` wrote, if it is tensors and plain values; code in a file is never run.
+
+    Raises:
+        InputFileError: the file is missing, unreadable, truncated, not a PyTorch file, or holds objects that only code
+            could rebuild.
+    """
+    path = Path(path)
+    if not path.is_file():
+        msg = f"{path} is not a file" if path.exists() else f"{path} does not exist"
+        raise InputFileError(msg)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror or error}"
+        raise InputFileError(msg) from error
+    except Exception as error:
+        # A damaged pickle fails in any of a dozen ways, from KeyError to struct.error.
+        raise InputFileError(_why_unreadable(path, error)) from error
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if b"blobs" in head:
+        return (
+            f"{path} is a Caffe2 pickle (SlowFast's *.pkl), which holds no PyTorch weights; "
+            "load it in SlowFast with TRAIN.CHECKPOINT_TYPE caffe2, save a *.pyth there and give that"
+        )
+    if "WeightsUnpickler error: Unsupported" in str(error) or "Unsupported global" in str(error):
+        return (
+            f"{path} holds Python objects beside tensors, which are refused because loading them can run code; "
+            "save its weights alone with torch.save(checkpoint['model_state'], ...) where you trust it"
+        )
+    return f"{path} is not a PyTorch file, or it is damaged ({type(error).__name__}); copy or download it again"
+
+
+def _tensors(values: Mapping[str, Any]) -> dict[str, Tensor]:
+    if any(not isinstance(value, Tensor) for value in values.values()):
+        msg = "state_dict holds something else than tensors"
+        raise TypeError(msg)
+    return dict(values)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        torch.save(content, aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,165 @@
+"""Inflated 3D ResNet (I3D), plain and with non-local blocks, as SlowFast has them.
+
+Carreira and Zisserman, "Quo Vadis, Action Recognition?", 2017; Wang et al., "Non-local Neural Networks", 2018. For 8
+frames of 224 × 224 (C is 64 times ``width``):
+
+    conv 5×7×7 / (1, 2, 2)                C   × 8 × 112 × 112
+    max-pool 1×3×3 / (1, 2, 2)            C   × 8 ×  56 ×  56
+    stages[0], max-pool 2×1×1             4C  × 4 ×  56 ×  56
+    stages[1] / (1, 2, 2)                 8C  × 4 ×  28 ×  28     non-local after blocks 1 and 3
+    stages[2] / (1, 2, 2)                 16C × 4 ×  14 ×  14     non-local after blocks 1, 3 and 5
+    stages[3] / (1, 2, 2)                 32C × 4 ×   7 ×   7
+    average, dropout, linear
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from s2tf_edge.errors import UsageError
+from s2tf_edge.models.blocks import (
+    Backbone,
+    BackboneOptions,
+    ConvNorm,
+    PooledHead,
+    Residual,
+    StageShape,
+    halved,
+    init_convolutions,
+    stage_sizes,
+)
+from s2tf_edge.models.registry import register
+from s2tf_edge.spec import ClipSpec
+
+__all__ = ["NonLocal", "NonLocalI3D"]
+
+_BLOCKS: Final = {"r50": (3, 4, 6, 3), "r101": (3, 4, 23, 3)}
+"""Residual blocks in each stage, by variant."""
+
+_TEMPORAL_KERNELS: Final = ((3, 3, 3), (3, 1), (3, 1), (1, 3))
+"""Frames that the first convolution of a stage's blocks spans, repeated over the blocks."""
+
+_NON_LOCAL_AFTER: Final[tuple[tuple[int, ...], ...]] = ((), (1, 3), (1, 3, 5), ())
+"""Blocks of each stage that a non-local block follows."""
+
+_MIN_NON_LOCAL_SIZE: Final = 2
+
+_RECIPE: Final = ClipSpec(frames=8, stride=8, fps=30.0, size=224, resize_short_side=256)
+"""Kinetics as SlowFast samples it: 8 frames, every 8th of 30 a second."""
+
+
+class NonLocal(nn.Module):
+    """Non-local block, embedded Gaussian: each position attends to all others, keys and values pooled 1×2×2.
+
+    ``x + norm(out(softmax(θ(x)ᵀ φ(x) / √C') g(x)))`` with C' = C / 2.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = max(1, channels // 2)
+        self.theta = nn.Conv3d(channels, inner, 1)
+        self.phi = nn.Conv3d(channels, inner, 1)
+        self.g = nn.Conv3d(channels, inner, 1)
+        self.pool = nn.MaxPool3d((1, 2, 2))
+        self.out = ConvNorm(inner, channels, kernel=(1, 1, 1), relu=False, bias=True)
+        self.scale = 1 / math.sqrt(inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keeps the shape [N, C, T, H, W]; H and W are 2 or more."""
+        pooled = self.pool(x)
+        query, key, value = (y.flatten(2) for y in (self.theta(x) * self.scale, self.phi(pooled), self.g(pooled)))
+        attention = torch.softmax(query.transpose(1, 2) @ key, dim=2)
+        attended = (value @ attention.transpose(1, 2)).unflatten(2, x.shape[2:])
+        out: Tensor = x + self.out(attended)
+        return out
+
+
+class NonLocalI3D(Backbone):
+    """The network of the module's table, for clips of any even or odd length from 2 on, and any size.
+
+    Raises:
+        UsageError: the clip has one frame only, or is too small for the pooling of a non-local block.
+    """
+
+    def __init__(
+        self, variant: str, *, non_local: bool, options: BackboneOptions, frames: int, size: int, num_classes: int
+    ) -> None:
+        super().__init__()
+        sizes = stage_sizes(halved(halved(size)))
+        _check_clip(frames, sizes[2] if non_local else _MIN_NON_LOCAL_SIZE)
+        channels = options.scaled(64)
+        outputs = [4 * channels * 2**stage for stage in range(4)]
+        self.stem = nn.Sequential(
+            ConvNorm(3, channels, kernel=(5, 7, 7), stride=(1, 2, 2)),
+            nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),
+        )
+        self.stages = nn.ModuleList(
+            _stage(stage, inputs, outputs[stage], blocks=_BLOCKS[variant][stage], non_local=non_local)
+            for stage, inputs in enumerate([channels, *outputs[:3]])
+        )
+        self.stages[0].add_module("pool", nn.MaxPool3d((2, 1, 1)))
+        first, second, third, fourth = (
+            StageShape(width, frames // 2, side) for width, side in zip(outputs, sizes, strict=True)
+        )
+        self.shapes = (first, second, third, fourth)
+        _init_weights(self)
+        self.head = PooledHead(outputs[3], num_classes, dropout=options.dropout)
+
+
+@register("nl_i3d", recipes=dict.fromkeys(_BLOCKS, _RECIPE), options=BackboneOptions)
+def build_nl_i3d(variant: str, *, options: BackboneOptions, frames: int, size: int, num_classes: int) -> Backbone:
+    """The I3D ``variant`` with non-local blocks."""
+    return NonLocalI3D(variant, non_local=True, options=options, frames=frames, size=size, num_classes=num_classes)
+
+
+@register("i3d", recipes=dict.fromkeys(_BLOCKS, _RECIPE), options=BackboneOptions)
+def build_i3d(variant: str, *, options: BackboneOptions, frames: int, size: int, num_classes: int) -> Backbone:
+    """The I3D ``variant`` without non-local blocks."""
+    return NonLocalI3D(variant, non_local=False, options=options, frames=frames, size=size, num_classes=num_classes)
+
+
+def _stage(stage: int, inputs: int, outputs: int, *, blocks: int, non_local: bool) -> nn.Sequential:
+    kernels = _TEMPORAL_KERNELS[stage]
+    modules = nn.Sequential()
+    for index in range(blocks):
+        stride = 2 if stage and not index else 1
+        block = _block(inputs, outputs, frames=kernels[index % len(kernels)], stride=stride)
+        modules.add_module(f"res{index}", block)
+        if non_local and index in _NON_LOCAL_AFTER[stage]:
+            modules.add_module(f"nonlocal{index}", NonLocal(outputs))
+        inputs = outputs
+    return modules
+
+
+def _block(inputs: int, outputs: int, *, frames: int, stride: int) -> Residual:
+    inner = outputs // 4
+    strides = (1, stride, stride)
+    same = inputs == outputs and stride == 1
+    return Residual(
+        ConvNorm(inputs, inner, kernel=(frames, 1, 1)),
+        ConvNorm(inner, inner, kernel=(1, 3, 3), stride=strides),
+        ConvNorm(inner, outputs, kernel=(1, 1, 1), relu=False),
+        shortcut=nn.Identity() if same else ConvNorm(inputs, outputs, kernel=(1, 1, 1), stride=strides, relu=False),
+    )
+
+
+def _init_weights(backbone: Backbone) -> None:
+    """As published: He, and zero for the last norm of every branch, so that each block begins as its shortcut."""
+    init_convolutions(backbone)
+    for module in backbone.modules():
+        last = module.branch[-1] if isinstance(module, Residual) else getattr(module, "out", None)
+        if isinstance(last, ConvNorm) and isinstance(last.norm, nn.BatchNorm3d):
+            nn.init.zeros_(last.norm.weight)
+
+
+def _check_clip(frames: int, smallest: int) -> None:
+    if frames < 2:
+        msg = f"I3D halves the frames after its first stage and needs 2 or more, got {frames}"
+        raise UsageError(msg)
+    if smallest < _MIN_NON_LOCAL_SIZE:
+        msg = "non-local blocks pool 2 × 2 in the third stage, which needs clips of 17 × 17 pixels or more"
+        raise UsageError(msg)

@@ -1,0 +1,100 @@
+"""What a training run leaves behind while it runs: ``metrics.csv`` and a line an epoch."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from pathlib import Path
+from typing import Final
+
+import lightning.pytorch as pl
+
+from s2tf_edge.progress import Progress
+
+__all__ = ["EpochLog", "StepProgress"]
+
+logger = logging.getLogger(__name__)
+
+_COLUMNS: Final = (
+    "epoch",
+    "train_loss",
+    "train_top1",
+    "train_cross_entropy",
+    "train_mask_l1",
+    "train_tsfp1_mse",
+    "train_tsfp2_mse",
+    "val_loss",
+    "val_top1",
+    "lr",
+    "seconds",
+)
+
+
+class EpochLog(pl.Callback):
+    """Appends a row to ``metrics.csv`` and logs a line after each epoch; a resumed run continues the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._started = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keeps the rows of the epochs that a resumed run has behind it."""
+        del pl_module
+        if not trainer.is_global_zero:
+            return
+        rows = _read_rows(self._path)
+        kept = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
+        with self._path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, _COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the epoch's clock."""
+        del trainer, pl_module
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the epoch's row and line."""
+        del pl_module
+        if not trainer.is_global_zero:
+            return
+        values = {name: f"{float(value):.6g}" for name, value in trainer.callback_metrics.items() if name in _COLUMNS}
+        seconds = time.monotonic() - self._started
+        row = values | {
+            "epoch": str(trainer.current_epoch),
+            "lr": f"{trainer.optimizers[0].param_groups[0]['lr']:.4g}",
+            "seconds": f"{seconds:.1f}",
+        }
+        with self._path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, _COLUMNS).writerow(row)
+        epochs = trainer.max_epochs or 0
+        logger.info(
+            "epoch %d/%d: loss %.3f, train %.1f %%, validation %.1f %% (%.1f s, %.0f s left)",
+            trainer.current_epoch + 1,
+            epochs,
+            float(values.get("train_loss", "nan")),
+            float(values.get("train_top1", "nan")),
+            float(values.get("val_top1", "nan")),
+            seconds,
+            seconds * (epochs - trainer.current_epoch - 1),
+        )
+
+
+class StepProgress(pl.Callback):
+    """Tells a progress listener how many steps of the run are done."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        """Reports one step."""
+        self._progress(trainer.global_step, int(trainer.estimated_stepping_batches))
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if (row.get("epoch") or "").isdigit()]

@@ -1,0 +1,101 @@
+"""Labelled videos as a PyTorch data set, in an order and with an augmentation that depend on seed and epoch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.preprocess import normalise, preprocess, scale_frames
+from s2tf_edge.spec import ClipSpec
+
+__all__ = ["Augmentation", "ClipDataset", "EpochSampler"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What is varied in training clips."""
+
+    min_scale: float
+    """Smallest crop, as a share of the short side."""
+    brightness: float
+    """Largest change of brightness and contrast, as a share."""
+    flips: bool
+    """Whether clips may be mirrored."""
+
+    def __call__(self, frames: NDArray[np.uint8], spec: ClipSpec, rng: np.random.Generator) -> NDArray[np.float32]:
+        """A random view of a clip: uint8 [T, H, W, 3] → float32 [3, T, S, S], the same crop in every frame."""
+        cropped = scale_frames(self._crop(frames, rng), spec.size)
+        if self.flips and rng.random() < 0.5:
+            cropped = cropped[:, :, ::-1]
+        clip = normalise(np.ascontiguousarray(cropped), spec)
+        contrast = 1 + rng.uniform(-self.brightness, self.brightness)
+        shift = rng.uniform(-self.brightness, self.brightness) / float(np.mean(spec.std)) / 2
+        return (clip * np.float32(contrast) + np.float32(shift)).astype(np.float32, copy=False)
+
+    def _crop(self, frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        height, width = frames.shape[1:3]
+        side = round(min(height, width) * rng.uniform(self.min_scale, 1))
+        top = int(rng.integers(height - side + 1))
+        left = int(rng.integers(width - side + 1))
+        return frames[:, top : top + side, left : left + side]
+
+
+class ClipDataset(Dataset[tuple[Tensor, int]]):
+    """One clip of each video.
+
+    With an augmentation, index ``epoch * len(videos) + i`` is video ``i`` as seen in that epoch: at a random time, in a
+    random crop. Without one, it is the centre crop of the centre clip.
+    """
+
+    def __init__(
+        self, videos: LabelledVideos, spec: ClipSpec, *, seed: int = 0, augmentation: Augmentation | None = None
+    ) -> None:
+        self._videos = videos
+        self._spec = spec
+        self._seed = seed
+        self._augmentation = augmentation
+
+    def __len__(self) -> int:
+        return len(self._videos)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        epoch, position = divmod(index, len(self._videos))
+        video = self._videos.videos[position]
+        if self._augmentation is None:
+            return torch.from_numpy(preprocess(video.read(self._spec), self._spec)), video.label
+        rng = np.random.default_rng((self._seed, epoch, position))
+        frames = video.read(self._spec, at=float(rng.random()))
+        return torch.from_numpy(self._augmentation(frames, self._spec, rng)), video.label
+
+
+class EpochSampler(Sampler[int]):
+    """Shuffles by seed and epoch, so that a resumed run sees the clips that an uninterrupted one would have seen.
+
+    Each of ``world_size`` processes gets the same number of clips, every ``world_size``-th from ``rank`` on.
+    """
+
+    def __init__(self, length: int, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        self._length = length
+        self._seed = seed
+        self._rank = rank
+        self._world_size = world_size
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer at the start of each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._length // self._world_size
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng((self._seed, self._epoch)).permutation(self._length)
+        mine = order[self._rank :: self._world_size][: len(self)]
+        yield from (self._epoch * self._length + mine).tolist()

@@ -1,0 +1,247 @@
+"""A training run from settings and data to ``model.pt``; killed at any moment, it resumes where it was.
+
+Everything random depends on the seed and the epoch alone: the weights, the order of the clips, their crops, dropout.
+A run resumed from ``last.ckpt``, written after each epoch, therefore ends in the weights of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import pickle
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.models import VideoNetwork, create_model, default_spec, load_model, save_model
+from s2tf_edge.progress import Progress, no_progress
+from s2tf_edge.spec import ClipSpec
+from s2tf_edge.training.callbacks import EpochLog, StepProgress
+from s2tf_edge.training.config import TrainConfig
+from s2tf_edge.training.dataset import Augmentation, ClipDataset, EpochSampler
+from s2tf_edge.training.module import TrainingModule
+
+__all__ = ["TrainResult", "make_spec", "train"]
+
+logger = logging.getLogger(__name__)
+
+Loaders = tuple[DataLoader[Any], DataLoader[Any]]
+
+MODEL_FILE = "model.pt"
+LAST_FILE = "last.ckpt"
+BEST_FILE = "best.ckpt"
+_LIGHTNING_PRECISIONS: Final[dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]]] = {
+    "fp32": "32-true",
+    "bf16-mixed": "bf16-mixed",
+    "16-mixed": "16-mixed",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a run ended in."""
+
+    model: Path
+    """The ``model.pt`` with the weights of the best epoch."""
+    top1: float
+    """Its top-1 on the validation videos, in percent."""
+    epoch: int
+    """The best epoch, counted from one."""
+
+
+def train(
+    config: TrainConfig,
+    *,
+    videos: LabelledVideos,
+    validation: LabelledVideos,
+    out: Path,
+    pretrained: Path | None = None,
+    resume: str | Path = "auto",
+    progress: Progress = no_progress,
+) -> TrainResult:
+    """Trains a network and writes ``model.pt``, ``last.ckpt``, ``metrics.csv`` and TensorBoard events into ``out``.
+
+    Args:
+        config: the settings.
+        videos: what to train on.
+        validation: what to choose the best epoch by; the same labels.
+        out: a folder, made if missing.
+        pretrained: a ``model.pt`` to start from; its classifier is left out where the labels differ.
+        resume: ``auto`` continues from ``out/last.ckpt`` where there is one, ``never`` starts anew, a path names a
+            checkpoint.
+        progress: told of each step.
+
+    Raises:
+        UsageError: a data set is empty, or the network does not take the size or number of frames.
+        InputFileError: a video, the pretrained model or the checkpoint cannot be read.
+    """
+    if not len(videos) or not len(validation):
+        msg = f"both sides of the split need videos, got {len(videos)} to train and {len(validation)} to validate"
+        raise UsageError(msg)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    network = _make_network(config, videos, pretrained)
+    checkpoint = _find_checkpoint(resume, out)
+    best = ModelCheckpoint(
+        dirpath=out,
+        filename=Path(BEST_FILE).stem,
+        monitor="val_top1",
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    module = TrainingModule(network, config)
+    with _expected_warnings():
+        trainer = _make_trainer(config, out, callbacks=[EpochLog(out / "metrics.csv"), StepProgress(progress), best])
+        _fit(trainer, module, _make_loaders(config, videos, validation, trainer, network.spec), checkpoint)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return _save_best(module, Path(best.best_model_path), config, out)
+
+
+def make_spec(config: TrainConfig) -> ClipSpec:
+    """The network's published clip with the settings' changes.
+
+    Raises:
+        UsageError: the network is unknown, or the values do not fit together.
+    """
+    spec = default_spec(config.model, frames=config.frames, size=config.size)
+    names = ("stride", "fps", "resize_short_side")
+    changes = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
+    return dataclasses.replace(spec, **changes)
+
+
+def _fit(trainer: pl.Trainer, module: TrainingModule, loaders: Loaders, checkpoint: Path | None) -> None:
+    try:
+        trainer.fit(module, *loaders, **_resume_from(checkpoint))
+    except (pickle.UnpicklingError, KeyError, EOFError, RuntimeError) as error:
+        if checkpoint is None or trainer.global_step:
+            raise
+        msg = f"{checkpoint} is not a checkpoint of this run ({type(error).__name__}); use --resume never to start anew"
+        raise InputFileError(msg) from error
+
+
+@contextmanager
+def _expected_warnings() -> Iterator[None]:
+    """Silences the trainer's advice on what is meant: a folder to continue in, few workers, short epochs."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=PossibleUserWarning)
+        warnings.filterwarnings("ignore", message=".*exists and is not empty")
+        # Of the trainer's own use of torch.
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"lightning\.")
+        yield
+
+
+def _make_network(config: TrainConfig, videos: LabelledVideos, pretrained: Path | None) -> VideoNetwork:
+    spec = make_spec(config)
+    network = create_model(
+        config.model,
+        num_classes=len(videos.labels),
+        labels=videos.labels,
+        frames=spec.frames,
+        size=spec.size,
+        dropout=config.dropout,
+    )
+    network.spec = spec
+    if pretrained is not None:
+        _start_from(network, load_model(pretrained), pretrained)
+    return network
+
+
+def _start_from(network: VideoNetwork, source: VideoNetwork, path: Path) -> None:
+    """Copies every weight of ``source`` that fits, and says which did not."""
+    own, given = network.state_dict(), source.state_dict()
+    fitting = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
+    if not fitting:
+        msg = (
+            f"{path} holds {source.name}, which shares no weights with {network.name}; give a model.pt of that network"
+        )
+        raise UsageError(msg)
+    network.load_state_dict(own | fitting)
+    fresh = sorted(set(own) - set(fitting))
+    logger.info(
+        "started from %s: %d of %d tensors; fresh: %s", path, len(fitting), len(own), ", ".join(fresh) or "none"
+    )
+
+
+def _find_checkpoint(resume: str | Path, out: Path) -> Path | None:
+    if resume == "never":
+        return None
+    if resume == "auto":
+        return out / LAST_FILE if (out / LAST_FILE).is_file() else None
+    if not Path(resume).is_file():
+        msg = f"{resume} does not exist; --resume takes auto, never or a checkpoint such as {out / LAST_FILE}"
+        raise InputFileError(msg)
+    return Path(resume)
+
+
+def _resume_from(checkpoint: Path | None) -> dict[str, Any]:
+    if checkpoint is None:
+        return {}
+    logger.info("resuming from %s", checkpoint)
+    return {"ckpt_path": checkpoint, "weights_only": True}
+
+
+def _make_trainer(config: TrainConfig, out: Path, *, callbacks: list[Callback]) -> pl.Trainer:
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return pl.Trainer(
+        max_epochs=config.epochs,
+        precision=_LIGHTNING_PRECISIONS[config.precision],
+        callbacks=callbacks,
+        logger=TensorBoardLogger(out, name="", version="tensorboard"),
+        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def _make_loaders(
+    config: TrainConfig, videos: LabelledVideos, validation: LabelledVideos, trainer: pl.Trainer, spec: ClipSpec
+) -> Loaders:
+    augmentation = Augmentation(
+        min_scale=config.min_scale, brightness=config.brightness, flips=config.flips and videos.flips
+    )
+    dataset = ClipDataset(videos, spec, seed=config.seed, augmentation=augmentation)
+    sampler = EpochSampler(len(videos), seed=config.seed, rank=trainer.global_rank, world_size=trainer.world_size)
+    options: dict[str, Any] = {
+        "batch_size": config.batch_size,
+        "num_workers": config.workers,
+        "persistent_workers": config.workers > 0,
+    }
+    return (
+        DataLoader(dataset, sampler=sampler, drop_last=len(sampler) > config.batch_size, **options),
+        DataLoader(ClipDataset(validation, spec), **options),
+    )
+
+
+def _save_best(module: TrainingModule, best: Path, config: TrainConfig, out: Path) -> TrainResult:
+    state = torch.load(best, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    scores = next(value for key, value in state["callbacks"].items() if key.startswith("ModelCheckpoint"))
+    top1, epoch = float(scores["current_score"]), int(state["epoch"]) + 1
+    save_model(
+        out / MODEL_FILE,
+        module.network,
+        metrics={"val_top1": top1, "epoch": epoch},
+        seed=config.seed,
+        extra={"config": dataclasses.asdict(config)},
+    )
+    return TrainResult(model=out / MODEL_FILE, top1=top1, epoch=epoch)

@@ -1,0 +1,83 @@
+"""``s2tf-report`` as a user calls it: exit codes, files, interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+DATA = "synthetic?clips=10"
+COMMAND = [sys.executable, "-c", "from s2tf_edge.cli.report import main; main()"]
+SHORT = ["--data", DATA, "--duration", "0.1", "--warmup", "0", "--limit", "3", "--threads", "1"]
+
+
+def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def test_writes_four_files_and_keeps_the_skipped(small_artifact: Path, tmp_path: Path) -> None:
+    done = run("gone", small_artifact, *SHORT, "--slo", "p95<60s,drop<1", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    values = json.loads(done.stdout)
+    assert values == json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+    assert {path.name for path in tmp_path.iterdir()} == {"report"}
+    names = {path.name for path in (tmp_path / "report").iterdir()}
+    assert names == {"report.html", "report.md", "report.json", "report.csv"}
+    gone, ran = values["artifacts"]
+    assert "does not exist" in gone["skipped"]
+    assert (ran["n"], ran["baseline"], values["winner"]) == (3, True, small_artifact.name)
+    assert values["run"] == f"s2tf-stream {shlex.quote(str(small_artifact))} --camera 0 --threads 1"
+    assert f"--data '{DATA}'" in values["command"]
+
+
+def test_bounds_that_are_missed_end_in_6_with_the_report_written(small_artifact: Path, tmp_path: Path) -> None:
+    done = run(small_artifact, *SHORT, "--fail-under", "top1=100,p95=60s", "--out", "r", cwd=tmp_path)
+    assert done.returncode == 6
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("s2tf-report: error: below the bounds of --fail-under; small é artifact: top1 is ")
+    assert "p95" not in last
+    assert "small é artifact takes" in done.stdout.replace("\n", " ")
+    assert (tmp_path / "r" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["gone", *SHORT], 9, "no artifact could run here; gone: gone does not exist"),
+        (["gone", *SHORT, "--slo", "fast"], 2, "--slo must look like"),
+        (["gone", *SHORT, "--hint", "speed"], 2, "hint must be one of latency, throughput"),
+        (["gone", "gone", *SHORT], 2, "each given once"),
+    ],
+)
+def test_mistakes_leave_no_report(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
+    done = run(*arguments, "-q", cwd=tmp_path)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_it_leaves_nothing(small_artifact: Path, tmp_path: Path) -> None:
+    arguments = [str(small_artifact), *SHORT, "--duration", "600"]
+    with subprocess.Popen(
+        [*COMMAND, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        lines = []
+        for line in process.stderr or ():
+            lines.append(line)
+            if "measuring latency" in line:
+                break
+        time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)
+        # The end of stderr is the end of every process that inherited it: none is left behind.
+        _, rest = process.communicate(timeout=20)
+    assert process.returncode == 130, [*lines, rest]
+    assert rest.strip() == "s2tf-report: error: interrupted"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,263 @@
+"""``s2tf-stream`` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from s2tf_edge.cli import stream as command
+from s2tf_edge.data.video import probe
+from s2tf_edge.runtime.artifact import ArtifactMeta, sha256, write_meta
+from s2tf_edge.runtime.recents import remember_artifact
+from s2tf_edge.spec import ClipSpec
+
+LABELS = ("dark", "grey", "bright")
+LEVELS = (0.1, 0.5, 0.9)
+SPEC = ClipSpec(frames=4, stride=2, fps=25.0, size=32, layout="NTHWC", dtype="uint8")
+CLIP = "lavfi:color=white:size=64x48:rate=25"
+Printed = tuple[int, str, str]
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real artifact for ONNX Runtime whose answer can be told beforehand: it measures brightness."""
+    folder = tmp_path_factory.mktemp("art") / "brightness ä"
+    folder.mkdir()
+    shape = list(SPEC.input_shape())
+    constants = {
+        "levels": np.array([LEVELS], np.float32),
+        "white": np.array([[255]], np.float32),
+        "steepness": np.array([[-20]], np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["clip"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["float"], ["flat"]),
+        helper.make_node("ReduceMean", ["flat"], ["sum"], axes=[1], keepdims=1),
+        helper.make_node("Div", ["sum", "white"], ["mean"]),
+        helper.make_node("Sub", ["mean", "levels"], ["difference"]),
+        helper.make_node("Abs", ["difference"], ["distance"]),
+        helper.make_node("Mul", ["distance", "steepness"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "brightness",
+        [helper.make_tensor_value_info("clip", TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 3])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "model.onnx")
+    meta = ArtifactMeta(
+        network="brightness",
+        labels=LABELS,
+        clip=SPEC,
+        target="onnx",
+        precision={"asked": "fp32"},
+        inputs={"clip": {"shape": shape, "dtype": "uint8"}},
+        outputs={"logits": {"shape": [1, 3], "dtype": "float32"}},
+        files={"model.onnx": sha256(folder / "model.onnx")},
+    )
+    write_meta(meta, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of dark, two of bright frames."""
+    path = tmp_path_factory.mktemp("video") / "two actions.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(25))
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for level in [25] * 50 + [230] * 50:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((64, 96, 3), level, np.uint8))))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Printed]:
+    """Runs the console script; gives its exit code, stdout and stderr."""
+
+    def run(*arguments: str | Path) -> Printed:
+        monkeypatch.setattr(sys, "argv", ["s2tf-stream", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            command.main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+def _records(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_readable_lines_on_stdout_and_a_summary_on_stderr(
+    run: Callable[..., Printed], artifact: Path, video: Path
+) -> None:
+    code, out, err = run(artifact, "--source", video, "--smooth", "none", "--hop", 1)
+    assert code == 0
+    assert [line.split()[2] for line in out.splitlines() if "grey" not in line] == ["dark", "bright"]
+    assert "100 frames" in err
+
+
+def test_json_lines_on_stdout_and_nothing_else(run: Callable[..., Printed], artifact: Path, video: Path) -> None:
+    code, out, _ = run(artifact, "--source", video, "--jsonl", "-", "--topk", 2, "--threshold", 0.6)
+    records = _records(out)
+    assert code == 0
+    assert [records[0]["type"], records[-1]["type"]] == ["start", "summary"]
+    assert records[0]["labels"] == 3
+    assert ClipSpec.from_dict(records[0]["clip"]) == SPEC
+    predictions = [record for record in records if record["type"] == "prediction"]
+    assert len(predictions) == records[-1]["windows"] == 47
+    assert all(len(record["topk"]) == 2 for record in predictions)
+    events = [record["label"] for record in records if record["type"] == "event"]
+    assert events[0] == "dark"
+    assert events[-1] == "bright"
+
+
+def test_a_file_of_json_lines_and_a_saved_video(
+    run: Callable[..., Printed], artifact: Path, video: Path, tmp_path: Path
+) -> None:
+    lines, saved = tmp_path / "out.jsonl", tmp_path / "saved.mp4"
+    code, _, err = run(artifact, "--source", video, "--jsonl", lines, "--save", saved)
+    assert code == 0
+    assert _records(lines.read_text(encoding="utf-8"))[-1]["frames_in"] == 100
+    info = probe(saved)
+    assert (info.width, info.height, info.frames) == (96, 64, 100)
+    assert "saved" in err
+
+
+def test_a_network_of_this_package(run: Callable[..., Printed], video: Path, tmp_path: Path) -> None:
+    from s2tf_edge.models import create_model, save_model
+
+    save_model(tmp_path / "model.pt", create_model("r3d_10?width=0.125", num_classes=4, frames=4, size=24))
+    code, out, err = run(tmp_path / "model.pt", "--source", video, "--jsonl", "-", "--duration", 1, "--threads", 1)
+    records = _records(out)
+    assert code == 0, err
+    assert records[0]["target"] == "torch"
+    assert records[-1]["windows"] > 3
+
+
+def test_without_an_artifact_the_last_one_exported(run: Callable[..., Printed], artifact: Path, video: Path) -> None:
+    remember_artifact(artifact)
+    code, out, _ = run("--source", video, "--jsonl", "-")
+    assert code == 0
+    assert _records(out)[0]["artifact"] == str(artifact)
+
+
+def test_a_source_that_fails_beside_one_that_does_not(
+    run: Callable[..., Printed], artifact: Path, video: Path, tmp_path: Path
+) -> None:
+    code, out, err = run(artifact, "--source", tmp_path / "gone.mp4", "--source", video, "--jsonl", "-")
+    assert code == 0
+    assert "gone.mp4 does not exist" in " ".join(err.split())
+    assert [record["exit_code"] for record in _records(out) if record["type"] == "error"] == [9]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((), 2, "nothing to read"),
+        (("--source", "rtsp://user:secret@host/a"), 2, "cannot be read"),
+        (("--source", "gone.mp4"), 9, "gone.mp4 does not exist"),
+        (("--source", "text.mp4"), 9, "text.mp4 is not a video"),
+        (("--source", "sound.wav"), 9, "no video stream"),
+        (("--camera", "99"), 8, "/dev/video99"),
+        (("--source", CLIP, "--smooth", "x"), 2, "smoothing must be"),
+        (("--source", CLIP, "--policy", "x"), 2, "policy must be"),
+        (("--source", CLIP, "--save", "x.avi"), 2, "must end in .mp4"),
+        (("--source", CLIP, "--source", CLIP, "--save", "x.mp4"), 2, "of one source, got 2"),
+        (("--source", CLIP, "--jsonl", "gone/x"), 9, "cannot write gone/x"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_an_exit_code(
+    run: Callable[..., Printed],
+    artifact: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.mp4").write_text("not a video")
+    with av.open(str(tmp_path / "sound.wav"), "w") as container:
+        sound = container.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame.rate = 8000
+        container.mux(sound.encode(frame))
+    got, out, err = run(artifact, *arguments)
+    assert (got, out) == (code, "")
+    (line,) = err.strip().splitlines()
+    assert message in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize("content", [None, "{}"])
+def test_a_bad_artifact(run: Callable[..., Printed], tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "meta.json").write_text(content)
+    code, _, err = run(tmp_path if content else tmp_path / "gone", "--source", CLIP)
+    assert code == 9
+    assert err.startswith("s2tf-stream: error: ")
+
+
+def test_without_any_artifact(run: Callable[..., Printed]) -> None:
+    code, _, err = run("--source", CLIP)
+    assert code == 2
+    assert "export one with: s2tf-export" in err
+
+
+def _started(artifact: Path, *arguments: str | Path) -> subprocess.Popen[str]:
+    code = "from s2tf_edge.cli.stream import main; main()"
+    line = [sys.executable, "-c", code, str(artifact), "--source", CLIP, "-q", *map(str, arguments)]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_leaves_complete_files(artifact: Path, tmp_path: Path, number: signal.Signals) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    lines, saved = folder / "out.jsonl", folder / "out.mp4"
+    with _started(artifact, "--jsonl", lines, "--save", saved) as process:
+        deadline = time.monotonic() + 60
+        while (not lines.exists() or "prediction" not in lines.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "s2tf-stream: error: interrupted\n")
+    records = _records(lines.read_text(encoding="utf-8"))
+    assert records[-1]["type"] == "summary"
+    assert records[-1]["interrupted"]
+    assert probe(saved).frames >= 7
+    assert sorted(path.name for path in folder.iterdir()) == ["out.jsonl", "out.mp4"]
+
+
+def test_a_closed_pipe_ends_it_quietly(artifact: Path) -> None:
+    with _started(artifact, "--jsonl", "-") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["type"] == "start"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=30) == 141

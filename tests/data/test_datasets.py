@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from s2tf_edge.data.datasets import open_data, split
+from s2tf_edge.errors import InputFileError, UsageError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("run/a_1.mp4", "run/b_1.mp4", "jump/a_1.mp4", "jump/b_1.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "list.txt").write_text("run/a_1.mp4 run\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_folders_and_lists_are_told_apart(folder: Path) -> None:
+    assert len(open_data(folder)) == 4
+    assert len(open_data(str(folder / "list.txt"))) == 1
+
+
+def test_a_missing_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match="none does not exist; give a folder of class folders, a list file"):
+        open_data(tmp_path / "none")
+
+
+def test_synthetic_takes_options() -> None:
+    assert len(open_data("synthetic")) == 400
+    videos = open_data("synthetic?clips=20&split=test&seed=3")
+    assert [video.name for video in videos.videos][:2] == ["synthetic/3/test/0", "synthetic/3/test/1"]
+    assert len(videos) == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("synthetic?clip=3", "no option 'clip'; it takes clips, split, seed"),
+        ("synthetic?clips=many", "takes a whole number for clips, got 'many'"),
+        ("synthetic?clips=0", "one clip or more and a seed from 0, got split=train, clips=0"),
+        ("synthetic?split=val", "a split of train or test.* got split=val"),
+        ("synthetic?seed=-1", "got split=train, clips=400, seed=-1"),
+    ],
+)
+def test_synthetic_refuses_other_options(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        open_data(text)
+
+
+def test_split_by_share(folder: Path) -> None:
+    train, validation = split(open_data(folder), "0.5", group_by="^([a-z])_")
+    assert {Path(video.name).name for video in train.videos} != {Path(video.name).name for video in validation.videos}
+    assert (len(train), len(validation)) == (2, 2)
+
+
+def test_split_by_a_list_keeps_the_order_of_labels(folder: Path) -> None:
+    videos = open_data(folder)
+    train, validation = split(videos, str(folder / "list.txt"))
+    assert train is videos
+    assert validation.labels == ("jump", "run")
+    assert [video.label for video in validation.videos] == [1]
+
+
+def test_split_refuses_what_does_not_fit(folder: Path) -> None:
+    videos = open_data(folder)
+    with pytest.raises(UsageError, match="leave one of the two out"):
+        split(videos, str(folder / "list.txt"), group_by="(a)")
+    with pytest.raises(UsageError, match="synthetic has the classes moving left"):
+        split(videos, "synthetic")
+    with pytest.raises(UsageError, match=r"must lie between 0 and 1, got 1\.5"):
+        split(videos, "1.5")

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import openvino
+import pytest
+import torch
+
+from s2tf_edge.data.datasets import open_data
+from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.errors import InputFileError, UsageError, VerificationError
+from s2tf_edge.export import ExportResult, export, plan_export
+from s2tf_edge.models import create_model
+from s2tf_edge.models.model_file import load_model, save_model
+from s2tf_edge.models.s2tf import VideoNetwork
+from s2tf_edge.preprocess import preprocess
+from s2tf_edge.runtime.artifact import check_files, read_meta, sha256
+from s2tf_edge.runtime.session import open_session
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artifacts")
+
+
+@pytest.fixture(scope="module")
+def onnx_fp32(model_file: Path, folder: Path) -> ExportResult:
+    return export(model_file, target="onnx", out=folder / "onnx", dynamic_batch=True)
+
+
+@pytest.fixture(scope="module")
+def openvino_fp32(model_file: Path, folder: Path) -> ExportResult:
+    return export(model_file, target="openvino", precision="fp32", out=folder / "fp32")
+
+
+@pytest.fixture(scope="module")
+def int8(model_file: Path, folder: Path, videos: LabelledVideos) -> ExportResult:
+    out = folder / "int8"
+    return export(model_file, target="openvino", precision="int8", out=out, calib=videos, exclude=(r"saliency\.",))
+
+
+def test_an_artifact_describes_itself(onnx_fp32: ExportResult, model_file: Path, network: VideoNetwork) -> None:
+    meta = read_meta(onnx_fp32.folder)
+    assert meta == onnx_fp32.meta
+    assert (meta.network, meta.labels, meta.clip) == (network.name, network.labels, network.spec)
+    assert (meta.target, meta.precision["asked"], meta.precision["inference"]) == ("onnx", "fp32", "f32")
+    assert meta.inputs["clip"] == {"shape": [None, 3, 8, 32, 32], "dtype": "float32"}
+    assert meta.outputs["logits"] == {"shape": [None, 10], "dtype": "float32"}
+    assert meta.source == {"file": model_file.name, "sha256": sha256(model_file)}
+    assert list(meta.files) == ["model.onnx", "reproduce.sh", "verify.json"]
+    assert meta.build["seconds"] > 0
+    assert {"torch", "onnx"} <= set(meta.versions)
+    check_files(meta, onnx_fp32.folder)
+
+
+def test_its_model_is_what_vendors_tools_load(onnx_fp32: ExportResult, openvino_fp32: ExportResult) -> None:
+    onnx.checker.check_model(onnx_fp32.folder / "model.onnx", full_check=True)
+    network = openvino.Core().read_model(openvino_fp32.folder / "model.xml")
+    assert [value.get_any_name() for value in (*network.inputs, *network.outputs)] == ["clip", "logits"]
+    assert json.loads(network.get_rt_info(["s2tf_edge", "labels"]).astype(str)) == list(openvino_fp32.meta.labels)
+
+
+@pytest.mark.parametrize("name", ["onnx_fp32", "openvino_fp32", "int8"])
+def test_it_agrees_with_the_network(name: str, network: VideoNetwork, request: pytest.FixtureRequest) -> None:
+    result: ExportResult = request.getfixturevalue(name)
+    assert result.verification is not None
+    assert result.verification.passed
+    unseen = open_data("synthetic?clips=4&split=test").videos
+    clips = np.stack([preprocess(video.read(network.spec), network.spec) for video in unseen]).astype(np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(clips)).numpy()
+    with open_session(result.folder) as session:
+        got = session.infer(clips).logits
+    assert np.abs(got - expected).max() < (0.2 if name == "int8" else 1e-4) * np.ptp(expected)
+    assert json.loads((result.folder / "verify.json").read_text())["passed"] is True
+
+
+def test_int8_counts_its_integer_layers(int8: ExportResult, network: VideoNetwork) -> None:
+    types = int8.meta.precision["obtained"]["Convolution"]
+    outside = [name for name, each in network.named_modules() if isinstance(each, torch.nn.Conv3d)]
+    outside = [name for name in outside if not name.startswith("saliency.")]
+    integers = sum(count for kind, count in types.items() if kind in {"i8", "u8"})
+    assert integers == len(outside)
+    assert int8.layers_line().startswith(
+        f"integer: {integers} of {sum(types.values())} convolutions, 0 of 1 matrix products"
+    )
+
+
+def test_int8_says_what_it_was_calibrated_on(int8: ExportResult, videos: LabelledVideos) -> None:
+    calib = json.loads((int8.folder / "calib.json").read_text())
+    assert (calib["data"], calib["count"], calib["skipped"]) == (videos.name, len(videos), {})
+    assert {clip["video"] for clip in calib["clips"]} == {video.name for video in videos.videos}
+    *asked, classifier = calib["excluded_layers"]
+    assert asked
+    assert all(name.startswith("saliency.") for name in asked)
+    assert "fc" in classifier
+    assert calib["attempts"][-1]["result"] == "ok"
+    assert int8.verification is not None
+    assert int8.verification.clips == "calibration"
+
+
+def test_fp16_halves_the_weights(model_file: Path, openvino_fp32: ExportResult, tmp_path: Path) -> None:
+    result = export(model_file, target="openvino", out=tmp_path / "fp16")
+    sizes = [(folder / "model.bin").stat().st_size for folder in (result.folder, openvino_fp32.folder)]
+    assert sizes[0] < 0.6 * sizes[1]
+    assert result.meta.precision["inference"] == "default"
+    assert openvino_fp32.meta.precision["obtained"]["Convolution"].keys() == {"f32"}
+
+
+@pytest.mark.slow
+def test_reproduce_makes_the_same_model_again(openvino_fp32: ExportResult) -> None:
+    text = (openvino_fp32.folder / "reproduce.sh").read_text()
+    before = sha256(openvino_fp32.folder / "model.bin")
+    console_script = "import sys; from s2tf_edge.cli.export import main; sys.argv[0] = 's2tf-export'; main()"
+    text = text.replace("exec s2tf-export", f'exec "{sys.executable}" -c "{console_script}"')
+    subprocess.run(["sh", "-c", text], check=True, capture_output=True)
+    assert sha256(openvino_fp32.folder / "model.bin") == before
+
+
+def test_a_network_that_lost_its_meaning_leaves_no_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model_file = tmp_path / "plain.pt"
+    save_model(model_file, create_model("r3d_10?width=0.125", num_classes=10, frames=4, size=24))
+    honest = VideoNetwork.to_inference
+
+    def wrong(network: VideoNetwork) -> VideoNetwork:
+        inference = honest(network)
+        head = next(module for module in inference.modules() if isinstance(module, torch.nn.Linear))
+        torch.nn.init.constant_(head.weight, 0)
+        return inference
+
+    monkeypatch.setattr(VideoNetwork, "to_inference", wrong)
+    with pytest.raises(VerificationError, match=r"does not agree with .*every convolution agrees by itself"):
+        export(model_file, target="onnx", out=tmp_path / "a")
+    assert list(tmp_path.iterdir()) == [model_file]
+
+
+def test_the_first_diverging_layer_is_named(model_file: Path, openvino_fp32: ExportResult, folder: Path) -> None:
+    from s2tf_edge.export.layers import first_diverging_layer
+    from s2tf_edge.export.parity import seeded_clips
+
+    network = load_model(model_file)
+    paths = [name for name, each in network.named_modules() if isinstance(each, torch.nn.Conv3d)]
+    (clip,) = seeded_clips(network.spec, count=1)
+
+    def search() -> str | None:
+        meta = openvino_fp32.meta
+        return first_diverging_layer(network, openvino_fp32.folder, meta=meta, clip=clip, tolerance=1e-3)
+
+    assert search() is None
+    convolution = network.get_submodule(paths[5])
+    assert isinstance(convolution.weight, torch.nn.Parameter)
+    with torch.no_grad():
+        convolution.weight.mul_(1.5)
+    assert (search() or "").startswith(f"{paths[5]}/Conv (error ")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "tpu"}, "no target 'tpu'; there are: onnx with fp32; openvino with fp16, fp32, int8"),
+        ({"target": "onnx", "precision": "int8"}, "no target 'onnx' with precision 'int8'; there are: onnx with fp32"),
+        ({"target": "openvino", "precision": "int8"}, "int8 needs clips to calibrate with; give --calib DATA"),
+        ({"target": "openvino", "exclude": ("stem",)}, "--exclude keeps layers out of int8, but the precision is fp16"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(model_file: Path, options: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_export(model_file, **options)  # type: ignore[arg-type]
+
+
+def test_an_exclude_that_is_no_expression_is_refused(model_file: Path, videos: LabelledVideos) -> None:
+    with pytest.raises(UsageError, match=r"'\(' is not a regular expression"):
+        plan_export(model_file, target="openvino", precision="int8", calib=videos, exclude=("(",))
+
+
+def test_an_artifact_is_no_model(onnx_fp32: ExportResult, tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match=r"is an artifact already; give the model it was made from .*small é\.pt"):
+        plan_export(onnx_fp32.folder, target="openvino")
+    with pytest.raises(InputFileError, match="is not an artifact folder"):
+        plan_export(tmp_path, target="openvino")
+
+
+def test_the_default_folder_lies_beside_the_model(model_file: Path) -> None:
+    plan = plan_export(model_file, target="openvino")
+    assert plan.folder == model_file.with_name("small é_openvino_fp16")
+    assert not plan.folder.exists()

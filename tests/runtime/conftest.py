@@ -1,0 +1,96 @@
+"""Made videos and a network whose answers can be told beforehand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
+from s2tf_edge.spec import ClipSpec
+
+LABELS = ("dark", "grey", "bright")
+LEVELS = np.array([0.1, 0.5, 0.9], np.float32)
+TIME_BASE = Fraction(1, 90_000)
+
+
+class BrightnessSession(Session):
+    """Tells dark, grey and bright clips apart by their mean, as slowly as asked for."""
+
+    backend = "brightness"
+    delay_seconds = 0.0
+
+    def _open(self) -> None:
+        pass
+
+    def _run(self, clips: Clips) -> Outputs:
+        time.sleep(self.delay_seconds)
+        mean = clips.reshape(len(clips), -1).mean(axis=1, dtype=np.float64) / 255
+        return Outputs(logits=(-20 * np.abs(mean[:, None] - LEVELS)).astype(np.float32))
+
+    def _close(self) -> None:
+        pass
+
+
+def open_brightness(spec: ClipSpec, *, batch: int | None = 1, labels: tuple[str, ...] = LABELS) -> BrightnessSession:
+    info = ModelInfo(
+        name="brightness", network="mean", target="numpy", precision="fp32", spec=spec, labels=labels, batch=batch
+    )
+    session = BrightnessSession(Path("brightness"), info, SessionOptions())
+    session.open()
+    return session
+
+
+def write_video(
+    path: Path, levels: Sequence[float], *, fps: float = 25.0, times: Sequence[float] | None = None, size: int = 64
+) -> Path:
+    """A video of flat grey frames.
+
+    Args:
+        path: decides on the container by its suffix.
+        levels: brightness of each frame, from 0 to 255.
+        fps: frames a second, unless ``times`` are given.
+        times: presentation time of each frame in seconds.
+        size: pixels of the short side; the long one is half as long again.
+    """
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = size * 3 // 2, size, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = TIME_BASE
+        for index, level in enumerate(levels):
+            image: NDArray[np.uint8] = np.full((size, size * 3 // 2, 3), level, np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            seconds = index / fps if times is None else times[index]
+            frame.pts, frame.time_base = round(seconds / TIME_BASE), TIME_BASE
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def spec() -> ClipSpec:
+    return ClipSpec(frames=4, stride=2, fps=25.0, size=32, layout="NTHWC", dtype="uint8")
+
+
+@pytest.fixture
+def brightness(spec: ClipSpec) -> BrightnessSession:
+    return open_brightness(spec)
+
+
+@pytest.fixture
+def make_session() -> Callable[..., BrightnessSession]:
+    return open_brightness
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> Callable[..., Path]:
+    def make(name: str, levels: Sequence[float], **options: object) -> Path:
+        return write_video(tmp_path / name, levels, **options)  # type: ignore[arg-type]
+
+    return make

@@ -1,0 +1,73 @@
+"""The queue between reading and running cannot grow, and says what it lost."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from s2tf_edge.runtime.mailbox import Ended, Mailbox
+from s2tf_edge.runtime.predictions import Gap
+from s2tf_edge.runtime.window import Window
+
+
+def _window(number: float, *, source: int = 0) -> Window:
+    return Window(source=source, frames=np.zeros((1, 1, 1, 3), np.uint8), t_start=number, t_end=number, read_at=0.0)
+
+
+def _feeder(mailbox: Mailbox, count: int) -> threading.Thread:
+    def feed() -> None:
+        for number in range(count):
+            mailbox.put(_window(number), wait=True)
+
+    return threading.Thread(target=feed)
+
+
+def _starts(mailbox: Mailbox) -> list[tuple[int, float]]:
+    taken = mailbox.take(windows=100, timeout_seconds=0)
+    return [(item.source, item.t_start) for item in taken if isinstance(item, Window)]
+
+
+def test_a_live_source_keeps_its_newest_window() -> None:
+    mailbox = Mailbox()
+    for number in range(5):
+        mailbox.put(_window(number), wait=False)
+        mailbox.put(_window(number, source=1), wait=False)
+    assert _starts(mailbox) == [(0, 4), (1, 4)]
+    assert mailbox.drops == {"windows_superseded": 8}
+
+
+def test_a_file_waits_and_loses_nothing() -> None:
+    mailbox = Mailbox()
+    feeder = _feeder(mailbox, 20)
+    feeder.start()
+    feeder.join(0.05)
+    assert feeder.is_alive()
+    taken: list[tuple[int, float]] = []
+    while len(taken) < 20:
+        waiting = mailbox.take(windows=100, timeout_seconds=5)
+        assert len(waiting) <= 2
+        taken += [(item.source, item.t_start) for item in waiting if isinstance(item, Window)]
+    feeder.join(5)
+    assert taken == [(0, number) for number in range(20)]
+    assert not mailbox.drops
+
+
+def test_take_stops_after_as_many_windows_as_one_run_takes() -> None:
+    mailbox = Mailbox()
+    gap = Gap(source=0, t_start=0.0, t_end=9.0)
+    for item in (_window(0), gap, _window(9), Ended(source=0)):
+        mailbox.put(item, wait=True)
+    assert len(mailbox.take(windows=1, timeout_seconds=0)) == 1
+    assert mailbox.take(windows=1, timeout_seconds=0)[0] is gap
+    assert mailbox.take(windows=1, timeout_seconds=0) == [Ended(source=0)]
+    assert mailbox.take(windows=1, timeout_seconds=0) == []
+
+
+def test_closing_lets_nobody_wait() -> None:
+    mailbox = Mailbox()
+    feeder = _feeder(mailbox, 9)
+    feeder.start()
+    mailbox.close()
+    feeder.join(5)
+    assert not feeder.is_alive()

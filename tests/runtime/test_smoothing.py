@@ -1,0 +1,106 @@
+"""Scores over windows, and the actions found in them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from s2tf_edge.errors import UsageError
+from s2tf_edge.runtime.events import EventTracker
+from s2tf_edge.runtime.predictions import Event
+from s2tf_edge.runtime.smoothing import Scores, Smoothing, softmax
+
+A, B = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+
+
+def _smoothed(text: str, scores: list[Scores]) -> list[float]:
+    smoother = Smoothing.parse(text).start()
+    return [float(smoother.update(score)[0]) for score in scores]
+
+
+def test_softmax_of_large_logits() -> None:
+    scores = softmax(np.array([[1000.0, 1000.0], [0.0, np.log(3)]], np.float32))
+    np.testing.assert_allclose(scores, [[0.5, 0.5], [0.25, 0.75]], atol=1e-7)
+
+
+def test_ema_gives_its_weight_to_the_newest_window() -> None:
+    assert _smoothed("ema:0.6", [A, B, B]) == pytest.approx([1.0, 0.4, 0.16])
+
+
+def test_mean_takes_the_last_windows() -> None:
+    assert _smoothed("mean:2", [A, B, B]) == pytest.approx([1.0, 0.5, 0.0])
+
+
+def test_none_leaves_scores_alone() -> None:
+    assert _smoothed("none", [A, B, A]) == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("text", ["ema:0.3", "mean:4"])
+def test_reset_forgets(text: str) -> None:
+    smoother = Smoothing.parse(text).start()
+    smoother.update(A)
+    smoother.reset()
+    assert smoother.update(B).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("text", ["ema:0.6", "mean:4", "none"])
+def test_a_smoothing_prints_as_it_is_written(text: str) -> None:
+    assert str(Smoothing.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "ema", "ema:x", "none:1", "median:3"])
+def test_what_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="smoothing must be ema:A"):
+        Smoothing.parse(text)
+
+
+@pytest.mark.parametrize("text", ["ema:0", "ema:1.1", "mean:0", "mean:1.5", "mean:1001", "ema:nan", "mean:inf"])
+def test_numbers_out_of_range_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="0 < A <= 1"):
+        Smoothing.parse(text)
+
+
+def _events(scores: list[tuple[float, float]], *, threshold: float = 0.5) -> list[Event]:
+    tracker = EventTracker(("a", "b"), threshold=threshold)
+    found = [tracker.update(np.array(pair), t_start=i, t_end=i + 2.0) for i, pair in enumerate(scores)]
+    return [event for event in [*found, tracker.end()] if event is not None]
+
+
+def test_windows_with_one_label_are_one_event() -> None:
+    (event,) = _events([(0.1, 0.1), (0.6, 0.4), (0.8, 0.2), (0.1, 0.1)])
+    assert (event.label, event.t_start, event.t_end) == ("a", 1.0, 4.0)
+    assert event.score == pytest.approx(0.7)
+
+
+def test_a_score_that_trembles_about_the_threshold_is_one_event() -> None:
+    assert len(_events([(0.5, 0.1), (0.45, 0.1), (0.51, 0.1), (0.41, 0.1)])) == 1
+
+
+def test_an_event_ends_below_four_fifths_of_the_threshold() -> None:
+    events = _events([(0.5, 0.1), (0.39, 0.1), (0.5, 0.1)])
+    assert [(event.t_start, event.t_end) for event in events] == [(0.0, 2.0), (2.0, 4.0)]
+
+
+def test_another_label_takes_over_only_above_the_threshold() -> None:
+    assert [event.label for event in _events([(0.5, 0.1), (0.42, 0.48), (0.4, 0.6)])] == ["a", "b"]
+
+
+def test_events_do_not_overlap() -> None:
+    first, second = _events([(0.9, 0.1), (0.1, 0.9)])
+    assert (first.t_end, second.t_start, second.t_end) == (2.0, 2.0, 3.0)
+
+
+def test_after_a_gap_time_may_start_anew() -> None:
+    tracker = EventTracker(("a", "b"), threshold=0.5)
+    tracker.update(np.array([0.9, 0.1]), t_start=100.0, t_end=102.0)
+    ended = tracker.reset()
+    assert ended is not None
+    assert ended.t_end == 102.0
+    tracker.update(np.array([0.9, 0.1]), t_start=0.0, t_end=2.0)
+    last = tracker.end()
+    assert last is not None
+    assert (last.t_start, last.t_end) == (0.0, 2.0)
+
+
+def test_nothing_above_the_threshold_is_no_event() -> None:
+    assert _events([(0.49, 0.3), (0.2, 0.45)]) == []

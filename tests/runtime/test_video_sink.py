@@ -1,0 +1,118 @@
+"""Saved videos: every frame, at its time, with the label that is current then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from s2tf_edge.data.video import probe, read_frames
+from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.runtime.options import StreamOptions
+from s2tf_edge.runtime.predictions import Picture, Prediction, Summary
+from s2tf_edge.runtime.session import Session
+from s2tf_edge.runtime.stream import recognize
+from s2tf_edge.runtime.video_sink import VideoSink
+
+
+def _prediction(label: str, score: float, *, at: float = 0.0, source: int = 0) -> Prediction:
+    return Prediction(
+        source=source,
+        t_start=at,
+        t_end=at + 1,
+        label=label,
+        score=score,
+        topk=((label, score),),
+        age_ms=1.23456789,
+        infer_ms=1.0,
+    )
+
+
+def _picture(seconds: float, *, height: int = 48, width: int = 64, source: int = 0) -> Picture:
+    frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), 90, np.uint8), format="rgb24")
+    return Picture(source=source, pts_seconds=seconds, frame=frame)
+
+
+def _summary() -> Summary:
+    return Summary(
+        seconds=1.0,
+        interrupted=False,
+        frames_in=1,
+        windows=1,
+        events=0,
+        gaps=0,
+        drops={"windows_superseded": 2},
+        stages_ms={},
+        sources=(),
+    )
+
+
+def _saved(session: Session, path: Path, out: Path) -> None:
+    sink = VideoSink(out)
+    for record in recognize(path, session, options=StreamOptions(pictures=True)):
+        sink.write(record)
+    sink.close()
+
+
+def test_a_saved_video_has_every_frame_at_its_time(
+    make_video: Callable[..., Path], tmp_path: Path, brightness: Session
+) -> None:
+    times = [2.0, 2.04, 2.1, 2.2, 2.24, 2.3, 2.4, 2.5]
+    path = make_video("in.mkv", [90] * 8, times=times, size=48)
+    _saved(brightness, path, tmp_path / "ä out.mp4")
+    frames = list(read_frames(tmp_path / "ä out.mp4"))
+    assert [frame.pts_seconds for frame in frames] == pytest.approx(times, abs=2e-3)
+    assert frames[0].image.shape == (48, 72, 3)
+    assert [item.name for item in tmp_path.iterdir() if item.name.startswith(".")] == []
+
+
+def test_the_label_is_drawn_from_the_first_frame_even_of_a_short_video(
+    make_video: Callable[..., Path], tmp_path: Path, brightness: Session
+) -> None:
+    _saved(brightness, make_video("in.mp4", [90, 90], size=96), tmp_path / "out.mkv")
+    for frame in read_frames(tmp_path / "out.mkv"):
+        assert frame.image[:40].std() < 2
+        assert frame.image[50:].std() > 10
+
+
+def test_sizes_become_even_and_a_change_midway_is_fitted(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.mp4")
+    for record in (_picture(0.0, height=49, width=65), _picture(0.1, height=200, width=100), _summary()):
+        sink.write(record)
+    sink.close()
+    info = probe(tmp_path / "out.mp4")
+    assert (info.width, info.height, info.frames) == (64, 48, 2)
+    last = list(read_frames(tmp_path / "out.mp4"))[-1].image
+    assert last[24, 32].mean() == pytest.approx(90, abs=4)
+    assert last[24, 2].mean() < 10
+
+
+def test_pictures_of_another_source_and_out_of_order_are_left_out(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.mp4")
+    for record in (_picture(0.0), _picture(0.1, source=1), _picture(0.2), _picture(0.1), _summary()):
+        sink.write(record)
+    sink.close()
+    assert [frame.pts_seconds for frame in read_frames(tmp_path / "out.mp4")] == pytest.approx([0.0, 0.2], abs=1e-3)
+
+
+def test_a_run_that_failed_leaves_no_video(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.mp4")
+    sink.write(_prediction("a", 0.5))
+    for index in range(100):
+        sink.write(_picture(index / 25))
+    assert len(list(tmp_path.iterdir())) == 1
+    sink.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_suffixes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'out\.avi'; its name must end in \.mp4"):
+        VideoSink(tmp_path / "out.avi")
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match="choose a file in a folder that exists"):
+        VideoSink(tmp_path / "gone/out.mp4")

@@ -1,0 +1,66 @@
+"""What ships: the wheel holds every module and data file, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {
+    "s2tf_edge": "s2tf_edge",
+    "runtime": "s2tf_edge/runtime",
+    "calibration": "s2tf_edge/calibration",
+    "export": "s2tf_edge/export",
+}
+DATA_SUFFIXES = {".j2", ".typed"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    out = tmp_path_factory.mktemp("wheel")
+    tree = out / "tree"  # a copy, so that the build leaves nothing in the checkout and finds nothing there
+    unwanted = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "s2tf-demo", "runs")
+    shutil.copytree(ROOT, tree, symlinks=True, ignore=unwanted)
+    flags = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(out)]
+    command = [sys.executable, "-m", "pip", "wheel", *flags, str(tree)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return zipfile.ZipFile(next(out.glob("*.whl")))
+
+
+def _expected() -> set[str]:
+    files = set()
+    for folder, target in FOLDERS.items():
+        for path in (ROOT / folder).rglob("*"):
+            inside = path.relative_to(ROOT / folder)
+            linked = folder == "s2tf_edge" and inside.parts[0] in FOLDERS
+            if not linked and path.suffix in {".py", *DATA_SUFFIXES}:
+                files.add(f"{target}/{inside.as_posix()}")
+    return files
+
+
+def test_the_wheel_holds_the_tree_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert shipped == _expected()
+
+
+def test_the_wheel_declares_the_commands_and_the_license(wheel: zipfile.ZipFile) -> None:
+    names = wheel.namelist()
+    scripts = wheel.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
+    for command in ("train", "import", "eval", "export", "stream", "report", "demo"):
+        assert f"s2tf-{command} = " in scripts
+    assert any(name.endswith("LICENSE") for name in names)
+
+
+def test_every_command_of_the_wheel_exists(wheel: zipfile.ZipFile) -> None:
+    names = wheel.namelist()
+    scripts = wheel.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
+    modules = [line.split("= ")[1].split(":")[0] for line in scripts.splitlines() if " = " in line]
+    assert modules
+    for module in modules:
+        assert f"{module.replace('.', '/')}.py" in names

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.training.config import TrainConfig, read_overrides
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("epochs", 0, "epochs must be one or more, got 0"),
+        ("batch_size", 0, "batch-size must be one or more"),
+        ("lr", 0.0, "lr must be above zero"),
+        ("workers", -1, "workers must be zero or more"),
+        ("min_scale", 0.0, r"min_scale must lie in \(0, 1\]"),
+        ("dropout", 1.0, r"dropout must lie in \[0, 1\)"),
+        ("loss", "mse", "loss must be one of ce, ce-l1, ce-l1-l2, got 'mse'"),
+        ("precision", "int8", "precision must be one of fp32, bf16-mixed, 16-mixed"),
+    ],
+)
+def test_values_out_of_range_are_refused(field: str, value: object, rule: str) -> None:
+    with pytest.raises(UsageError, match=rule):
+        TrainConfig(model="s2tf_r3d_10", **{field: value})  # type: ignore[arg-type]
+
+
+def test_overrides_are_read_from_toml(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text('loss = "ce"\nepochs = 3\nmin_scale = 0.5\n', encoding="utf-8")
+    config = TrainConfig(model="s2tf_r3d_10", **read_overrides(path))
+    assert (config.loss, config.epochs, config.min_scale) == ("ce", 3, 0.5)
+
+
+def test_unknown_keys_are_errors_that_name_them(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("epoch = 3\n", encoding="utf-8")
+    with pytest.raises(InputFileError, match=r"unknown keys \['epoch'\]; allowed are \['model', 'epochs'"):
+        read_overrides(path)
+
+
+@pytest.mark.parametrize("content", [b"epochs = ", b"\xff\xfe"])
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(content)
+    with pytest.raises(InputFileError, match="as TOML"):
+        read_overrides(path)
+    with pytest.raises(InputFileError, match="as TOML"):
+        read_overrides(tmp_path / "missing.toml")

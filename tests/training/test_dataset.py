@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from s2tf_edge.data.datasets import open_data
+from s2tf_edge.preprocess import preprocess
+from s2tf_edge.spec import ClipSpec
+from s2tf_edge.training.dataset import Augmentation, ClipDataset, EpochSampler
+
+SPEC = ClipSpec(frames=4, size=24, resize_short_side=28, fps=15.0)
+STRONG = Augmentation(min_scale=0.5, brightness=0.3, flips=True)
+
+
+def test_evaluation_clips_are_the_centre_crop_of_the_centre_clip() -> None:
+    videos = open_data("synthetic?clips=10")
+    clip, label = ClipDataset(videos, SPEC)[3]
+    assert label == videos.videos[3].label
+    np.testing.assert_array_equal(clip.numpy(), preprocess(videos.videos[3].read(SPEC, at=0.5), SPEC))
+
+
+def test_training_clips_depend_on_seed_epoch_and_video_alone() -> None:
+    videos = open_data("synthetic?clips=10")
+    datasets = [ClipDataset(videos, SPEC, seed=seed, augmentation=STRONG) for seed in (1, 1, 2)]
+    first, again, other_seed = (dataset[3][0] for dataset in datasets)
+    other_epoch = datasets[0][3 + len(videos)][0]
+    assert first.shape == SPEC.input_shape()[1:]
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other_seed)
+    assert not torch.equal(first, other_epoch)
+
+
+def test_without_variation_augmentation_is_a_crop_of_the_whole() -> None:
+    spec = ClipSpec(frames=4, size=24, fps=15.0)
+    frames = open_data("synthetic?clips=10").videos[0].read(spec)
+    plain = Augmentation(min_scale=1.0, brightness=0.0, flips=False)
+    np.testing.assert_array_equal(plain(frames, spec, np.random.default_rng(0)), preprocess(frames, spec))
+
+
+def test_flips_mirror_about_half_of_the_clips() -> None:
+    spec = ClipSpec(frames=4, size=24, fps=15.0)
+    frames = open_data("synthetic?clips=10").videos[0].read(spec)
+    flipping = Augmentation(min_scale=1.0, brightness=0.0, flips=True)
+    mirrored = preprocess(np.ascontiguousarray(frames[:, :, ::-1]), spec)
+    rng = np.random.default_rng(0)
+    count = sum(np.array_equal(flipping(frames, spec, rng), mirrored) for _ in range(40))
+    assert 10 <= count <= 30
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_processes_share_an_epoch_without_overlap(world_size: int) -> None:
+    samplers = [EpochSampler(10, seed=5, rank=rank, world_size=world_size) for rank in range(world_size)]
+    for sampler in samplers:
+        sampler.set_epoch(2)
+    seen = [index for sampler in samplers for index in sampler]
+    assert len(seen) == len(set(seen)) == sum(map(len, samplers))
+    assert all(20 <= index < 30 for index in seen)
+
+
+def test_each_epoch_has_an_order_of_its_own() -> None:
+    sampler = EpochSampler(50, seed=5)
+    first = list(sampler)
+    assert list(sampler) == first
+    sampler.set_epoch(1)
+    assert [index - 50 for index in sampler] != first

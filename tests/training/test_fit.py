@@ -1,0 +1,108 @@
+"""Real training runs of a tiny network on synthetic clips."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from s2tf_edge import load_model
+from s2tf_edge.data.datasets import open_data
+from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.training import TrainConfig, train
+from s2tf_edge.training.fit import make_spec
+
+TINY = TrainConfig(
+    model="s2tf_r3d_10?width=0.0625", frames=8, size=32, fps=15.0, epochs=2, batch_size=5, workers=0, lr=5e-3
+)
+
+
+@pytest.fixture(scope="module")
+def sides() -> tuple[LabelledVideos, LabelledVideos]:
+    return open_data("synthetic?clips=20"), open_data("synthetic?clips=10&split=test")
+
+
+class _KilledError(Exception):
+    pass
+
+
+def _state(path: Path) -> dict[str, torch.Tensor]:
+    return load_model(path).state_dict()
+
+
+def test_a_run_leaves_what_the_command_promises(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
+    steps: list[tuple[int, int]] = []
+    result = train(
+        TINY,
+        videos=sides[0],
+        validation=sides[1],
+        out=tmp_path,
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    model = load_model(result.model)
+    assert model.labels == sides[0].labels
+    assert model.spec == make_spec(TINY)
+    assert steps[-1] == (8, 8)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert result.top1 == max(float(row["val_top1"]) for row in rows)
+    assert all(float(row["train_mask_l1"]) > 0 for row in rows)
+    assert (tmp_path / "last.ckpt").is_file()
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
+    tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]
+) -> None:
+    def kill_in_second_epoch(done: int, total: int) -> None:
+        del total
+        if done == 6:
+            raise _KilledError
+
+    videos, validation = sides
+    whole = train(TINY, videos=videos, validation=validation, out=tmp_path / "whole")
+    with pytest.raises(_KilledError):
+        train(TINY, videos=videos, validation=validation, out=tmp_path / "cut", progress=kill_in_second_epoch)
+    assert not (tmp_path / "cut" / "model.pt").exists()
+    resumed = train(TINY, videos=videos, validation=validation, out=tmp_path / "cut")
+    expected, got = _state(whole.model), _state(resumed.model)
+    assert all(torch.equal(expected[key], got[key]) for key in expected)
+    assert (tmp_path / "cut" / "metrics.csv").read_text(encoding="utf-8").count("\n") == 3
+
+
+def test_training_starts_from_the_weights_that_fit(
+    tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos], caplog: pytest.LogCaptureFixture
+) -> None:
+    videos, validation = sides
+    first = train(TINY, videos=videos, validation=validation, out=tmp_path / "first")
+    with caplog.at_level("INFO", logger="s2tf_edge"):
+        train(TINY, videos=videos, validation=validation, out=tmp_path / "second", pretrained=first.model)
+    assert "fresh: none" in caplog.text
+
+
+def test_another_network_s_weights_are_refused(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
+    import dataclasses
+
+    from s2tf_edge.models import create_model, save_model
+
+    save_model(tmp_path / "other.pt", create_model("r3d_10?width=0.25", num_classes=3, frames=8, size=32))
+    config = dataclasses.replace(TINY, model="r3d_18?width=0.0625")
+    with pytest.raises(UsageError, match="shares too few weights with r3d_18"):
+        train(config, videos=sides[0], validation=sides[1], out=tmp_path / "run", pretrained=tmp_path / "other.pt")
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
+    bad = tmp_path / "bad.ckpt"
+    bad.write_text("not a checkpoint", encoding="utf-8")
+    with pytest.raises(InputFileError, match="is not a checkpoint of this run"):
+        train(TINY, videos=sides[0], validation=sides[1], out=tmp_path / "run", resume=bad)
+    with pytest.raises(InputFileError, match="--resume takes auto, never or a checkpoint"):
+        train(TINY, videos=sides[0], validation=sides[1], out=tmp_path / "run", resume=tmp_path / "none.ckpt")
+
+
+def test_an_empty_side_is_refused(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
+    with pytest.raises(UsageError, match="both sides of the split need videos, got 20 to train and 0 to validate"):
+        train(TINY, videos=sides[0], validation=sides[1].subset([]), out=tmp_path)
