@@ -7,6 +7,7 @@ that feeds a depthwise one has no implementation. Each rung gives up a little mo
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import re
@@ -57,7 +58,7 @@ class Quantized:
     attempts: tuple[dict[str, str], ...]
     """Each rung tried, with ``result`` ok or the compiler's complaint."""
     excluded: tuple[str, ...]
-    """Nodes left in floating point: those that were asked for, and the classifier."""
+    """Nodes left in floating point because they were asked for."""
 
 
 def quantize(
@@ -69,9 +70,6 @@ def quantize(
     rungs: Sequence[Rung] = RUNGS,
 ) -> Quantized:
     """Quantises to int8 weights and activations.
-
-    The classifier, one small matrix product, stays in floating point: quantised, it alone brings as much error into
-    the logits as all convolutions together, and saves no time.
 
     Args:
         read: gives the float network, an ``openvino.Model``, anew for each rung.
@@ -86,8 +84,7 @@ def quantize(
         MissingExtraError: NNCF is not installed.
         UsageError: an expression matches no node that could be quantised.
     """
-    network = read()
-    excluded = (*matching_nodes(network, exclude), *_classifier(network))
+    excluded = matching_nodes(read(), exclude)
     if len(clips) < RECOMMENDED_CLIPS:
         _LOG.warning("%d calibration clips; give %d or more for int8 ranges to rely on", len(clips), RECOMMENDED_CLIPS)
     attempts: list[dict[str, str]] = []
@@ -119,13 +116,9 @@ def matching_nodes(network: Any, expressions: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if any(re.search(expression, name) for expression in expressions))
 
 
-def _classifier(network: Any) -> tuple[str, ...]:
-    products = [op.get_friendly_name() for op in network.get_ordered_ops() if op.get_type_name() == "MatMul"]
-    return tuple(products[-1:])
-
-
 def _quantize(network: Any, clips: CalibrationClips, rung: Rung, excluded: tuple[str, ...]) -> Any:
     with _quiet_nncf() as nncf:
+        estimators: Any = importlib.import_module("nncf.quantization.range_estimator")
         scope = nncf.IgnoredScope(names=list(excluded), types=list(rung.leave_out), validate=False)
         return nncf.quantize(
             network,
@@ -133,6 +126,11 @@ def _quantize(network: Any, clips: CalibrationClips, rung: Rung, excluded: tuple
             preset=nncf.QuantizationPreset(rung.preset),
             subset_size=len(clips),
             ignored_scope=scope,
+            # NNCF's default averages the extremes of single clips and cuts off what lies beyond: three to six times the
+            # error, measured on small S2TF and 3D ResNets.
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=estimators.RangeEstimatorParametersSet.MINMAX
+            ),
         )
 
 

@@ -106,5 +106,8 @@ def _build_options(quantized: Quantized | None) -> dict[str, Any]:
 def _calibration(request: BuildRequest, quantized: Quantized | None) -> dict[str, Any] | None:
     if quantized is None or request.calibration is None:
         return None
-    method = {"method": f"nncf.quantize, preset {quantized.rung}", "attempts": list(quantized.attempts)}
+    method = {
+        "method": f"nncf.quantize, preset {quantized.rung}, ranges from the extremes over all clips",
+        "attempts": list(quantized.attempts),
+    }
     return method | {"excluded_layers": list(quantized.excluded)} | request.calibration.to_dict()

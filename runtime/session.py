@@ -115,7 +115,7 @@ class Session(abc.ABC):
             UsageError: the session is not open, or shape or dtype are not what the network takes.
         """
         self._check(clips)
-        clips = np.ascontiguousarray(clips)
+        clips = clips if clips.flags.c_contiguous else clips.copy()
         batch = self.info.batch
         if batch is None or batch == len(clips):
             return self._run(clips)

@@ -24,7 +24,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from s2tf_edge.errors import S2TFError
+from s2tf_edge.errors import InputFileError, S2TFError
 from s2tf_edge.progress import Progress
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Verbose",
     "errors_console",
     "existing",
+    "make_app",
     "print_json",
     "progress_bar",
     "run",
@@ -39,7 +40,6 @@ __all__ = [
     "version_option",
 ]
 
-BROKEN_PIPE = 141
 
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only warnings and errors on stderr.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Debug messages on stderr.")]
@@ -55,6 +55,17 @@ def run(command: Callable[..., None], *, name: str, examples: Sequence[str]) -> 
         name: as the user types it.
         examples: command lines that the help ends in.
     """
+    try:
+        make_app(command, name=name, examples=examples)(prog_name=name)
+    except S2TFError as error:
+        _fail(name, str(error), error.exit_code, error)
+    except OSError as error:
+        # What no module below turned into an error of its own: a full disk, an output folder without permission.
+        _fail(name, f"{error.strerror or error}: {error.filename or 'no file named'}", InputFileError.exit_code, error)
+
+
+def make_app(command: Callable[..., None], *, name: str, examples: Sequence[str] = ()) -> typer.Typer:
+    """The parser of one command, with ``--help``."""
     app = typer.Typer(
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -62,16 +73,7 @@ def run(command: Callable[..., None], *, name: str, examples: Sequence[str]) -> 
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.command(name, help=_help(command, examples))(_interruptible(command))
-    try:
-        app(prog_name=name)
-    except S2TFError as error:
-        _fail(name, str(error), error.exit_code, error)
-    except BrokenPipeError:
-        _close_stdout()
-        sys.exit(BROKEN_PIPE)
-    except OSError as error:
-        # What no module below turned into an error of its own: a full disk, an output folder without permission.
-        _fail(name, f"{error.strerror or error}: {error.filename or 'no file named'}", 9, error)
+    return app
 
 
 def version_option(name: str) -> Any:
@@ -89,7 +91,10 @@ def version_option(name: str) -> Any:
 
 def setup_logging(*, quiet: bool = False, verbose: bool = False) -> None:
     """Sends this package's log to stderr; other packages' only from warnings on."""
-    handler = RichHandler(console=errors_console, show_path=False, show_time=False, show_level=verbose, markup=False)
+    # Lines of a log file are not wrapped as those of a terminal are.
+    handler: logging.Handler = logging.StreamHandler()
+    if errors_console.is_terminal:
+        handler = RichHandler(console=errors_console, show_path=False, show_time=False, show_level=verbose)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     logging.getLogger("s2tf_edge").setLevel(level)
@@ -141,8 +146,6 @@ def existing(path: Path) -> Path:
     Raises:
         InputFileError: nothing is there, or it may not be read.
     """
-    from s2tf_edge.errors import InputFileError
-
     if not path.exists():
         msg = f"{path} does not exist"
         raise InputFileError(msg)
@@ -178,14 +181,5 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
 def _fail(name: str, message: str, code: int, error: BaseException | None = None) -> None:
     if error is not None:
         logging.getLogger("s2tf_edge").debug("traceback:", exc_info=error)
-    _close_stdout()
     typer.echo(f"{name}: error: {' '.join(message.split())}", err=True)
     sys.exit(code)
-
-
-def _close_stdout() -> None:
-    """Flushes stdout; where the reader has gone, points it elsewhere so that the interpreter exits quietly."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s2tf_edge.cli.app import BROKEN_PIPE, Quiet, Verbose, run, setup_logging, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, run, setup_logging, version_option
 from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = ["main", "stream"]
 logger = logging.getLogger(__name__)
 
 _NAME = "s2tf-stream"
+_BROKEN_PIPE = 141
 _EXAMPLES = (
     "s2tf-stream --camera 0",
     "s2tf-stream model_openvino_int8 --source clip.mp4 --save labelled.mp4",
@@ -91,12 +92,11 @@ def stream(
         duration_seconds=duration,
         pictures=save is not None,
     )
-    sources = _sources(source or [], camera or [])
-    saved = _video_sinks(save, sources)
-    how = SessionOptions(device=device, threads=threads)
-    with open_session(artifact or last_artifact(), how) as session, _stop_on_signals() as stop:
-        sinks = [_line_sink(jsonl, threshold), *saved]
-        _pump(recognize(sources, session, options=options, stop=stop), sinks, stop, several=len(sources) > 1)
+    saved = _video_sinks(save, sources := _sources(source or [], camera or []))
+    opened = open_session(artifact or last_artifact(), SessionOptions(device=device, threads=threads))
+    with opened as session, _stop_on_signals() as stop:
+        records = recognize(sources, session, options=options, stop=stop)
+        _pump(records, [_line_sink(jsonl, threshold), *saved], stop, several=len(sources) > 1)
 
 
 def main() -> None:
@@ -152,7 +152,7 @@ def _pump(records: Iterable[Record], sinks: Sequence[Sink], stop: threading.Even
             if isinstance(record, Summary) and record.frames_in:
                 _tell(record)
     if gone:
-        raise typer.Exit(BROKEN_PIPE)
+        raise typer.Exit(_BROKEN_PIPE)
     if stop.is_set():
         raise KeyboardInterrupt
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -61,7 +62,7 @@ class LabelledVideos:
         return dataclasses.replace(self, videos=[self.videos[index] for index in indices])
 
     def limit(self, count: int | None) -> LabelledVideos:
-        """At most ``count`` videos, spread evenly over the data set; all of them for None.
+        """At most ``count`` videos, as many of each class as there are, the same ones each time; all of them for None.
 
         Raises:
             UsageError: ``count`` is not positive.
@@ -71,4 +72,12 @@ class LabelledVideos:
             raise UsageError(msg)
         if count is None or count >= len(self):
             return self
-        return self.subset([index * len(self) // count for index in range(count)])
+        # The first of every class, then the second of every class, and so on, of a shuffled data set.
+        order = np.random.default_rng(0).permutation(len(self)).tolist()
+        drawn: Counter[int] = Counter()
+        turns = {}
+        for index in order:
+            label = self.videos[index].label
+            turns[index] = drawn[label]
+            drawn[label] += 1
+        return self.subset(sorted(sorted(order, key=turns.__getitem__)[:count]))

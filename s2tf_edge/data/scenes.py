@@ -121,7 +121,7 @@ class Scene:
         """Paints the shape over ``picture``, float32 [T, H, W, 3], in place."""
         across, down, size, angle, colour = phases
         _, height, width, _ = picture.shape
-        radius = min(height, width) * 0.12 * 2.4**size
+        radius = min(height, width) * 0.12 * 2.8**size
         alpha, shade = cover(
             SHAPES[self._look.shape],
             rows=np.arange(height) + 0.5 - _within(down, height)[:, None],
@@ -137,4 +137,4 @@ class Scene:
 
 def _within(phase: NDArray[np.float64], length: int) -> NDArray[np.float64]:
     """Where a phase lies on an axis: away from the edges, so that a shape is always seen whole."""
-    return length * (0.28 + 0.44 * phase)
+    return length * (0.33 + 0.34 * phase)

@@ -166,10 +166,8 @@ def _start_from(network: VideoNetwork, source: VideoNetwork, path: Path) -> None
     """Copies every weight of ``source`` that fits, and says which did not."""
     own, given = network.state_dict(), source.state_dict()
     fitting = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
-    if not fitting:
-        msg = (
-            f"{path} holds {source.name}, which shares no weights with {network.name}; give a model.pt of that network"
-        )
+    if 2 * sum(map(torch.numel, fitting.values())) < sum(map(torch.numel, own.values())):
+        msg = f"{path} holds {source.name}, which shares too few weights with {network.name}; give a model.pt of that"
         raise UsageError(msg)
     network.load_state_dict(own | fitting)
     fresh = sorted(set(own) - set(fitting))

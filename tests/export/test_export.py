@@ -76,7 +76,7 @@ def test_it_agrees_with_the_network(name: str, network: VideoNetwork, request: p
         expected = network(torch.from_numpy(clips)).numpy()
     with open_session(result.folder) as session:
         got = session.infer(clips).logits
-    assert np.abs(got - expected).max() < (0.2 if name == "int8" else 1e-4) * np.ptp(expected)
+    assert np.abs(got - expected).max() < (0.1 if name == "int8" else 1e-4) * np.ptp(expected)
     assert json.loads((result.folder / "verify.json").read_text())["passed"] is True
 
 
@@ -87,7 +87,7 @@ def test_int8_counts_its_integer_layers(int8: ExportResult, network: VideoNetwor
     integers = sum(count for kind, count in types.items() if kind in {"i8", "u8"})
     assert integers == len(outside)
     assert int8.layers_line().startswith(
-        f"integer: {integers} of {sum(types.values())} convolutions, 0 of 1 matrix products"
+        f"integer: {integers} of {sum(types.values())} convolutions, 1 of 1 matrix products"
     )
 
 
@@ -95,10 +95,8 @@ def test_int8_says_what_it_was_calibrated_on(int8: ExportResult, videos: Labelle
     calib = json.loads((int8.folder / "calib.json").read_text())
     assert (calib["data"], calib["count"], calib["skipped"]) == (videos.name, len(videos), {})
     assert {clip["video"] for clip in calib["clips"]} == {video.name for video in videos.videos}
-    *asked, classifier = calib["excluded_layers"]
-    assert asked
-    assert all(name.startswith("saliency.") for name in asked)
-    assert "fc" in classifier
+    assert calib["excluded_layers"]
+    assert all(name.startswith("saliency.") for name in calib["excluded_layers"])
     assert calib["attempts"][-1]["result"] == "ok"
     assert int8.verification is not None
     assert int8.verification.clips == "calibration"
