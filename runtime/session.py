@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.extras import require
 from s2tf_edge.runtime.artifact import META_FILE, ArtifactMeta, check_files, read_meta
 from s2tf_edge.spec import ClipSpec
 
@@ -188,6 +189,7 @@ def open_session(path: str | Path, options: SessionOptions | None = None) -> Ses
         raise InputFileError(msg)
     if path.name == META_FILE:
         return open_session(path.parent, options)
+    require("torch", extra="train", purpose=f"running {path}")
     from s2tf_edge.runtime.backends.torch_session import TorchSession
 
     return TorchSession.from_file(path, options)

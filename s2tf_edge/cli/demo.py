@@ -54,6 +54,10 @@ def demo(
     """
     del version
     setup_logging(quiet=quiet, verbose=verbose)
+    from s2tf_edge.extras import require
+
+    for module in ("lightning", "onnx", "matplotlib"):
+        require(module, extra="all", purpose=_NAME)
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     recipe, model, video, predictions = (

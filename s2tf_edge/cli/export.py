@@ -51,6 +51,10 @@ def export(
     """Export a network to an [bold]artifact folder[/bold] that agrees with it, or to nothing at all."""
     del version
     setup_logging(quiet=quiet, verbose=verbose)
+    from s2tf_edge.extras import require
+
+    for module in ("torch", "onnx", "onnxscript"):
+        require(module, extra="export", purpose=_NAME)
     from s2tf_edge.data.datasets import open_data
     from s2tf_edge.export import plan_export, run_plan
     from s2tf_edge.runtime.recents import remember_artifact

@@ -121,7 +121,7 @@ class Scene:
         """Paints the shape over ``picture``, float32 [T, H, W, 3], in place."""
         across, down, size, angle, colour = phases
         _, height, width, _ = picture.shape
-        radius = min(height, width) * 0.12 * 2.8**size
+        radius = min(height, width) * 0.16 * 2.2**size
         alpha, shade = cover(
             SHAPES[self._look.shape],
             rows=np.arange(height) + 0.5 - _within(down, height)[:, None],

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import pytest
-from openvino import opset13 as ops
 
 from s2tf_edge.calibration.clips import CalibrationClips
 from s2tf_edge.calibration.openvino_ptq import RUNGS, Rung, matching_nodes, quantize
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.errors import BuildError, UsageError
+from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.spec import ClipSpec
 
+openvino: Any = require_without_telemetry("openvino", extra="export", purpose="these tests")
+ops: Any = openvino.opset13
 SPEC = ClipSpec(frames=4, size=16)
 
 

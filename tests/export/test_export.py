@@ -4,10 +4,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-import openvino
 import pytest
 import torch
 
@@ -20,6 +20,7 @@ from s2tf_edge.models.model_file import load_model, save_model
 from s2tf_edge.models.s2tf import VideoNetwork
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.runtime.artifact import check_files, read_meta, sha256
+from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import open_session
 
 
@@ -60,6 +61,7 @@ def test_an_artifact_describes_itself(onnx_fp32: ExportResult, model_file: Path,
 
 def test_its_model_is_what_vendors_tools_load(onnx_fp32: ExportResult, openvino_fp32: ExportResult) -> None:
     onnx.checker.check_model(onnx_fp32.folder / "model.onnx", full_check=True)
+    openvino: Any = require_without_telemetry("openvino", extra="export", purpose="this test")
     network = openvino.Core().read_model(openvino_fp32.folder / "model.xml")
     assert [value.get_any_name() for value in (*network.inputs, *network.outputs)] == ["clip", "logits"]
     assert json.loads(network.get_rt_info(["s2tf_edge", "labels"]).astype(str)) == list(openvino_fp32.meta.labels)

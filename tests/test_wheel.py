@@ -1,0 +1,80 @@
+"""The wheel in an environment of its own, as on a device: the ``openvino`` extra alone, no torch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def _run(*command: object) -> str:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from s2tf_edge.export import export
+    from s2tf_edge.models import create_model, save_model
+
+    folder = tmp_path_factory.mktemp("artifact")
+    save_model(folder / "model.pt", create_model("s2tf_r3d_10?width=0.0625", num_classes=10, frames=8, size=32))
+    return export(folder / "model.pt", target="openvino").folder
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of an environment that holds the wheel and what its extra asks for."""
+    folder = tmp_path_factory.mktemp("device")
+    tree = folder / "tree"
+    unwanted = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "s2tf-demo", "runs")
+    shutil.copytree(ROOT, tree, symlinks=True, ignore=unwanted)
+    _run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", folder, tree)
+    wheel = next(folder.glob("*.whl"))
+    _run(sys.executable, "-m", "venv", folder / "venv")
+    binaries = folder / "venv" / "bin"
+    pip = (binaries / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    _run(*pip, "-c", ROOT / "constraints.txt", f"{wheel}[openvino]")
+    return binaries
+
+
+@pytest.mark.slow
+def test_a_device_streams_without_torch(device: Path, artifact: Path) -> None:
+    source = "lavfi:testsrc=size=160x120:rate=25"
+    out = _run(device / "s2tf-stream", artifact, "--source", source, "--duration", 2, "--jsonl", "-")
+    records = [json.loads(line) for line in out.splitlines()]
+    assert records[0]["type"] == "start"
+    assert records[-1]["type"] == "summary"
+    assert any(record["type"] == "prediction" for record in records)
+    installed = _run(device / "python", "-m", "pip", "list", "--format", "freeze").lower()
+    assert "openvino==" in installed
+    assert "torch" not in installed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        ("s2tf-stream model.pt --source lavfi:testsrc", "train"),
+        ("s2tf-eval model.pt --data synthetic", "train"),
+        ("s2tf-train synthetic --model r3d_10 --out run", "train"),
+        ("s2tf-import model.pt --model r3d_10", "train"),
+        ("s2tf-export model.pt --target onnx", "export"),
+        ("s2tf-report model.pt --data synthetic", "report"),
+        ("s2tf-demo", "all"),
+    ],
+)
+def test_a_device_says_what_it_lacks(device: Path, tmp_path: Path, command: str, extra: str) -> None:
+    (tmp_path / "model.pt").write_bytes(b"anything")
+    name, *arguments = command.split()
+    done = subprocess.run([device / name, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 7, done.stderr
+    assert done.stderr.strip().endswith(f"pip install 's2tf-edge[{extra}]'")
+    assert len(done.stderr.strip().splitlines()) == 1
