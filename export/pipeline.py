@@ -33,12 +33,45 @@ from s2tf_edge.runtime.session import Clips, open_session
 if TYPE_CHECKING:
     from s2tf_edge.models.s2tf import VideoNetwork
 
-__all__ = ["ExportPlan", "ExportResult", "export", "plan_export", "run_plan"]
+__all__ = ["ExportOptions", "ExportPlan", "ExportResult", "export", "plan_export", "run_plan"]
 
 _LOG = logging.getLogger(__name__)
 
 _VERIFIED_CALIBRATION_CLIPS: Final = 16
 _WORDS: Final = {"Convolution": "convolutions", "MatMul": "matrix products"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What to export for, and how.
+
+    Raises:
+        UsageError: a value is out of its range, or values do not fit together.
+    """
+
+    target: str
+    """onnx or openvino."""
+    precision: str | None = None
+    """fp32, fp16 or int8; None for the target's default (onnx fp32, openvino fp16)."""
+    out: Path | None = None
+    """The artifact's folder; None for ``<stem>_<target>_<precision>`` beside the model."""
+    calib: LabelledVideos | None = None
+    """Labelled videos: int8 measures ranges on them, and every precision is verified on them."""
+    calib_clips: int = 300
+    """How many clips of them at most."""
+    exclude: tuple[str, ...] = ()
+    """Regular expressions for names of layers that stay in floating point (int8)."""
+    dynamic_batch: bool = False
+    """Whether the artifact takes any number of clips at once, rather than one."""
+    verify: bool = True
+    """Whether to compare the artifact with the network."""
+
+    def __post_init__(self) -> None:
+        if self.calib_clips < 1:
+            msg = f"--calib-clips must be one or more, got {self.calib_clips}"
+            raise UsageError(msg)
+        for expression in self.exclude:
+            _check_expression(expression)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,23 +84,20 @@ class ExportPlan:
     precision: str
     folder: Path
     """Where the artifact will be."""
-    calib: LabelledVideos | None
-    calib_clips: int
-    exclude: tuple[str, ...]
-    dynamic_batch: bool
-    verify: bool
+    options: ExportOptions
 
     def command(self) -> list[str]:
         """The command line that makes the same artifact again."""
+        options = self.options
         arguments = ["s2tf-export", str(self.source.absolute()), "--target", self.target.name]
         arguments += ["--precision", self.precision, "--out", str(self.folder.absolute())]
-        if self.calib is not None:
-            data = Path(self.calib.name)
-            name = str(data.absolute()) if data.exists() else self.calib.name
-            arguments += ["--calib", name, "--calib-clips", str(self.calib_clips)]
-        arguments += [part for expression in self.exclude for part in ("--exclude", expression)]
-        arguments += ["--dynamic-batch"] if self.dynamic_batch else []
-        return arguments + ([] if self.verify else ["--no-verify"])
+        if options.calib is not None:
+            data = Path(options.calib.name)
+            name = str(data.absolute()) if data.exists() else options.calib.name
+            arguments += ["--calib", name, "--calib-clips", str(options.calib_clips)]
+        arguments += [part for expression in options.exclude for part in ("--exclude", expression)]
+        arguments += ["--dynamic-batch"] if options.dynamic_batch else []
+        return arguments + ([] if options.verify else ["--no-verify"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,31 +127,12 @@ def _integers(types: Mapping[str, int]) -> int:
     return sum(count for name, count in types.items() if name in {"i8", "u8"})
 
 
-def export(
-    model: str | Path,
-    *,
-    target: str,
-    precision: str | None = None,
-    out: str | Path | None = None,
-    calib: LabelledVideos | None = None,
-    calib_clips: int = 300,
-    exclude: tuple[str, ...] = (),
-    dynamic_batch: bool = False,
-    verify: bool = True,
-    progress: Progress = no_progress,
-) -> ExportResult:
+def export(model: str | Path, options: ExportOptions, *, progress: Progress = no_progress) -> ExportResult:
     """Exports a network for one target and precision, and verifies the artifact against it.
 
     Args:
         model: a ``model.pt``.
-        target: onnx or openvino.
-        precision: fp32, fp16 or int8; None for the target's default (onnx fp32, openvino fp16).
-        out: the artifact's folder; None for ``<stem>_<target>_<precision>`` beside the model.
-        calib: labelled videos; int8 measures ranges on them, and every precision is verified on them.
-        calib_clips: how many clips of them at most.
-        exclude: regular expressions for names of layers that stay in floating point (int8).
-        dynamic_batch: whether the artifact takes any number of clips at once, rather than one.
-        verify: whether to compare the artifact with the network.
+        options: what to export for, and how.
         progress: told of each calibration clip.
 
     Returns:
@@ -132,70 +143,34 @@ def export(
         InputFileError: the model or all of the calibration videos cannot be read, or the output cannot be written.
         MissingExtraError: a package that the target needs is not installed.
         UnsupportedError: the target cannot run an operator of the network.
-        UsageError: arguments that do not fit together.
+        UsageError: the target is unknown, or options do not fit together.
         VerificationError: the artifact does not agree with the network; none is left behind.
     """
-    plan = plan_export(
-        model,
-        target=target,
-        precision=precision,
-        out=out,
-        calib=calib,
-        calib_clips=calib_clips,
-        exclude=exclude,
-        dynamic_batch=dynamic_batch,
-        verify=verify,
-    )
-    return run_plan(plan, progress=progress)
+    return run_plan(plan_export(model, options), progress=progress)
 
 
-def plan_export(
-    model: str | Path,
-    *,
-    target: str,
-    precision: str | None = None,
-    out: str | Path | None = None,
-    calib: LabelledVideos | None = None,
-    calib_clips: int = 300,
-    exclude: tuple[str, ...] = (),
-    dynamic_batch: bool = False,
-    verify: bool = True,
-) -> ExportPlan:
+def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan:
     """Checks everything that can be checked before building; arguments and errors as for ``export``."""
     source = Path(model)
-    chosen, precision = find_target(target, precision=precision)
-    _check_int8(precision, calib=calib, calib_clips=calib_clips, exclude=exclude)
-    folder = Path(out) if out else source.with_name(f"{source.stem}_{chosen.name}_{precision}")
+    target, precision = find_target(options.target, precision=options.precision)
+    _check_int8(precision, options)
+    folder = options.out or source.with_name(f"{source.stem}_{target.name}_{precision}")
     network = _load(source)
     check_destination(folder)
     return ExportPlan(
-        source=source,
-        network=network,
-        target=chosen,
-        precision=precision,
-        folder=folder,
-        calib=calib,
-        calib_clips=calib_clips,
-        exclude=tuple(exclude),
-        dynamic_batch=dynamic_batch,
-        verify=verify,
+        source=source, network=network, target=target, precision=precision, folder=folder, options=options
     )
 
 
-def _check_int8(precision: str, *, calib: LabelledVideos | None, calib_clips: int, exclude: tuple[str, ...]) -> None:
-    if precision == "int8" and calib is None:
+def _check_int8(precision: str, options: ExportOptions) -> None:
+    if precision == "int8" and options.calib is None:
         msg = (
             "int8 needs clips to calibrate with; give --calib DATA: a folder of class folders, a list file or synthetic"
         )
         raise UsageError(msg)
-    if calib is not None and calib_clips < 1:
-        msg = f"--calib-clips must be one or more, got {calib_clips}"
-        raise UsageError(msg)
-    if exclude and precision != "int8":
+    if options.exclude and precision != "int8":
         msg = f"--exclude keeps layers out of int8, but the precision is {precision}; drop one of them"
         raise UsageError(msg)
-    for expression in exclude:
-        _check_expression(expression)
 
 
 def _check_expression(expression: str) -> None:
@@ -228,7 +203,7 @@ def run_plan(plan: ExportPlan, *, progress: Progress = no_progress) -> ExportRes
             write_json(build.calibration, folder / "calib.json")
         write_script(plan.command(), folder)
         meta = seal(_describe(plan, build, seconds=time.perf_counter() - started), folder)
-        verification = _verify(plan, folder, meta, calibration) if plan.verify else None
+        verification = _verify(plan, folder, meta, calibration) if plan.options.verify else None
         if verification is not None:
             write_json(verification.to_dict(), folder / "verify.json")
             meta = seal(meta, folder)
@@ -236,9 +211,10 @@ def run_plan(plan: ExportPlan, *, progress: Progress = no_progress) -> ExportRes
 
 
 def _calibration(plan: ExportPlan, progress: Progress) -> CalibrationClips | None:
-    if plan.calib is None:
+    options = plan.options
+    if options.calib is None:
         return None
-    return CalibrationClips(plan.calib, plan.network.spec, count=plan.calib_clips, progress=progress)
+    return CalibrationClips(options.calib, plan.network.spec, count=options.calib_clips, progress=progress)
 
 
 def _request(plan: ExportPlan, folder: Path, calibration: CalibrationClips | None) -> BuildRequest:
@@ -246,15 +222,15 @@ def _request(plan: ExportPlan, folder: Path, calibration: CalibrationClips | Non
         network=plan.network,
         precision=plan.precision,
         folder=folder,
-        dynamic_batch=plan.dynamic_batch,
+        dynamic_batch=plan.options.dynamic_batch,
         calibration=calibration,
-        exclude=plan.exclude,
+        exclude=plan.options.exclude,
     )
 
 
 def _describe(plan: ExportPlan, build: Build, *, seconds: float) -> ArtifactMeta:
     network = plan.network
-    batch = None if plan.dynamic_batch else 1
+    batch = None if plan.options.dynamic_batch else 1
     return ArtifactMeta(
         network=network.name,
         labels=tuple(network.labels),
@@ -265,7 +241,7 @@ def _describe(plan: ExportPlan, build: Build, *, seconds: float) -> ArtifactMeta
         outputs={"logits": {"shape": [batch, network.num_classes], "dtype": "float32"}},
         files=dict.fromkeys(build.files, ""),
         source={"file": plan.source.name, "sha256": sha256(plan.source)},
-        build={"seconds": round(seconds, 3), "dynamic_batch": plan.dynamic_batch, **build.options},
+        build={"seconds": round(seconds, 3), "dynamic_batch": plan.options.dynamic_batch, **build.options},
         versions=package_versions(),
         machine=machine_facts(),
     )

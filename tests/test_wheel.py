@@ -21,12 +21,12 @@ def _run(*command: object) -> str:
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from s2tf_edge.export import export
+    from s2tf_edge.export import ExportOptions, export
     from s2tf_edge.models import create_model, save_model
 
     folder = tmp_path_factory.mktemp("artifact")
     save_model(folder / "model.pt", create_model("s2tf_r3d_10?width=0.0625", num_classes=10, frames=8, size=32))
-    return export(folder / "model.pt", target="openvino").folder
+    return export(folder / "model.pt", ExportOptions(target="openvino")).folder
 
 
 @pytest.fixture(scope="module")

@@ -56,11 +56,10 @@ def export(
     for module in ("torch", "onnx", "onnxscript"):
         require(module, extra="export", purpose=_NAME)
     from s2tf_edge.data.datasets import open_data
-    from s2tf_edge.export import plan_export, run_plan
+    from s2tf_edge.export import ExportOptions, plan_export, run_plan
     from s2tf_edge.runtime.recents import remember_artifact
 
-    plan = plan_export(
-        existing(model),
+    options = ExportOptions(
         target=target,
         precision=precision,
         out=out,
@@ -70,6 +69,7 @@ def export(
         dynamic_batch=dynamic_batch,
         verify=not no_verify,
     )
+    plan = plan_export(existing(model), options)
     if dry_run:
         typer.echo(_plan_lines(plan))
         return
@@ -91,10 +91,11 @@ def _plan_lines(plan: ExportPlan) -> str:
         f"would export {plan.network.name} ({clips}) from {plan.source}",
         f"for {plan.target.name} in {plan.precision}, to {plan.folder}",
     ]
-    if plan.calib is not None:
-        count = min(plan.calib_clips, len(plan.calib))
-        lines.append(f"with {count} clips of {plan.calib.name}")
-    lines.append("and verify it against the network" if plan.verify else "without verifying it")
+    options = plan.options
+    if options.calib is not None:
+        count = min(options.calib_clips, len(options.calib))
+        lines.append(f"with {count} clips of {options.calib.name}")
+    lines.append("and verify it against the network" if options.verify else "without verifying it")
     return "\n".join(lines)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,9 +77,7 @@ def report(
         session=SessionOptions(threads=threads, hint=hint),
     )
     with report_folder(out) as folder:
-        # Named as the user gave it, so that the report's last line makes the same report again.
-        videos = dataclasses.replace(open_data(data), name=data)
-        found = make_report(artifacts, videos, baseline=baseline, options=options, steps=progress_bar)
+        found = make_report(artifacts, open_data(data), baseline=baseline, options=options, steps=progress_bar)
         write_report(found, folder, slo=wanted)
     values = report_values(found, slo=wanted)
     if json:

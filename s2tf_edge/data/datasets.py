@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -86,4 +87,5 @@ def _open_synthetic(query: str, labels: Sequence[str] | None) -> LabelledVideos:
     if labels is not None and tuple(labels) != LABELS:
         msg = f"synthetic has the classes {', '.join(LABELS)}, not those expected: {', '.join(list(labels)[:10])}"
         raise UsageError(msg)
-    return synthetic_videos(**options)
+    name = f"{_SYNTHETIC}?{query}" if query else _SYNTHETIC
+    return dataclasses.replace(synthetic_videos(**options), name=name)

@@ -14,7 +14,7 @@ import torch
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labelled import LabelledVideos
 from s2tf_edge.errors import InputFileError, UsageError, VerificationError
-from s2tf_edge.export import ExportResult, export, plan_export
+from s2tf_edge.export import ExportOptions, ExportResult, export, plan_export
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import load_model, save_model
 from s2tf_edge.models.s2tf import VideoNetwork
@@ -31,18 +31,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def onnx_fp32(model_file: Path, folder: Path) -> ExportResult:
-    return export(model_file, target="onnx", out=folder / "onnx", dynamic_batch=True)
+    return export(model_file, ExportOptions(target="onnx", out=folder / "onnx", dynamic_batch=True))
 
 
 @pytest.fixture(scope="module")
 def openvino_fp32(model_file: Path, folder: Path) -> ExportResult:
-    return export(model_file, target="openvino", precision="fp32", out=folder / "fp32")
+    return export(model_file, ExportOptions(target="openvino", precision="fp32", out=folder / "fp32"))
 
 
 @pytest.fixture(scope="module")
 def int8(model_file: Path, folder: Path, videos: LabelledVideos) -> ExportResult:
     out = folder / "int8"
-    return export(model_file, target="openvino", precision="int8", out=out, calib=videos, exclude=(r"saliency\.",))
+    return export(
+        model_file, ExportOptions(target="openvino", precision="int8", out=out, calib=videos, exclude=(r"saliency\.",))
+    )
 
 
 def test_an_artifact_describes_itself(onnx_fp32: ExportResult, model_file: Path, network: VideoNetwork) -> None:
@@ -105,7 +107,7 @@ def test_int8_says_what_it_was_calibrated_on(int8: ExportResult, videos: Labelle
 
 
 def test_fp16_halves_the_weights(model_file: Path, openvino_fp32: ExportResult, tmp_path: Path) -> None:
-    result = export(model_file, target="openvino", out=tmp_path / "fp16")
+    result = export(model_file, ExportOptions(target="openvino", out=tmp_path / "fp16"))
     sizes = [(folder / "model.bin").stat().st_size for folder in (result.folder, openvino_fp32.folder)]
     assert sizes[0] < 0.6 * sizes[1]
     assert result.meta.precision["inference"] == "default"
@@ -135,7 +137,7 @@ def test_a_network_that_lost_its_meaning_leaves_no_artifact(tmp_path: Path, monk
 
     monkeypatch.setattr(VideoNetwork, "to_inference", wrong)
     with pytest.raises(VerificationError, match=r"does not agree with .*every convolution agrees by itself"):
-        export(model_file, target="onnx", out=tmp_path / "a")
+        export(model_file, ExportOptions(target="onnx", out=tmp_path / "a"))
     assert list(tmp_path.iterdir()) == [model_file]
 
 
@@ -170,22 +172,22 @@ def test_the_first_diverging_layer_is_named(model_file: Path, openvino_fp32: Exp
 )
 def test_arguments_that_do_not_fit_are_refused(model_file: Path, options: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        plan_export(model_file, **options)  # type: ignore[arg-type]
+        plan_export(model_file, ExportOptions(**options))  # type: ignore[arg-type]
 
 
 def test_an_exclude_that_is_no_expression_is_refused(model_file: Path, videos: LabelledVideos) -> None:
     with pytest.raises(UsageError, match=r"'\(' is not a regular expression"):
-        plan_export(model_file, target="openvino", precision="int8", calib=videos, exclude=("(",))
+        plan_export(model_file, ExportOptions(target="openvino", precision="int8", calib=videos, exclude=("(",)))
 
 
 def test_an_artifact_is_no_model(onnx_fp32: ExportResult, tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match=r"is an artifact already; give the model it was made from .*small é\.pt"):
-        plan_export(onnx_fp32.folder, target="openvino")
+        plan_export(onnx_fp32.folder, ExportOptions(target="openvino"))
     with pytest.raises(InputFileError, match="is not an artifact folder"):
-        plan_export(tmp_path, target="openvino")
+        plan_export(tmp_path, ExportOptions(target="openvino"))
 
 
 def test_the_default_folder_lies_beside_the_model(model_file: Path) -> None:
-    plan = plan_export(model_file, target="openvino")
+    plan = plan_export(model_file, ExportOptions(target="openvino"))
     assert plan.folder == model_file.with_name("small é_openvino_fp16")
     assert not plan.folder.exists()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.export import export
+from s2tf_edge.export import ExportOptions, export
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import load_model, save_model
 from s2tf_edge.runtime.artifact import read_meta
@@ -38,7 +38,7 @@ def path(request: pytest.FixtureRequest, model_file: Path) -> Path:
     options = BACKENDS[request.param]
     if not options:
         return model_file
-    return export(model_file, out=model_file.with_name(request.param), verify=False, **options).folder  # type: ignore[arg-type]
+    return export(model_file, ExportOptions(out=model_file.with_name(request.param), verify=False, **options)).folder  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -144,7 +144,9 @@ def test_a_corrupt_model_file_is_an_input_error(model_file: Path, tmp_path: Path
 
 
 def test_an_fp32_artifact_computes_in_float32_whatever_the_device_prefers(model_file: Path, tmp_path: Path) -> None:
-    folder = export(model_file, target="openvino", precision="fp32", out=tmp_path / "a", verify=False).folder
+    folder = export(
+        model_file, ExportOptions(target="openvino", precision="fp32", out=tmp_path / "a", verify=False)
+    ).folder
     assert read_meta(folder).precision["inference"] == "f32"
     with open_session(folder) as session:
         assert session.describe()["inference_precision"] == "f32"
