@@ -24,7 +24,7 @@ _EXAMPLES = ("s2tf-demo", "s2tf-demo --out somewhere/else --seed 1")
 _MODEL: Final = "s2tf_r3d_10?width=0.125&conv1_t_size=3"
 _RECIPE: Final = """\
 # A small network on small clips: minutes on two CPU cores.
-epochs = 12
+epochs = 14
 batch_size = 8
 lr = 0.003
 frames = 16
