@@ -52,16 +52,11 @@ def choose_clips(data: LabelledVideos, *, count: int, seed: int = 0) -> list[Cli
     if count < 1:
         msg = f"the number of calibration clips must be one or more, got {count}"
         raise UsageError(msg)
-    random = np.random.default_rng(seed)
-    turns: dict[int, int] = {}
-    order = []
-    for index in random.permutation(len(data)):
-        label = data.videos[index].label
-        turns[label] = turns.get(label, 0) + 1
-        order.append((turns[label], label, index))
-    moments = random.random(len(data))
-    chosen = sorted(order)[:count]
-    return [ClipChoice(video=data.videos[index], at=round(float(moments[index]), 6)) for _, _, index in chosen]
+    moments = np.random.default_rng(seed).random(len(data))
+    return [
+        ClipChoice(video=data.videos[index], at=round(float(moments[index]), 6))
+        for index in data.in_turns(seed=seed)[:count]
+    ]
 
 
 class CalibrationClips:

@@ -72,12 +72,15 @@ class LabelledVideos:
             raise UsageError(msg)
         if count is None or count >= len(self):
             return self
-        # The first of every class, then the second of every class, and so on, of a shuffled data set.
-        order = np.random.default_rng(0).permutation(len(self)).tolist()
+        return self.subset(sorted(self.in_turns()[:count]))
+
+    def in_turns(self, *, seed: int = 0) -> list[int]:
+        """All indices in a shuffled order in which the classes take turns, so that any beginning of it is balanced."""
+        order: list[int] = np.random.default_rng(seed).permutation(len(self)).tolist()
         drawn: Counter[int] = Counter()
         turns = {}
         for index in order:
             label = self.videos[index].label
             turns[index] = drawn[label]
             drawn[label] += 1
-        return self.subset(sorted(sorted(order, key=turns.__getitem__)[:count]))
+        return sorted(order, key=turns.__getitem__)

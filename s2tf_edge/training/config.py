@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ __all__ = ["LOSSES", "PRECISIONS", "TrainConfig", "read_overrides"]
 
 LOSSES: Final = ("ce", "ce-l1", "ce-l1-l2")
 PRECISIONS: Final = ("fp32", "bf16-mixed", "16-mixed")
+
+
+_CLIPS_OF_A_PASS: Final = 240
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,8 @@ class TrainConfig:
     """Name of the network, options behind a question mark: ``s2tf_r3d_10?width=0.25``."""
     epochs: int = 60
     """Passes over the training videos."""
+    clips_per_video: int = 0
+    """Clips taken of each training video in a pass; 0 takes as many as make 240 or more clips in all."""
     batch_size: int = 8
     """Clips in a step, on each process."""
     lr: float = 2e-3
@@ -67,6 +73,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check(self.epochs >= 1, "epochs must be one or more", self.epochs)
+        _check(self.clips_per_video >= 0, "clips_per_video must be zero or more", self.clips_per_video)
         _check(self.batch_size >= 1, "batch-size must be one or more", self.batch_size)
         _check(self.lr > 0, "lr must be above zero", self.lr)
         _check(self.weight_decay >= 0, "weight_decay must be zero or more", self.weight_decay)
@@ -76,6 +83,10 @@ class TrainConfig:
             _check(0 <= getattr(self, name) < 1, f"{name} must lie in [0, 1)", getattr(self, name))
         _check(self.loss in (None, *LOSSES), f"loss must be one of {', '.join(LOSSES)}", self.loss)
         _check(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}", self.precision)
+
+    def repeats(self, videos: int) -> int:
+        """How many clips of each of ``videos`` videos make a pass."""
+        return self.clips_per_video or math.ceil(_CLIPS_OF_A_PASS / videos)
 
 
 def read_overrides(path: Path) -> dict[str, Any]:

@@ -48,26 +48,34 @@ class Augmentation:
 
 
 class ClipDataset(Dataset[tuple[Tensor, int]]):
-    """One clip of each video.
+    """Clips of videos, with their labels.
 
-    With an augmentation, index ``epoch * len(videos) + i`` is video ``i`` as seen in that epoch: at a random time, in a
-    random crop. Without one, it is the centre crop of the centre clip.
+    Without an augmentation, index ``i`` is the centre crop of the centre clip of video ``i``. With one, index
+    ``epoch * len + i`` is a clip of video ``i % len(videos)`` as that epoch sees it: at a random time, in a random crop;
+    ``repeats`` clips of each video make an epoch.
     """
 
     def __init__(
-        self, videos: LabelledVideos, spec: ClipSpec, *, seed: int = 0, augmentation: Augmentation | None = None
+        self,
+        videos: LabelledVideos,
+        spec: ClipSpec,
+        *,
+        seed: int = 0,
+        repeats: int = 1,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self._videos = videos
         self._spec = spec
         self._seed = seed
+        self._repeats = repeats
         self._augmentation = augmentation
 
     def __len__(self) -> int:
-        return len(self._videos)
+        return len(self._videos) * self._repeats
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        epoch, position = divmod(index, len(self._videos))
-        video = self._videos.videos[position]
+        epoch, position = divmod(index, len(self))
+        video = self._videos.videos[position % len(self._videos)]
         if self._augmentation is None:
             return torch.from_numpy(preprocess(video.read(self._spec), self._spec)), video.label
         rng = np.random.default_rng((self._seed, epoch, position))

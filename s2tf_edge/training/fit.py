@@ -217,8 +217,9 @@ def _make_loaders(
     augmentation = Augmentation(
         min_scale=config.min_scale, brightness=config.brightness, flips=config.flips and videos.flips
     )
-    dataset = ClipDataset(videos, spec, seed=config.seed, augmentation=augmentation)
-    sampler = EpochSampler(len(videos), seed=config.seed, rank=trainer.global_rank, world_size=trainer.world_size)
+    repeats = config.repeats(len(videos))
+    dataset = ClipDataset(videos, spec, seed=config.seed, repeats=repeats, augmentation=augmentation)
+    sampler = EpochSampler(len(dataset), seed=config.seed, rank=trainer.global_rank, world_size=trainer.world_size)
     options: dict[str, Any] = {
         "batch_size": config.batch_size,
         "num_workers": config.workers,

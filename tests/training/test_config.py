@@ -26,6 +26,12 @@ def test_values_out_of_range_are_refused(field: str, value: object, rule: str) -
         TrainConfig(model="s2tf_r3d_10", **{field: value})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("clips_per_video", "videos", "expected"), [(0, 30, 8), (0, 100, 3), (0, 1000, 1), (2, 30, 2)])
+def test_small_data_sets_give_several_clips_of_each_video(clips_per_video: int, videos: int, expected: int) -> None:
+    config = TrainConfig(model="s2tf_r3d_10", clips_per_video=clips_per_video)
+    assert config.repeats(videos) == expected
+
+
 def test_overrides_are_read_from_toml(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text('loss = "ce"\nepochs = 3\nmin_scale = 0.5\n', encoding="utf-8")

@@ -31,6 +31,14 @@ def test_training_clips_depend_on_seed_epoch_and_video_alone() -> None:
     assert not torch.equal(first, other_epoch)
 
 
+def test_an_epoch_may_take_several_clips_of_each_video() -> None:
+    videos = open_data("synthetic?clips=10")
+    dataset = ClipDataset(videos, SPEC, repeats=3, augmentation=STRONG)
+    assert len(dataset) == 30
+    assert [dataset[index][1] for index in range(30)] == [video.label for video in videos.videos] * 3
+    assert not torch.equal(dataset[4][0], dataset[14][0])
+
+
 def test_without_variation_augmentation_is_a_crop_of_the_whole() -> None:
     spec = ClipSpec(frames=4, size=24, fps=15.0)
     frames = open_data("synthetic?clips=10").videos[0].read(spec)

@@ -16,7 +16,15 @@ from s2tf_edge.training import TrainConfig, train
 from s2tf_edge.training.fit import make_spec
 
 TINY = TrainConfig(
-    model="s2tf_r3d_10?width=0.0625", frames=8, size=32, fps=15.0, epochs=2, batch_size=5, workers=0, lr=5e-3
+    model="s2tf_r3d_10?width=0.0625",
+    frames=8,
+    size=32,
+    fps=15.0,
+    epochs=2,
+    batch_size=5,
+    workers=0,
+    lr=5e-3,
+    clips_per_video=1,
 )
 
 
