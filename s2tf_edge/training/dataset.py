@@ -51,7 +51,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
     """Clips of videos, with their labels.
 
     Without an augmentation, index ``i`` is the centre crop of the centre clip of video ``i``. With one, index
-    ``epoch * len + i`` is a clip of video ``i % len(videos)`` as that epoch sees it: at a random time, in a random crop;
+    ``epoch * len + i`` is a clip of video ``i % len(videos)`` in that epoch: at a random time, in a random crop;
     ``repeats`` clips of each video make an epoch.
     """
 
