@@ -52,7 +52,7 @@ def test_the_wheel_holds_the_tree_and_nothing_else(wheel: zipfile.ZipFile) -> No
 def test_the_wheel_declares_the_commands_and_the_license(wheel: zipfile.ZipFile) -> None:
     names = wheel.namelist()
     scripts = wheel.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
-    for command in ("train", "import", "eval", "export", "stream", "report", "demo"):
+    for command in ("train", "import", "models", "eval", "export", "stream", "report", "demo"):
         assert f"s2tf-{command} = " in scripts
     assert any(name.endswith("LICENSE") for name in names)
 

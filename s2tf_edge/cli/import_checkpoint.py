@@ -19,6 +19,7 @@ _NAME = "s2tf-import"
 _EXAMPLES = (
     "s2tf-import s2tf_k400.pyth --model s2tf_nl_i3d_r50 --labels kinetics_classnames.json",
     "s2tf-import I3D_NLN_8x8_R50.pyth --model 's2tf_nl_i3d_r50?size=128' --new-head 51 --out hmdb51.pt",
+    "s2tf-import x3d_s.pyth --model s2tf_x3d_s",
     "s2tf-import resnet-18-kinetics.pth --model 'r3d_18?shortcut=A' --format resnet3d",
 )
 
@@ -29,7 +30,7 @@ def import_checkpoint(
         str, typer.Option(help="Name of the network, with options where wanted: s2tf_nl_i3d_r50?frames=8&size=128.")
     ],
     format: Annotated[
-        str, typer.Option(help="s2tfnet, slowfast or resnet3d; auto tells them apart by their keys.")
+        str, typer.Option(help="s2tfnet, slowfast, pytorchvideo, p3d or resnet3d; auto tells them apart by their keys.")
     ] = "auto",
     labels: Annotated[
         Path | None, typer.Option(help="Class names: one a line, classInd.txt, or JSON.", metavar="FILE")

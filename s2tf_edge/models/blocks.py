@@ -23,6 +23,7 @@ __all__ = [
     "halved",
     "init_convolutions",
     "stage_sizes",
+    "start_as_shortcuts",
 ]
 
 Triple = tuple[int, int, int]
@@ -66,7 +67,7 @@ class BackboneOptions:
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch norm and, where asked for, ReLU."""
+    """Convolution, in ``groups`` of channels, batch norm and, where asked for, ReLU."""
 
     def __init__(
         self,
@@ -77,10 +78,11 @@ class ConvNorm(nn.Module):
         stride: Triple = (1, 1, 1),
         relu: bool = True,
         bias: bool = False,
+        groups: int = 1,
     ) -> None:
         super().__init__()
         time, height, width = (side // 2 for side in kernel)
-        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, (time, height, width), bias=bias)
+        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, (time, height, width), groups=groups, bias=bias)
         self.norm: nn.Module = nn.BatchNorm3d(outputs)
         self.relu = relu
 
@@ -93,7 +95,7 @@ class ConvNorm(nn.Module):
 class Residual(nn.Module):
     """``relu(branch(x) + shortcut(x))``; the last step of ``branch`` has no ReLU of its own."""
 
-    def __init__(self, *branch: ConvNorm, shortcut: nn.Module) -> None:
+    def __init__(self, *branch: nn.Module, shortcut: nn.Module) -> None:
         super().__init__()
         self.branch = nn.Sequential(*branch)
         self.shortcut = shortcut
@@ -119,7 +121,7 @@ class PooledHead(nn.Module):
         The mask is one for all frames, so ``mean(mask · F) = mean_hw(mask · mean_t F)``: the product is taken once
         and not in every frame.
         """
-        pooled = features.mean((2, 3, 4)) if mask is None else (features.mean(2) * mask[:, :, 0]).mean((2, 3))
+        pooled = features.mean((2, 3, 4)) if mask is None else (features.mean(2) * mask.squeeze(2)).mean((2, 3))
         logits: Tensor = self.fc(self.dropout(pooled))
         return logits
 
@@ -170,3 +172,11 @@ def init_convolutions(module: nn.Module) -> None:
             nn.init.kaiming_normal_(child.weight, mode="fan_out", nonlinearity="relu")
             if child.bias is not None:
                 nn.init.zeros_(child.bias)
+
+
+def start_as_shortcuts(module: nn.Module) -> None:
+    """Zeroes the last norm of every residual branch, so that each block begins as its shortcut (Goyal et al., 2017)."""
+    for child in module.modules():
+        last = child.branch[-1] if isinstance(child, Residual) else None
+        if isinstance(last, ConvNorm) and isinstance(last.norm, nn.BatchNorm3d):
+            nn.init.zeros_(last.norm.weight)

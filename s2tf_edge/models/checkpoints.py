@@ -1,13 +1,16 @@
 """Published checkpoints: their names for weights turned into ours, and every difference reported.
 
-s2tfnet    the authors' release: SlowFast's names with fc, sidelayer*, TSPF_layer_*, fusion_temp_mask beside them
-slowfast   SlowFast's *.pyth of I3D and I3D-NLN: s1.pathway0_stem … head.projection
-resnet3d   3D-ResNets-PyTorch: conv1, layer1.0 … fc, perhaps behind module.
+s2tfnet       the authors' release: SlowFast's names with fc, sidelayer*, TSPF_layer_*, fusion_temp_mask beside them
+slowfast      SlowFast's *.pyth of I3D, I3D-NLN, Slow and X3D: s1.pathway0_stem … head.projection
+pytorchvideo  its X3D, Slow and I3D: blocks.0.conv, blocks.1.res_blocks … proj
+resnet3d      3D-ResNets-PyTorch: conv1, layer1.0 … fc, perhaps behind module.
+p3d           pseudo-3d-pytorch: conv1_custom, layer1.0 … fc
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,10 +26,12 @@ from s2tf_edge.models.s2tf import VideoNetwork
 __all__ = ["KeyReport", "import_checkpoint", "load_published"]
 
 _CONTAINERS: Final = ("model_state", "state_dict")
-_HEAD: Final = "backbone.head."
+_HEAD: Final = "backbone.head.fc."
 _HEAD_WEIGHT: Final = "backbone.head.fc.weight"
 _SALIENCY_GROUPS: Final = ("saliency.", "saliency.preservers.")
 """Modules that may start fresh, each only as a whole: all of them, or TSFP alone."""
+_SHORTCUT_FORMATS: Final = ("s2tfnet", "resnet3d")
+"""Formats in which shortcuts may have no weights."""
 _SHOWN_KEYS: Final = 4
 
 
@@ -36,7 +41,7 @@ class KeyReport:
 
     format: str
     loaded: int
-    """Tensors that the network took."""
+    """Tensors of the checkpoint that the network took."""
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     misshaped: tuple[str, ...] = ()
@@ -69,7 +74,7 @@ def import_checkpoint(
         path: file that the published implementation wrote.
         model: name of the network, with options where wanted: ``s2tf_nl_i3d_r50?frames=8&size=128``. Saliency modules
             that the checkpoint lacks start fresh.
-        format: s2tfnet, slowfast or resnet3d; auto tells them apart by their keys.
+        format: one of ``FORMATS``; auto tells them apart by their keys.
         labels: names of the classes.
         new_head: replace the classifier by a fresh one of so many classes.
 
@@ -79,11 +84,13 @@ def import_checkpoint(
     """
     state = _read_state(path)
     format = _checked_format(path, state, format)
-    num_classes = new_head or _num_classes(path, rename(state, format=format))
+    renamed = rename(state, format=format)
+    num_classes = new_head or _num_classes(path, renamed)
     network = create_model(model, num_classes=num_classes, labels=labels)
     report = load_published(network, state, format=format, keep_head=new_head is not None)
     if not report.is_complete:
-        msg = f"{path} ({format}) does not fit {network.name}: {report.differences()}{_hint(report)}"
+        hint = _hint(report, renamed, network.state_dict())
+        msg = f"{path} ({format}) does not fit {network.name}: {report.differences()}; {hint}"
         raise InputFileError(msg)
     return network.eval(), report
 
@@ -104,13 +111,14 @@ def load_published(
         keep_head: leave the network's classifier as it is.
     """
     found = rename(state, format=format)
+    supplied = len(found) - len(state)  # values that the format leaves out and implies
     wanted = network.state_dict()
     fresh = _fresh_keys(wanted, found, keep_head=keep_head)
     found = {key: value for key, value in found.items() if not (keep_head and key.startswith(_HEAD))}
     shared = [key for key in wanted if key in found]
     report = KeyReport(
         format=format,
-        loaded=len(shared),
+        loaded=max(0, len(shared) - supplied),
         missing=tuple(key for key in wanted if key not in found and key not in fresh and not _is_counter(key)),
         unexpected=tuple(key for key in found if key not in wanted),
         misshaped=tuple(
@@ -168,16 +176,26 @@ def _num_classes(path: str | Path, state: Mapping[str, Tensor]) -> int:
     return len(state[_HEAD_WEIGHT])
 
 
-def _hint(report: KeyReport) -> str:
-    if report.missing and all(".shortcut." in key for key in report.missing):
-        return "; its shortcuts have no weights: add the option shortcut=A to the name of the network"
+def _hint(report: KeyReport, found: Iterable[str], wanted: Iterable[str]) -> str:
+    if report.missing and all(".shortcut." in key for key in report.missing) and report.format in _SHORTCUT_FORMATS:
+        return "its shortcuts have no weights: add the option shortcut=A to the name of the network"
     if any(key.startswith("saliency.") for key in report.unexpected):
-        return "; it holds saliency modules: put s2tf_ before the network's name, or ssf_ if it has no TSFP"
-    if any(".nonlocal" in key for key in (*report.missing, *report.unexpected)):
-        return "; nl_i3d has non-local blocks and i3d has none: name the other one"
+        return "it holds saliency modules: put s2tf_ before the network's name, or ssf_ if it has no TSFP"
     if any(key.startswith("saliency.fusion.reduce") for key in report.misshaped):
-        return "; fusion takes frames as channels: add the option frames=T that it was trained with"
-    return "; name the network that it was trained as"
+        return "fusion takes frames as channels: add the option frames=T that it was trained with"
+    theirs, ours = _blocks(found), _blocks(wanted)
+    if theirs != ours:
+        counts = f"its stages have {theirs} blocks where the network has {ours}"
+        return f"{counts}: name the network that it was trained as, or get the whole file"
+    if any(".nonlocal" in key for key in (*report.missing, *report.unexpected)):
+        return "nl_i3d has non-local blocks and i3d has none: name the other one"
+    return "name the network that it was trained as"
+
+
+def _blocks(keys: Iterable[str]) -> str:
+    """Residual blocks by stage, such as ``3, 4, 6, 3``."""
+    found = {match.groups() for key in keys if (match := re.match(r"backbone\.stages\.(\d)\.(?:res)?(\d+)\.", key))}
+    return ", ".join(str(sum(stage == str(index) for stage, _ in found)) for index in range(4))
 
 
 def _first(keys: Sequence[str]) -> str:

@@ -1,7 +1,8 @@
-"""Inflated 3D ResNet (I3D), plain and with non-local blocks, as SlowFast has them.
+"""Inflated 3D ResNets as SlowFast has them: I3D, plain and with non-local blocks, and Slow.
 
-Carreira and Zisserman, "Quo Vadis, Action Recognition?", 2017; Wang et al., "Non-local Neural Networks", 2018. For 8
-frames of 224 × 224 (C is 64 times ``width``):
+Carreira and Zisserman, "Quo Vadis, Action Recognition?", 2017; Wang et al., "Non-local Neural Networks", 2018;
+Feichtenhofer et al., "SlowFast Networks for Video Recognition", 2019. I3D for 8 frames of 224 × 224 (C is 64 times
+``width``):
 
     conv 5×7×7 / (1, 2, 2)                C   × 8 × 112 × 112
     max-pool 1×3×3 / (1, 2, 2)            C   × 8 ×  56 ×  56
@@ -10,11 +11,14 @@ frames of 224 × 224 (C is 64 times ``width``):
     stages[2] / (1, 2, 2)                 16C × 4 ×  14 ×  14     non-local after blocks 1, 3 and 5
     stages[3] / (1, 2, 2)                 32C × 4 ×   7 ×   7
     average, dropout, linear
+
+Slow keeps all frames (its stem is 1×7×7, and nothing pools in time) and looks across them in the last two stages only.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -31,22 +35,38 @@ from s2tf_edge.models.blocks import (
     halved,
     init_convolutions,
     stage_sizes,
+    start_as_shortcuts,
 )
 from s2tf_edge.models.registry import register
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["NonLocal", "NonLocalI3D"]
+__all__ = ["InflatedResNet", "Layout", "NonLocal"]
 
 _BLOCKS: Final = {"r50": (3, 4, 6, 3), "r101": (3, 4, 23, 3)}
 """Residual blocks in each stage, by variant."""
-
-_TEMPORAL_KERNELS: Final = ((3, 3, 3), (3, 1), (3, 1), (1, 3))
-"""Frames that the first convolution of a stage's blocks spans, repeated over the blocks."""
 
 _NON_LOCAL_AFTER: Final[tuple[tuple[int, ...], ...]] = ((), (1, 3), (1, 3, 5), ())
 """Blocks of each stage that a non-local block follows."""
 
 _MIN_NON_LOCAL_SIZE: Final = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What tells the families of this module apart."""
+
+    stem_frames: int
+    """Frames that the stem's kernel spans."""
+    block_frames: tuple[tuple[int, ...], ...]
+    """Frames that the first convolution of a stage's blocks spans, repeated over the blocks."""
+    pools_time: bool
+    """Whether pairs of frames become one after the first stage."""
+    non_local: bool
+
+
+_I3D: Final = Layout(stem_frames=5, block_frames=((3, 3, 3), (3, 1), (3, 1), (1, 3)), pools_time=True, non_local=False)
+_NL_I3D: Final = replace(_I3D, non_local=True)
+_SLOW: Final = Layout(stem_frames=1, block_frames=((1,), (1,), (3,), (3,)), pools_time=False, non_local=False)
 
 _RECIPE: Final = ClipSpec(frames=8, stride=8, fps=30.0, size=224, resize_short_side=256)
 """Kinetics as SlowFast samples it: 8 frames, every 8th of 30 a second."""
@@ -67,6 +87,9 @@ class NonLocal(nn.Module):
         self.pool = nn.MaxPool3d((1, 2, 2))
         self.out = ConvNorm(inner, channels, kernel=(1, 1, 1), relu=False, bias=True)
         self.scale = 1 / math.sqrt(inner)
+        # As published, and as in residual branches: the block begins as the identity.
+        if isinstance(self.out.norm, nn.BatchNorm3d):
+            nn.init.zeros_(self.out.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Keeps the shape [N, C, T, H, W]; H and W are 2 or more."""
@@ -78,58 +101,68 @@ class NonLocal(nn.Module):
         return out
 
 
-class NonLocalI3D(Backbone):
-    """The network of the module's table, for clips of any even or odd length from 2 on, and any size.
+class InflatedResNet(Backbone):
+    """The network of the module's table.
 
     Raises:
-        UsageError: the clip has one frame only, or is too small for the pooling of a non-local block.
+        UsageError: the clip has one frame only where pairs are pooled, or is too small for the pooling of a non-local
+            block.
     """
 
     def __init__(
-        self, variant: str, *, non_local: bool, options: BackboneOptions, frames: int, size: int, num_classes: int
+        self, variant: str, *, layout: Layout, options: BackboneOptions, frames: int, size: int, num_classes: int
     ) -> None:
         super().__init__()
         sizes = stage_sizes(halved(halved(size)))
-        _check_clip(frames, sizes[2] if non_local else _MIN_NON_LOCAL_SIZE)
+        _check_clip(layout, frames, sizes[2])
         channels = options.scaled(64)
         outputs = [4 * channels * 2**stage for stage in range(4)]
         self.stem = nn.Sequential(
-            ConvNorm(3, channels, kernel=(5, 7, 7), stride=(1, 2, 2)),
+            ConvNorm(3, channels, kernel=(layout.stem_frames, 7, 7), stride=(1, 2, 2)),
             nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),
         )
         self.stages = nn.ModuleList(
-            _stage(stage, inputs, outputs[stage], blocks=_BLOCKS[variant][stage], non_local=non_local)
+            _stage(stage, inputs, outputs[stage], blocks=_BLOCKS[variant][stage], layout=layout)
             for stage, inputs in enumerate([channels, *outputs[:3]])
         )
-        self.stages[0].add_module("pool", nn.MaxPool3d((2, 1, 1)))
+        if layout.pools_time:
+            self.stages[0].add_module("pool", nn.MaxPool3d((2, 1, 1)))
+            frames //= 2
         first, second, third, fourth = (
-            StageShape(width, frames // 2, side) for width, side in zip(outputs, sizes, strict=True)
+            StageShape(width, frames, side) for width, side in zip(outputs, sizes, strict=True)
         )
         self.shapes = (first, second, third, fourth)
-        _init_weights(self)
+        init_convolutions(self)
+        start_as_shortcuts(self)
         self.head = PooledHead(outputs[3], num_classes, dropout=options.dropout)
 
 
 @register("nl_i3d", recipes=dict.fromkeys(_BLOCKS, _RECIPE), options=BackboneOptions)
 def build_nl_i3d(variant: str, *, options: BackboneOptions, frames: int, size: int, num_classes: int) -> Backbone:
     """The I3D ``variant`` with non-local blocks."""
-    return NonLocalI3D(variant, non_local=True, options=options, frames=frames, size=size, num_classes=num_classes)
+    return InflatedResNet(variant, layout=_NL_I3D, options=options, frames=frames, size=size, num_classes=num_classes)
 
 
 @register("i3d", recipes=dict.fromkeys(_BLOCKS, _RECIPE), options=BackboneOptions)
 def build_i3d(variant: str, *, options: BackboneOptions, frames: int, size: int, num_classes: int) -> Backbone:
     """The I3D ``variant`` without non-local blocks."""
-    return NonLocalI3D(variant, non_local=False, options=options, frames=frames, size=size, num_classes=num_classes)
+    return InflatedResNet(variant, layout=_I3D, options=options, frames=frames, size=size, num_classes=num_classes)
 
 
-def _stage(stage: int, inputs: int, outputs: int, *, blocks: int, non_local: bool) -> nn.Sequential:
-    kernels = _TEMPORAL_KERNELS[stage]
+@register("slow", recipes=dict.fromkeys(_BLOCKS, _RECIPE), options=BackboneOptions)
+def build_slow(variant: str, *, options: BackboneOptions, frames: int, size: int, num_classes: int) -> Backbone:
+    """The Slow pathway of SlowFast alone, of depth ``variant``."""
+    return InflatedResNet(variant, layout=_SLOW, options=options, frames=frames, size=size, num_classes=num_classes)
+
+
+def _stage(stage: int, inputs: int, outputs: int, *, blocks: int, layout: Layout) -> nn.Sequential:
+    kernels = layout.block_frames[stage]
     modules = nn.Sequential()
     for index in range(blocks):
         stride = 2 if stage and not index else 1
         block = _block(inputs, outputs, frames=kernels[index % len(kernels)], stride=stride)
         modules.add_module(f"res{index}", block)
-        if non_local and index in _NON_LOCAL_AFTER[stage]:
+        if layout.non_local and index in _NON_LOCAL_AFTER[stage]:
             modules.add_module(f"nonlocal{index}", NonLocal(outputs))
         inputs = outputs
     return modules
@@ -147,19 +180,10 @@ def _block(inputs: int, outputs: int, *, frames: int, stride: int) -> Residual:
     )
 
 
-def _init_weights(backbone: Backbone) -> None:
-    """As published: He, and zero for the last norm of every branch, so that each block begins as its shortcut."""
-    init_convolutions(backbone)
-    for module in backbone.modules():
-        last = module.branch[-1] if isinstance(module, Residual) else getattr(module, "out", None)
-        if isinstance(last, ConvNorm) and isinstance(last.norm, nn.BatchNorm3d):
-            nn.init.zeros_(last.norm.weight)
-
-
-def _check_clip(frames: int, smallest: int) -> None:
-    if frames < 2:
+def _check_clip(layout: Layout, frames: int, third_size: int) -> None:
+    if layout.pools_time and frames < 2:
         msg = f"I3D halves the frames after its first stage and needs 2 or more, got {frames}"
         raise UsageError(msg)
-    if smallest < _MIN_NON_LOCAL_SIZE:
+    if layout.non_local and third_size < _MIN_NON_LOCAL_SIZE:
         msg = "non-local blocks pool 2 × 2 in the third stage, which needs clips of 17 × 17 pixels or more"
         raise UsageError(msg)

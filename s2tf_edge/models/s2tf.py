@@ -67,11 +67,15 @@ class VideoNetwork(nn.Module):
         """The last feature map F4 [N, C4, T4, H4, W4], not yet weighed, and the saliency.
 
         Raises:
-            UsageError: ``clip`` has another shape than the network takes.
+            UsageError: ``clip`` has another shape than the network takes, or the backbone's stages have others than it
+                declares.
         """
         self._check(clip)
-        *maps, last = self.backbone.forward_stages(clip)
-        return last, None if self.saliency is None else self.saliency(maps)
+        maps = self.backbone.forward_stages(clip)
+        if self.saliency is None:
+            return maps[-1], None
+        self._check_stages(maps)
+        return maps[-1], self.saliency(maps[:-1])
 
     def forward_head(self, features: Tensor, saliency: Saliency | None = None) -> Tensor:
         """Logits [N, K] of what ``forward_features`` returned."""
@@ -91,4 +95,11 @@ class VideoNetwork(nn.Module):
         got = tuple(clip.shape[1:])
         if len(got) != 4 or any(isinstance(want, int) and want != have for want, have in zip(wanted, got, strict=True)):
             msg = f"{self.name} takes clips of shape [N, {', '.join(map(str, wanted))}], got {list(clip.shape)}"
+            raise UsageError(msg)
+
+    def _check_stages(self, maps: list[Tensor]) -> None:
+        declared = [(shape.channels, shape.frames) for shape in self.backbone.shapes]
+        found = [tuple(features.shape[1:3]) for features in maps]
+        if found != declared:
+            msg = f"{self.name} declares stages of (channels, frames) {declared}, its backbone gives {found}"
             raise UsageError(msg)

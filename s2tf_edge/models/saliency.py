@@ -178,7 +178,8 @@ def _temporal_stride(shape: StageShape, after: StageShape) -> int:
     stride = math.ceil(shape.frames / after.frames)
     if math.ceil(shape.frames / stride) != after.frames or halved(shape.size) != after.size:
         got = f"{shape.frames} × {shape.size}² to {after.frames} × {after.size}²"
-        msg = f"saliency needs stages that divide frames and halve sizes, got {got}; choose other frames or size"
+        rule = "saliency needs stages that divide frames by a whole number and halve sizes, both rounded up"
+        msg = f"{rule}, got {got}; choose other frames or size"
         raise UsageError(msg)
     return stride
 

@@ -11,7 +11,7 @@ import pytest
 from s2tf_edge import __version__, errors
 from s2tf_edge.cli import app
 
-COMMANDS = ("train", "import", "eval", "export", "stream", "report", "demo")
+COMMANDS = ("train", "import", "models", "eval", "export", "stream", "report", "demo")
 
 
 def _fail_with(error: BaseException) -> None:

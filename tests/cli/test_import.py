@@ -88,6 +88,29 @@ def test_exit_codes(
     assert message in capsys.readouterr().err
 
 
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (Path("touched by a pickle"),))  # type: ignore[return-value]
+
+
+def test_runs_no_code_of_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {"conv1.weight": torch.zeros(1)}, "hook": Evil()}, "evil.pth")
+    assert run("evil.pth", "--model", NAME, monkeypatch=monkeypatch) == 9
+    assert "holds Python objects beside tensors, which are refused" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["evil.pth"]
+
+
+def test_another_depth_is_told_by_its_blocks(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = NAME.replace("10", "18") + "&shortcut=A"
+    assert run(checkpoint, "--model", named, monkeypatch=monkeypatch) == 9
+    assert "its stages have 1, 1, 1, 1 blocks where the network has 2, 2, 2, 2" in capsys.readouterr().err
+
+
 def test_help_needs_no_torch() -> None:
     code = "import sys; sys.modules['torch'] = None; from s2tf_edge.cli.import_checkpoint import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False)

@@ -133,7 +133,9 @@ def test_a_headless_checkpoint_asks_for_a_new_head(tmp_path: Path) -> None:
         (SMALL_R3D, SMALL_R3D.replace("18", "10"), "unexpected: backbone.stages.0.1.branch.0.conv.weight"),
         (SMALL_R3D, "r3d_18?width=0.0625", r"of another shape: .*\[2, 3, 7, 7, 7\] where the network has \[4, 3, 7"),
         (SMALL_R3D + "&shortcut=A", SMALL_R3D, "add the option shortcut=A"),
-        (SMALL_R3D, SMALL_R3D.replace("18", "34"), "and [0-9]+ more; name the network that it was trained as"),
+        (SMALL_R3D, SMALL_R3D.replace("18", "34"), "and [0-9]+ more; its stages have 2, 2, 2, 2 blocks where the"),
+        (SMALL_R3D, SMALL_R3D.replace("18", "50"), "2, 2, 2, 2 blocks where the network has 3, 4, 6, 3: name the"),
+        ("r3d_50?width=0.0625", "r3d_34?width=0.0625", "; name the network that it was trained as"),
     ],
 )
 def test_reports_what_does_not_fit(saved: str, named: str, message: str, tmp_path: Path) -> None:
@@ -175,11 +177,16 @@ def test_explains_a_caffe2_pickle(tmp_path: Path) -> None:
 
 
 def test_explains_other_files(tmp_path: Path) -> None:
-    torch.save({"model_state": {"blocks.0.conv.weight": torch.zeros(1)}}, tmp_path / "x3d.pyth")
-    with pytest.raises(InputFileError, match=r"has keys of no known format .*; known are s2tfnet, slowfast, resnet3d"):
+    torch.save({"model_state": {"encoder.conv.weight": torch.zeros(1)}}, tmp_path / "x3d.pyth")
+    with pytest.raises(
+        InputFileError,
+        match=r"has keys of no known format .*; known are s2tfnet, slowfast, pytorchvideo, p3d, resnet3d",
+    ):
         import_checkpoint(tmp_path / "x3d.pyth", model=SMALL_I3D)
     torch.save([1, 2], tmp_path / "list.pyth")
     with pytest.raises(InputFileError, match="holds no weights under model_state or state_dict"):
         import_checkpoint(tmp_path / "list.pyth", model=SMALL_I3D)
-    with pytest.raises(UsageError, match="format must be one of auto, s2tfnet, slowfast, resnet3d, got 'caffe'"):
+    with pytest.raises(
+        UsageError, match="format must be one of auto, s2tfnet, slowfast, pytorchvideo, p3d, resnet3d, got 'caffe'"
+    ):
         import_checkpoint(tmp_path / "x3d.pyth", model=SMALL_I3D, format="caffe")

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,13 @@ NAMES = [
     "r3d_50?width=0.0625&frames=4&size=17",
     "s2tf_nl_i3d_r50?width=0.0625&size=40",
     "i3d_r50?width=0.0625&frames=3&size=33",
+    "s2tf_slow_r50?width=0.0625&frames=2&size=32",
+    "s2tf_p3d_63?width=0.0625&size=40",
+    "p3d_63?width=0.0625&frames=32&size=17",
+    "s2tf_x3d_xs?width=0.125&size=40",
+    "x3d_s?width=0.125&frames=2&size=17",
 ]
+"""Of every family, with odd sizes and with temporal kernels longer than the clip among them."""
 
 
 def scrambled(name: str) -> VideoNetwork:
@@ -68,14 +76,27 @@ def test_r3d_18_at_16_frames_loses_the_taps_that_meet_padding() -> None:
     assert sizes == pytest.approx([33.2, 17.9], abs=0.06)
 
 
-def test_traces_to_onnx_operators_that_move_no_single_frame() -> None:
-    onnxscript = pytest.importorskip("onnxscript")
-    assert onnxscript
-    model = create_model("s2tf_nl_i3d_r50?width=0.0625&size=32", num_classes=5).to_inference()
+@pytest.mark.parametrize("name", ["s2tf_nl_i3d_r50?width=0.0625&size=32", *NAMES[-4:]])
+def test_traces_to_operators_that_move_no_single_frame(name: str) -> None:
+    model = create_model(name, num_classes=5).to_inference()
     program = torch.export.export(model, (torch.randn(model.spec.input_shape()),))
     names = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert not {name for name in names if any(word in name for word in ("split", "cat", "stack", "einsum", "select_s"))}
-    assert any("matmul" in name or "bmm" in name for name in names)
+    assert any("matmul" in name or "bmm" in name for name in names) == ("nl_" in name)
+
+
+@pytest.mark.slow
+def test_x3d_becomes_onnx_operators_that_every_runtime_has(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    from s2tf_edge.export.to_onnx import write_onnx
+
+    operators = write_onnx(create_model("s2tf_x3d_xs?width=0.125&size=32", num_classes=5).eval(), tmp_path / "x.onnx")
+    plain = "Conv Relu Sigmoid Mul Add Div ReduceMean AveragePool BatchNormalization Reshape Transpose Squeeze Gemm"
+    assert set(operators) <= set(plain.split())
+    squeezes = 2 + 3 + 6 + 4
+    # Each squeeze averages and has a gate; each block has a swish; the head averages once.
+    assert operators["ReduceMean"] == squeezes + 1
+    assert operators["Sigmoid"] == squeezes + (3 + 5 + 11 + 7) + len(("S1", "S2", "S3", "E1", "E2"))
 
 
 def test_takes_no_clip_but_those_it_was_trimmed_for() -> None:

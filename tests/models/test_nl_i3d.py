@@ -27,20 +27,35 @@ def test_declares_the_shapes_that_its_stages_have(frames: int, size: int) -> Non
     assert [(x.shape[1], x.shape[2], x.shape[3]) for x in maps] == [tuple(shape) for shape in model.backbone.shapes]
 
 
+@torch.no_grad()
+def test_slow_keeps_every_frame() -> None:
+    model = create_model("slow_r50?width=0.0625", num_classes=2, frames=1, size=33).eval()
+    maps = model.backbone.forward_stages(torch.zeros(1, 3, 1, 33, 33))
+    assert [(x.shape[1], x.shape[2], x.shape[3]) for x in maps] == [tuple(shape) for shape in model.backbone.shapes]
+    assert model(torch.zeros(2, 3, 5, 33, 33)).shape == (2, 2)
+
+
 def test_non_local_blocks_stand_where_they_were_published() -> None:
     model = create_model("nl_i3d_r101?width=0.02", num_classes=2)
     blocks = [name for name, module in model.backbone.named_modules() if isinstance(module, NonLocal)]
     assert blocks == [f"stages.{stage}.nonlocal{after}" for stage, after in ((1, 1), (1, 3), (2, 1), (2, 3), (2, 5))]
 
 
-def test_temporal_kernels_are_the_published_ones() -> None:
-    model = create_model("i3d_r50?width=0.02", num_classes=2)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("i3d_r50", [[3, 3, 3], [3, 1, 3, 1], [3, 1, 3, 1, 3, 1], [1, 3, 1]]),
+        ("slow_r50", [[1] * 3, [1] * 4, [3] * 6, [3] * 3]),
+    ],
+)
+def test_temporal_kernels_are_the_published_ones(name: str, expected: list[list[int]]) -> None:
+    model = create_model(f"{name}?width=0.02", num_classes=2)
     state = model.backbone.state_dict()
     kernels = [
         [value.shape[2] for key, value in state.items() if re.match(rf"stages\.{stage}\.res\d+\.branch\.0\.conv", key)]
         for stage in range(4)
     ]
-    assert kernels == [[3, 3, 3], [3, 1, 3, 1], [3, 1, 3, 1, 3, 1], [1, 3, 1]]
+    assert kernels == expected
 
 
 @torch.no_grad()

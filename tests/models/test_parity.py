@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2tf_edge.models import VideoNetwork, create_model, list_models
-from s2tf_edge.models.checkpoint_keys import detect_format, rename
-from s2tf_edge.models.checkpoints import load_published
+from s2tf_edge.models import VideoNetwork, list_models, load_model, save_model
+from s2tf_edge.models.checkpoint_keys import rename
+from s2tf_edge.models.checkpoints import import_checkpoint
 from s2tf_edge.models.saliency import Saliency
 from s2tf_edge.training.losses import S2TFLoss
 
@@ -36,13 +36,21 @@ def seeded() -> ModuleType:
     return module
 
 
-def network_of(case: dict[str, Any]) -> VideoNetwork:
+def name_of(case: dict[str, Any]) -> str:
     network = case["network"]
     form = "s2tf_" if network.get("tsfp") else "ssf_" if network.get("ssf") else ""
     _, _, frames, size, _ = case["clip"]["shape"]
-    options = {key: network[key] for key in ("shortcut",) if key in network}
-    name = form + network["backbone"]
-    return create_model(name, num_classes=network["num_classes"], frames=frames, size=size, **options).eval()
+    options = {"frames": frames, "size": size} | {key: network[key] for key in ("shortcut",) if key in network}
+    return f"{form}{network['backbone']}?" + "&".join(f"{key}={value}" for key, value in options.items())
+
+
+def imported(case: dict[str, Any], folder: Path) -> tuple[VideoNetwork, str]:
+    """The network as a user gets it: from the published file to a ``model.pt`` and back; and the format it was in."""
+    state = seeded().checkpoint(case)
+    torch.save({case["container"]: state} if case["container"] else state, folder / "published.pth")
+    network, report = import_checkpoint(folder / "published.pth", model=name_of(case))
+    save_model(folder / "model.pt", network)
+    return load_model(folder / "model.pt"), report.format
 
 
 def close(actual: Tensor, expected: dict[str, Any]) -> bool:
@@ -83,14 +91,9 @@ def check_loss(model: VideoNetwork, logits: Tensor, saliency: Saliency, case: di
 
 @pytest.mark.skipif(not PARITY.is_dir(), reason="the published implementations' results are not here")
 @pytest.mark.parametrize("path", case_paths(), ids=lambda path: path.stem)
-def test_agrees_with_the_published_implementation(path: Path) -> None:
+def test_agrees_with_the_published_implementation(path: Path, tmp_path: Path) -> None:
     case = json.loads(path.read_text())
-    state = seeded().checkpoint(case)
-    format = detect_format(state)
-    assert format is not None
-    model = network_of(case)
-    report = load_published(model, state, format=format)
-    assert report.is_complete, report.differences()
+    model, format = imported(case, tmp_path)
     logits, saliency = model(seeded().clip(case), return_saliency=True)
     expected = torch.tensor(case["expected"]["logits"])
     tolerance = TOLERANCE * float(expected.max() - expected.min())

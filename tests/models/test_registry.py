@@ -14,9 +14,19 @@ def test_lists_each_backbone_in_three_forms() -> None:
     names = list_models()
     assert len(names) == len(set(names))
     plain = [name for name in names if not name.startswith(("ssf_", "s2tf_"))]
-    assert {"r3d_10", "r3d_200", "i3d_r50", "nl_i3d_r101"} <= set(plain)
+    assert {"r3d_10", "r3d_200", "i3d_r50", "nl_i3d_r101", "slow_r50", "p3d_199", "x3d_l"} <= set(plain)
     assert set(names) == {form + name for form in ("", "ssf_", "s2tf_") for name in plain}
     assert list_models("s2tf_nl_*") == ["s2tf_nl_i3d_r50", "s2tf_nl_i3d_r101"]
+
+
+@pytest.mark.parametrize("name", list_models("s2tf_*"))
+def test_every_network_learns_at_an_odd_size(name: str) -> None:
+    frames, size = 16 if "p3d" in name else 13, 182
+    model = create_model(name, num_classes=3, frames=frames, size=size, width=1 / 16)
+    logits, saliency = model(torch.randn(2, 3, frames, size, size), return_saliency=True)
+    assert logits.shape == (2, 3)
+    torch.autograd.backward(logits.square().sum() + saliency.mask.square().sum())
+    assert [key for key, value in model.named_parameters() if value.grad is None] == []
 
 
 @pytest.mark.parametrize("form", ["", "ssf_", "s2tf_"])
@@ -64,6 +74,14 @@ def test_recipes_are_the_published_ones() -> None:
     spec = default_spec("s2tf_nl_i3d_r50")
     assert (spec.frames, spec.size, spec.stride, spec.resize_short_side) == (8, 224, 8, 256)
     assert spec.mean == (0.45, 0.45, 0.45)
+    assert default_spec("p3d_199").mean == (0.485, 0.456, 0.406)
+    x3d = [default_spec(f"x3d_{variant}") for variant in ("xs", "s", "m", "l")]
+    assert [(spec.frames, spec.stride, spec.size, spec.resize_short_side) for spec in x3d] == [
+        (4, 12, 160, 182),
+        (13, 6, 160, 182),
+        (16, 5, 224, 256),
+        (16, 5, 312, 356),
+    ]
     small = default_spec("r3d_18", size=64)
     assert (small.frames, small.size, small.stride, small.resize_short_side) == (16, 64, 1, 73)
 
