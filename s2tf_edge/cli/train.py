@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,7 +56,8 @@ def train(
     A run that was killed goes on where it was when the same command is given again.
     """
     del version
-    setup_logging(quiet=quiet, verbose=verbose)
+    first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
+    setup_logging(quiet=quiet or not first, verbose=verbose)
     from s2tf_edge.extras import require
 
     require("lightning", extra="train", purpose="training")

@@ -6,13 +6,15 @@ import csv
 import logging
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Checkpoint
+from torch import Tensor
 
 from s2tf_edge.progress import Progress
 
-__all__ = ["EpochLog", "StepProgress"]
+__all__ = ["Checkpoints", "EpochLog", "StepProgress"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,39 @@ _COLUMNS: Final = (
     "lr",
     "seconds",
 )
+
+
+class Checkpoints(Checkpoint):
+    """Writes ``last.ckpt`` after each epoch; it holds the weights of the best epoch too, so one file is a whole run.
+
+    Attributes:
+        top1: the best epoch's top-1 on the validation videos, in percent.
+        epoch: the best epoch, counted from one; 0 before the first.
+        weights: the network's state at that epoch, on the CPU.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.top1 = 0.0
+        self.epoch = 0
+        self.weights: dict[str, Tensor] = {}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compares, then writes."""
+        top1 = float(trainer.callback_metrics["val_top1"])
+        if not self.epoch or top1 > self.top1:
+            self.top1, self.epoch = top1, trainer.current_epoch + 1
+            state = pl_module.state_dict()
+            self.weights = {key: value.detach().cpu().clone() for key, value in state.items()}
+        trainer.save_checkpoint(self._path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What ``last.ckpt`` keeps of it."""
+        return {"top1": self.top1, "epoch": self.epoch, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes back what ``state_dict`` gave."""
+        self.top1, self.epoch, self.weights = (state_dict[key] for key in ("top1", "epoch", "weights"))
 
 
 class EpochLog(pl.Callback):

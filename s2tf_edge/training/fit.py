@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import pickle
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,19 +20,20 @@ from typing import Any, Final, Literal
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from s2tf_edge.data.labelled import LabelledVideos
-from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.errors import UsageError
 from s2tf_edge.models import VideoNetwork, create_model, default_spec, load_model, save_model
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.spec import ClipSpec
-from s2tf_edge.training.callbacks import EpochLog, StepProgress
+from s2tf_edge.training.callbacks import Checkpoints, EpochLog, StepProgress
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.dataset import Augmentation, ClipDataset, EpochSampler
 from s2tf_edge.training.module import TrainingModule
+from s2tf_edge.training.resume import LAST_FILE, describe_run, find_checkpoint
 
 __all__ = ["TrainResult", "make_spec", "train"]
 
@@ -41,8 +42,6 @@ logger = logging.getLogger(__name__)
 Loaders = tuple[DataLoader[Any], DataLoader[Any]]
 
 MODEL_FILE = "model.pt"
-LAST_FILE = "last.ckpt"
-BEST_FILE = "best.ckpt"
 _LIGHTNING_PRECISIONS: Final[dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]]] = {
     "fp32": "32-true",
     "bf16-mixed": "bf16-mixed",
@@ -85,7 +84,8 @@ def train(
         progress: told of each step.
 
     Raises:
-        UsageError: a data set is empty, or the network does not take the size or number of frames.
+        UsageError: a data set is empty, the network does not take the size or number of frames, or ``out`` holds
+            another run.
         InputFileError: a video, the pretrained model or the checkpoint cannot be read.
     """
     if not len(videos) or not len(validation):
@@ -94,23 +94,18 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     network = _make_network(config, videos, pretrained)
-    checkpoint = _find_checkpoint(resume, out)
-    best = ModelCheckpoint(
-        dirpath=out,
-        filename=Path(BEST_FILE).stem,
-        monitor="val_top1",
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-    module = TrainingModule(network, config)
+    run = describe_run(config, videos, validation, pretrained)
+    checkpoint = find_checkpoint(resume, out, run)
+    best = Checkpoints(out / LAST_FILE)
+    module = TrainingModule(network, config, run=run)
     with _expected_warnings():
         trainer = _make_trainer(config, out, callbacks=[EpochLog(out / "metrics.csv"), StepProgress(progress), best])
         _fit(trainer, module, _make_loaders(config, videos, validation, trainer, network.spec), checkpoint)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    return _save_best(module, Path(best.best_model_path), config, out)
+    if trainer.is_global_zero:
+        module.load_state_dict(best.weights)
+        metrics = {"val_top1": best.top1, "epoch": best.epoch}
+        save_model(out / MODEL_FILE, network, metrics=metrics, seed=config.seed, extra={"run": run})
+    return TrainResult(model=out / MODEL_FILE, top1=best.top1, epoch=best.epoch)
 
 
 def make_spec(config: TrainConfig) -> ClipSpec:
@@ -126,13 +121,17 @@ def make_spec(config: TrainConfig) -> ClipSpec:
 
 
 def _fit(trainer: pl.Trainer, module: TrainingModule, loaders: Loaders, checkpoint: Path | None) -> None:
+    if checkpoint is not None:
+        logger.info("resuming from %s", checkpoint)
+    handler = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, *loaders, **_resume_from(checkpoint))
-    except (pickle.UnpicklingError, KeyError, EOFError, RuntimeError) as error:
-        if checkpoint is None or trainer.global_step:
+        trainer.fit(module, *loaders, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as error:
+        # The trainer's answer to Ctrl-C is to exit and to ignore the signal from then on.
+        if not trainer.interrupted:
             raise
-        msg = f"{checkpoint} is not a checkpoint of this run ({type(error).__name__}); use --resume never to start anew"
-        raise InputFileError(msg) from error
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from error
 
 
 @contextmanager
@@ -176,24 +175,6 @@ def _start_from(network: VideoNetwork, source: VideoNetwork, path: Path) -> None
     )
 
 
-def _find_checkpoint(resume: str | Path, out: Path) -> Path | None:
-    if resume == "never":
-        return None
-    if resume == "auto":
-        return out / LAST_FILE if (out / LAST_FILE).is_file() else None
-    if not Path(resume).is_file():
-        msg = f"{resume} does not exist; --resume takes auto, never or a checkpoint such as {out / LAST_FILE}"
-        raise InputFileError(msg)
-    return Path(resume)
-
-
-def _resume_from(checkpoint: Path | None) -> dict[str, Any]:
-    if checkpoint is None:
-        return {}
-    logger.info("resuming from %s", checkpoint)
-    return {"ckpt_path": checkpoint, "weights_only": True}
-
-
 def _make_trainer(config: TrainConfig, out: Path, *, callbacks: list[Callback]) -> pl.Trainer:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -202,7 +183,10 @@ def _make_trainer(config: TrainConfig, out: Path, *, callbacks: list[Callback]) 
         precision=_LIGHTNING_PRECISIONS[config.precision],
         callbacks=callbacks,
         logger=TensorBoardLogger(out, name="", version="tensorboard"),
+        # As torchrun says where it starts the processes.
         num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+        devices=int(os.environ["LOCAL_WORLD_SIZE"]) if "LOCAL_WORLD_SIZE" in os.environ else "auto",
+        enable_checkpointing=True,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
         enable_progress_bar=False,
@@ -229,18 +213,3 @@ def _make_loaders(
         DataLoader(dataset, sampler=sampler, drop_last=len(sampler) > config.batch_size, **options),
         DataLoader(ClipDataset(validation, spec), **options),
     )
-
-
-def _save_best(module: TrainingModule, best: Path, config: TrainConfig, out: Path) -> TrainResult:
-    state = torch.load(best, map_location="cpu", weights_only=True)
-    module.load_state_dict(state["state_dict"])
-    scores = next(value for key, value in state["callbacks"].items() if key.startswith("ModelCheckpoint"))
-    top1, epoch = float(scores["current_score"]), int(state["epoch"]) + 1
-    save_model(
-        out / MODEL_FILE,
-        module.network,
-        metrics={"val_top1": top1, "epoch": epoch},
-        seed=config.seed,
-        extra={"config": dataclasses.asdict(config)},
-    )
-    return TrainResult(model=out / MODEL_FILE, top1=top1, epoch=epoch)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, Final
 
 import lightning.pytorch as pl
 import torch
@@ -13,17 +15,27 @@ from s2tf_edge.models import VideoNetwork
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.losses import S2TFLoss
 
-__all__ = ["TrainingModule", "make_loss"]
+__all__ = ["RUN_KEY", "TrainingModule", "make_loss"]
+
+RUN_KEY: Final = "s2tf_run"
 
 
 class TrainingModule(pl.LightningModule):
-    """Trains ``network`` on batches of (clips float32 [N, 3, T, S, S], labels int64 [N])."""
+    """Trains ``network`` on batches of (clips float32 [N, 3, T, S, S], labels int64 [N]).
 
-    def __init__(self, network: VideoNetwork, config: TrainConfig) -> None:
+    ``run`` describes the run; checkpoints carry it under the key ``RUN_KEY``.
+    """
+
+    def __init__(self, network: VideoNetwork, config: TrainConfig, *, run: Mapping[str, Any]) -> None:
         super().__init__()
         self.network = network
+        self._run = dict(run)
         self._config = config
         self._loss = make_loss(config, has_saliency=network.saliency is not None)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the run's description."""
+        checkpoint[RUN_KEY] = self._run
 
     def on_train_epoch_start(self) -> None:
         """Makes dropout depend on seed and epoch alone, as the clips do."""

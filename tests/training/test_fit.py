@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import signal
 from pathlib import Path
 
 import pytest
@@ -92,8 +94,6 @@ def test_training_starts_from_the_weights_that_fit(
 
 
 def test_another_network_s_weights_are_refused(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
-    import dataclasses
-
     from s2tf_edge.models import create_model, save_model
 
     save_model(tmp_path / "other.pt", create_model("r3d_10?width=0.25", num_classes=3, frames=8, size=32))
@@ -105,10 +105,56 @@ def test_another_network_s_weights_are_refused(tmp_path: Path, sides: tuple[Labe
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
     bad = tmp_path / "bad.ckpt"
     bad.write_text("not a checkpoint", encoding="utf-8")
-    with pytest.raises(InputFileError, match="is not a checkpoint of this run"):
+    with pytest.raises(InputFileError, match="is not a checkpoint of a training run"):
         train(TINY, videos=sides[0], validation=sides[1], out=tmp_path / "run", resume=bad)
     with pytest.raises(InputFileError, match="--resume takes auto, never or a checkpoint"):
         train(TINY, videos=sides[0], validation=sides[1], out=tmp_path / "run", resume=tmp_path / "none.ckpt")
+
+
+def test_a_finished_run_is_not_relabelled_with_other_settings(
+    tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos], caplog: pytest.LogCaptureFixture
+) -> None:
+    videos, validation = sides
+    first = train(TINY, videos=videos, validation=validation, out=tmp_path / "run")
+    before = first.model.read_bytes()
+    faster = dataclasses.replace(TINY, lr=1e-2)
+    with pytest.raises(UsageError, match=r"of another run: lr 0\.005 then, 0\.01 now; give --resume never"):
+        train(faster, videos=videos, validation=validation, out=tmp_path / "run")
+    with pytest.raises(UsageError, match="of another run: other videos"):
+        train(TINY, videos=videos.subset(range(15)), validation=validation, out=tmp_path / "run")
+    assert first.model.read_bytes() == before
+    with caplog.at_level("WARNING", logger="s2tf_edge"):
+        longer = dataclasses.replace(TINY, epochs=3)
+        last = tmp_path / "run" / "last.ckpt"
+        train(longer, videos=videos, validation=validation, out=tmp_path / "run", resume=last)
+    assert "epochs 2 then, 3 now" in caplog.text
+
+
+def test_a_run_may_be_moved_and_goes_on(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
+    videos, validation = sides
+    first = train(TINY, videos=videos, validation=validation, out=tmp_path / "before")
+    expected = _state(first.model)
+    (tmp_path / "before").rename(tmp_path / "after")
+    again = train(TINY, videos=videos, validation=validation, out=tmp_path / "after")
+    assert (again.top1, again.epoch) == (first.top1, first.epoch)
+    got = _state(again.model)
+    assert all(torch.equal(expected[key], got[key]) for key in expected)
+
+
+def test_ctrl_c_is_an_interrupt_and_the_run_resumes(
+    tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]
+) -> None:
+    def interrupt(done: int, total: int) -> None:
+        del total
+        if done == 5:
+            raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, videos=sides[0], validation=sides[1], out=tmp_path, progress=interrupt)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not (tmp_path / "model.pt").exists()
+    assert train(TINY, videos=sides[0], validation=sides[1], out=tmp_path).model.is_file()
 
 
 def test_an_empty_side_is_refused(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
