@@ -1,1 +1,39 @@
-"""TODO."""
+"""Running networks: sessions, streams, evaluation, reports. Nothing here needs torch, but for a ``model.pt``.
+
+    from s2tf_edge.runtime import open_session, recognize
+
+    with open_session("model_openvino_int8") as session:
+        logits = session.infer(clips).logits
+
+    for record in recognize("clip.mp4", "model_openvino_int8"):
+        ...
+"""
+
+from s2tf_edge.runtime.artifact import ArtifactMeta, read_meta
+from s2tf_edge.runtime.evaluate import Evaluation, Views, evaluate
+from s2tf_edge.runtime.options import StreamOptions
+from s2tf_edge.runtime.predictions import Event, Failure, Gap, Prediction, Record, Start, Summary
+from s2tf_edge.runtime.session import ModelInfo, Outputs, Session, SessionOptions, open_session
+from s2tf_edge.runtime.stream import recognize
+
+__all__ = [
+    "ArtifactMeta",
+    "Evaluation",
+    "Event",
+    "Failure",
+    "Gap",
+    "ModelInfo",
+    "Outputs",
+    "Prediction",
+    "Record",
+    "Session",
+    "SessionOptions",
+    "Start",
+    "StreamOptions",
+    "Summary",
+    "Views",
+    "evaluate",
+    "open_session",
+    "read_meta",
+    "recognize",
+]

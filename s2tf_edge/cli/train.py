@@ -90,10 +90,10 @@ def train(
             resume=resume,
             progress=progress,
         )
-    typer.echo(
-        f"{result.model}: {result.top1:.1f} % top-1 on {len(validation)} validation videos (epoch {result.epoch})"
-    )
-    typer.echo(f"next: s2tf-export {result.model} --target openvino")
+    if first:
+        score = f"{result.top1:.1f} % top-1 on {len(validation)} validation videos"
+        typer.echo(f"{result.model}: {score} (epoch {result.epoch})")
+        typer.echo(f"next: s2tf-export {shlex.quote(str(result.model))} --target openvino")
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path: Path) -> No
     assert "resuming from größer run/last.ckpt" in done.stderr
     assert "epoch 1/3" not in done.stderr
     assert re.fullmatch(
-        r"größer run/model\.pt: [\d.]+ % top-1 on 4 validation videos \(epoch [123]\)\n"
+        r"größer run/model\.pt: [\d.]+ % top-1 on 10 validation videos \(epoch [123]\)\n"
         r"next: s2tf-export 'größer run/model\.pt' --target openvino\n",
         done.stdout,
     )
