@@ -7,6 +7,8 @@
 
     for record in recognize("clip.mp4", "model_openvino_int8"):
         ...
+
+Records are a Start, then Predictions, Events, Gaps and Failures as they come, and a Summary last.
 """
 
 from s2tf_edge.runtime.artifact import ArtifactMeta, read_meta
