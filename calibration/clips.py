@@ -6,6 +6,7 @@ lies, come from the seed. A clip is cropped at the centre and normalised as at i
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import logging
@@ -28,7 +29,7 @@ __all__ = ["RECOMMENDED_CLIPS", "CalibrationClips", "ClipChoice", "choose_clips"
 RECOMMENDED_CLIPS: Final = 100
 """Fewer than this many clips give ranges that depend on which ones they are."""
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +85,10 @@ class CalibrationClips:
         self._seed = seed
         self._progress = progress
         self._choices = choose_clips(data, count=count, seed=seed)
+        self._others = choose_clips(data, count=2 * count, seed=seed)[count:]
         self._skipped: dict[str, str] = {}
-        self._hashes: dict[str, str] = {}
+        self._hashes: dict[int, str] = {}
+        self._reported = 0
 
     def __len__(self) -> int:
         return len(self._choices)
@@ -96,42 +99,56 @@ class CalibrationClips:
         Raises:
             InputFileError: none of the videos can be read.
         """
-        for done, choice in enumerate(self._choices, start=1):
+        for index, choice in enumerate(self._choices):
             frames = self._read(choice)
             if frames is not None:
+                if index not in self._hashes:
+                    self._hashes[index] = hashlib.sha256(frames.tobytes()).hexdigest()
                 yield preprocess(frames, self._spec)[np.newaxis]
-            self._progress(done, len(self._choices))
+            self._report(index + 1)
         if not self._hashes:
-            msg = (
-                f"no calibration clip of {self._name} can be read; the first: {next(iter(self._skipped.values()), '')}"
-            )
-            raise InputFileError(msg)
+            raise self._nothing_readable()
+
+    def _report(self, done: int) -> None:
+        """Tells of the first pass only: a quantiser makes several."""
+        if done > self._reported:
+            self._reported = done
+            self._progress(done, len(self._choices))
+
+    def unseen(self, count: int) -> list[Clips]:
+        """At most ``count`` clips that iterating does not give, each float32 [1, 3, T, S, S].
+
+        They are of other videos as far as the data set has more, and then of the same videos at another moment.
+
+        Raises:
+            InputFileError: none of the videos can be read.
+        """
+        moved = (dataclasses.replace(each, at=round((each.at + 0.5) % 1, 6)) for each in self._choices)
+        read = (self._read(choice) for choice in itertools.chain(self._others, moved))
+        clips = itertools.islice((frames for frames in read if frames is not None), count)
+        unseen: list[Clips] = [preprocess(frames, self._spec)[np.newaxis] for frames in clips]
+        if not unseen:
+            raise self._nothing_readable()
+        return unseen
+
+    def _nothing_readable(self) -> InputFileError:
+        reason = next(iter(self._skipped.values()), "it is empty")
+        return InputFileError(f"no calibration clip of {self._name} can be read; the first: {reason}")
 
     def _read(self, choice: ClipChoice) -> NDArray[np.uint8] | None:
         name = choice.video.name
         if name in self._skipped:
             return None
         try:
-            frames = choice.video.read(self._spec, at=choice.at)
+            return choice.video.read(self._spec, at=choice.at)
         except InputFileError as error:
-            _LOG.warning("left out of calibration: %s", error)
+            logger.warning("left out of calibration: %s", error)
             self._skipped[name] = str(error)
             return None
-        if name not in self._hashes:
-            self._hashes[name] = hashlib.sha256(frames.tobytes()).hexdigest()
-        return frames
-
-    def first(self, count: int) -> list[Clips]:
-        """The first ``count`` clips, or all where there are fewer, each float32 [1, 3, T, S, S].
-
-        Raises:
-            InputFileError: none of the videos can be read.
-        """
-        return list(itertools.islice(self, count))
 
     def to_dict(self) -> dict[str, Any]:
         """What was read so far, for ``calib.json``: videos, where in them, and hashes of the scaled frames."""
-        used = [choice for choice in self._choices if choice.video.name in self._hashes]
+        used = [(self._choices[index], digest) for index, digest in self._hashes.items()]
         return {
             "data": self._name,
             "seed": self._seed,
@@ -139,12 +156,7 @@ class CalibrationClips:
             "sha256": hashlib.sha256("".join(self._hashes.values()).encode()).hexdigest(),
             "skipped": self._skipped,
             "clips": [
-                {
-                    "video": each.video.name,
-                    "label": each.video.label,
-                    "at": each.at,
-                    "sha256": self._hashes[each.video.name],
-                }
-                for each in used
+                {"video": each.video.name, "label": each.video.label, "at": each.at, "sha256": digest}
+                for each, digest in used
             ],
         }

@@ -12,18 +12,18 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from s2tf_edge.calibration.clips import RECOMMENDED_CLIPS, CalibrationClips
 from s2tf_edge.errors import BuildError, UsageError
-from s2tf_edge.runtime.backends.openvino_session import first_line
+from s2tf_edge.runtime.backends.openvino_session import last_line
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 
 __all__ = ["RUNGS", "Quantized", "Rung", "matching_nodes", "quantize"]
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _QUANTIZABLE: Final = ("Convolution", "GroupConvolution", "MatMul")
 
@@ -59,6 +59,8 @@ class Quantized:
     """Each rung tried, with ``result`` ok or the compiler's complaint."""
     excluded: tuple[str, ...]
     """Nodes left in floating point because they were asked for."""
+    ranges: Mapping[str, tuple[float, float]]
+    """Lowest and highest value that each quantised activation can take, by the name of its quantiser."""
 
 
 def quantize(
@@ -86,18 +88,24 @@ def quantize(
     """
     excluded = matching_nodes(read(), exclude)
     if len(clips) < RECOMMENDED_CLIPS:
-        _LOG.warning("%d calibration clips; give %d or more for int8 ranges to rely on", len(clips), RECOMMENDED_CLIPS)
+        logger.warning("%d calibration clips; give %d or more for ranges to rely on", len(clips), RECOMMENDED_CLIPS)
     attempts: list[dict[str, str]] = []
     for rung in rungs:
         network = _quantize(read(), clips, rung, excluded)
         try:
             compile_network(network)
         except RuntimeError as error:
-            attempts.append({"rung": str(rung), "result": first_line(error)})
-            _LOG.warning("int8 with preset %s does not compile here (%s)", rung, first_line(error))
+            attempts.append({"rung": str(rung), "result": last_line(error)})
+            logger.warning("int8 with preset %s does not compile here (%s)", rung, last_line(error))
             continue
         attempts.append({"rung": str(rung), "result": "ok"})
-        return Quantized(network=network, rung=rung, attempts=tuple(attempts), excluded=excluded)
+        return Quantized(
+            network=network,
+            rung=rung,
+            attempts=tuple(attempts),
+            excluded=excluded,
+            ranges=_activation_ranges(network),
+        )
     msg = f"no int8 form of this network compiles here: {attempts[-1]['result']}; export it as fp16 instead"
     raise BuildError(msg)
 
@@ -114,6 +122,18 @@ def matching_nodes(network: Any, expressions: Sequence[str]) -> tuple[str, ...]:
             msg = f"--exclude {expression!r} matches none of the {len(names)} layers, such as {', '.join(names[:4])}"
             raise UsageError(msg)
     return tuple(name for name in names if any(re.search(expression, name) for expression in expressions))
+
+
+def _activation_ranges(network: Any) -> dict[str, tuple[float, float]]:
+    """Of quantisers of activations, which NNCF names ``<node>/fq_output_0`` and ``<node>/fq_input_0``."""
+    quantizers = [op for op in network.get_ordered_ops() if op.get_type_name() == "FakeQuantize"]
+    ranges = {}
+    for op in quantizers:
+        name = op.get_friendly_name()
+        if not name.rpartition("/")[2].startswith("fq_weights"):
+            low, high = (op.input_value(port).get_node().data for port in (1, 2))
+            ranges[name] = (float(f"{low.min():.6g}"), float(f"{high.max():.6g}"))
+    return ranges
 
 
 def _quantize(network: Any, clips: CalibrationClips, rung: Rung, excluded: tuple[str, ...]) -> Any:

@@ -1,7 +1,8 @@
 """Writing an artifact folder: everything aside first, then one rename.
 
 Whatever goes wrong before the rename (a failed check, Ctrl-C, a full disk), nothing stands under the name asked for,
-and an older artifact of that name is as it was.
+and an older artifact of that name is as it was. An older one is moved away just before: a power cut between the two
+renames leaves it whole beside its name, as ``.<name>.old.*``.
 """
 
 from __future__ import annotations
@@ -21,12 +22,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.runtime.artifact import META_FILE, ArtifactMeta, sha256, write_meta
+from s2tf_edge.runtime.artifact import META_FILE, ArtifactMeta, read_meta, sha256, write_meta
 
 __all__ = [
     "check_destination",
     "folder_bytes",
-    "machine_facts",
     "new_artifact",
     "package_versions",
     "seal",
@@ -47,7 +47,7 @@ def check_destination(folder: Path) -> None:
         UsageError: something else is there, which is never overwritten.
     """
     if folder.exists() and not _is_replaceable(folder):
-        msg = f"{folder} exists and is not an artifact folder; give another --out, or remove it"
+        msg = f"{folder} exists and is not an artifact folder and nothing else; give another --out, or remove it"
         raise UsageError(msg)
     parent = folder.absolute().parent
     try:
@@ -61,7 +61,18 @@ def check_destination(folder: Path) -> None:
 
 
 def _is_replaceable(folder: Path) -> bool:
-    return folder.is_dir() and not folder.is_symlink() and ((folder / META_FILE).is_file() or not any(folder.iterdir()))
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    paths = list(folder.iterdir())
+    return not paths or _is_artifact_alone(folder, paths)
+
+
+def _is_artifact_alone(folder: Path, paths: Sequence[Path]) -> bool:
+    try:
+        names = {META_FILE, *read_meta(folder).files}
+    except InputFileError:
+        return False
+    return all(path.name in names and path.is_file() for path in paths)
 
 
 @contextmanager
@@ -102,7 +113,7 @@ def _replace(aside: Path, folder: Path) -> None:
         return
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
     try:
-        # rename() takes an empty folder's place in one step, so there is no moment without an artifact.
+        # Python has no call that swaps two folders: between these renames the name is free for some microseconds.
         folder.rename(old)
         aside.rename(folder)
     except BaseException:
@@ -145,17 +156,3 @@ def package_versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     installed = {each.name: each.version for each in metadata.distributions() if each.name in _PACKAGES}
     return versions | {name: installed[name] for name in _PACKAGES if name in installed}
-
-
-def machine_facts() -> dict[str, Any]:
-    """What the artifact was built on: processor, cores, system."""
-    return {"cpu": _cpu_name(), "cores": os.cpu_count(), "system": platform.platform(terse=True)}
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return next(iter(names), platform.processor() or platform.machine())

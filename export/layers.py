@@ -47,7 +47,7 @@ def first_diverging_layer(
     """
     expected = _torch_maps(network.to_inference(), clip)
     run = {"onnx": _onnx_maps, "openvino": _openvino_maps}[meta.target]
-    got = run(folder / meta.model_file, meta, clip, list(expected))
+    got = run(folder / meta.model, meta, clip, list(expected))
     for name, reference in expected.items():
         if name in got:
             error = float(np.abs(got[name] - reference).max() / max(float(np.ptp(reference)), 1e-12))

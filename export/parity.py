@@ -19,14 +19,35 @@ from s2tf_edge.preprocess import preprocess
 from s2tf_edge.runtime.session import Clips, Session
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["SEEDED_CLIPS", "TOLERANCES", "Verification", "compare", "seeded_clips", "verify"]
+__all__ = ["SEEDED_CLIPS", "TOLERANCES", "Tolerance", "Verification", "compare", "seeded_clips", "verify"]
 
-TOLERANCES: Final = {"fp32": 1e-4, "fp16": 0.05, "int8": 0.1}
-"""Largest error of a logit that is accepted, by precision, as a fraction of the range of the network's logits.
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far an artifact's logits may be from its network's; errors are fractions of the range of the network's."""
+
+    max_error: float
+    """Largest error of any logit."""
+    mean_error: float
+    """Largest mean error: few logits may come near ``max_error``."""
+    cosine: float
+    """Smallest cosine."""
+
+
+TOLERANCES: Final = {
+    "fp32": Tolerance(max_error=1e-4, mean_error=3e-5, cosine=0.999_999),
+    "fp16": Tolerance(max_error=0.05, mean_error=0.01, cosine=0.998),
+    "int8": Tolerance(max_error=0.1, mean_error=0.03, cosine=0.98),
+}
+"""What is accepted, by precision.
 
 fp32 allows for another order of summation, fp16 for float16 weights and the bfloat16 that many CPUs compute in, int8
-for one part in 256 of every tensor, accumulated over a hundred layers.
+for one part in 256 of every tensor, accumulated over a hundred layers. Measured on untrained S2TF, 3D
+ResNets and X3D, the worst: in fp16 a mean error of 0.0016 and a cosine of 0.99996; in int8 0.011 and 0.998 on the clips
+that it was calibrated on, 0.015 and 0.989 on others after calibrating on 20 clips, which are too few.
 """
+_BATCH: Final = 3
+"""Clips that an artifact of any batch size is given at once, so that this is proved too."""
 SEEDED_CLIPS: Final = 8
 """How many seeded clips are compared where no calibration data was given."""
 
@@ -44,32 +65,46 @@ class Verification:
     """Cosine of the angle between all logits of the two, taken as one vector."""
     logits_range: float
     """Largest minus smallest logit of the network."""
-    tolerance: float
-    """Largest ``max_error`` that is accepted; a fraction of ``logits_range`` by precision, see ``TOLERANCES``."""
+    tolerance: Tolerance
+    """What is accepted, as fractions of ``logits_range``."""
     top1_agreement: float
     """Fraction of clips on which both name the same class."""
     top1_decided: int
-    """Clips whose two best classes lie further apart than ``tolerance``: only on these a disagreement counts."""
+    """Clips whose two best classes lie further apart than the largest error accepted: only on these a disagreement
+    counts."""
     top1_disagreements: int
     """Disagreements on those clips."""
     clips: str = "seeded"
-    """What the clips were: ``seeded`` or ``calibration``."""
+    """What the clips were: ``seeded``, or ``unseen`` ones of the data set that was not calibrated on."""
 
     @property
     def passed(self) -> bool:
         """Whether the artifact agrees; not so where any number is not finite."""
-        return self.max_error <= self.tolerance and self.top1_disagreements == 0
+        allowed = self.tolerance
+        return (
+            self.max_error <= allowed.max_error * self.logits_range
+            and self.mean_error <= allowed.mean_error * self.logits_range
+            and self.cosine >= allowed.cosine
+            and self.top1_disagreements == 0
+        )
 
     @property
     def relative_error(self) -> float:
         """``max_error`` as a fraction of ``logits_range``."""
-        return self.max_error / self.logits_range if self.logits_range else float("inf")
+        return self._fraction(self.max_error)
+
+    def _fraction(self, error: float) -> float:
+        return error / self.logits_range if self.logits_range else error and float("inf")
 
     def __str__(self) -> str:
-        fraction = self.tolerance / self.logits_range if self.logits_range else 0.0
+        allowed = self.tolerance
+        decided = f"{self.top1_decided} clear" if self.top1_decided else "none clear: it decided nothing"
         return (
-            f"largest error {self.relative_error * 100:.2g} % of the logits' range (allowed {fraction * 100:.2g} %), "
-            f"cosine {self.cosine:.6f}, top-1 agreement {self.top1_agreement:.0%}, n = {self.n} {self.clips} clips"
+            f"largest error {self.relative_error * 100:.2g} % of the logits' range "
+            f"(allowed {allowed.max_error * 100:.2g} %), "
+            f"mean {self._fraction(self.mean_error) * 100:.2g} % ({allowed.mean_error * 100:.2g} %), "
+            f"cosine {self.cosine:.6f} ({allowed.cosine:g}), "
+            f"top-1 agreement {self.top1_agreement:.0%} ({decided}), n = {self.n} {self.clips} clips"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,32 +113,44 @@ class Verification:
 
 
 def verify(artifact: Session, reference: Session, clips: Sequence[Clips], *, precision: str) -> Verification:
-    """Runs both sessions, which must be open, on the same clips, one at a time.
+    """Runs both sessions, which must be open, on the same clips.
+
+    Clips run one at a time, but all after the first in threes where the artifact takes any number.
 
     Args:
         artifact: what is to be proved.
         reference: the PyTorch network it was made from.
         clips: one or more, each [1, …] as ``Session.infer`` takes it.
         precision: picks the tolerance.
+
+    Raises:
+        VerificationError: one of the two computes logits that are not finite.
     """
-    got = np.concatenate([artifact.infer(clip).logits for clip in clips])
     expected = np.concatenate([reference.infer(clip).logits for clip in clips])
+    size = _BATCH if artifact.info.batch is None else 1
+    batches = [clips[:1], *(clips[start : start + size] for start in range(1, len(clips), size))]
+    got = np.concatenate([artifact.infer(_joined(batch)).logits for batch in batches])
     return compare(got, expected, tolerance=TOLERANCES[precision])
 
 
-def compare(got: NDArray[np.float32], expected: NDArray[np.float32], *, tolerance: float) -> Verification:
+def _joined(clips: Sequence[Clips]) -> Clips:
+    joined: Clips = np.concatenate(clips)  # type: ignore[assignment]  # forgets which of two dtypes it was
+    return joined
+
+
+def compare(got: NDArray[np.float32], expected: NDArray[np.float32], *, tolerance: Tolerance) -> Verification:
     """Compares logits.
 
     Args:
         got: float32 [N, K], of the artifact.
         expected: float32 [N, K], of the network.
-        tolerance: as a fraction of the range of ``expected``.
+        tolerance: what is accepted.
     """
     error = np.abs(got.astype(np.float64) - expected)
     logits_range = float(np.ptp(expected))
     ordered = np.sort(expected, axis=1)
     margin = ordered[:, -1] - ordered[:, -2] if expected.shape[1] > 1 else np.zeros(len(expected))
-    decided = margin > tolerance * logits_range
+    decided = margin > tolerance.max_error * logits_range
     agrees = got.argmax(axis=1) == expected.argmax(axis=1)
     return Verification(
         n=len(expected),
@@ -111,7 +158,7 @@ def compare(got: NDArray[np.float32], expected: NDArray[np.float32], *, toleranc
         mean_error=float(error.mean()),
         cosine=_cosine(got, expected),
         logits_range=logits_range,
-        tolerance=tolerance * logits_range,
+        tolerance=tolerance,
         top1_agreement=float(agrees.mean()),
         top1_decided=int(decided.sum()),
         top1_disagreements=int((decided & ~agrees).sum()),
@@ -121,7 +168,7 @@ def compare(got: NDArray[np.float32], expected: NDArray[np.float32], *, toleranc
 def _cosine(got: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     a, b = got.ravel().astype(np.float64), expected.ravel().astype(np.float64)
     norms = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / norms if norms else 0.0
+    return float(a @ b) / norms if norms else float(np.array_equal(a, b))
 
 
 def seeded_clips(spec: ClipSpec, *, count: int = SEEDED_CLIPS, seed: int = 0) -> list[Clips]:

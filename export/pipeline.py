@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from s2tf_edge.calibration.clips import CalibrationClips
+from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labelled import LabelledVideos
 from s2tf_edge.errors import InputFileError, UsageError, VerificationError
 from s2tf_edge.export.artifact import (
     check_destination,
-    machine_facts,
     new_artifact,
     package_versions,
     seal,
@@ -28,16 +28,17 @@ from s2tf_edge.export.parity import TOLERANCES, Verification, seeded_clips, veri
 from s2tf_edge.extras import require
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.artifact import ArtifactMeta, read_meta, sha256
-from s2tf_edge.runtime.session import Clips, open_session
+from s2tf_edge.runtime.hardware import hardware_facts
+from s2tf_edge.runtime.session import Clips, SessionOptions, open_session
 
 if TYPE_CHECKING:
     from s2tf_edge.models.s2tf import VideoNetwork
 
 __all__ = ["ExportOptions", "ExportPlan", "ExportResult", "export", "plan_export", "run_plan"]
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-_VERIFIED_CALIBRATION_CLIPS: Final = 16
+_UNSEEN_CLIPS: Final = 16
 _WORDS: Final = {"Convolution": "convolutions", "MatMul": "matrix products"}
 
 
@@ -55,8 +56,9 @@ class ExportOptions:
     """fp32, fp16 or int8; None for the target's default (onnx fp32, openvino fp16)."""
     out: Path | None = None
     """The artifact's folder; None for ``<stem>_<target>_<precision>`` beside the model."""
-    calib: LabelledVideos | None = None
-    """Labelled videos: int8 measures ranges on them, and every precision is verified on them."""
+    calib: str | LabelledVideos | None = None
+    """Labelled videos, or what ``open_data`` takes: int8 measures ranges on them, every precision is verified on others
+    of them. Only what has a name can be made again: with videos of the caller's own there is no ``reproduce.sh``."""
     calib_clips: int = 300
     """How many clips of them at most."""
     exclude: tuple[str, ...] = ()
@@ -85,15 +87,19 @@ class ExportPlan:
     folder: Path
     """Where the artifact will be."""
     options: ExportOptions
+    calib: LabelledVideos | None = None
+    """``options.calib``, opened."""
 
-    def command(self) -> list[str]:
-        """The command line that makes the same artifact again."""
+    def command(self) -> list[str] | None:
+        """The command line that makes the same artifact again; None where calibration videos have no name."""
         options = self.options
+        if isinstance(options.calib, LabelledVideos):
+            return None
         arguments = ["s2tf-export", str(self.source.absolute()), "--target", self.target.name]
         arguments += ["--precision", self.precision, "--out", str(self.folder.absolute())]
         if options.calib is not None:
-            data = Path(options.calib.name)
-            name = str(data.absolute()) if data.exists() else options.calib.name
+            data = Path(options.calib)
+            name = str(data.absolute()) if data.exists() else options.calib
             arguments += ["--calib", name, "--calib-clips", str(options.calib_clips)]
         arguments += [part for expression in options.exclude for part in ("--exclude", expression)]
         arguments += ["--dynamic-batch"] if options.dynamic_batch else []
@@ -156,9 +162,10 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan:
     _check_int8(precision, options)
     folder = options.out or source.with_name(f"{source.stem}_{target.name}_{precision}")
     network = _load(source)
+    calib = open_data(options.calib) if isinstance(options.calib, str) else options.calib
     check_destination(folder)
     return ExportPlan(
-        source=source, network=network, target=target, precision=precision, folder=folder, options=options
+        source=source, network=network, target=target, precision=precision, folder=folder, options=options, calib=calib
     )
 
 
@@ -197,11 +204,12 @@ def run_plan(plan: ExportPlan, *, progress: Progress = no_progress) -> ExportRes
     started = time.perf_counter()
     calibration = _calibration(plan, progress)
     with new_artifact(plan.folder) as folder:
-        _LOG.info("building %s %s", plan.target.name, plan.precision)
+        logger.info("building %s %s", plan.target.name, plan.precision)
         build = plan.target.build(_request(plan, folder, calibration))
         if build.calibration is not None:
             write_json(build.calibration, folder / "calib.json")
-        write_script(plan.command(), folder)
+        if command := plan.command():
+            write_script(command, folder)
         meta = seal(_describe(plan, build, seconds=time.perf_counter() - started), folder)
         verification = _verify(plan, folder, meta, calibration) if plan.options.verify else None
         if verification is not None:
@@ -211,10 +219,9 @@ def run_plan(plan: ExportPlan, *, progress: Progress = no_progress) -> ExportRes
 
 
 def _calibration(plan: ExportPlan, progress: Progress) -> CalibrationClips | None:
-    options = plan.options
-    if options.calib is None:
+    if plan.calib is None:
         return None
-    return CalibrationClips(options.calib, plan.network.spec, count=options.calib_clips, progress=progress)
+    return CalibrationClips(plan.calib, plan.network.spec, count=plan.options.calib_clips, progress=progress)
 
 
 def _request(plan: ExportPlan, folder: Path, calibration: CalibrationClips | None) -> BuildRequest:
@@ -239,11 +246,12 @@ def _describe(plan: ExportPlan, build: Build, *, seconds: float) -> ArtifactMeta
         precision={"asked": plan.precision, "inference": build.inference, "obtained": build.obtained},
         inputs={"clip": {"shape": [batch, *network.spec.input_shape()[1:]], "dtype": network.spec.dtype}},
         outputs={"logits": {"shape": [batch, network.num_classes], "dtype": "float32"}},
+        model=build.files[0],
         files=dict.fromkeys(build.files, ""),
         source={"file": plan.source.name, "sha256": sha256(plan.source)},
         build={"seconds": round(seconds, 3), "dynamic_batch": plan.options.dynamic_batch, **build.options},
         versions=package_versions(),
-        machine=machine_facts(),
+        machine=hardware_facts(),
     )
 
 
@@ -253,21 +261,29 @@ def _verify(plan: ExportPlan, folder: Path, meta: ArtifactMeta, calibration: Cal
     if calibration is None:
         clips, kind = seeded_clips(meta.clip), "seeded"
     else:
-        clips, kind = calibration.first(_VERIFIED_CALIBRATION_CLIPS), "calibration"
-    _LOG.info("verifying on %d %s clips", len(clips), kind)
-    with open_session(folder) as artifact, TorchSession.from_network(plan.network) as reference:
-        found = dataclasses.replace(verify(artifact, reference, clips, precision=plan.precision), clips=kind)
+        clips, kind = calibration.unseen(_UNSEEN_CLIPS), "unseen"
+    logger.info("verifying on %d %s clips", len(clips), kind)
+    # A GPU would compute in TF32, whose error is larger than what fp32 is allowed.
+    on_cpu = SessionOptions(device="CPU")
+    reference = TorchSession.from_network(plan.network, path=plan.source, options=on_cpu)
+    with open_session(folder, on_cpu) as artifact, reference:
+        try:
+            found = dataclasses.replace(verify(artifact, reference, clips, precision=plan.precision), clips=kind)
+        except VerificationError as error:
+            raise VerificationError(_complaint(plan, folder, meta, clips[0], "logits are not finite")) from error
     if not found.passed:
-        raise VerificationError(_complaint(plan, folder, meta, clips[0], found))
+        raise VerificationError(_complaint(plan, folder, meta, clips[0], str(found)))
     return found
 
 
-def _complaint(plan: ExportPlan, folder: Path, meta: ArtifactMeta, clip: Clips, found: Verification) -> str:
+def _complaint(plan: ExportPlan, folder: Path, meta: ArtifactMeta, clip: Clips, found: str) -> str:
     from s2tf_edge.export.layers import first_diverging_layer
 
-    layer = first_diverging_layer(plan.network, folder, meta=meta, clip=clip, tolerance=TOLERANCES[plan.precision])
+    tolerance = TOLERANCES[plan.precision].max_error
+    layer = first_diverging_layer(plan.network, folder, meta=meta, clip=clip, tolerance=tolerance)
+    advice = "try more calibration clips or another precision" if plan.precision == "int8" else "try another precision"
     where = f"the first layer that differs is {layer}" if layer else "every convolution agrees by itself"
     return (
         f"the {plan.target.name} {plan.precision} artifact does not agree with {plan.source.name}: {found}; {where}; "
-        "nothing was written; try another precision"
+        f"nothing was written; {advice}"
     )

@@ -17,7 +17,7 @@ from s2tf_edge.errors import UnsupportedError, UsageError
 from s2tf_edge.export.build import Build, BuildRequest
 from s2tf_edge.export.to_onnx import MODEL_FILE as ONNX_FILE
 from s2tf_edge.export.to_onnx import write_onnx
-from s2tf_edge.runtime.backends.openvino_session import compile_config, first_line
+from s2tf_edge.runtime.backends.openvino_session import compile_config, last_line
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import SessionOptions
 
@@ -77,7 +77,7 @@ def _compile(core: Any, path: Path, config: dict[str, str]) -> Any:
     try:
         return core.compile_model(path, "CPU", config)
     except RuntimeError as error:
-        msg = f"OpenVINO cannot compile this network: {first_line(error)}"
+        msg = f"OpenVINO cannot compile this network: {last_line(error)}"
         raise UnsupportedError(msg) from error
 
 
@@ -110,4 +110,5 @@ def _calibration(request: BuildRequest, quantized: Quantized | None) -> dict[str
         "method": f"nncf.quantize, preset {quantized.rung}, ranges from the extremes over all clips",
         "attempts": list(quantized.attempts),
     }
-    return method | {"excluded_layers": list(quantized.excluded)} | request.calibration.to_dict()
+    layers = {"excluded_layers": list(quantized.excluded), "activation_ranges": quantized.ranges}
+    return method | layers | request.calibration.to_dict()

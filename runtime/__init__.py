@@ -11,8 +11,9 @@
 Records are a Start, then Predictions, Events, Gaps and Failures as they come, and a Summary last.
 """
 
+from s2tf_edge.runtime.accuracy import Evaluation
 from s2tf_edge.runtime.artifact import ArtifactMeta, read_meta
-from s2tf_edge.runtime.evaluate import Evaluation, Views, evaluate
+from s2tf_edge.runtime.evaluate import Views, evaluate
 from s2tf_edge.runtime.options import StreamOptions
 from s2tf_edge.runtime.predictions import Event, Failure, Gap, Prediction, Record, Start, Summary
 from s2tf_edge.runtime.session import ModelInfo, Outputs, Session, SessionOptions, open_session

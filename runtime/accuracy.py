@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,7 @@ class Evaluation:
     targets: NDArray[np.int64]
     """Int64 [n]: the true class of each, as index into ``labels``."""
     scores: NDArray[np.float32]
-    """Float32 [n, K]: softmax, averaged over the views."""
+    """Float32 [n, K]: softmax, averaged over the views; NaN ranks last."""
     skipped: tuple[str, ...] = ()
     """The videos that could not be read."""
 
@@ -61,17 +62,23 @@ class Evaluation:
     @functools.cached_property
     def predictions(self) -> NDArray[np.int64]:
         """Int64 [n]: the best class of each video."""
-        best: NDArray[np.int64] = self.scores.argmax(axis=1)
+        best: NDArray[np.int64] = self._comparable.argmax(axis=1)
         return best
 
     @functools.cached_property
     def ranks(self) -> NDArray[np.int64]:
         """Int64 [n]: how many classes come before the true one; 0 is right, ties go to the lower index."""
-        true = np.take_along_axis(self.scores, self.targets[:, None], axis=1)
-        lower = np.arange(self.scores.shape[1]) < self.targets[:, None]
-        before: NDArray[np.bool_] = (self.scores > true) | ((self.scores == true) & lower)
+        scores = self._comparable
+        true = np.take_along_axis(scores, self.targets[:, None], axis=1)
+        lower = np.arange(scores.shape[1]) < self.targets[:, None]
+        before: NDArray[np.bool_] = (scores > true) | ((scores == true) & lower) | (true < 0)
         ranks: NDArray[np.int64] = before.sum(axis=1)
         return ranks
+
+    @property
+    def _comparable(self) -> NDArray[np.float32]:
+        """The scores with -1 for NaN, which compares with nothing and would so come before everything."""
+        return np.where(np.isnan(self.scores), np.float32(-1), self.scores)
 
     @property
     def top1(self) -> Accuracy:
@@ -136,13 +143,13 @@ class Comparison:
 
 
 def compare(baseline: Evaluation, other: Evaluation) -> Comparison:
-    """Compares ``other`` with ``baseline``, video by video.
+    """Compares ``other`` with ``baseline``, video by video: those of the same name and class, in their order.
 
     Raises:
         UsageError: they have no video in common.
     """
-    rows = {name: row for row, name in enumerate(other.names)}
-    pairs = [(row, rows[name]) for row, name in enumerate(baseline.names) if name in rows]
+    rows = {key: row for row, key in enumerate(_keys(other))}
+    pairs = [(row, rows[key]) for row, key in enumerate(_keys(baseline)) if key in rows]
     if not pairs:
         msg = f"nothing to compare: {baseline.n} and {other.n} videos were scored, and none is the same"
         raise UsageError(msg)
@@ -161,3 +168,14 @@ def compare(baseline: Evaluation, other: Evaluation) -> Comparison:
         drop_low=100 * interval.low,
         drop_high=100 * interval.high,
     )
+
+
+def _keys(evaluation: Evaluation) -> list[tuple[str, str, int]]:
+    """Name and class of each video, and how often the two came before: a list may hold a video twice."""
+    seen: Counter[tuple[str, str]] = Counter()
+    keys = []
+    for name, target in zip(evaluation.names, evaluation.targets, strict=True):
+        key = (name, evaluation.labels[target])
+        keys.append((*key, seen[key]))
+        seen[key] += 1
+    return keys

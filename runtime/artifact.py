@@ -28,6 +28,15 @@ __all__ = ["FORMAT_VERSION", "META_FILE", "ArtifactMeta", "check_files", "read_m
 FORMAT_VERSION: Final = 1
 META_FILE: Final = "meta.json"
 _MAX_META_BYTES = 16 * 2**20
+_TEXT: Final = (str, "a string")
+_KINDS: Final[Mapping[str, tuple[type, str]]] = {
+    "format": (int, "a number"),
+    "network": _TEXT,
+    "labels": (list, "a list"),
+    "target": _TEXT,
+    "model": _TEXT,
+}
+"""What a value must be, where it is no object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +56,10 @@ class ArtifactMeta:
     """``asked`` (fp32, fp16, int8), ``inference`` (told to the runtime: f32, default), ``obtained`` (layers)."""
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Any]
+    model: str
+    """Name of the file that a runtime opens."""
     files: Mapping[str, str]
-    """Sha256 of every other file of the folder, by name; the first is the one a runtime opens."""
+    """Sha256 of every file of the folder but ``meta.json``, by name."""
     source: Mapping[str, Any] = field(default_factory=dict)
     """``file`` name and ``sha256`` of the model it was exported from."""
     custom_ops: Mapping[str, Any] = field(default_factory=dict)
@@ -57,11 +68,6 @@ class ArtifactMeta:
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
     format: int = FORMAT_VERSION
-
-    @property
-    def model_file(self) -> str:
-        """Name of the file that a runtime opens."""
-        return next(iter(self.files))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, the format version first."""
@@ -94,12 +100,12 @@ def read_meta(folder: Path) -> ArtifactMeta:
     names = {item.name for item in dataclasses.fields(ArtifactMeta)}
     try:
         known: dict[str, Any] = {key: value for key, value in values.items() if key in names}
+        _check_types(known)
         known["labels"] = tuple(str(label) for label in known["labels"])
         known["clip"] = ClipSpec.from_dict(known["clip"])
         meta = ArtifactMeta(**known)
-        _check_mappings(meta)
         _check_file_names(meta)
-    except (KeyError, TypeError, AttributeError, StopIteration, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         msg = (
             f"{folder / META_FILE} is not a valid artifact description ({type(error).__name__}: {error}); export again"
         )
@@ -161,15 +167,19 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _check_mappings(meta: ArtifactMeta) -> None:
-    for name in ("precision", "inputs", "outputs", "files"):
-        if not isinstance(getattr(meta, name), Mapping):
-            msg = f"{name} must be an object"
+def _check_types(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        kind, words = _KINDS.get(name, (Mapping, "an object"))
+        if not isinstance(value, kind):
+            msg = f"{name} must be {words}"
             raise TypeError(msg)
 
 
 def _check_file_names(meta: ArtifactMeta) -> None:
-    for name in (meta.model_file, *meta.files):
+    for name in meta.files:
         if Path(name).name != name or name in {"", ".", ".."}:
             msg = f"file name {name!r} leaves the folder"
             raise ValueError(msg)
+    if meta.model not in meta.files:
+        msg = f"its model {meta.model!r} is none of its files"
+        raise ValueError(msg)

@@ -8,6 +8,7 @@ print(evaluation.top1.percent, evaluation.n)
 from __future__ import annotations
 
 import difflib
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,14 +22,15 @@ from s2tf_edge.preprocess import preprocess
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.accuracy import Evaluation
 from s2tf_edge.runtime.session import Clips, Session
+from s2tf_edge.runtime.statistics import softmax
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["Views", "evaluate", "first_clip", "network_classes"]
+__all__ = ["Views", "evaluate", "first_clip", "first_few", "network_classes"]
 
 logger = logging.getLogger(__name__)
 
 _MAX_VIEWS = 100
-_NAMED_IN_WARNING = 3
+_FEW = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +68,16 @@ class Views:
         """Clips of each video."""
         return self.temporal * self.spatial
 
-    def clips(self, video: LabelledVideo, spec: ClipSpec) -> Clips:
-        """All views of a video, ready for the network: [temporal · spatial, ...] in the layout and dtype of ``spec``.
+    def clips(self, video: LabelledVideo, spec: ClipSpec) -> Iterator[Clips]:
+        """The views of a video, one at a time, each without the batch axis, in the layout and dtype of ``spec``.
 
         Raises:
             InputFileError: the video cannot be read.
         """
-        frames = (video.read(spec, at=at) for at in _evenly(self.temporal))
-        stacked: Clips = np.stack(  # type: ignore[assignment]  # stack forgets which of two dtypes it was
-            [preprocess(clip, spec, position=at) for clip in frames for at in _evenly(self.spatial)]
-        )
-        return stacked
+        for at in _evenly(self.temporal):
+            frames = video.read(spec, at=at)
+            for position in _evenly(self.spatial):
+                yield preprocess(frames, spec, position=position)
 
 
 def _evenly(count: int) -> list[float]:
@@ -89,7 +90,6 @@ def evaluate(
     *,
     views: Views | None = None,
     limit: int | None = None,
-    batch: int = 1,
     progress: Progress = no_progress,
 ) -> Evaluation:
     """Runs a network over a data set.
@@ -101,38 +101,30 @@ def evaluate(
         data: its labels are matched by name with the network's, in any order; see ``network_classes``.
         views: one centred clip unless given.
         limit: at most so many videos, spread evenly over the data set.
-        batch: clips that one run takes, at most; a session with a fixed batch size has its own.
         progress: called after each video.
 
     Raises:
-        UsageError: the network lacks a label of the data set, or ``limit`` or ``batch`` is not positive.
+        UsageError: the network lacks a label of the data set, or ``limit`` is not positive.
         InputFileError: not one video could be read.
     """
-    if batch < 1:
-        msg = f"batch must be one or more, got {batch}"
-        raise UsageError(msg)
     views = views or Views()
     classes = network_classes(session.info.labels, data)
     videos = data.limit(limit).videos
-    run = session.info.batch or batch
-    step = max(1, run // views.count)
-    scored: list[LabelledVideo] = []
-    scores: list[NDArray[np.float32]] = []
-    failures: list[tuple[LabelledVideo, InputFileError]] = []
-    for start in range(0, len(videos), step):
-        read = list(_read(videos[start : start + step], views, session.info.spec, failures))
-        if read:
-            scored += [video for video, _ in read]
-            found = _softmax(session, np.concatenate([clips for _, clips in read]), run)
-            scores.append(found.reshape(len(read), views.count, -1).mean(axis=1))
-        progress(min(start + step, len(videos)), len(videos))
-    _report(failures, total=len(videos), name=data.name)
+    failures: dict[int, InputFileError] = {}
+    clips = _clips(videos, views, session.info.spec, failures, progress)
+    scores: dict[int, NDArray[np.float64]] = {}
+    # No more clips in memory than one run takes: all views of a long video can be gigabytes.
+    while group := list(itertools.islice(clips, session.info.batch or 1)):
+        for (index, _), found in zip(group, softmax(session.infer(_stack(group)).logits), strict=True):
+            scores[index] = scores.get(index, 0) + found / views.count
+    _report(list(failures.values()), total=len(videos), name=data.name)
+    scored = [index for index in range(len(videos)) if index not in failures]
     return Evaluation(
         labels=session.info.labels,
-        names=tuple(video.name for video in scored),
-        targets=np.array([classes[video.label] for video in scored], np.int64),
-        scores=np.concatenate(scores),
-        skipped=tuple(video.name for video, _ in failures),
+        names=tuple(videos[index].name for index in scored),
+        targets=np.array([classes[videos[index].label] for index in scored], np.int64),
+        scores=np.stack([scores[index] for index in scored]).astype(np.float32),
+        skipped=tuple(videos[index].name for index in sorted(failures)),
     )
 
 
@@ -158,51 +150,48 @@ def first_clip(data: LabelledVideos, spec: ClipSpec) -> Clips:
     Raises:
         InputFileError: not one video can be read.
     """
-    failures: list[tuple[LabelledVideo, InputFileError]] = []
-    for _, clips in _read(data.videos, Views(), spec, failures):
-        return clips
-    raise _none_readable(failures, data.name)
+    failures: dict[int, InputFileError] = {}
+    for first in _clips(data.videos, Views(), spec, failures, no_progress):
+        return _stack([first])
+    raise _none_readable(list(failures.values()), data.name)
 
 
-def _read(
+def first_few(items: Sequence[str]) -> str:
+    """The first three, and how many more there are, for a message whose length does not grow with the data."""
+    return "; ".join(items[:_FEW]) + (f"; and {len(items) - _FEW} more" if len(items) > _FEW else "")
+
+
+def _clips(
     videos: Sequence[LabelledVideo],
     views: Views,
     spec: ClipSpec,
-    failures: list[tuple[LabelledVideo, InputFileError]],
-) -> Iterator[tuple[LabelledVideo, Clips]]:
-    for video in videos:
-        clips = _clips_or_none(video, views, spec, failures)
-        if clips is not None:
-            yield video, clips
+    failures: dict[int, InputFileError],
+    progress: Progress,
+) -> Iterator[tuple[int, Clips]]:
+    """All views of all videos, each with the index of its video; one that fails may have given some before."""
+    for index, video in enumerate(videos):
+        try:
+            for clip in views.clips(video, spec):
+                yield index, clip
+        except InputFileError as error:
+            failures[index] = error
+        progress(index + 1, len(videos))
 
 
-def _clips_or_none(
-    video: LabelledVideo, views: Views, spec: ClipSpec, failures: list[tuple[LabelledVideo, InputFileError]]
-) -> Clips | None:
-    try:
-        return views.clips(video, spec)
-    except InputFileError as error:
-        failures.append((video, error))
-        return None
+def _stack(group: Sequence[tuple[int, Clips]]) -> Clips:
+    stacked: Clips = np.stack([clip for _, clip in group])  # type: ignore[assignment]  # forgets which of two dtypes
+    return stacked
 
 
-def _softmax(session: Session, clips: Clips, run: int) -> NDArray[np.float32]:
-    logits = np.concatenate([session.infer(clips[i : i + run]).logits for i in range(0, len(clips), run)])
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    scores: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
-    return scores
-
-
-def _report(failures: list[tuple[LabelledVideo, InputFileError]], *, total: int, name: str) -> None:
+def _report(failures: Sequence[InputFileError], *, total: int, name: str) -> None:
     if len(failures) == total:
         raise _none_readable(failures, name)
     if failures:
-        named = "; ".join(str(error) for _, error in failures[:_NAMED_IN_WARNING])
-        more = f"; and {len(failures) - _NAMED_IN_WARNING} more" if len(failures) > _NAMED_IN_WARNING else ""
-        logger.warning("%d of %d videos could not be read and are left out: %s%s", len(failures), total, named, more)
+        few = first_few([str(error) for error in failures])
+        logger.warning("%d of %d videos could not be read and are left out: %s", len(failures), total, few)
 
 
-def _none_readable(failures: list[tuple[LabelledVideo, InputFileError]], name: str) -> InputFileError:
+def _none_readable(failures: Sequence[InputFileError], name: str) -> InputFileError:
     if not failures:
         return InputFileError(f"{name} holds no videos; give a data set with one video or more")
-    return InputFileError(f"none of the {len(failures)} videos of {name} could be read; the first: {failures[0][1]}")
+    return InputFileError(f"none of the {len(failures)} videos of {name} could be read; the first: {failures[0]}")

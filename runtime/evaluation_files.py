@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from s2tf_edge.errors import UsageError
 from s2tf_edge.runtime.accuracy import Evaluation
 
 __all__ = ["write_evaluation"]
@@ -17,25 +16,17 @@ _TOP = 5
 
 
 def write_evaluation(evaluation: Evaluation, result: Mapping[str, Any], folder: Path) -> None:
-    """Writes both files, replacing those of an earlier run.
+    """Writes both files into an existing folder.
 
     Args:
         evaluation: gives the predictions; ``predictions.csv`` has a row a video with its five best classes.
         result: what ``eval.json`` holds.
-        folder: made where it is missing.
-
-    Raises:
-        UsageError: ``folder`` is a file, or may not be written to.
+        folder: such as ``output_folder`` gives.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(result, indent=1, ensure_ascii=False)
-        (folder / "eval.json").write_text(text + "\n", encoding="utf-8")
-        with (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
-            _write_predictions(evaluation, csv.writer(file))
-    except OSError as error:
-        msg = f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
-        raise UsageError(msg) from error
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    (folder / "eval.json").write_text(text + "\n", encoding="utf-8")
+    with (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
+        _write_predictions(evaluation, csv.writer(file))
 
 
 def _write_predictions(evaluation: Evaluation, rows: Any) -> None:

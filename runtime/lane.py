@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+from s2tf_edge.errors import InputFileError, S2TFError, SourceError
 from s2tf_edge.runtime.decoder import Decoded, Decoder
 from s2tf_edge.runtime.mailbox import Ended, Item, Mailbox
 from s2tf_edge.runtime.predictions import Gap, Picture
 from s2tf_edge.runtime.source import Source
 from s2tf_edge.runtime.timing import StageTimes
-from s2tf_edge.runtime.window import Windower, gap_seconds
+from s2tf_edge.runtime.window import Window, Windower, gap_seconds
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["Lane", "LaneOptions", "SourceReport"]
@@ -68,8 +69,8 @@ class Lane(threading.Thread):
         super().__init__(name=f"read {reports[0].source.name}", daemon=True)
         self.reports = tuple(reports)
         self.stop = threading.Event()
-        self.alive_at = perf_counter()
-        """``perf_counter`` when the last frame came."""
+        self.waiting_since: float | None = None
+        """``perf_counter`` when the wait for the source began; None while a frame is in hand."""
         self._mailbox = mailbox
         self._spec = spec
         self._options = options
@@ -77,13 +78,15 @@ class Lane(threading.Thread):
     def run(self) -> None:
         """Reads all sources; what goes wrong is posted as the end of its source."""
         for report in self.reports:
-            error: Exception | None = None
+            self.waiting_since = perf_counter()
+            error: S2TFError | None = None
             if self.stop.is_set():
                 return
             try:
                 self._read(report)
             except Exception as caught:
-                error = caught
+                error = _of_source(report.source, caught)
+            self.waiting_since = None
             self._post(Ended(source=report.index, error=error))
 
     def _read(self, report: SourceReport) -> None:
@@ -93,6 +96,7 @@ class Lane(threading.Thread):
                 self._spec,
                 hop=self._options.hop,
                 gap_seconds=gap_seconds(self._spec, frame_seconds=decoder.frame_seconds),
+                times=report.times,
                 source=report.index,
             )
             try:
@@ -104,25 +108,40 @@ class Lane(threading.Thread):
     def _windows(self, decoder: Decoder, windower: Windower, report: SourceReport) -> None:
         until: float | None = None
         for decoded in decoder.frames():
+            self.waiting_since = None
             if until is None and self._options.duration_seconds is not None:
                 until = decoded.pts_seconds + self._options.duration_seconds
             if until is not None and decoded.pts_seconds > until:
                 break
             report.frames += 1
-            self.alive_at = perf_counter()
-            self._take(decoded, windower, report)
+            for item in self._items(decoded, windower, report):
+                report.gaps += isinstance(item, Gap)
+                self._post(item)
+            self.waiting_since = perf_counter()
+        self.waiting_since = None
         for window in windower.finish():
             self._post(window)
 
-    def _take(self, decoded: Decoded, windower: Windower, report: SourceReport) -> None:
-        if self._options.pictures:
-            self._post(Picture(source=report.index, pts_seconds=decoded.pts_seconds, frame=decoded.frame))
-        started = perf_counter()
-        items = list(windower.add(decoded.frame, pts_seconds=decoded.pts_seconds, read_at=decoded.read_at))
-        report.times.add("scale", 1e3 * (perf_counter() - started))
-        for item in items:
-            report.gaps += isinstance(item, Gap)
-            self._post(item)
+    def _items(self, decoded: Decoded, windower: Windower, report: SourceReport) -> Iterator[Item]:
+        """The gap before a frame, the frame itself if asked for, and the windows that it completes."""
+        picture = Picture(source=report.index, pts_seconds=decoded.pts_seconds, frame=decoded.frame)
+        pictures = [picture] if self._options.pictures else []
+        for item in windower.add(decoded.frame, pts_seconds=decoded.pts_seconds, read_at=decoded.read_at):
+            if isinstance(item, Window):
+                yield from pictures
+                pictures = []
+            yield item
+        yield from pictures
 
     def _post(self, item: Item) -> None:
         self._mailbox.put(item, wait=self._options.keep_all)
+
+
+def _of_source(source: Source, error: Exception) -> S2TFError:
+    """Whatever happens to one source is an error of that source, so that the others go on."""
+    if isinstance(error, InputFileError | SourceError):
+        return error
+    kind = SourceError if source.live else InputFileError
+    found = kind(f"{source.name} cannot be used: {str(error) or type(error).__name__}")
+    found.__cause__ = error
+    return found

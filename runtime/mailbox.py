@@ -11,13 +11,14 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Final
 
+from s2tf_edge.errors import S2TFError
 from s2tf_edge.runtime.predictions import Gap, Picture
 from s2tf_edge.runtime.window import Window
 
 __all__ = ["Ended", "Item", "Mailbox"]
 
-_SHARES: Final = {Window: 2, Picture: 64}
-"""How many items of a kind may wait for each source."""
+_SHARES: Final = {Window: 2, Picture: 128 * 2**20}
+"""How much of a kind may wait for each source: windows by number, pictures by their bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Ended:
     """The last item of a source: it came to its end, or broke with ``error``."""
 
     source: int
-    error: Exception | None = None
+    error: S2TFError | None = None
 
 
 Item = Window | Picture | Gap | Ended
@@ -56,7 +57,7 @@ class Mailbox:
                 return
             if not self._is_closed:
                 self._items.append(item)
-                self._waiting[item.source, type(item)] += 1
+                self._waiting[item.source, type(item)] += _weight(item)
                 self._changed.notify_all()
 
     def take(self, *, windows: int, timeout_seconds: float) -> list[Item]:
@@ -77,8 +78,8 @@ class Mailbox:
             self._changed.notify_all()
 
     def _has_room(self, item: Item) -> bool:
-        share = _SHARES.get(type(item))
-        return share is None or self._waiting[item.source, type(item)] < share
+        share, waiting = _SHARES.get(type(item)), self._waiting[item.source, type(item)]
+        return share is None or not waiting or waiting + _weight(item) <= share
 
     def _make_room(self, item: Item) -> bool:
         if isinstance(item, Window):
@@ -95,5 +96,9 @@ class Mailbox:
     def _remove(self, index: int) -> Item:
         item = self._items[index]
         del self._items[index]
-        self._waiting[item.source, type(item)] -= 1
+        self._waiting[item.source, type(item)] -= _weight(item)
         return item
+
+
+def _weight(item: Item) -> int:
+    return item.nbytes if isinstance(item, Picture) else 1

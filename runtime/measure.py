@@ -111,22 +111,34 @@ class Skipped:
 
 
 def measure(
-    paths: Sequence[Path], data: LabelledVideos, *, options: MeasureOptions | None = None, steps: Steps = no_steps
+    paths: Sequence[Path],
+    data: LabelledVideos,
+    *,
+    baseline: int | None = None,
+    options: MeasureOptions | None = None,
+    steps: Steps = no_steps,
 ) -> list[Measurement | Skipped]:
     """Measures artifacts side by side; one that fails becomes ``Skipped`` and the others go on.
 
     Args:
         paths: artifact folders or ``model.pt`` files.
         data: must pickle, as every process gets a copy.
+        baseline: index of a path without which the others count for nothing.
         options: how to measure.
         steps: told what is going on.
 
     Returns:
         One result a path, in the same order.
+
+    Raises:
+        S2TFError: the baseline failed; of the class of its error.
     """
     options = options or MeasureOptions()
     with contextlib.ExitStack() as stack:
-        runs = [_Run(path, stack.enter_context(ArtifactProcess(path, options.session))) for path in paths]
+        runs = [
+            _Run(path, stack.enter_context(ArtifactProcess(path, options.session)), is_baseline=index == baseline)
+            for index, path in enumerate(paths)
+        ]
         preparations: dict[str, Callable[[_Run], None]] = {
             "loading": functools.partial(_Run.load, data=data),
             "warming up": functools.partial(_Run.warm_up, seconds=options.warmup_seconds),
@@ -147,10 +159,11 @@ def measure(
 class _Run:
     """An artifact on its way to a measurement; once something failed, nothing more is asked of it."""
 
-    def __init__(self, path: Path, process: ArtifactProcess) -> None:
+    def __init__(self, path: Path, process: ArtifactProcess, *, is_baseline: bool) -> None:
         self.path = path
         self.times: list[int] = []
         self._process = process
+        self._is_baseline = is_baseline
         self._failure: S2TFError | None = None
         self._loaded: Loaded
         self._peak_memory_mb: float
@@ -165,6 +178,9 @@ class _Run:
             try:
                 step(self)
             except S2TFError as error:
+                if self._is_baseline:
+                    msg = f"the baseline {self.path} could not run here: {error}"
+                    raise type(error)(msg) from error
                 self._failure = error
 
     def wants(self, seconds: float) -> float:

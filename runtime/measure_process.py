@@ -170,7 +170,8 @@ class _Served:
 
 
 def _serve(pipe: Connection, path: Path, options: SessionOptions) -> None:
-    # What runtimes print must not end up between the parent's results; warnings are the parent's to give, once.
+    # What runtimes print must not end up between the parent's results. Each process would give the same warnings:
+    # make_report gives them once.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     logging.getLogger("s2tf_edge").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")

@@ -105,7 +105,7 @@ class Summary:
     drops: Mapping[str, int]
     """What was left out, by cause."""
     stages_ms: Mapping[str, Mapping[str, float]]
-    """p50, p95, p99 of each stage: decode, queue, preprocess, infer, age."""
+    """p50, p95, p99 of each stage: decode, scale, queue, preprocess, infer, age."""
     sources: tuple[Mapping[str, Any], ...]
     """For each source its name, frames, windows, gaps and error."""
 
@@ -117,6 +117,11 @@ class Picture:
     source: int
     pts_seconds: float
     frame: av.VideoFrame
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the frame takes."""
+        return sum(plane.buffer_size for plane in self.frame.planes)
 
 
 Record = Start | Prediction | Event | Gap | Failure | Summary | Picture

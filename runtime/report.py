@@ -7,6 +7,7 @@ print(report.verdict)
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,14 @@ from typing import Any, NoReturn
 from s2tf_edge.data.labelled import LabelledVideos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.runtime.accuracy import Comparison, compare
+from s2tf_edge.runtime.evaluate import first_few
 from s2tf_edge.runtime.measure import Measurement, MeasureOptions, Skipped, Steps, measure, no_steps
 from s2tf_edge.runtime.report_facts import ArtifactFacts, machine_facts, read_facts
 from s2tf_edge.runtime.statistics import pareto_front
 
 __all__ = ["Report", "Row", "make_report"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,7 @@ class Row:
             found |= {name: accuracy.percent, f"{name}_low": accuracy.low, f"{name}_high": accuracy.high}
         return found | {
             "n": evaluation.n,
-            "skipped_videos": len(evaluation.skipped),
+            "n_skipped": len(evaluation.skipped),
             **self._against_baseline(),
             "p50_ms": latency.p50_ms,
             "p95_ms": latency.p95_ms,
@@ -114,6 +118,12 @@ class Report:
         return tuple(row for row in self.rows if row.measured is not None)
 
     @property
+    def skipped_videos(self) -> tuple[str, ...]:
+        """The videos that could not be read, for one artifact or more."""
+        names = [name for row in self.rows if row.measured for name in row.measured.evaluation.skipped]
+        return tuple(dict.fromkeys(names))
+
+    @property
     def baseline(self) -> Row | None:
         """What the others are compared with."""
         return next((row for row in self.rows if row.is_baseline), None)
@@ -136,6 +146,7 @@ class Report:
                 "device": session.device,
             },
             "machine": self.machine,
+            "skipped_videos": list(self.skipped_videos),
             "artifacts": [row.to_dict() for row in self.rows],
         }
 
@@ -150,6 +161,8 @@ def make_report(
 ) -> Report:
     """Measures artifacts and compares them.
 
+    Videos that cannot be read are left out, named in one warning and in the report.
+
     Args:
         paths: artifact folders or ``model.pt`` files, each once.
         data: what accuracy is measured on; must pickle.
@@ -159,12 +172,12 @@ def make_report(
 
     Raises:
         UsageError: no path, one given twice, or a baseline that is not among them.
-        S2TFError: not one artifact could run; of the class of the first one's error, so that a command ends in its
-            exit code.
+        S2TFError: not one artifact, or not the baseline that was asked for, could run; of the class of its or the first
+            one's error, so that a command ends in its exit code.
     """
     options, names = options or MeasureOptions(), _names(paths)
     asked = None if baseline is None else _find(baseline, paths, names)
-    outcomes = measure(paths, data, options=options, steps=steps)
+    outcomes = measure(paths, data, baseline=asked, options=options, steps=steps)
     ran = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, Measurement)]
     if not ran:
         _raise_first(outcomes, names)
@@ -177,13 +190,16 @@ def make_report(
             facts=read_facts(path),
             outcome=outcomes[index],
             comparison=_compare(outcomes, base, index),
-            is_baseline=index == base and index in ran,
+            is_baseline=index == base,
             on_front=index in front,
         )
         for index, path in enumerate(paths)
     )
     now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    return Report(rows=rows, data=data.name, options=options, machine=machine_facts(), created=now)
+    report = Report(rows=rows, data=data.name, options=options, machine=machine_facts(), created=now)
+    if skipped := report.skipped_videos:
+        logger.warning("videos that could not be read are left out: %s", first_few(skipped))
+    return report
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.artifact import read_meta
+from s2tf_edge.runtime.hardware import hardware_facts
 
 __all__ = ["ArtifactFacts", "machine_facts", "read_facts"]
 
@@ -57,27 +57,7 @@ def machine_facts() -> dict[str, str]:
     """Processor, cores, operating system and versions, for reading a report elsewhere."""
     from s2tf_edge import __version__
 
-    return {
-        "cpu": _cpu_name(),
-        "cores": str(os.cpu_count() or "unknown"),
-        "system": platform.platform(terse=True),
-        "python": platform.python_version(),
-        "s2tf-edge": __version__,
-    }
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            # x86 and older ARM kernels; newer ARM boards name themselves in the device tree instead.
-            if key.strip() in {"model name", "Hardware"}:
-                return value.strip()
-    board = Path("/proc/device-tree/model")
-    if board.exists():
-        return board.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
-    return platform.processor() or platform.machine() or "unknown"
+    return hardware_facts() | {"python": platform.python_version(), "s2tf-edge": __version__}
 
 
 def _obtained(layers: Any) -> str | None:

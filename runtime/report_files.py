@@ -1,25 +1,22 @@
-"""The files of a report: HTML, Markdown, JSON and CSV, written aside and renamed together."""
+"""The files of a report: HTML, Markdown, JSON and CSV, made from its templates."""
 
 from __future__ import annotations
 
 import csv
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from s2tf_edge.errors import UsageError
 from s2tf_edge.extras import require
+from s2tf_edge.runtime.evaluate import first_few
 from s2tf_edge.runtime.report import Report, Row
 from s2tf_edge.runtime.report_conditions import Condition
 from s2tf_edge.runtime.report_plot import Point, scatter_svg
 from s2tf_edge.runtime.report_verdict import choose, report_command, shortfalls, stream_command, verdict
 
-__all__ = ["ClassDrop", "class_drops", "report_folder", "report_values", "require_report_extra", "write_report"]
+__all__ = ["ClassDrop", "class_drops", "report_values", "require_report_extra", "write_report"]
 
 _FIRST_CLASSES: Final = 12
 _MARKDOWN_SPECIAL: Final = "\\`*_[]<>|#$~"
@@ -52,31 +49,6 @@ def require_report_extra() -> None:
         require(module, extra="report", purpose="writing a report")
 
 
-@contextmanager
-def report_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write a report into; its files get their place in ``folder`` at the end, or none of them does.
-
-    Raises:
-        UsageError: ``folder`` is a file, or cannot be written to.
-    """
-    try:
-        if folder.exists() and not folder.is_dir():
-            msg = f"{folder} is a file; choose another folder with --out"
-            raise UsageError(msg)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        msg = f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
-        raise UsageError(msg) from error
-    try:
-        yield aside
-        folder.mkdir(exist_ok=True)
-        for file in aside.iterdir():
-            file.replace(folder / file.name)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
 def report_values(report: Report, *, slo: Sequence[Condition] = ()) -> dict[str, Any]:
     """What ``report.json`` holds: the report with its verdict, winner and commands."""
     winner = choose(report, slo) if slo else None
@@ -104,6 +76,7 @@ def write_report(report: Report, folder: Path, *, slo: Sequence[Condition] = ())
         "report": report,
         "values": values,
         "shortfalls": shortfalls(report, slo),
+        "skipped_videos": first_few(report.skipped_videos),
         "classes": class_drops(report),
         "first_classes": _FIRST_CLASSES,
     }

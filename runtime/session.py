@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.errors import InputFileError, UsageError, VerificationError
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.artifact import META_FILE, ArtifactMeta, check_files, read_meta
 from s2tf_edge.spec import ClipSpec
@@ -30,6 +30,7 @@ Clips = NDArray[np.float32] | NDArray[np.uint8]
 """Clips in the layout and dtype of the network's ``ClipSpec``: float32 [N, 3, T, H, W] or uint8 [N, T, H, W, 3]."""
 
 HINTS = ("latency", "throughput")
+_MAX_BATCH = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,14 +114,17 @@ class Session(abc.ABC):
             clips: as ``Clips`` says, N ≥ 1; copied where they are not C-contiguous.
 
         Raises:
+            InputFileError: the network has another number of classes than it has labels.
             UsageError: the session is not open, or shape or dtype are not what the network takes.
+            VerificationError: a logit is not finite, as where float16 overflows.
         """
         self._check(clips)
         clips = clips if clips.flags.c_contiguous else clips.copy()
-        batch = self.info.batch
-        if batch is None or batch == len(clips):
-            return self._run(clips)
-        return _concatenate([self._run_padded(clips[i : i + batch], batch) for i in range(0, len(clips), batch)])
+        batch = self.info.batch or len(clips)
+        parts = [self._run_padded(clips[i : i + batch], batch) for i in range(0, len(clips), batch)]
+        outputs = parts[0] if len(parts) == 1 else _concatenate(parts)
+        self._check_logits(outputs.logits)
+        return outputs
 
     def close(self) -> None:
         """Frees the network; closing twice is allowed."""
@@ -162,6 +166,16 @@ class Session(abc.ABC):
             msg = f"{self.info.name} takes {spec.dtype} [N, {wanted}] ({spec.layout}), got {got}"
             raise UsageError(msg)
 
+    def _check_logits(self, logits: NDArray[np.float32]) -> None:
+        labels = len(self.info.labels)
+        if labels and logits.shape[1:] != (labels,):
+            shape = ", ".join(str(side) for side in logits.shape[1:])
+            msg = f"{self.info.name} names {labels} classes, but its logits are [N, {shape}]; export it again"
+            raise InputFileError(msg)
+        if not np.isfinite(logits).all():
+            msg = f"{self.info.name} computes logits that are not finite; export it in a higher precision"
+            raise VerificationError(msg)
+
     def _run_padded(self, clips: Clips, batch: int) -> Outputs:
         missing = batch - len(clips)
         if not missing:
@@ -200,12 +214,12 @@ def _artifact_session(path: Path, meta: ArtifactMeta, options: SessionOptions) -
     if meta.target == "onnx":
         from s2tf_edge.runtime.backends.ort_session import OrtSession
 
-        return OrtSession(path / meta.model_file, info, options)
+        return OrtSession(path / meta.model, info, options)
     if meta.target == "openvino":
         from s2tf_edge.runtime.backends.openvino_session import OpenVinoSession
 
         precision = str(meta.precision.get("inference", "default"))
-        return OpenVinoSession(path / meta.model_file, info, options, inference_precision=precision)
+        return OpenVinoSession(path / meta.model, info, options, inference_precision=precision)
     msg = f"{path} was built for target {meta.target!r}; this version runs onnx and openvino artifacts"
     raise InputFileError(msg)
 
@@ -217,6 +231,9 @@ def _artifact_info(path: Path, meta: ArtifactMeta) -> ModelInfo:
     except (KeyError, IndexError, TypeError) as error:
         msg = f"{path / META_FILE} lacks the shape of input 'clip' or the precision; export again"
         raise InputFileError(msg) from error
+    if batch is not None and not (type(batch) is int and 1 <= batch <= _MAX_BATCH):
+        msg = f"{path / META_FILE} has batch {batch!r}; it must be null or from 1 to {_MAX_BATCH}; export again"
+        raise InputFileError(msg)
     return ModelInfo(
         name=path.resolve().name,
         network=meta.network,
@@ -224,7 +241,7 @@ def _artifact_info(path: Path, meta: ArtifactMeta) -> ModelInfo:
         precision=precision,
         spec=meta.clip,
         labels=meta.labels,
-        batch=batch if isinstance(batch, int) else None,
+        batch=batch,
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TextIO
 
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.runtime.predictions import Gap, Prediction, Record, Start, to_json
+from s2tf_edge.runtime.predictions import Failure, Gap, Prediction, Record, Start, Summary, to_json
 
 __all__ = ["JsonlSink", "Sink", "TextSink"]
 
@@ -26,33 +27,61 @@ class Sink(Protocol):
 class JsonlSink:
     """One JSON object a line, flushed line by line, so that a reader sees each as it comes.
 
+    A file is made once a source has been read from, so that a run in which all of them fail leaves none; what a run
+    that failed later has written stays, as a log does.
+
     Raises:
         InputFileError: the file cannot be written.
     """
 
     def __init__(self, file: Path | TextIO) -> None:
-        self._is_owned = isinstance(file, Path)
-        try:
-            self._file = file.open("w", encoding="utf-8") if isinstance(file, Path) else file
-        except OSError as error:
-            msg = f"cannot write {file} ({error.strerror}); choose another place with --jsonl"
-            raise InputFileError(msg) from error
+        self._path = file if isinstance(file, Path) else None
+        self._file = None if isinstance(file, Path) else file
+        self._held: list[str] = []
+        if self._path is not None and not _may_write(self._path):
+            msg = f"cannot write {file}; choose a file in a folder that exists and may be written to"
+            raise InputFileError(msg)
 
     def write(self, record: Record) -> None:
         """Writes a line, unless the record is a picture.
 
         Raises:
             BrokenPipeError: the reader has gone.
+            InputFileError: the file cannot be written.
         """
         values = to_json(record)
         if values is not None:
-            self._file.write(json.dumps(values, ensure_ascii=False) + "\n")
+            self._held.append(json.dumps(values, ensure_ascii=False) + "\n")
+        if self._file is None and self._path is not None and not _tells_of_failures(record):
+            self._file = _opened(self._path)
+        if self._file is not None:
+            self._file.writelines(self._held)
             self._file.flush()
+            self._held.clear()
 
     def close(self) -> None:
-        """Closes the file, if it was opened here; what a failed run has written stays, as a log does."""
-        if self._is_owned:
+        """Closes the file, if it was opened here."""
+        if self._file is not None and self._path is not None:
             self._file.close()
+
+
+def _may_write(path: Path) -> bool:
+    return not path.is_dir() and os.access(path if path.exists() else path.parent, os.W_OK)
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        msg = f"cannot write {path} ({error.strerror}); choose another place with --jsonl"
+        raise InputFileError(msg) from error
+
+
+def _tells_of_failures(record: Record) -> bool:
+    """Whether a run of nothing but such records has read from no source."""
+    if isinstance(record, Summary):
+        return all(source["error"] for source in record.sources)
+    return isinstance(record, Start | Failure)
 
 
 class TextSink:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge.errors import UsageError
+from s2tf_edge.runtime.statistics import softmax
 
 __all__ = ["Scores", "Smoother", "Smoothing", "softmax"]
 
@@ -17,14 +18,6 @@ Scores = NDArray[np.float64]
 """Float64 [K], in [0, 1], adding up to one."""
 
 _MAX_MEAN = 1000
-
-
-def softmax(logits: NDArray[np.float32]) -> Scores:
-    """Scores of the last axis of ``logits``, safe for large values."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    powers = np.exp(shifted)
-    scores: Scores = powers / powers.sum(axis=-1, keepdims=True)
-    return scores
 
 
 class Smoother(Protocol):

@@ -17,7 +17,7 @@ from typing import Final
 
 import av
 
-from s2tf_edge.data.files import VIDEO_SUFFIXES
+from s2tf_edge.data.files import VIDEO_SUFFIXES, list_lines
 from s2tf_edge.errors import InputFileError, SourceError, UsageError
 
 __all__ = ["Source", "camera", "parse_source"]
@@ -115,12 +115,7 @@ def _files(text: str) -> list[Path]:
 
 
 def _listed(path: Path) -> list[Path]:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"cannot read the list {path} ({error}); it must be UTF-8 text with one path a line"
-        raise InputFileError(msg) from error
-    listed = [path.parent / line for line in lines if line and not line.startswith("#")]
+    listed = [path.parent / line for _, line in list_lines(path)]
     if not any(item.is_file() for item in listed):
         msg = f"{path} is no list of videos: none of its lines names a file that exists"
         raise InputFileError(msg)

@@ -1,4 +1,4 @@
-"""The statistics of evaluation and reports: intervals, percentiles, the Pareto front.
+"""The statistics of predictions and reports: softmax, intervals, percentiles, the Pareto front.
 
 Intervals have a coverage of 95 % and are fractions, not percent.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from s2tf_edge.errors import UsageError
 
-__all__ = ["Interval", "paired_difference_interval", "pareto_front", "percentiles", "wilson_interval"]
+__all__ = ["Interval", "paired_difference_interval", "pareto_front", "percentiles", "softmax", "wilson_interval"]
 
 _Z: Final = NormalDist().inv_cdf(0.975)
 _BISECTIONS: Final = 60
@@ -31,6 +31,14 @@ class Interval:
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Scores of the last axis of ``logits``, safe for large values."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    powers = np.exp(shifted)
+    scores: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    return scores
 
 
 def wilson_interval(successes: int, n: int) -> Interval:

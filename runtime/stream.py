@@ -117,7 +117,6 @@ class _Run:
             self._recogniser.warm_up()
         yield self._start()
         for lane in self._lanes:
-            lane.alive_at = perf_counter()
             lane.start()
         try:
             while self._open and not self._stop.is_set():
@@ -186,9 +185,7 @@ class _Run:
             self._reports[source].windows += isinstance(record, Prediction)
             yield record
 
-    def _fail(self, index: int, error: Exception) -> Iterator[Failure]:
-        if not isinstance(error, S2TFError):
-            raise error
+    def _fail(self, index: int, error: S2TFError) -> Iterator[Failure]:
         self.failures[index] = error
         report = self._reports[index]
         report.error = str(error)
@@ -198,7 +195,7 @@ class _Run:
         """Gives up live sources whose thread hangs in a read."""
         for lane in self._lanes:
             report = lane.reports[0]
-            silent_seconds = perf_counter() - lane.alive_at
+            silent_seconds = perf_counter() - (lane.waiting_since or perf_counter())
             if report.source.live and report.index in self._open and silent_seconds > _SILENCE_SECONDS:
                 lane.stop.set()
                 msg = f"{report.source.name} gave no frame for {silent_seconds:.0f} s; check that it is connected"

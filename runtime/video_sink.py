@@ -1,4 +1,4 @@
-"""Saves the pictures of a source as an H.264 video with the labels drawn on them."""
+"""Saves the pictures of a source as a video with the labels drawn on them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from av.video.reformatter import Colorspace
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from s2tf_edge.data.container import add_video_stream
 from s2tf_edge.data.video import scale_frame
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.runtime.overlay import Overlay
@@ -28,8 +29,10 @@ logger = logging.getLogger(__name__)
 FORMATS: Final = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """FFmpeg's name of the container for each suffix that can be saved."""
 
-_TIME_BASE: Final = Fraction(1, 90_000)
+# As fine as MPEG-4 takes, with a whole number of ticks for a frame at each usual rate.
+_TIME_BASE: Final = Fraction(1, 60_000)
 _MAX_HELD_BYTES: Final = 128 * 2**20
+_STEP_SECONDS: Final = 0.04
 _BT709: Final = 1
 
 
@@ -37,7 +40,8 @@ class VideoSink:
     """Writes every picture of one source, at its time and in its size, with the label that is current then.
 
     Pictures that come before the first prediction are held back until it is there (128 MiB of them at most), so that
-    even a video shorter than a clip shows its label from the start. The file is written under another name and gets its
+    even a video shorter than a clip shows its label from the start. Where the source's clock goes back, as in files
+    strung together, what follows is saved behind what came before. The file is written under another name and gets its
     own on closing, if the Summary has come: a run that failed leaves none.
 
     Raises:
@@ -55,6 +59,7 @@ class VideoSink:
         self._path = path
         self._aside = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._source = source
+        self._shift_seconds = 0.0
         self._held: deque[Picture] = deque()
         self._held_bytes = 0
         self._prediction: Prediction | None = None
@@ -73,6 +78,8 @@ class VideoSink:
         elif isinstance(record, Gap) and record.source == self._source:
             self._release()
             self._prediction = None
+            if record.t_end <= record.t_start:
+                self._shift_seconds += record.t_start - record.t_end + _STEP_SECONDS
         elif isinstance(record, Summary):
             self._release()
             self._is_complete = True
@@ -91,7 +98,7 @@ class VideoSink:
 
     def _hold(self, picture: Picture) -> None:
         self._held.append(picture)
-        self._held_bytes += sum(plane.buffer_size for plane in picture.frame.planes)
+        self._held_bytes += picture.nbytes
         if self._is_labelled or self._held_bytes > _MAX_HELD_BYTES:
             self._release()
 
@@ -99,7 +106,7 @@ class VideoSink:
         while self._held:
             picture = self._held.popleft()
             self._writer = self._writer or _Writer(self._aside, FORMATS[self._path.suffix.lower()])
-            self._writer.write(picture, self._prediction)
+            self._writer.write(picture, self._prediction, at_seconds=picture.pts_seconds + self._shift_seconds)
         self._held_bytes = 0
 
 
@@ -112,7 +119,7 @@ class _Writer:
         self._overlay: Overlay | None = None
         self._last_ticks = -(2**63)
 
-    def write(self, picture: Picture, prediction: Prediction | None) -> None:
+    def write(self, picture: Picture, prediction: Prediction | None, *, at_seconds: float) -> None:
         image = scale_frame(picture.frame)
         if self._stream is None or self._overlay is None:
             self._stream = self._open(image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
@@ -120,7 +127,7 @@ class _Writer:
         image = _fitted(image, self._stream.width, self._stream.height)
         if prediction is not None:
             self._overlay.draw(image, prediction)
-        ticks = round(picture.pts_seconds / _TIME_BASE)
+        ticks = round(at_seconds / _TIME_BASE)
         if ticks <= self._last_ticks:
             return
         self._last_ticks = ticks
@@ -135,8 +142,7 @@ class _Writer:
         self._container.close()
 
     def _open(self, width: int, height: int) -> VideoStream:
-        stream = self._container.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "20"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream = add_video_stream(self._container, fps=30, size=(height, width), preset="veryfast")
         stream.time_base = stream.codec_context.time_base = _TIME_BASE
         context = stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = context.color_range = _BT709

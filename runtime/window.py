@@ -21,12 +21,14 @@ from s2tf_edge.data.video import scale_frame
 from s2tf_edge.errors import UsageError
 from s2tf_edge.preprocess import centre_crop
 from s2tf_edge.runtime.predictions import Gap
+from s2tf_edge.runtime.timing import StageTimes
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["ClipRing", "Window", "Windower", "gap_seconds"]
 
 _MIN_GAP_SECONDS: Final = 1.0
 _GAP_PERIODS: Final = 3
+_MAX_FRAME_SECONDS: Final = 10.0
 
 
 def gap_seconds(spec: ClipSpec, *, frame_seconds: float = 0.0) -> float:
@@ -35,9 +37,11 @@ def gap_seconds(spec: ClipSpec, *, frame_seconds: float = 0.0) -> float:
     Args:
         spec: no window survives a pause of three of its periods.
         frame_seconds: the usual time between two frames of the source, where it is known: the frames of a slow source
-            are no gaps.
+            are no gaps. It counts up to 10 s: a file may claim anything.
     """
-    return max(_MIN_GAP_SECONDS, _GAP_PERIODS * spec.period_seconds, _GAP_PERIODS * frame_seconds)
+    return max(
+        _MIN_GAP_SECONDS, _GAP_PERIODS * spec.period_seconds, _GAP_PERIODS * min(frame_seconds, _MAX_FRAME_SECONDS)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +121,16 @@ class ClipRing:
 
 
 class Windower:
-    """Cuts one source into windows that start ``hop`` samples apart."""
+    """Cuts one source into windows that start ``hop`` samples apart.
 
-    def __init__(self, spec: ClipSpec, *, hop: int, gap_seconds: float, source: int = 0) -> None:
+    Where one frame serves so many samples that windows would repeat each other, most of those are left out.
+    """
+
+    def __init__(self, spec: ClipSpec, *, hop: int, gap_seconds: float, times: StageTimes, source: int = 0) -> None:
         self._spec = spec
         self._hop = hop
         self._gap_seconds = gap_seconds
+        self._times = times
         self._source = source
         self._ring = ClipRing(spec.frames, spec.size)
         self._clock: SampleClock | None = None
@@ -166,8 +174,12 @@ class Windower:
     def _sample(self, frame: av.VideoFrame, count: int) -> Iterator[Window]:
         if not count:
             return
+        started = perf_counter()
         scaled = scale_frame(frame, self._spec.resize_short_side)
         image = centre_crop(scaled[None], self._spec.size)[0]
+        self._times.add("scale", 1e3 * (perf_counter() - started))
+        # A ring full of one frame stays as it is: whole hops are left out, but for its first window or two.
+        count -= max(0, count - self._spec.frames - self._hop + 1) // self._hop * self._hop
         for _ in range(count):
             self._ring.push(image, self._last_seconds)
             beyond = len(self._ring) - self._spec.frames

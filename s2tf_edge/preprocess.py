@@ -20,6 +20,7 @@ __all__ = ["CENTRE", "INTERPOLATION", "centre_crop", "crop", "normalise", "prepr
 
 CENTRE: Final = 0.5
 """Position of the centre crop."""
+_MAX_ASPECT: Final = 32
 _SWS_BILINEAR, _SWS_FULL_CHR_H_INT, _SWS_ACCURATE_RND, _SWS_BITEXACT = 0x2, 0x2000, 0x40000, 0x80000
 INTERPOLATION: Final = _SWS_BILINEAR | _SWS_FULL_CHR_H_INT | _SWS_ACCURATE_RND | _SWS_BITEXACT
 """Flags of libswscale with which frames are scaled: without the second and third, white comes out as 253; the last asks
@@ -30,9 +31,15 @@ def scaled_size(height: int, width: int, *, short_side: int) -> tuple[int, int]:
     """Height and width in pixels after scaling the short side to ``short_side``; 0 keeps the size.
 
     Pixels count as square whatever the file's sample aspect ratio says, as in the data sets' own pipelines.
+
+    Raises:
+        UsageError: the picture is to be scaled, but so long and narrow that hardly any of it would lie in a crop.
     """
     if not short_side:
         return height, width
+    if max(height, width) > _MAX_ASPECT * min(height, width):
+        msg = f"a picture of {width}×{height} is longer than {_MAX_ASPECT} times its short side; crop it first"
+        raise UsageError(msg)
     scale = short_side / min(height, width)
     return max(short_side, round(height * scale)), max(short_side, round(width * scale))
 
@@ -48,7 +55,7 @@ def scale_frames(frames: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8
         Uint8 [T, h, w, 3]; ``frames`` itself where the size fits already.
 
     Raises:
-        UsageError: ``frames`` are of another shape or dtype.
+        UsageError: ``frames`` are of another shape or dtype, or too long and narrow.
     """
     _check_frames(frames)
     height, width = scaled_size(frames.shape[1], frames.shape[2], short_side=short_side)
@@ -132,7 +139,7 @@ def preprocess(
         As ``normalise``: one clip without the batch axis.
 
     Raises:
-        UsageError: the frames do not fit ``spec``, or ``position`` lies outside [0, 1].
+        UsageError: the frames do not fit ``spec`` or are too long and narrow, or ``position`` lies outside [0, 1].
     """
     scaled = scale_frames(frames, spec.resize_short_side)
     return normalise(crop(scaled, spec.size, position=position), spec)

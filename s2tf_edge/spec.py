@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -67,8 +68,8 @@ class ClipSpec:
 
     def _set_channels(self, name: str) -> None:
         values = tuple(float(value) for value in getattr(self, name))
-        if len(values) != 3 or (name == "std" and min(values) <= 0):
-            msg = f"{name} must be three numbers{' above zero' if name == 'std' else ''}, got {list(values)}"
+        if len(values) != 3 or not all(map(math.isfinite, values)) or (name == "std" and min(values) <= 0):
+            msg = f"{name} must be three finite numbers{' above zero' if name == 'std' else ''}, got {list(values)}"
             raise UsageError(msg)
         object.__setattr__(self, name, values)
 
@@ -107,7 +108,7 @@ class ClipSpec:
             raise InputFileError(msg)
         try:
             return cls(**values)
-        except (TypeError, ValueError, UsageError) as error:
+        except (TypeError, ValueError, OverflowError, UsageError) as error:
             msg = f"clip spec is not valid: {error}"
             raise InputFileError(msg) from error
 

@@ -21,11 +21,18 @@ def frames() -> NDArray[np.uint8]:
         ((320, 240), 128, (171, 128)),
         ((241, 321), 0, (241, 321)),
         ((112, 112), 224, (224, 224)),
-        ((1000, 3), 1, (333, 1)),
+        ((100, 9), 1, (11, 1)),
+        ((64, 2), 224, (7168, 224)),
+        ((4096, 2), 0, (4096, 2)),
     ],
 )
 def test_scaled_size(size: tuple[int, int], short_side: int, expected: tuple[int, int]) -> None:
     assert scaled_size(*size, short_side=short_side) == expected
+
+
+def test_pictures_that_would_grow_without_end_are_refused() -> None:
+    with pytest.raises(UsageError, match="a picture of 65×2 is longer than 32 times its short side; crop it first"):
+        scaled_size(2, 65, short_side=224)
 
 
 def test_scaling_to_the_size_there_is_copies_nothing(frames: NDArray[np.uint8]) -> None:

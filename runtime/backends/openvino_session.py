@@ -11,7 +11,7 @@ from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
 
-__all__ = ["OpenVinoSession", "compile_config", "first_line"]
+__all__ = ["OpenVinoSession", "compile_config", "last_line"]
 
 
 def compile_config(*, inference_precision: str, options: SessionOptions) -> dict[str, str]:
@@ -30,8 +30,8 @@ def compile_config(*, inference_precision: str, options: SessionOptions) -> dict
     return config
 
 
-def first_line(error: BaseException) -> str:
-    """What went wrong, out of OpenVINO's message of many lines: the last one that says anything."""
+def last_line(error: BaseException) -> str:
+    """What went wrong: the last line that says anything of OpenVINO's many, which begin with its own source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
@@ -84,7 +84,7 @@ class OpenVinoSession(Session):
         try:
             self._compiled: Any = self._core.compile_model(network, self._device, config)
         except RuntimeError as error:
-            msg = f"OpenVINO cannot run {self.path} on {self._device}: {first_line(error)}"
+            msg = f"OpenVINO cannot run {self.path} on {self._device}: {last_line(error)}"
             raise UnsupportedError(msg) from error
         self._request: Any = self._compiled.create_infer_request()
 
@@ -92,7 +92,7 @@ class OpenVinoSession(Session):
         try:
             return self._core.read_model(self.path)
         except RuntimeError as error:
-            msg = f"{self.path} is not a model that OpenVINO can read ({first_line(error)}); export it again"
+            msg = f"{self.path} is not a model that OpenVINO can read ({last_line(error)}); export it again"
             raise InputFileError(msg) from error
 
     def _run(self, clips: Clips) -> Outputs:

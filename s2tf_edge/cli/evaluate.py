@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,14 +40,17 @@ def evaluate(
     from s2tf_edge.runtime.evaluate import Views
     from s2tf_edge.runtime.evaluate import evaluate as measure
     from s2tf_edge.runtime.evaluation_files import write_evaluation
+    from s2tf_edge.runtime.output_folder import output_folder
     from s2tf_edge.runtime.session import SessionOptions, open_session
 
     how, videos = Views.parse(views), open_data(data)
-    with open_session(model, SessionOptions(threads=threads)) as session, progress_bar("evaluating") as progress:
-        evaluation = measure(session, videos, views=how, limit=limit, progress=progress)
-    result = {"model": str(model), "data": data, "views": str(how), "threads": threads} | evaluation.to_dict()
-    if out is not None:
-        write_evaluation(evaluation, result, out)
+    with ExitStack() as stack:
+        folder = None if out is None else stack.enter_context(output_folder(out))
+        with open_session(model, SessionOptions(threads=threads)) as session, progress_bar("evaluating") as progress:
+            evaluation = measure(session, videos, views=how, limit=limit, progress=progress)
+        result = {"model": str(model), "data": data, "views": str(how), "threads": threads} | evaluation.to_dict()
+        if folder is not None:
+            write_evaluation(evaluation, result, folder)
     if json:
         print_json(result)
     else:

@@ -55,7 +55,6 @@ def export(
 
     for module in ("torch", "onnx", "onnxscript"):
         require(module, extra="export", purpose=_NAME)
-    from s2tf_edge.data.datasets import open_data
     from s2tf_edge.export import ExportOptions, plan_export, run_plan
     from s2tf_edge.runtime.recents import remember_artifact
 
@@ -63,7 +62,7 @@ def export(
         target=target,
         precision=precision,
         out=out,
-        calib=None if calib is None else open_data(calib),
+        calib=calib,
         calib_clips=calib_clips,
         exclude=tuple(exclude or ()),
         dynamic_batch=dynamic_batch,
@@ -91,11 +90,10 @@ def _plan_lines(plan: ExportPlan) -> str:
         f"would export {plan.network.name} ({clips}) from {plan.source}",
         f"for {plan.target.name} in {plan.precision}, to {plan.folder}",
     ]
-    options = plan.options
-    if options.calib is not None:
-        count = min(options.calib_clips, len(options.calib))
-        lines.append(f"with {count} clips of {options.calib.name}")
-    lines.append("and verify it against the network" if options.verify else "without verifying it")
+    if plan.calib is not None:
+        count = min(plan.options.calib_clips, len(plan.calib))
+        lines.append(f"with {count} clips of {plan.calib.name}")
+    lines.append("and verify it against the network" if plan.options.verify else "without verifying it")
     return "\n".join(lines)
 
 

@@ -33,7 +33,9 @@ def report(
     duration: Annotated[float, typer.Option(help="Seconds of timed inference for each artifact.")] = 10.0,
     warmup: Annotated[float, typer.Option(help="Seconds of inference for each artifact before that.")] = 2.0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 lets the runtime choose.")] = 0,
-    hint: Annotated[str, typer.Option(help="What the runtime optimises for: latency or throughput.")] = "latency",
+    hint: Annotated[
+        str, typer.Option(help="What OpenVINO is told to optimise for: latency or throughput; clips run one by one.")
+    ] = "latency",
     baseline: Annotated[
         str | None, typer.Option(help="Artifact to compare the others with; the first that runs unless given.")
     ] = None,
@@ -61,9 +63,10 @@ def report(
     from s2tf_edge.data.datasets import open_data
     from s2tf_edge.runtime.evaluate import Views
     from s2tf_edge.runtime.measure import MeasureOptions
+    from s2tf_edge.runtime.output_folder import output_folder
     from s2tf_edge.runtime.report import make_report
     from s2tf_edge.runtime.report_conditions import parse_fail_under, parse_slo
-    from s2tf_edge.runtime.report_files import report_folder, report_values, require_report_extra, write_report
+    from s2tf_edge.runtime.report_files import report_values, require_report_extra, write_report
     from s2tf_edge.runtime.session import SessionOptions
 
     require_report_extra()
@@ -76,7 +79,7 @@ def report(
         limit=limit,
         session=SessionOptions(threads=threads, hint=hint),
     )
-    with report_folder(out) as folder:
+    with output_folder(out) as folder:
         found = make_report(artifacts, open_data(data), baseline=baseline, options=options, steps=progress_bar)
         write_report(found, folder, slo=wanted)
     values = report_values(found, slo=wanted)

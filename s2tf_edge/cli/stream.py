@@ -28,7 +28,6 @@ __all__ = ["main", "stream"]
 logger = logging.getLogger(__name__)
 
 _NAME = "s2tf-stream"
-_BROKEN_PIPE = 141
 _EXAMPLES = (
     "s2tf-stream --camera 0",
     "s2tf-stream model_openvino_int8 --source clip.mp4 --save labelled.mp4",
@@ -92,8 +91,13 @@ def stream(
         duration_seconds=duration,
         pictures=save is not None,
     )
-    saved = _video_sinks(save, sources := _sources(source or [], camera or []))
-    opened = open_session(artifact or last_artifact(), SessionOptions(device=device, threads=threads))
+    sources = _sources(source or [], camera or [])
+    artifact = artifact or last_artifact()
+    lists = [Path(text) for text in source or [] if text.endswith(".txt")]
+    outputs = [path for path in (Path(jsonl) if jsonl not in (None, "-") else None, save) if path is not None]
+    _check_outputs(outputs, [artifact, *lists, *(Path(item.url) for item in sources if item.format is None)])
+    saved = _video_sinks(save, sources)
+    opened = open_session(artifact, SessionOptions(device=device, threads=threads))
     with opened as session, _stop_on_signals() as stop:
         records = recognize(sources, session, options=options, stop=stop)
         _pump(records, [_line_sink(jsonl, threshold), *saved], stop, several=len(sources) > 1)
@@ -113,6 +117,21 @@ def _sources(texts: Sequence[str], cameras: Sequence[int]) -> list[Source]:
         msg = "there is nothing to read; give --source S or --camera N, see --help for what S may be"
         raise UsageError(msg)
     return sources
+
+
+def _check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Nothing that is read may be overwritten, nor one output by the other."""
+    for index, output in enumerate(outputs):
+        for other in (*inputs, *outputs[:index]):
+            if _is_same(output, other):
+                msg = f"writing {output} would overwrite {other}; choose another name for --jsonl or --save"
+                raise UsageError(msg)
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.resolve() == other.resolve()
 
 
 def _video_sinks(path: Path | None, sources: Sequence[Source]) -> list[Sink]:
@@ -135,7 +154,7 @@ def _line_sink(jsonl: str | None, threshold: float) -> Sink:
 
 
 def _pump(records: Iterable[Record], sinks: Sequence[Sink], stop: threading.Event, *, several: bool) -> None:
-    """Hands every record to every sink; where the reader of stdout has gone, the run ends and the others finish."""
+    """Hands every record to every sink; where the reader of stdout has had enough, the run ends well."""
     from s2tf_edge.runtime.predictions import Failure, Summary
 
     gone: set[Sink] = set()
@@ -151,9 +170,7 @@ def _pump(records: Iterable[Record], sinks: Sequence[Sink], stop: threading.Even
                 logger.warning("%s", record.message)
             if isinstance(record, Summary) and record.frames_in:
                 _tell(record)
-    if gone:
-        raise typer.Exit(_BROKEN_PIPE)
-    if stop.is_set():
+    if stop.is_set() and not gone:
         raise KeyboardInterrupt
 
 

@@ -22,8 +22,10 @@ _EXAMPLES = (
 
 def train(
     data: Annotated[str, typer.Argument(help="A folder of class folders, a list file, or synthetic.", metavar="DATA")],
-    model: Annotated[str, typer.Option(help="Network, such as s2tf_nl_i3d_r50 or 's2tf_r3d_10?width=0.25'.")],
     out: Annotated[Path, typer.Option(help="Folder for model.pt, last.ckpt, metrics.csv and TensorBoard events.")],
+    model: Annotated[
+        str | None, typer.Option(help="Network, such as s2tf_nl_i3d_r50 or 's2tf_r3d_10?width=0.25'; see s2tf-models.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training videos; 60 by default.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clips in a step; 8 by default.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate of AdamW; 0.002 by default.")] = None,
@@ -59,6 +61,7 @@ def train(
     del version
     first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
     setup_logging(quiet=quiet or not first, verbose=verbose)
+    from s2tf_edge.errors import UsageError
     from s2tf_edge.extras import require
 
     require("lightning", extra="train", purpose="training")
@@ -79,7 +82,13 @@ def train(
         "workers": workers,
         "seed": seed,
     }
-    settings = TrainConfig(**_overrides(config) | {key: value for key, value in flags.items() if value is not None})
+    values = _overrides(config) | {key: value for key, value in flags.items() if value is not None}
+    if "model" not in values:
+        msg = (
+            "there is no network to train; give --model NAME (s2tf-models lists them), or model in --config"
+        )
+        raise UsageError(msg)
+    settings = TrainConfig(**values)
     videos, validation = split(open_data(data), val_split, group_by=group_by, seed=settings.seed)
     with progress_bar("training") as progress:
         result = fit(

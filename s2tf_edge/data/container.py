@@ -1,4 +1,4 @@
-"""Opening videos, cameras and streams with FFmpeg (PyAV), its errors turned into this package's."""
+"""Opening videos, cameras and streams with FFmpeg (PyAV), its errors turned into this package's; encoding videos."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import av
-from av.container import InputContainer
+from av.container import InputContainer, OutputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from s2tf_edge.errors import InputFileError, S2TFError, SourceError
 
-__all__ = ["open_container", "redacted", "video_stream"]
+__all__ = ["add_video_stream", "open_container", "redacted", "video_stream"]
 
 
 def open_container(
@@ -83,6 +84,26 @@ def video_stream(container: InputContainer) -> VideoStream:
         msg = "has a video stream of a codec that FFmpeg cannot decode; convert it to H.264"
         raise InputFileError(msg)
     return streams[0]
+
+
+def add_video_stream(
+    container: OutputContainer, *, fps: int, size: tuple[int, int], preset: str = "medium"
+) -> VideoStream:
+    """Adds what a video is encoded in: H.264 where FFmpeg was built with x264, MPEG-4 where it was not.
+
+    Args:
+        container: open for writing.
+        fps: frames a second, unless frames bring their own times.
+        size: height and width in pixels, both even.
+        preset: of x264, which trades time for size.
+    """
+    codec, options = "mpeg4", {"qscale:v": "3"}
+    if "libx264" in av.codecs_available:
+        codec, options = "libx264", {"preset": preset, "crf": "20"}
+    stream = cast(VideoStream, container.add_stream(codec, rate=fps, options=options))
+    stream.height, stream.width = size
+    stream.pix_fmt = "yuv420p"
+    return stream
 
 
 def redacted(url: str) -> str:

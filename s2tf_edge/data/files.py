@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from s2tf_edge.data.video import read_clip
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["VIDEO_SUFFIXES", "VideoFile", "open_folder", "open_list"]
+__all__ = ["VIDEO_SUFFIXES", "VideoFile", "list_lines", "open_folder", "open_list"]
 
 VIDEO_SUFFIXES: Final = (
     *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
@@ -68,7 +68,8 @@ def open_folder(folder: Path, *, labels: Sequence[str] | None = None) -> Labelle
         UsageError: a class is not in ``labels``.
     """
     folders = [path for path in _visible(folder) if path.is_dir()]
-    classes = {path.name: paths for path in folders if (paths := _find_videos(path))}
+    seen = {path.resolve() for path in (folder, *folders)}
+    classes = {path.name: paths for path in folders if (paths := _find_videos(path, seen))}
     if not classes:
         found = f"{len(folders)} folders, none of them with a video" if folders else "no folder"
         msg = f"{folder} holds {found}; give a folder of class folders with videos ({' '.join(VIDEO_SUFFIXES)})"
@@ -107,12 +108,21 @@ def open_list(path: Path, *, labels: Sequence[str] | None = None) -> LabelledVid
     return LabelledVideos(name=str(path), labels=names, videos=videos)
 
 
-def _entries(path: Path) -> list[tuple[str, str]]:
-    entries: list[tuple[str, str]] = []
+def list_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Number and text of each line of a list; empty lines and ``#`` comments are left out.
+
+    Raises:
+        InputFileError: the list cannot be read or is not UTF-8.
+    """
     for number, line in enumerate(_read_text(path).splitlines(), start=1):
         text = line.strip()
-        if not text or text.startswith("#"):
-            continue
+        if text and not text.startswith("#"):
+            yield number, text
+
+
+def _entries(path: Path) -> list[tuple[str, str]]:
+    entries: list[tuple[str, str]] = []
+    for number, text in list_lines(path):
         match = _ENTRY.fullmatch(text)
         if match is None:
             msg = (
@@ -153,11 +163,14 @@ def _known(found: tuple[str, ...], labels: Sequence[str] | None, *, source: Path
     return found if labels is None else tuple(labels)
 
 
-def _find_videos(folder: Path) -> list[Path]:
+def _find_videos(folder: Path, seen: set[Path]) -> list[Path]:
+    """The videos below ``folder``; a folder already in ``seen``, to which a link leads back, is not read again."""
     found: list[Path] = []
     for path in _visible(folder):
         if path.is_dir():
-            found += _find_videos(path)
+            if (real := path.resolve()) not in seen:
+                seen.add(real)
+                found += _find_videos(path, seen)
         elif path.suffix.lower() in VIDEO_SUFFIXES:
             found.append(path)
     return found
@@ -181,5 +194,5 @@ def _read_text(path: Path) -> str:
         msg = f"cannot read {path}: {error.strerror}"
         raise InputFileError(msg) from error
     except UnicodeDecodeError as error:
-        msg = f"{path} is not a text file; give a list of 'path label' lines in UTF-8, or a folder of class folders"
+        msg = f"{path} is not a text file; a list of videos is UTF-8 text, one video a line"
         raise InputFileError(msg) from error

@@ -13,6 +13,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from s2tf_edge.errors import UsageError
 from s2tf_edge.preprocess import INTERPOLATION, scaled_size
 
 __all__ = ["FrameTimes", "nominal_fps", "scale_frame", "turned"]
@@ -65,12 +66,19 @@ def scale_frame(frame: av.VideoFrame, short_side: int = 0) -> NDArray[np.uint8]:
 
     Returns:
         Uint8 [h, w, 3], C-contiguous.
+
+    Raises:
+        UsageError: the picture is too long and narrow, or of a format that FFmpeg cannot convert.
     """
     if not hasattr(_local, "reformatter"):
         # It keeps swscale's context from frame to frame (a third of the time), and is not to be shared by threads.
         _local.reformatter = VideoReformatter()
     height, width = scaled_size(frame.height, frame.width, short_side=short_side)
-    rgb = _local.reformatter.reformat(frame, width, height, format="rgb24", interpolation=INTERPOLATION)
+    try:
+        rgb = _local.reformatter.reformat(frame, width, height, format="rgb24", interpolation=INTERPOLATION)
+    except av.FFmpegError as error:
+        msg = f"a picture of {frame.width}×{frame.height} in {frame.format.name} cannot be scaled ({error.strerror})"
+        raise UsageError(msg) from error
     return np.ascontiguousarray(turned(rgb.to_ndarray(), frame))
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import av
 import numpy as np
-from av.container import OutputContainer
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from s2tf_edge.clips import clip_start_seconds
+from s2tf_edge.data.container import add_video_stream
 from s2tf_edge.data.labelled import LabelledVideos
 from s2tf_edge.data.scenes import LABELS, Scene
 from s2tf_edge.errors import InputFileError, UsageError
@@ -119,7 +118,7 @@ def write_video(
     ends = np.cumsum(counts) / fps
     try:
         with av.open(str(path), mode="w") as container:
-            stream = _add_stream(container, fps=fps, size=size)
+            stream = add_video_stream(container, fps=fps, size=size)
             for index, ((label, _), count) in enumerate(zip(clips, counts, strict=True)):
                 scene = Scene(label=LABELS.index(label), seed=seed * _SEEDS_OF_A_SPLIT + index)
                 for image in _pictures(scene, count=count, fps=fps, size=size):
@@ -148,12 +147,3 @@ def _pictures(scene: Scene, *, count: int, fps: int, size: tuple[int, int]) -> I
     """Some at a time, so that a long action takes no more memory than a short one."""
     for first in range(0, count, _CHUNK_FRAMES):
         yield from scene.render(np.arange(first, min(first + _CHUNK_FRAMES, count)) / fps, size)
-
-
-def _add_stream(container: OutputContainer, *, fps: int, size: tuple[int, int]) -> VideoStream:
-    """H.264 where FFmpeg was built with x264, MPEG-4 where it was not."""
-    codec, options = ("libx264", {"crf": "20"}) if "libx264" in av.codecs_available else ("mpeg4", {"qscale:v": "3"})
-    stream = cast(VideoStream, container.add_stream(codec, rate=fps, options=options))
-    stream.height, stream.width = size
-    stream.pix_fmt = "yuv420p"
-    return stream

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from s2tf_edge.clips import Frame, SampleClock, clip_start_seconds
 from s2tf_edge.data.container import open_container, video_stream
 from s2tf_edge.data.frames import FrameTimes, nominal_fps, scale_frame, turned
-from s2tf_edge.errors import InputFileError
+from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["VideoInfo", "probe", "read_clip", "read_frames", "scale_frame"]
@@ -79,12 +79,12 @@ def read_frames(
         end_seconds: presentation time; None for the last frame.
 
     Raises:
-        InputFileError: the file cannot be read or holds no frame.
+        InputFileError: the file cannot be read, holds no frame, or its picture cannot be scaled.
     """
     for seconds, frame in _decoded(path, start_seconds):
         if end_seconds is not None and seconds > end_seconds + _TOLERANCE_SECONDS:
             return
-        yield Frame(image=scale_frame(frame, short_side), pts_seconds=seconds)
+        yield Frame(image=_scaled(path, frame, short_side), pts_seconds=seconds)
 
 
 def read_clip(path: str | Path, spec: ClipSpec, *, at: float = 0.5) -> NDArray[np.uint8]:
@@ -99,7 +99,7 @@ def read_clip(path: str | Path, spec: ClipSpec, *, at: float = 0.5) -> NDArray[n
         Uint8 [T, h, w, 3], not yet cropped.
 
     Raises:
-        InputFileError: the file cannot be read, holds no frame, or its picture changes size.
+        InputFileError: the file cannot be read, holds no frame, or its picture changes size or cannot be scaled.
         UsageError: ``at`` lies outside [0, 1].
     """
     info = probe(path)
@@ -122,10 +122,18 @@ def _sampled(path: str | Path, spec: ClipSpec, start_seconds: float) -> list[NDA
         clock = clock or SampleClock(spec, start_seconds=seconds)
         count = min(clock.take(seconds), spec.frames - len(images))
         if count:
-            images += [scale_frame(frame, spec.resize_short_side)] * count
+            images += [_scaled(path, frame, spec.resize_short_side)] * count
         if len(images) == spec.frames:
             break
     return images
+
+
+def _scaled(path: str | Path, frame: av.VideoFrame, short_side: int) -> NDArray[np.uint8]:
+    try:
+        return scale_frame(frame, short_side)
+    except UsageError as error:
+        msg = f"{path} cannot be used: {error}"
+        raise InputFileError(msg) from error
 
 
 def _decoded(path: str | Path, start_seconds: float | None) -> Iterator[tuple[float, av.VideoFrame]]:
@@ -134,12 +142,13 @@ def _decoded(path: str | Path, start_seconds: float | None) -> Iterator[tuple[fl
     with open_container(path) as container:
         stream = video_stream(container)
         stream.thread_type = "AUTO"
-        frames = _timed(container, stream, path)
-        first = next(frames, None) if _seek(container, stream, start) else None
+        is_sought = _seek(container, stream, start)
+        frames = _timed(container, stream, path, is_whole=not is_sought)
+        first = next(frames, None) if is_sought else None
         if first is not None and first[0] > start:
             # Without an index a seek may land behind the key frame that is needed: from the beginning, then.
             container.seek(stream.start_time or 0, stream=stream)
-            first, frames = None, _timed(container, stream, path)
+            first, frames = None, _timed(container, stream, path, is_whole=True)
         for seconds, frame in itertools.chain([first] if first else [], frames):
             if seconds >= start:
                 yield seconds, frame
@@ -156,15 +165,26 @@ def _seek(container: InputContainer, stream: VideoStream, seconds: float) -> boo
     return True
 
 
-def _timed(container: InputContainer, stream: VideoStream, path: str | Path) -> Iterator[tuple[float, av.VideoFrame]]:
-    times = FrameTimes(stream)
+def _timed(
+    container: InputContainer, stream: VideoStream, path: str | Path, *, is_whole: bool
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Frames with their times.
+
+    Raises:
+        InputFileError: no frame decodes, although the file is read from its beginning (``is_whole``).
+    """
+    times, is_empty = FrameTimes(stream), True
     for frame in _frames(container, stream, path):
+        is_empty = False
         yield times.seconds(frame), frame
+    if is_empty and is_whole:
+        msg = f"{path} holds no frame that decodes; record or convert it again"
+        raise InputFileError(msg)
 
 
 def _frames(container: InputContainer, stream: VideoStream, path: str | Path) -> Iterator[av.VideoFrame]:
     """What decodes; after a corrupt packet nothing until the next key frame, as frames refer to what was lost."""
-    decoded = waiting = False
+    waiting = False
     for packet in _packets(container, stream, path):
         frames = _decode(packet)
         if frames is None:
@@ -173,11 +193,7 @@ def _frames(container: InputContainer, stream: VideoStream, path: str | Path) ->
         for frame in frames or ():
             waiting = waiting and not frame.key_frame
             if not waiting:
-                decoded = True
                 yield frame
-    if not decoded:
-        msg = f"{path} holds no frame that decodes; record or convert it again"
-        raise InputFileError(msg)
 
 
 @functools.lru_cache(maxsize=4096)

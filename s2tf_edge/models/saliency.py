@@ -169,7 +169,7 @@ class SaliencyPath(nn.Module):
 
 def average_pool(x: Tensor, *, stride: int) -> Tensor:
     """Means over ``stride`` frames and 2 × 2 values; where a size is odd, the last mean is over what is there."""
-    kernel = (stride, 2, 2)
+    kernel = (stride, min(2, x.shape[3]), min(2, x.shape[4]))
     ragged = any(size % side for size, side in zip(x.shape[2:], kernel, strict=True))
     return functional.avg_pool3d(x, kernel, ceil_mode=ragged, count_include_pad=False)
 

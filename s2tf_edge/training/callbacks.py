@@ -79,7 +79,7 @@ class EpochLog(pl.Callback):
         if not trainer.is_global_zero:
             return
         rows = _read_rows(self._path)
-        kept = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
+        kept = [row for row in rows if int(row["epoch"]) <= trainer.current_epoch]
         with self._path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, _COLUMNS)
             writer.writeheader()
@@ -98,7 +98,7 @@ class EpochLog(pl.Callback):
         values = {name: f"{float(value):.6g}" for name, value in trainer.callback_metrics.items() if name in _COLUMNS}
         seconds = time.monotonic() - self._started
         row = values | {
-            "epoch": str(trainer.current_epoch),
+            "epoch": str(trainer.current_epoch + 1),
             "lr": f"{trainer.optimizers[0].param_groups[0]['lr']:.4g}",
             "seconds": f"{seconds:.1f}",
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -109,7 +110,20 @@ def read_overrides(path: Path) -> dict[str, Any]:
     if unknown:
         msg = f"{path} has unknown keys {unknown}; allowed are {names}"
         raise InputFileError(msg)
+    types = typing.get_type_hints(TrainConfig)
+    for key, value in values.items():
+        allowed = _types(types[key])
+        if type(value) not in allowed:
+            wanted = " or ".join(kind.__name__ for kind in allowed)
+            msg = f"{path}: {key} must be of type {wanted}, got {value!r}"
+            raise InputFileError(msg)
     return values
+
+
+def _types(hint: Any) -> tuple[type, ...]:
+    """The types of TOML values that a field takes: ``int | None`` takes int, ``float`` takes int as well."""
+    kinds = tuple(kind for kind in (typing.get_args(hint) or (hint,)) if kind is not type(None))
+    return (*kinds, int) if kinds == (float,) else kinds
 
 
 def _check(holds: bool, rule: str, got: object) -> None:

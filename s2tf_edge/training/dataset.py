@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,11 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.labelled import LabelledVideo, LabelledVideos
+from s2tf_edge.errors import InputFileError
 from s2tf_edge.preprocess import normalise, preprocess, scale_frames
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["Augmentation", "ClipDataset", "EpochSampler"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,32 +73,53 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         self._seed = seed
         self._repeats = repeats
         self._augmentation = augmentation
+        self._unreadable: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._videos) * self._repeats
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """The clip at ``index``; where its video cannot be read, the next one that can be stands in for it.
+
+        Raises:
+            InputFileError: none of the videos can be read.
+        """
         epoch, position = divmod(index, len(self))
-        video = self._videos.videos[position % len(self._videos)]
+        for offset in range(len(self._videos)):
+            video = self._videos.videos[(position + offset) % len(self._videos)]
+            try:
+                return self._clip(video, epoch, position), video.label
+            except InputFileError as error:
+                self._report(video, error)
+        msg = f"none of the {len(self._videos)} videos of {self._videos.name} can be read"
+        raise InputFileError(msg)
+
+    def _clip(self, video: LabelledVideo, epoch: int, position: int) -> Tensor:
         if self._augmentation is None:
-            return torch.from_numpy(preprocess(video.read(self._spec), self._spec)), video.label
+            return torch.from_numpy(preprocess(video.read(self._spec), self._spec))
         rng = np.random.default_rng((self._seed, epoch, position))
         frames = video.read(self._spec, at=float(rng.random()))
-        return torch.from_numpy(self._augmentation(frames, self._spec, rng)), video.label
+        return torch.from_numpy(self._augmentation(frames, self._spec, rng))
+
+    def _report(self, video: LabelledVideo, error: InputFileError) -> None:
+        if video.name not in self._unreadable:
+            self._unreadable.add(video.name)
+            logger.warning("left out of training: %s", error)
 
 
 class EpochSampler(Sampler[int]):
     """Shuffles by seed and epoch, so that a resumed run sees the clips that an uninterrupted one would have seen.
 
-    Each of ``world_size`` processes gets the same number of clips, every ``world_size``-th from ``rank`` on.
+    Each of ``world_size`` processes gets the same number of clips, every ``world_size``-th from ``rank`` on. ``epoch``
+    is the first one's: a trainer that resumes begins to iterate before it says which epoch it is in.
     """
 
-    def __init__(self, length: int, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, length: int, *, seed: int, rank: int = 0, world_size: int = 1, epoch: int = 0) -> None:
         self._length = length
         self._seed = seed
         self._rank = rank
         self._world_size = world_size
-        self._epoch = 0
+        self._epoch = epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer at the start of each epoch."""

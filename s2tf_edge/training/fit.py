@@ -25,7 +25,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from s2tf_edge.data.labelled import LabelledVideos
-from s2tf_edge.errors import UsageError
+from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.models import VideoNetwork, create_model, default_spec, load_model, save_model
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.spec import ClipSpec
@@ -33,7 +33,7 @@ from s2tf_edge.training.callbacks import Checkpoints, EpochLog, StepProgress
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.dataset import Augmentation, ClipDataset, EpochSampler
 from s2tf_edge.training.module import TrainingModule
-from s2tf_edge.training.resume import LAST_FILE, describe_run, find_checkpoint
+from s2tf_edge.training.resume import LAST_FILE, Resumption, describe_run, find_checkpoint
 
 __all__ = ["TrainResult", "make_spec", "train"]
 
@@ -95,12 +95,13 @@ def train(
     torch.manual_seed(config.seed)
     network = _make_network(config, videos, pretrained)
     run = describe_run(config, videos, validation, pretrained)
-    checkpoint = find_checkpoint(resume, out, run)
+    resumption = find_checkpoint(resume, out, run)
     best = Checkpoints(out / LAST_FILE)
     module = TrainingModule(network, config, run=run)
     with _expected_warnings():
         trainer = _make_trainer(config, out, callbacks=[EpochLog(out / "metrics.csv"), StepProgress(progress), best])
-        _fit(trainer, module, _make_loaders(config, videos, validation, trainer, network.spec), checkpoint)
+        loaders = _make_loaders(config, videos, validation, trainer, network.spec, resumption)
+        _fit(trainer, module, loaders, resumption)
     if trainer.is_global_zero:
         module.load_state_dict(best.weights)
         metrics = {"val_top1": best.top1, "epoch": best.epoch}
@@ -120,17 +121,24 @@ def make_spec(config: TrainConfig) -> ClipSpec:
     return dataclasses.replace(spec, **changes)
 
 
-def _fit(trainer: pl.Trainer, module: TrainingModule, loaders: Loaders, checkpoint: Path | None) -> None:
-    if checkpoint is not None:
-        logger.info("resuming from %s", checkpoint)
+def _fit(trainer: pl.Trainer, module: TrainingModule, loaders: Loaders, resumption: Resumption | None) -> None:
     handler = signal.getsignal(signal.SIGINT)
     try:
+        checkpoint = resumption.checkpoint if resumption else None
         trainer.fit(module, *loaders, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:
-        # The trainer's answer to Ctrl-C is to exit and to ignore the signal from then on.
+        # The trainer's answer to an interrupt is to exit and to ignore the signal from then on.
         if not trainer.interrupted:
             raise
         signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from error
+    except InputFileError as error:
+        # A worker's error comes wrapped in its traceback.
+        raise InputFileError(str(error).strip().rpartition("InputFileError: ")[2]) from error
+    except RuntimeError as error:
+        # SIGTERM to the whole process group: the workers' end may be noticed before the signal is.
+        if "killed by signal: Terminated" not in str(error):
+            raise
         raise KeyboardInterrupt from error
 
 
@@ -175,6 +183,12 @@ def _start_from(network: VideoNetwork, source: VideoNetwork, path: Path) -> None
     )
 
 
+def _leave_signals_to_the_parent(_worker: int) -> None:
+    """In a worker: Ctrl-C is the trainer's to answer; SIGTERM ends the worker at once, whatever the trainer does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _make_trainer(config: TrainConfig, out: Path, *, callbacks: list[Callback]) -> pl.Trainer:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -196,18 +210,30 @@ def _make_trainer(config: TrainConfig, out: Path, *, callbacks: list[Callback]) 
 
 
 def _make_loaders(
-    config: TrainConfig, videos: LabelledVideos, validation: LabelledVideos, trainer: pl.Trainer, spec: ClipSpec
+    config: TrainConfig,
+    videos: LabelledVideos,
+    validation: LabelledVideos,
+    trainer: pl.Trainer,
+    spec: ClipSpec,
+    resumption: Resumption | None,
 ) -> Loaders:
     augmentation = Augmentation(
         min_scale=config.min_scale, brightness=config.brightness, flips=config.flips and videos.flips
     )
     repeats = config.repeats(len(videos))
     dataset = ClipDataset(videos, spec, seed=config.seed, repeats=repeats, augmentation=augmentation)
-    sampler = EpochSampler(len(dataset), seed=config.seed, rank=trainer.global_rank, world_size=trainer.world_size)
+    sampler = EpochSampler(
+        len(dataset),
+        seed=config.seed,
+        rank=trainer.global_rank,
+        world_size=trainer.world_size,
+        epoch=resumption.epochs if resumption else 0,
+    )
     options: dict[str, Any] = {
         "batch_size": config.batch_size,
         "num_workers": config.workers,
         "persistent_workers": config.workers > 0,
+        "worker_init_fn": _leave_signals_to_the_parent,
     }
     return (
         DataLoader(dataset, sampler=sampler, drop_last=len(sampler) > config.batch_size, **options),

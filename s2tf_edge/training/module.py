@@ -37,9 +37,10 @@ class TrainingModule(pl.LightningModule):
         """Adds the run's description."""
         checkpoint[RUN_KEY] = self._run
 
-    def on_train_epoch_start(self) -> None:
-        """Makes dropout depend on seed and epoch alone, as the clips do."""
-        torch.manual_seed(self._config.seed + self.current_epoch)
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Makes dropout depend on the seed and the step alone, whatever else draws from the same generator."""
+        del batch, batch_idx
+        torch.manual_seed(self._config.seed + self.global_step)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """The total loss of a batch; its parts and top-1 are logged."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-import pickle
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,13 +17,22 @@ from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.module import RUN_KEY
 
-__all__ = ["LAST_FILE", "describe_run", "find_checkpoint"]
+__all__ = ["LAST_FILE", "Resumption", "describe_run", "find_checkpoint"]
 
 logger = logging.getLogger(__name__)
 
 LAST_FILE: Final = "last.ckpt"
 _WITHOUT_EFFECT: Final = ("workers",)
 """Settings that leave the weights as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumption:
+    """Where a run goes on."""
+
+    checkpoint: Path
+    epochs: int
+    """Epochs that are done."""
 
 
 def describe_run(
@@ -39,7 +48,7 @@ def describe_run(
     }
 
 
-def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Path | None:
+def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Resumption | None:
     """The checkpoint to continue from, None to start anew.
 
     Args:
@@ -50,38 +59,43 @@ def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Pa
 
     Raises:
         InputFileError: the checkpoint is missing, damaged or no checkpoint of a training run.
-        UsageError: ``auto`` found a checkpoint of a run with other settings, labels or videos.
+        UsageError: ``auto`` found a checkpoint of a run with other settings, labels or videos; or the checkpoint has
+            more epochs behind it than the run is to have.
     """
     path = out / LAST_FILE if resume == "auto" else Path(resume)
     if resume == "never" or (resume == "auto" and not path.is_file()):
         return None
-    differing = _differences(_read_run(path), run)
-    if not differing:
-        return path
-    changes = "; ".join(differing)
-    if resume == "auto":
+    epochs, before = _read_run(path)
+    changes = "; ".join(_differences(before, run))
+    if changes and resume == "auto":
         msg = (
             f"{path} is of another run: {changes}; give --resume never to start anew, "
             f"--resume {path} to go on all the same, or another --out"
         )
         raise UsageError(msg)
-    logger.warning("going on from %s with other settings: %s", path, changes)
-    return path
+    if epochs > run["epochs"]:
+        msg = (
+            f"{path} has {epochs} epochs behind it, more than the {run['epochs']} asked for; give --epochs {epochs + 1}"
+        )
+        raise UsageError(msg)
+    if changes:
+        logger.warning("going on from %s with other settings: %s", path, changes)
+    done = "already trained for all" if epochs == run["epochs"] else "resuming after"
+    logger.info("%s: %s %d epochs", path, done, epochs)
+    return Resumption(checkpoint=path, epochs=epochs)
 
 
-def _read_run(path: Path) -> Mapping[str, Any]:
-    try:
-        run = torch.load(path, map_location="cpu", weights_only=True, mmap=True)[RUN_KEY]
-    except FileNotFoundError as error:
+def _read_run(path: Path) -> tuple[int, Mapping[str, Any]]:
+    if not path.is_file():
         msg = f"{path} does not exist; --resume takes auto, never or a checkpoint such as runs/a/{LAST_FILE}"
-        raise InputFileError(msg) from error
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-        msg = f"{path} is not a checkpoint of a training run ({type(error).__name__}); use --resume never to start anew"
-        raise InputFileError(msg) from error
-    if not isinstance(run, Mapping):
-        msg = f"{path} is not a checkpoint of a training run; use --resume never to start anew"
         raise InputFileError(msg)
-    return run
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # Written at the end of an epoch, before the trainer counts it.
+        return int(checkpoint["epoch"]) + 1, dict(checkpoint[RUN_KEY])
+    except Exception as error:  # whatever a file that is no checkpoint makes the unpickler raise
+        msg = f"{path} is not a checkpoint of a training run; give --resume never to start anew"
+        raise InputFileError(msg) from error
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

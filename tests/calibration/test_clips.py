@@ -117,5 +117,32 @@ def test_the_report_pins_the_bytes_used() -> None:
 
 def test_progress_counts_clips() -> None:
     seen: list[tuple[int, int]] = []
-    list(CalibrationClips(_data((3,)), SPEC, progress=lambda done, total: seen.append((done, total))))
+    clips = CalibrationClips(_data((3,)), SPEC, progress=lambda done, total: seen.append((done, total)))
+    list(clips)
     assert seen == [(1, 3), (2, 3), (3, 3)]
+    list(clips)
+    clips.unseen(2)
+    assert len(seen) == 3
+
+
+def test_unseen_clips_are_of_other_videos_while_there_are_some() -> None:
+    data = _data((5, 5))
+    chosen = choose_clips(data, count=10)
+    clips = CalibrationClips(data, SPEC, count=7)
+    expected = [preprocess(each.video.read(SPEC, at=each.at), SPEC) for each in chosen[7:]]
+    unseen = clips.unseen(5)
+    assert {clip.shape for clip in unseen} == {SPEC.input_shape()}
+    np.testing.assert_array_equal(np.concatenate(unseen[:3]), expected)
+    calibrated = [clip.tobytes() for clip in clips]
+    assert not any(clip.tobytes() in calibrated for clip in unseen)
+    assert clips.to_dict()["count"] == 7
+
+
+def test_unseen_clips_leave_out_what_cannot_be_read() -> None:
+    data = _data((4,))
+    last = choose_clips(data, count=4)[-1].video
+    assert isinstance(last, _Video)
+    last.broken = True
+    assert len(CalibrationClips(data, SPEC, count=3).unseen(9)) == 3
+    with pytest.raises(InputFileError, match="no calibration clip of grey can be read; the first: video 0 is broken"):
+        CalibrationClips(_data((1,), broken=(0,)), SPEC).unseen(1)

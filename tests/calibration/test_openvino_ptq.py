@@ -141,3 +141,6 @@ def test_ranges_reach_the_extremes_of_all_clips() -> None:
         if op.get_type_name() == "FakeQuantize" and op.input_value(0).get_node().get_type_name() == "Parameter"
     ]
     assert float(quantizer.input_value(2).get_node().data.max()) == pytest.approx(brightest, rel=0.02)
+    low, high = result.ranges["clip/fq_output_0"]
+    assert low < 0 < high == pytest.approx(brightest, rel=0.02)
+    assert all("fq_weights" not in name for name in result.ranges)

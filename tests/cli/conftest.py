@@ -44,6 +44,7 @@ def small_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         precision={"asked": "fp32", "inference": "f32", "obtained": {"Gemm": {"f32": 1}}},
         inputs={"clip": {"shape": list(spec.input_shape()), "dtype": "float32"}},
         outputs={"logits": {"shape": [1, len(labels)], "dtype": "float32"}},
+        model="model.onnx",
         files={"model.onnx": sha256(folder / "model.onnx")},
     )
     write_meta(meta, folder)

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import pytest
 
 DATA = "synthetic?clips=10"
@@ -37,6 +38,21 @@ def test_writes_four_files_and_keeps_the_skipped(small_artifact: Path, tmp_path:
     assert f"--data '{DATA}'" in values["command"]
 
 
+def test_an_unreadable_video_is_named_once(small_artifact: Path, tmp_path: Path) -> None:
+    label = json.loads((small_artifact / "meta.json").read_text("utf-8"))["labels"][0]
+    with av.open(str(tmp_path / "good.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25, width=32, height=32)
+        for packet in [*stream.encode(av.VideoFrame(32, 32, "yuv420p")), *stream.encode(None)]:
+            container.mux(packet)
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    (tmp_path / "list.txt").write_text(f"good.mp4,{label}\nbroken.mp4,{label}\n", encoding="utf-8")
+    done = run(small_artifact, *SHORT, "--data", "list.txt", "-q", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "videos that could not be read are left out: broken.mp4\n"
+    values = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+    assert values["skipped_videos"] == ["broken.mp4"]
+
+
 def test_bounds_that_are_missed_end_in_6_with_the_report_written(small_artifact: Path, tmp_path: Path) -> None:
     done = run(small_artifact, *SHORT, "--fail-under", "top1=100,p95=60s", "--out", "r", cwd=tmp_path)
     assert done.returncode == 6
@@ -54,6 +70,7 @@ def test_bounds_that_are_missed_end_in_6_with_the_report_written(small_artifact:
         (["gone", *SHORT, "--slo", "fast"], 2, "--slo must look like"),
         (["gone", *SHORT, "--hint", "speed"], 2, "hint must be one of latency, throughput"),
         (["gone", "gone", *SHORT], 2, "each given once"),
+        (["gone", *SHORT, "--baseline", "gone"], 9, "the baseline gone could not run here: gone does not exist"),
     ],
 )
 def test_mistakes_leave_no_report(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         precision={"asked": "fp32"},
         inputs={"clip": {"shape": shape, "dtype": "uint8"}},
         outputs={"logits": {"shape": [1, 3], "dtype": "float32"}},
+        model="model.onnx",
         files={"model.onnx": sha256(folder / "model.onnx")},
     )
     write_meta(meta, folder)
@@ -260,4 +261,32 @@ def test_a_closed_pipe_ends_it_quietly(artifact: Path) -> None:
         assert json.loads(process.stdout.readline())["type"] == "start"
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(timeout=30) == 141
+        assert process.wait(timeout=30) == 0
+
+
+def test_what_is_read_is_never_overwritten(
+    run: Callable[..., Printed], artifact: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = video.read_bytes()
+    Path("own.mp4").write_bytes(content)
+    Path("link.mp4").hardlink_to("own.mp4")
+    Path("list.txt").write_text("own.mp4\n")
+    for arguments in (
+        ("--source", "own.mp4", "--jsonl", tmp_path / "own.mp4"),
+        ("--source", "own.mp4", "--save", "link.mp4"),
+        ("--source", "list.txt", "--save", "own.mp4"),
+        ("--source", "list.txt", "--jsonl", "list.txt"),
+        ("--source", "own.mp4", "--save", "new.mp4", "--jsonl", "./new.mp4"),
+    ):
+        code, _, err = run(artifact, *arguments)
+        assert (code, "would overwrite" in err) == (2, True), err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.mp4", "list.txt", "own.mp4"]
+    assert Path("own.mp4").read_bytes() == content
+    assert Path("list.txt").read_text() == "own.mp4\n"
+
+
+def test_a_failed_run_leaves_no_file(run: Callable[..., Printed], artifact: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "out.jsonl"
+    assert run(artifact, "--source", tmp_path / "gone.mp4", "--jsonl", lines)[0] == 9
+    assert not lines.exists()

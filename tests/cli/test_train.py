@@ -34,7 +34,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path: Path) -> No
 
     done = _run(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "resuming from größer run/last.ckpt" in done.stderr
+    assert "größer run/last.ckpt: resuming after 1 epochs" in done.stderr
     assert "epoch 1/3" not in done.stderr
     assert re.fullmatch(
         r"größer run/model\.pt: [\d.]+ % top-1 on 10 validation videos \(epoch [123]\)\n"
@@ -54,6 +54,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path: Path) -> No
         (["synthetic?clips=20", *TINY, "--pretrained", "text.pt"], 9, "text.pt"),
         (["synthetic?clips=20", *TINY, "--resume", "text.pt"], 9, "is not a checkpoint of a training run"),
         (["synthetic?clips=20", *TINY, "--val-split", "2"], 2, "2"),
+        (["synthetic?clips=20"], 2, "there is no network to train; give --model NAME"),
     ],
 )
 def test_bad_input_is_one_clear_line(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:

@@ -39,6 +39,23 @@ def test_a_folder_of_class_folders(folder: Path) -> None:
     ]
 
 
+def test_a_link_back_to_a_folder_counts_no_video_twice(folder: Path) -> None:
+    before = listed(open_folder(folder), folder)
+    (folder / "run/deep/self").symlink_to(folder / "run/deep")
+    (folder / "run/top").symlink_to(folder)
+    (folder / "run/other").symlink_to(folder / "jump")
+    assert listed(open_folder(folder), folder) == before
+
+
+def test_linked_folders_are_followed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "d.mp4").touch()
+    (folder / "walk").symlink_to(elsewhere)
+    (folder / "jump/more").symlink_to(elsewhere)
+    names = [name for name, _ in listed(open_folder(folder), folder)]
+    assert "walk/d.mp4" in names
+
+
 def test_labels_of_a_network_set_the_order(folder: Path) -> None:
     videos = open_folder(folder, labels=("walk", "run", "jump"))
     assert videos.labels == ("walk", "run", "jump")

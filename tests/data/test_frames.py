@@ -10,6 +10,7 @@ import pytest
 
 from s2tf_edge.data.container import open_container, video_stream
 from s2tf_edge.data.frames import FrameTimes, nominal_fps, scale_frame
+from s2tf_edge.errors import UsageError
 from s2tf_edge.preprocess import scale_frames
 
 
@@ -44,6 +45,11 @@ def test_scaling_while_decoding_is_the_reference(size: tuple[int, int], expected
     scaled = scale_frame(av.VideoFrame.from_ndarray(image, format="rgb24"), 64)
     assert (scaled.shape[:2], scaled.flags.c_contiguous) == (expected, True)
     np.testing.assert_array_equal(scaled, scale_frames(image[None], 64)[0])
+
+
+def test_a_format_that_cannot_be_scaled_is_an_error() -> None:
+    with pytest.raises(UsageError, match="a picture of 64×48 in rgbaf32le cannot be scaled"):
+        scale_frame(av.VideoFrame(64, 48, "rgbaf32le"), 24)
 
 
 QUARTERS = np.zeros((48, 64, 3), np.uint8)

@@ -131,6 +131,20 @@ def test_a_broken_end_is_left_out(make_video: Callable[..., Path], caplog: pytes
     ]
 
 
+def test_a_broken_last_group_of_pictures_is_left_out(make_video: Callable[..., Path]) -> None:
+    path = make_video(frames=40, options={"g": "10", "bf": "0"})
+    break_packets(path, slice(30, 40))
+    spec = ClipSpec(frames=4, size=24, fps=30)
+    assert [clip_numbers(path, spec, at=at) for at in (0, 1)] == [[0, 1, 2, 3], [26, 27, 28, 29]]
+    assert list(read_frames(path, start_seconds=31 / 30)) == []
+
+
+def test_a_picture_too_long_and_narrow_is_refused(make_video: Callable[..., Path]) -> None:
+    path = make_video(frames=2, size=(16, 1024))
+    with pytest.raises(InputFileError, match=r"video\.mp4 cannot be used: a picture of 1024×16 is longer than 32"):
+        read_clip(path, ClipSpec(frames=2, size=8))
+
+
 def test_reading_goes_on_at_the_next_key_frame(make_video: Callable[..., Path]) -> None:
     path = make_video(frames=40, options={"g": "10", "bf": "0"})
     break_packets(path, slice(13, 14))

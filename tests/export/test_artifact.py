@@ -28,6 +28,7 @@ def _meta() -> ArtifactMeta:
         precision={"asked": "fp32"},
         inputs={"clip": {"shape": [1, 3, 8, 32, 32], "dtype": "float32"}},
         outputs={"logits": {"shape": [1, 2], "dtype": "float32"}},
+        model="model.onnx",
         files={"model.onnx": ""},
     )
 
@@ -85,9 +86,26 @@ def test_other_things_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "photo.jpg").write_text("mine")
-    for name in ("file", "folder"):
-        with pytest.raises(UsageError, match="exists and is not an artifact folder; give another --out"):
+    (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "meta.json").write_text("{}")
+    for name in ("file", "folder", "link", "other"):
+        with pytest.raises(UsageError, match="exists and is not an artifact folder and nothing else; give another"):
             check_destination(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "model"])
+def test_an_artifact_that_holds_more_is_never_overwritten(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "a"
+    _old_artifact(folder)
+    check_destination(folder)
+    if name == "model":
+        (folder / name).mkdir()
+    else:
+        (folder / name).write_text("mine")
+    with pytest.raises(UsageError, match="exists and is not an artifact folder and nothing else"):
+        check_destination(folder)
+    assert (folder / name).exists()
 
 
 def test_a_folder_under_a_file_cannot_be_made(tmp_path: Path) -> None:

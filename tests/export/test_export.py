@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from s2tf_edge.calibration.clips import choose_clips
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labelled import LabelledVideos
 from s2tf_edge.errors import InputFileError, UsageError, VerificationError
@@ -20,8 +24,10 @@ from s2tf_edge.models.model_file import load_model, save_model
 from s2tf_edge.models.s2tf import VideoNetwork
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.runtime.artifact import check_files, read_meta, sha256
+from s2tf_edge.runtime.backends import torch_session
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import open_session
+from s2tf_edge.spec import ClipSpec
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +108,60 @@ def test_int8_says_what_it_was_calibrated_on(int8: ExportResult, videos: Labelle
     assert calib["excluded_layers"]
     assert all(name.startswith("saliency.") for name in calib["excluded_layers"])
     assert calib["attempts"][-1]["result"] == "ok"
+    assert len(calib["activation_ranges"]) >= sum(int8.meta.precision["obtained"]["Convolution"].values()) // 2
     assert int8.verification is not None
-    assert int8.verification.clips == "calibration"
+    assert int8.verification.clips == "unseen"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Noise:
+    """A video of noise, as bright as asked for."""
+
+    name: str
+    brightness: int
+    label: int = 0
+
+    def read(self, spec: ClipSpec, *, at: float = 0.5) -> NDArray[np.uint8]:
+        side = spec.resize_short_side
+        random = np.random.default_rng(int(at * 1e6))
+        return random.integers(0, self.brightness, (spec.frames, side, side, 3), np.uint8, endpoint=True)
+
+
+def test_int8_ranges_that_cut_off_other_videos_fail(tmp_path: Path) -> None:
+    """The calibration videos are dark, those that are left over are bright."""
+    save_model(tmp_path / "plain.pt", create_model("r3d_10?width=0.125", num_classes=10, frames=4, size=24))
+    dark = LabelledVideos(name="n", labels=("a",), videos=[_Noise(name=f"{i}", brightness=20) for i in range(8)])
+    chosen = {each.video.name for each in choose_clips(dark, count=4)}
+    mixed = [_Noise(name=f"{i}", brightness=20 if f"{i}" in chosen else 255) for i in range(8)]
+    data = dataclasses.replace(dark, videos=mixed)
+    options = ExportOptions(target="openvino", precision="int8", calib=data, calib_clips=4, out=tmp_path / "a")
+    with pytest.raises(VerificationError, match=r"does not agree with plain\.pt.*try more calibration clips or"):
+        export(tmp_path / "plain.pt", options)
+    assert export(tmp_path / "plain.pt", dataclasses.replace(options, calib=dark)).verification is not None
+
+
+def test_only_calibration_data_with_a_name_can_be_made_again(
+    int8: ExportResult, model_file: Path, videos: LabelledVideos
+) -> None:
+    assert not (int8.folder / "reproduce.sh").exists()
+    options = ExportOptions(target="openvino", precision="int8", calib=videos)
+    assert plan_export(model_file, options).command() is None
+    plan = plan_export(model_file, dataclasses.replace(options, calib="synthetic?clips=20"))
+    command = plan.command()
+    assert command is not None
+    assert command[command.index("--calib") + 1] == "synthetic?clips=20"
+    assert plan.calib is not None
+    assert len(plan.calib) == len(videos)
+
+
+def test_the_network_runs_on_the_cpu_to_be_compared(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU would compute in TF32; in its place stands PyTorch's device that computes nothing."""
+    monkeypatch.setattr(torch_session, "_device", lambda name: torch.device("cpu" if name == "CPU" else "meta"))
+    result = export(model_file, ExportOptions(target="openvino", precision="fp32", out=tmp_path / "a"))
+    assert result.verification is not None
+    assert result.verification.passed
 
 
 def test_fp16_halves_the_weights(model_file: Path, openvino_fp32: ExportResult, tmp_path: Path) -> None:
@@ -124,7 +182,16 @@ def test_reproduce_makes_the_same_model_again(openvino_fp32: ExportResult) -> No
     assert sha256(openvino_fp32.folder / "model.bin") == before
 
 
-def test_a_network_that_lost_its_meaning_leaves_no_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (0, r"does not agree with .*every convolution agrees by itself"),
+        (np.nan, r"does not agree with .*: logits are not finite; every convolution agrees by itself"),
+    ],
+)
+def test_a_network_that_lost_its_meaning_leaves_no_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: float, message: str
+) -> None:
     model_file = tmp_path / "plain.pt"
     save_model(model_file, create_model("r3d_10?width=0.125", num_classes=10, frames=4, size=24))
     honest = VideoNetwork.to_inference
@@ -132,11 +199,11 @@ def test_a_network_that_lost_its_meaning_leaves_no_artifact(tmp_path: Path, monk
     def wrong(network: VideoNetwork) -> VideoNetwork:
         inference = honest(network)
         head = next(module for module in inference.modules() if isinstance(module, torch.nn.Linear))
-        torch.nn.init.constant_(head.weight, 0)
+        torch.nn.init.constant_(head.weight, weight)
         return inference
 
     monkeypatch.setattr(VideoNetwork, "to_inference", wrong)
-    with pytest.raises(VerificationError, match=r"does not agree with .*every convolution agrees by itself"):
+    with pytest.raises(VerificationError, match=message):
         export(model_file, ExportOptions(target="onnx", out=tmp_path / "a"))
     assert list(tmp_path.iterdir()) == [model_file]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def meta() -> ArtifactMeta:
         precision={"asked": "fp32", "obtained": {"Conv": {"f32": 3}}},
         inputs={"clip": {"shape": [1, 3, 8, 32, 32], "dtype": "float32"}},
         outputs={"logits": {"shape": [1, 3], "dtype": "float32"}},
+        model="model.onnx",
         files={"model.onnx": "0" * 64},
     )
 
@@ -45,6 +47,12 @@ def test_what_was_written_is_read_back(meta: ArtifactMeta, tmp_path: Path) -> No
     assert next(iter(json.loads((tmp_path / META_FILE).read_text(encoding="utf-8")))) == "format"
 
 
+def test_the_order_of_keys_means_nothing(meta: ArtifactMeta, tmp_path: Path) -> None:
+    files = {"model.bin": "1" * 64, "model.xml": "0" * 64}
+    write_meta(dataclasses.replace(meta, model="model.xml", files=files), tmp_path)
+    assert read_meta(tmp_path).model == "model.xml"
+
+
 def test_unknown_keys_are_left_to_later_versions(meta: ArtifactMeta, tmp_path: Path) -> None:
     write_meta(meta, tmp_path)
     _rewrite(tmp_path, later=1)
@@ -56,10 +64,19 @@ def test_unknown_keys_are_left_to_later_versions(meta: ArtifactMeta, tmp_path: P
     [
         ({"format": FORMAT_VERSION + 1}, "has artifact format 2, this version reads 1; export the model again"),
         ({"network": ...}, "is not a valid artifact description"),
-        ({"labels": None}, "is not a valid artifact description"),
+        ({"labels": None}, "labels must be a list"),
+        ({"labels": "abc"}, "labels must be a list"),
+        ({"network": 1}, "network must be a string"),
+        ({"model": ...}, "is not a valid artifact description"),
+        ({"model": "model.bin"}, r"its model 'model\.bin' is none of its files"),
+        ({"source": []}, "source must be an object"),
+        ({"build": []}, "build must be an object"),
+        ({"clip": []}, "clip must be an object"),
+        ({"clip": {"frames": 8, "size": 32, "std": [float("nan")] * 3}}, "std must be three finite numbers above zero"),
+        ({"clip": {"frames": 8, "size": 32, "mean": [0, 0, 10**400]}}, "clip spec is not valid"),
         ({"clip": {"frames": 8}}, "clip spec is not valid"),
         ({"clip": {"frames": 8, "size": 32, "colour": 1}}, "unknown keys"),
-        ({"files": {}}, "is not a valid artifact description"),
+        ({"files": {}}, "is none of its files"),
         ({"files": {"../model.onnx": "0"}}, "leaves the folder"),
         ({"files": {"/model.onnx": "0"}}, "leaves the folder"),
         ({"files": ["model.onnx"]}, "files must be an object"),

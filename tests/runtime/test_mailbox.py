@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 
+import av
 import numpy as np
 
 from s2tf_edge.runtime.mailbox import Ended, Mailbox
-from s2tf_edge.runtime.predictions import Gap
+from s2tf_edge.runtime.predictions import Gap, Picture
 from s2tf_edge.runtime.window import Window
 
 
@@ -51,6 +52,27 @@ def test_a_file_waits_and_loses_nothing() -> None:
     feeder.join(5)
     assert taken == [(0, number) for number in range(20)]
     assert not mailbox.drops
+
+
+def test_pictures_wait_by_their_size() -> None:
+    frame = av.VideoFrame(3840, 2160, "yuv420p")
+    picture = Picture(source=0, pts_seconds=0.0, frame=frame)
+    mailbox = Mailbox()
+    for _ in range(20):
+        mailbox.put(picture, wait=False)
+    held = len(mailbox.take(windows=1, timeout_seconds=0))
+    assert held == 128 * 2**20 // picture.nbytes == 10
+    assert mailbox.drops == {"pictures_not_saved": 20 - held}
+
+
+def test_a_picture_larger_than_the_share_is_taken_alone() -> None:
+    mailbox = Mailbox()
+    picture = Picture(source=0, pts_seconds=0.0, frame=av.VideoFrame(16000, 9000, "yuv420p"))
+    assert picture.nbytes > 128 * 2**20
+    for _ in range(2):
+        mailbox.put(picture, wait=False)
+        mailbox.put(picture, wait=False)
+        assert mailbox.take(windows=1, timeout_seconds=0) == [picture]
 
 
 def test_take_stops_after_as_many_windows_as_one_run_takes() -> None:

@@ -70,6 +70,12 @@ def test_labels_are_checked_before_anything_is_timed(model: Path) -> None:
     assert "lacks the label 'juggling' of other" in str(found.error)
 
 
+def test_a_baseline_that_fails_ends_the_measurement_at_once(model: Path, data: LabelledVideos, tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match=r"the baseline .*none could not run here: .*does not exist"):
+        measure([model, tmp_path / "none"], data, baseline=1, options=MeasureOptions(duration_seconds=3600))
+    assert multiprocessing.active_children() == []
+
+
 def test_a_process_that_dies_is_an_error_that_says_how(tmp_path: Path) -> None:
     with ArtifactProcess(tmp_path / "none", SessionOptions()) as process:
         (child,) = multiprocessing.active_children()

@@ -20,7 +20,7 @@ from s2tf_edge.runtime.measure import Latency, Measurement, MeasureOptions, Skip
 from s2tf_edge.runtime.report import Report, Row, make_report
 from s2tf_edge.runtime.report_conditions import parse_fail_under, parse_slo
 from s2tf_edge.runtime.report_facts import ArtifactFacts, machine_facts, read_facts
-from s2tf_edge.runtime.report_files import class_drops, report_folder, report_values, write_report
+from s2tf_edge.runtime.report_files import class_drops, report_values, write_report
 from s2tf_edge.runtime.report_labels import Box, place_labels
 from s2tf_edge.runtime.report_plot import Point, scatter_svg
 from s2tf_edge.runtime.report_verdict import choose, report_command, shortfalls, stream_command, verdict
@@ -247,6 +247,29 @@ def test_json_and_csv_hold_the_same_numbers(written: Path) -> None:
     assert values["artifacts"][1]["per_class"]["clap"]["n"] == 20
 
 
+def test_unreadable_videos_are_named_in_every_file(tmp_path: Path) -> None:
+    found = report(*THREE[:2])
+    measured = found.rows[1].measured
+    assert measured is not None
+    skipped = ("plain.mp4", f"{HOSTILE}.mp4")
+    outcome = replace(measured, evaluation=replace(measured.evaluation, skipped=skipped))
+    write_report(replace(found, rows=(found.rows[0], replace(found.rows[1], outcome=outcome))), tmp_path)
+    values = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert values["skipped_videos"] == list(skipped)
+    assert [artifact["n_skipped"] for artifact in values["artifacts"]] == [0, 2]
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text("utf-8").replace("\\", "")
+        assert "2 could not be read and are left out: plain.mp4; " in text
+    structure = Structure()
+    structure.feed((tmp_path / "report.html").read_text("utf-8"))
+    assert "script" not in structure.seen
+
+
+def test_the_hint_is_not_said_to_reach_every_runtime(written: Path) -> None:
+    for name in ("report.html", "report.md"):
+        assert "only OpenVINO takes one; clips run one by one" in (written / name).read_text("utf-8")
+
+
 def test_values_without_an_slo_name_no_winner() -> None:
     values = report_values(report(*THREE))
     assert (values["winner"], values["run"], values["slo"]) == (None, None, [])
@@ -280,33 +303,6 @@ def test_labels_do_not_overlap() -> None:
     assert all(box.overlap(bounds) == pytest.approx(box.area) for box in boxes)
 
 
-def test_a_failed_report_leaves_nothing(tmp_path: Path) -> None:
-    def fail() -> None:
-        with report_folder(tmp_path / "out") as folder:
-            (folder / "report.json").write_text("{}")
-            (folder / "missing").read_text()
-
-    with pytest.raises(FileNotFoundError, match="missing"):
-        fail()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_report_replaces_only_its_own_files(tmp_path: Path) -> None:
-    out = tmp_path / "new" / "out"
-    for text in ("1", "2"):
-        with report_folder(out) as folder:
-            (folder / "report.json").write_text(text)
-        (out / "notes.txt").write_text("mine")
-    assert {file.name: file.read_text() for file in out.iterdir()} == {"report.json": "2", "notes.txt": "mine"}
-    assert [path.name for path in out.parent.iterdir()] == ["out"]
-
-
-def test_a_file_in_the_way_of_the_report(tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("")
-    with pytest.raises(UsageError, match="is a file; choose another folder"), report_folder(tmp_path / "out"):
-        pytest.fail("entered")
-
-
 def test_artifacts_are_checked_before_anything_runs(tmp_path: Path) -> None:
     from s2tf_edge.data.datasets import open_data
 
@@ -333,6 +329,7 @@ def test_facts_of_an_artifact(tmp_path: Path) -> None:
         "precision": {"asked": "int8", "obtained": {"Conv": {"f32": 1, "i8": 12}, "MatMul": {"i8": 1}}},
         "inputs": {},
         "outputs": {},
+        "model": "model.onnx",
         "files": {"model.onnx": ""},
         "build": {"seconds": 2.5},
     }

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.errors import InputFileError, UsageError, VerificationError
 from s2tf_edge.runtime.artifact import ArtifactMeta, sha256, write_meta
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions, open_session
 from s2tf_edge.spec import ClipSpec
@@ -33,10 +33,8 @@ class _Brightness(Session):
         self.batches.clear()
 
 
-def _session(batch: int | None) -> _Brightness:
-    info = ModelInfo(
-        name="a", network="n", target="t", precision="fp32", spec=SPEC, labels=("dark", "bright"), batch=batch
-    )
+def _session(batch: int | None, *, labels: tuple[str, ...] = ("dark", "bright")) -> _Brightness:
+    info = ModelInfo(name="a", network="n", target="t", precision="fp32", spec=SPEC, labels=labels, batch=batch)
     return _Brightness(Path("a"), info, SessionOptions())
 
 
@@ -54,6 +52,25 @@ def test_clips_are_run_in_batches_and_padding_is_cut_off(batch: int | None, runs
     np.testing.assert_allclose(outputs.logits, clips.mean(axis=(1, 3, 4)), rtol=1e-6)
     assert outputs.mask is not None
     assert outputs.mask.shape == (5, 1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_refused(value: float) -> None:
+    clips = _clips(3)
+    with _session(1) as session:
+        session.infer(clips)
+        clips[1, 0, 0, 0, 0] = value
+        with pytest.raises(VerificationError, match="a computes logits that are not finite; export it in a higher"):
+            session.infer(clips)
+
+
+@pytest.mark.parametrize("labels", [("dark",), ("dark", "grey", "bright")])
+def test_labels_that_are_not_the_networks_are_refused(labels: tuple[str, ...]) -> None:
+    with (
+        _session(1, labels=labels) as session,
+        pytest.raises(InputFileError, match=rf"a names {len(labels)} classes, but its logits are \[N, 2\]; export it"),
+    ):
+        session.infer(_clips(1))
 
 
 def test_opening_and_closing_twice_is_allowed() -> None:
@@ -91,6 +108,7 @@ def _artifact(folder: Path, **changes: object) -> Path:
         precision={"asked": "fp32"},
         inputs={"clip": {"shape": [None, *SPEC.input_shape()[1:]], "dtype": "float32"}},
         outputs={"logits": {"shape": [None, 2], "dtype": "float32"}},
+        model="model.onnx",
         files={"model.onnx": sha256(folder / "model.onnx")},
     )
     write_meta(dataclasses.replace(meta, **changes), folder)  # type: ignore[arg-type]
@@ -110,7 +128,12 @@ def test_an_artifact_says_what_its_session_takes(tmp_path: Path) -> None:
         ({"target": "trt"}, "was built for target 'trt'; this version runs onnx and openvino artifacts"),
         ({"inputs": {}}, "lacks the shape of input 'clip' or the precision; export again"),
         ({"files": {"model.onnx": "0"}}, r"model\.onnx has changed since it was exported"),
-        ({"files": {"model.xml": "0"}}, r"lacks its file model\.xml"),
+        ({"files": {"model.onnx": "0", "model.bin": "0"}}, r"model\.onnx has changed since it was exported"),
+        ({"model": "model.xml", "files": {"model.xml": "0"}}, r"lacks its file model\.xml"),
+        *(
+            ({"inputs": {"clip": {"shape": [batch]}}}, "has batch .*; it must be null or from 1 to 1024")
+            for batch in (0, -1, True, "2", 1.5, 10**7)
+        ),
     ],
 )
 def test_an_artifact_that_cannot_be_run_is_an_input_error(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.runtime.predictions import Gap, Picture, Prediction, Record, Start, Summary
+from s2tf_edge.runtime.predictions import Failure, Gap, Picture, Prediction, Record, Start, Summary
 from s2tf_edge.runtime.sinks import JsonlSink, TextSink
 from s2tf_edge.spec import ClipSpec
 
@@ -50,7 +50,7 @@ def _picture(seconds: float, *, height: int = 48, width: int = 64, source: int =
     return Picture(source=source, pts_seconds=seconds, frame=frame)
 
 
-def _summary() -> Summary:
+def _summary(*errors: str | None) -> Summary:
     return Summary(
         seconds=1.0,
         interrupted=False,
@@ -60,7 +60,7 @@ def _summary() -> Summary:
         gaps=0,
         drops={"windows_superseded": 2},
         stages_ms={},
-        sources=(),
+        sources=tuple({"error": error} for error in errors),
     )
 
 
@@ -85,6 +85,42 @@ def test_a_line_is_there_as_soon_as_it_is_written(tmp_path: Path) -> None:
     sink.close()
 
 
+def _failure(source: int) -> Failure:
+    return Failure(source=source, name="x", message="gone", exit_code=9)
+
+
+def test_a_run_in_which_all_sources_fail_leaves_no_file_and_an_older_one_as_it_was(
+    tmp_path: Path, spec: ClipSpec
+) -> None:
+    (tmp_path / "old.jsonl").write_text("older")
+    for name in ("new.jsonl", "old.jsonl"):
+        sink = JsonlSink(tmp_path / name)
+        for record in (_start(spec, "x", "y"), _failure(0), _failure(1), _summary("gone", "gone")):
+            sink.write(record)
+        sink.close()
+    assert [(item.name, item.read_text()) for item in tmp_path.iterdir()] == [("old.jsonl", "older")]
+
+
+@pytest.mark.parametrize("last", [("gone", "lost"), ("gone", None)])
+def test_a_run_in_which_some_sources_fail_leaves_all_lines(
+    tmp_path: Path, spec: ClipSpec, last: tuple[str, str | None]
+) -> None:
+    sink = JsonlSink(tmp_path / "out.jsonl")
+    for record in (_start(spec, "x", "y"), _failure(0), _prediction("a", 0.5, source=1), _summary(*last)):
+        sink.write(record)
+    sink.close()
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["type"] for line in lines] == ["start", "error", "prediction", "summary"]
+
+
+def test_a_run_that_was_stopped_before_its_first_prediction_leaves_its_lines(tmp_path: Path, spec: ClipSpec) -> None:
+    sink = JsonlSink(tmp_path / "out.jsonl")
+    for record in (_start(spec, "x"), _summary(None)):
+        sink.write(record)
+    sink.close()
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
+
+
 def test_a_stream_that_was_given_is_left_open() -> None:
     text = io.StringIO()
     JsonlSink(text).close()
@@ -92,7 +128,7 @@ def test_a_stream_that_was_given_is_left_open() -> None:
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputFileError, match=r"cannot write .*gone.*choose another place"):
+    with pytest.raises(InputFileError, match=r"cannot write .*gone.*choose a file in a folder that exists"):
         JsonlSink(tmp_path / "gone/out.jsonl")
 
 

@@ -49,6 +49,12 @@ def test_a_list_names_files_beside_it(tmp_path: Path) -> None:
     assert _names(parse_source(f"{tmp_path}/list.txt")) == ["ä b.mp4", "gone.mp4"]
 
 
+def test_a_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "list.txt").write_text("a.mp4\n", encoding="utf-8-sig")
+    assert _names(parse_source(f"{tmp_path}/list.txt")) == ["a.mp4"]
+
+
 @pytest.mark.parametrize("content", [b"", b"dear diary\n", b"\xff\xfe\x00"])
 def test_a_text_that_is_no_list_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "notes.txt").write_bytes(content)

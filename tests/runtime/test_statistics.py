@@ -13,10 +13,16 @@ from s2tf_edge.runtime.statistics import (
     paired_difference_interval,
     pareto_front,
     percentiles,
+    softmax,
     wilson_interval,
 )
 
 Z = 1.959964
+
+
+def test_softmax_of_large_logits() -> None:
+    scores = softmax(np.array([[1000.0, 1000.0], [0.0, np.log(3)]], np.float32))
+    np.testing.assert_allclose(scores, [[0.5, 0.5], [0.25, 0.75]], atol=1e-7)
 
 
 @pytest.mark.parametrize(

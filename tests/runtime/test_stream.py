@@ -14,6 +14,7 @@ import pytest
 from s2tf_edge.data.video import read_clip
 from s2tf_edge.errors import InputFileError, SourceError, UsageError
 from s2tf_edge.preprocess import preprocess
+from s2tf_edge.runtime import stream, window
 from s2tf_edge.runtime.options import StreamOptions
 from s2tf_edge.runtime.predictions import Event, Failure, Gap, Picture, Prediction, Record, Start, Summary
 from s2tf_edge.runtime.session import Session
@@ -142,6 +143,30 @@ def test_a_source_that_fails_does_not_stop_the_others(
     assert [source["error"] is None for source in summary.sources] == [False, False, True]
 
 
+def test_a_source_that_breaks_in_an_unforeseen_way_does_not_stop_the_others(
+    make_video: Callable[..., Path], brightness: Session
+) -> None:
+    thin = parse_source("lavfi:color=size=8192x2:rate=25:duration=1")[0]
+    records = list(recognize([thin, make_video("good.mp4", [DARK] * 20)], brightness))
+    (failure,) = _of(Failure, records)
+    assert (failure.source, failure.exit_code) == (0, 8)
+    assert failure.message.startswith(f"{thin.name} cannot be used: a picture of 8192×2")
+    assert {item.source for item in _of(Prediction, records)} == {1}
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_error_of_no_known_kind_is_one_of_its_source(
+    monkeypatch: pytest.MonkeyPatch, make_video: Callable[..., Path], brightness: Session, live: bool
+) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(window, "scale_frame", broken)
+    source = _flat("white") if live else make_video("a.mp4", [DARK] * 20)
+    with pytest.raises(SourceError if live else InputFileError, match="cannot be used: MemoryError"):
+        list(recognize(source, brightness))
+
+
 def test_where_all_fail_the_first_error_is_raised_after_the_summary(tmp_path: Path, brightness: Session) -> None:
     camera = Source(name="camera 99", url="/dev/video99", format="v4l2", live=True)
     records = recognize([camera, tmp_path / "gone.mp4"], brightness)
@@ -155,6 +180,32 @@ def test_where_all_fail_the_first_error_is_raised_after_the_summary(tmp_path: Pa
 def test_a_missing_file_is_an_error(tmp_path: Path, brightness: Session) -> None:
     with pytest.raises(InputFileError, match=r"gone\.mp4 does not exist"):
         list(recognize(tmp_path / "gone.mp4", brightness))
+
+
+def test_a_file_that_claims_long_frames_gives_few_windows(make_video: Callable[..., Path], brightness: Session) -> None:
+    path = make_video("slow.mp4", [DARK, GREY, BRIGHT], times=[0.0, 20.0, 40.0])
+    windows = _of(Prediction, recognize(path, brightness, options=RAW))
+    assert 3 <= len(windows) <= 3 * brightness.info.spec.frames
+    assert {item.label for item in windows} == {"grey", "bright"}
+
+
+def test_a_live_source_may_wait_for_a_slow_reader(monkeypatch: pytest.MonkeyPatch, brightness: Session) -> None:
+    monkeypatch.setattr(stream, "_SILENCE_SECONDS", 1.5)
+    records: list[Record] = []
+    for record in recognize(_flat("white", seconds=1), brightness, options=RAW):
+        records.append(record)
+        if isinstance(record, Prediction) and len(_of(Prediction, records)) == 1:
+            time.sleep(2.0)
+    assert _of(Failure, records) == []
+    assert _of(Summary, records)[0].frames_in == 25
+
+
+def test_a_live_source_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, brightness: Session) -> None:
+    monkeypatch.setattr(stream, "_SILENCE_SECONDS", 0.4)
+    # Its second frame is due after five seconds.
+    records = recognize(parse_source("lavfi:color=size=64x48:rate=0.2")[0], brightness)
+    with pytest.raises(SourceError, match=r"gave no frame for \d+ s; check that it is connected"):
+        list(records)
 
 
 def test_live_sources_run_together_and_are_batched(spec: ClipSpec, make_session: Callable[..., Session]) -> None:
@@ -227,7 +278,7 @@ def test_pictures_come_before_the_prediction_that_they_complete(
 def test_the_summary_times_every_stage(make_video: Callable[..., Path], brightness: Session) -> None:
     (summary,) = _of(Summary, recognize(make_video("a.mp4", [GREY] * 50), brightness, options=RAW))
     assert set(summary.stages_ms) == {"decode", "scale", "queue", "preprocess", "infer", "age"}
-    for stage, count in {"infer": 22, "age": 22, "scale": 50}.items():
+    for stage, count in {"infer": 22, "age": 22, "scale": 25}.items():
         times = summary.stages_ms[stage]
         assert times["n"] == count
         assert 0 < times["p50"] <= times["p95"] <= times["p99"] <= times["max"]

@@ -12,7 +12,7 @@ import pytest
 from s2tf_edge.data.video import probe, read_frames
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.runtime.options import StreamOptions
-from s2tf_edge.runtime.predictions import Picture, Prediction, Summary
+from s2tf_edge.runtime.predictions import Gap, Picture, Prediction, Summary
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.stream import recognize
 from s2tf_edge.runtime.video_sink import VideoSink
@@ -96,6 +96,47 @@ def test_pictures_of_another_source_and_out_of_order_are_left_out(tmp_path: Path
         sink.write(record)
     sink.close()
     assert [frame.pts_seconds for frame in read_frames(tmp_path / "out.mp4")] == pytest.approx([0.0, 0.2], abs=1e-3)
+
+
+@pytest.mark.parametrize("is_labelled", [False, True])
+def test_a_clock_that_goes_back_goes_on_in_the_video(tmp_path: Path, is_labelled: bool) -> None:
+    sink = VideoSink(tmp_path / "out.mp4")
+    if is_labelled:
+        sink.write(_prediction("a", 0.5))
+    times = [5.0, 5.1, 5.2]
+    for time in times:
+        sink.write(_picture(time))
+    sink.write(Gap(source=0, t_start=5.2, t_end=0.0))
+    for time in (0.0, 0.1):
+        sink.write(_picture(time))
+    sink.write(_summary())
+    sink.close()
+    saved = [frame.pts_seconds for frame in read_frames(tmp_path / "out.mp4")]
+    assert saved == pytest.approx([*times, 5.24, 5.34], abs=1e-3)
+
+
+def test_every_frame_of_files_strung_together_is_saved(
+    make_video: Callable[..., Path], tmp_path: Path, brightness: Session
+) -> None:
+    parts = [
+        make_video(f"{name}.ts", [90] * 20, times=[start + index / 25 for index in range(20)])
+        for name, start in (("a", 20), ("b", 0))
+    ]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    _saved(brightness, path, tmp_path / "out.mp4")
+    assert probe(tmp_path / "out.mp4").frames == 40
+
+
+def test_without_x264_it_is_mpeg4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
+    sink = VideoSink(tmp_path / "out.mp4")
+    for record in (_picture(0.0), _picture(1 / 24), _summary()):
+        sink.write(record)
+    sink.close()
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.video[0].codec_context.name == "mpeg4"
+        assert [frame.time for frame in container.decode(video=0)] == pytest.approx([0.0, 1 / 24], abs=1e-3)
 
 
 def test_a_run_that_failed_leaves_no_video(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from s2tf_edge.data.video import read_clip, read_frames
 from s2tf_edge.errors import UsageError
 from s2tf_edge.preprocess import centre_crop
 from s2tf_edge.runtime.predictions import Gap
+from s2tf_edge.runtime.timing import StageTimes
 from s2tf_edge.runtime.window import ClipRing, Window, Windower, gap_seconds
 from s2tf_edge.spec import ClipSpec
 
@@ -33,7 +34,7 @@ def _feed(windower: Windower, times: list[float]) -> list[Gap | Window]:
 
 
 def _windower(spec: ClipSpec, *, hop: int = 1) -> Windower:
-    return Windower(spec, hop=hop, gap_seconds=gap_seconds(spec))
+    return Windower(spec, hop=hop, gap_seconds=gap_seconds(spec), times=StageTimes())
 
 
 def _of_file(path: Path, spec: ClipSpec, *, hop: int) -> list[Window]:
@@ -158,6 +159,26 @@ def test_a_frame_out_of_order_is_left_out_and_counted(spec: ClipSpec) -> None:
 def test_the_frames_of_a_slow_source_are_no_gaps(spec: ClipSpec) -> None:
     assert gap_seconds(spec) == 1.0
     assert gap_seconds(spec, frame_seconds=2.0) == 6.0
+    assert gap_seconds(spec, frame_seconds=200.0) == 30.0
+
+
+@pytest.mark.parametrize("hop", [1, 3, 9])
+def test_a_frame_that_lasts_long_is_not_repeated_without_end(spec: ClipSpec, hop: int) -> None:
+    windower = Windower(spec, hop=hop, gap_seconds=1e6, times=StageTimes())
+    late = 1e4 * spec.period_seconds
+    items = _feed(windower, [0.0, late, late + spec.period_seconds * hop])
+    shown = [item.frames[:, 0, 0, 0].tolist() for item in items if isinstance(item, Window)]
+    assert [1, 1, 1, 1] in shown
+    assert shown[-1][-1] in (1, 2)
+    assert len(shown) <= spec.frames + 4
+
+
+def test_each_scaling_is_timed_once(spec: ClipSpec) -> None:
+    times = StageTimes()
+    windower = Windower(spec, hop=1, gap_seconds=1.0, times=times)
+    for index in range(6):
+        list(windower.add(_image(index), pts_seconds=index / spec.fps, read_at=0.0))
+    assert times.to_dict()["scale"]["n"] == 3
 
 
 @pytest.mark.parametrize("count", [1, 3])

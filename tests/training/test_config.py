@@ -46,6 +46,29 @@ def test_unknown_keys_are_errors_that_name_them(tmp_path: Path) -> None:
         read_overrides(path)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('epochs = "3"', "epochs must be of type int, got '3'"),
+        ("batch_size = 2.5", "batch_size must be of type int, got 2.5"),
+        ('flips = "no"', "flips must be of type bool, got 'no'"),
+        ("frames = true", "frames must be of type int, got True"),
+        ("lr = [1]", r"lr must be of type float or int, got \[1\]"),
+    ],
+)
+def test_values_of_another_type_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(line, encoding="utf-8")
+    with pytest.raises(InputFileError, match=message):
+        read_overrides(path)
+
+
+def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("lr = 1", encoding="utf-8")
+    assert read_overrides(path) == {"lr": 1}
+
+
 @pytest.mark.parametrize("content", [b"epochs = ", b"\xff\xfe"])
 def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "recipe.toml"

@@ -13,6 +13,7 @@ import torch
 from s2tf_edge import load_model
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.synthetic import write_video
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.training import TrainConfig, train
 from s2tf_edge.training.fit import make_spec
@@ -57,7 +58,7 @@ def test_a_run_leaves_what_the_command_promises(tmp_path: Path, sides: tuple[Lab
     assert model.spec == make_spec(TINY)
     assert steps[-1] == (8, 8)
     rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()))
-    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
     assert result.top1 == max(float(row["val_top1"]) for row in rows)
     assert all(float(row["train_mask_l1"]) > 0 for row in rows)
     assert (tmp_path / "last.ckpt").is_file()
@@ -73,12 +74,15 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
             raise _KilledError
 
     videos, validation = sides
-    whole = train(TINY, videos=videos, validation=validation, out=tmp_path / "whole")
+    train(TINY, videos=videos, validation=validation, out=tmp_path / "whole")
     with pytest.raises(_KilledError):
         train(TINY, videos=videos, validation=validation, out=tmp_path / "cut", progress=kill_in_second_epoch)
     assert not (tmp_path / "cut" / "model.pt").exists()
-    resumed = train(TINY, videos=videos, validation=validation, out=tmp_path / "cut")
-    expected, got = _state(whole.model), _state(resumed.model)
+    train(TINY, videos=videos, validation=validation, out=tmp_path / "cut")
+    # The last weights, not those of the best epoch, which may lie before the cut.
+    expected, got = (
+        torch.load(tmp_path / run / "last.ckpt", weights_only=True)["state_dict"] for run in ("whole", "cut")
+    )
     assert all(torch.equal(expected[key], got[key]) for key in expected)
     assert (tmp_path / "cut" / "metrics.csv").read_text(encoding="utf-8").count("\n") == 3
 
@@ -155,6 +159,32 @@ def test_ctrl_c_is_an_interrupt_and_the_run_resumes(
     assert signal.getsignal(signal.SIGINT) is handler
     assert not (tmp_path / "model.pt").exists()
     assert train(TINY, videos=sides[0], validation=sides[1], out=tmp_path).model.is_file()
+
+
+def test_fewer_epochs_than_done_are_refused(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
+    train(TINY, videos=sides[0], validation=sides[1], out=tmp_path)
+    shorter = dataclasses.replace(TINY, epochs=1)
+    with pytest.raises(UsageError, match="has 2 epochs behind it, more than the 1 asked for"):
+        train(shorter, videos=sides[0], validation=sides[1], out=tmp_path, resume=tmp_path / "last.ckpt")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_videos_that_cannot_be_read_are_left_out(tmp_path: Path, workers: int) -> None:
+    for label in ("left", "right"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for index in range(2):
+            clips = [(f"moving {label}", 1.0)]
+            write_video(tmp_path / "data" / label / f"{index}.mp4", clips=clips, size=(48, 48), seed=index)
+    good = open_data(tmp_path / "data")
+    (tmp_path / "data" / "left" / "broken.mp4").write_text("not a video", encoding="utf-8")
+    config = dataclasses.replace(TINY, epochs=1, workers=workers, clips_per_video=2)
+    result = train(config, videos=open_data(tmp_path / "data"), validation=good, out=tmp_path / "run")
+    assert result.model.is_file()
+
+    for path in (tmp_path / "data").rglob("*.mp4"):
+        path.write_text("not a video", encoding="utf-8")
+    with pytest.raises(InputFileError, match=r"^none of the 5 videos of .*data can be read$"):
+        train(config, videos=open_data(tmp_path / "data"), validation=good, out=tmp_path / "other")
 
 
 def test_an_empty_side_is_refused(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:

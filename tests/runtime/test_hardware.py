@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from s2tf_edge.runtime import hardware
+from s2tf_edge.runtime.hardware import hardware_facts
+
+
+def test_it_is_this_machine() -> None:
+    facts = hardware_facts()
+    assert facts["cores"] == str(os.cpu_count())
+    assert facts["cpu"]
+    assert facts["system"]
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({"proc/cpuinfo": "processor : 0\nmodel name\t: Xeon: 8\n"}, "Xeon: 8"),
+        ({"proc/cpuinfo": "processor : 0\nHardware : BCM2711\n"}, "BCM2711"),
+        ({"proc/cpuinfo": "processor : 0\n", "proc/device-tree/model": "Raspberry Pi 5\0"}, "Raspberry Pi 5"),
+    ],
+)
+def test_the_processor_is_named_on_every_kind_of_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: Mapping[str, str], name: str
+) -> None:
+    for file, text in files.items():
+        path = tmp_path / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(hardware, "Path", lambda path: tmp_path / path.lstrip("/"))
+    assert hardware_facts()["cpu"] == name
