@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: env ## Train, export, quantise, stream and measure a small network; ends with s2tf-demo/report/report.html
+demo: env ## Train, export, quantise, stream and measure a small network; ends with s2tf-demo/report.html
 	$(BIN)/s2tf-demo
 
 env: $(STAMP) ## The virtual environment with all that is needed, pinned

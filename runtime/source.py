@@ -53,6 +53,9 @@ def parse_source(text: str) -> list[Source]:
         UsageError: ``text`` is of a kind that cannot be read.
         InputFileError: a folder, glob or list names no video.
     """
+    if not text:
+        msg = f"a source must not be empty; give {_KINDS}"
+        raise UsageError(msg)
     if text.startswith("lavfi:"):
         expression = text.removeprefix("lavfi:")
         return [Source(name=text, url=expression, format="lavfi", live=True, paced=True)]

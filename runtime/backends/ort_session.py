@@ -37,6 +37,7 @@ class OrtSession(Session):
 
     def _open(self) -> None:
         self._runtime: Any = require("onnxruntime", extra="onnxruntime", purpose="running ONNX artifacts")
+        self._runtime.disable_telemetry_events()
         provider = _provider(self.options.device, self._runtime.get_available_providers())
         errors = self._runtime.capi.onnxruntime_pybind11_state
         try:

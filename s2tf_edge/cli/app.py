@@ -10,11 +10,13 @@ import inspect
 import json
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -55,13 +57,15 @@ def run(command: Callable[..., None], *, name: str, examples: Sequence[str]) -> 
         name: as the user types it.
         examples: command lines that the help ends in.
     """
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         make_app(command, name=name, examples=examples)(prog_name=name)
     except S2TFError as error:
         _fail(name, str(error), error.exit_code, error)
     except OSError as error:
         # What no module below turned into an error of its own: a full disk, an output folder without permission.
-        _fail(name, f"{error.strerror or error}: {error.filename or 'no file named'}", InputFileError.exit_code, error)
+        where = f": {error.filename}" if error.filename else ""
+        _fail(name, f"cannot read or write{where} ({error.strerror or error})", InputFileError.exit_code, error)
 
 
 def make_app(command: Callable[..., None], *, name: str, examples: Sequence[str] = ()) -> typer.Typer:
@@ -158,6 +162,11 @@ def existing(path: Path) -> Path:
 def _help(command: Callable[..., None], examples: Sequence[str]) -> str:
     lines = [f"  {escape(example)}" for example in examples]
     return "\n\n".join([inspect.getdoc(command) or "", "[bold]Examples[/bold]", *lines])
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    """SIGTERM ends a command as Ctrl-C does: in order, with nothing half-written left behind."""
+    raise KeyboardInterrupt
 
 
 class _InterruptedByUserError(S2TFError):

@@ -20,7 +20,9 @@ _EXAMPLES = (
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A model.pt or an artifact folder.", metavar="MODEL_OR_ARTIFACT")],
+    model: Annotated[
+        Path, typer.Argument(help="A model.pt or an artifact folder.", metavar="MODEL_OR_ARTIFACT", readable=False)
+    ],
     data: Annotated[str, typer.Option(help="A folder of class folders, a list file, or synthetic.")],
     views: Annotated[
         str, typer.Option(help="Clips in time x crops of each video, such as 1x1 or 10x3; scores are averaged.")

@@ -24,7 +24,9 @@ _EXAMPLES = (
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A model.pt written by s2tf-train or s2tf-import.", metavar="MODEL")],
+    model: Annotated[
+        Path, typer.Argument(help="A model.pt written by s2tf-train or s2tf-import.", metavar="MODEL", readable=False)
+    ],
     target: Annotated[str, typer.Option(help="What to export for: onnx or openvino.")],
     precision: Annotated[
         str | None, typer.Option(help="fp32, fp16 or int8; by default fp32 for onnx, fp16 for openvino.")
@@ -75,7 +77,7 @@ def export(
     with progress_bar(f"exporting for {plan.target.name}, {plan.precision}") as progress:
         result = run_plan(plan, progress=progress)
     remember_artifact(result.folder)
-    typer.echo(_result_lines(result, calib=calib))
+    typer.echo(_result_lines(result, model))
 
 
 def main() -> None:
@@ -97,16 +99,15 @@ def _plan_lines(plan: ExportPlan) -> str:
     return "\n".join(lines)
 
 
-def _result_lines(result: ExportResult, *, calib: str | None) -> str:
+def _result_lines(result: ExportResult, model: Path) -> str:
     from s2tf_edge.export.artifact import folder_bytes
 
     folder = shlex.quote(str(result.folder))
-    data = "DATA" if calib is None else shlex.quote(calib)
     lines = [
         result.layers_line(),
         f"verified: {result.verification}" if result.verification else "not verified (--no-verify)",
         f"{result.folder}  {folder_bytes(result.folder) / 1e6:.1f} MB  {result.seconds:.1f} s",
         f"next: s2tf-stream {folder} --source VIDEO",
-        f"      s2tf-report {folder} --data {data}",
+        f"      s2tf-report {shlex.quote(str(model))} {folder} --data TEST-DATA",
     ]
     return "\n".join(lines)

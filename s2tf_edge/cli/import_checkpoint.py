@@ -25,7 +25,7 @@ _EXAMPLES = (
 
 
 def import_checkpoint(
-    checkpoint: Annotated[Path, typer.Argument(help="File that the published implementation wrote.")],
+    checkpoint: Annotated[Path, typer.Argument(help="File that the published implementation wrote.", readable=False)],
     model: Annotated[
         str, typer.Option(help="Name of the network, with options where wanted: s2tf_nl_i3d_r50?frames=8&size=128.")
     ],
@@ -33,7 +33,8 @@ def import_checkpoint(
         str, typer.Option(help="s2tfnet, slowfast, pytorchvideo, p3d or resnet3d; auto tells them apart by their keys.")
     ] = "auto",
     labels: Annotated[
-        Path | None, typer.Option(help="Class names: one a line, classInd.txt, or JSON.", metavar="FILE")
+        Path | None,
+        typer.Option(help="Class names: one a line, classInd.txt, or JSON.", metavar="FILE", readable=False),
     ] = None,
     new_head: Annotated[
         int | None, typer.Option(help="Replace the classifier by a fresh one of N classes.", metavar="N", min=1)

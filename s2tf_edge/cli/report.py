@@ -25,7 +25,9 @@ _EXAMPLES = (
 
 
 def report(
-    artifacts: Annotated[list[Path], typer.Argument(help="Artifact folders or model.pt files.", metavar="ARTIFACT...")],
+    artifacts: Annotated[
+        list[Path], typer.Argument(help="Artifact folders or model.pt files.", metavar="ARTIFACT...", readable=False)
+    ],
     data: Annotated[str, typer.Option(help="A folder of class folders, a list file, or synthetic.")],
     out: Annotated[Path, typer.Option(help="Folder for report.html, .md, .json and .csv.")] = Path("report"),
     limit: Annotated[int | None, typer.Option(help="At most so many videos, spread over the data set.")] = None,

@@ -40,7 +40,9 @@ def stream(
     artifact: Annotated[
         Path | None,
         typer.Argument(
-            help="An artifact folder or a model.pt; the last exported one if left out.", metavar="[ARTIFACT]"
+            help="An artifact folder or a model.pt; the last exported one if left out.",
+            metavar="[ARTIFACT]",
+            readable=False,
         ),
     ] = None,
     source: Annotated[

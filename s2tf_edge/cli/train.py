@@ -42,13 +42,16 @@ def train(
         str | None,
         typer.Option(help="Files whose names share the first group of this pattern stay on one side.", metavar="REGEX"),
     ] = None,
-    pretrained: Annotated[Path | None, typer.Option(help="A model.pt to start from.", metavar="CKPT")] = None,
+    pretrained: Annotated[
+        Path | None, typer.Option(help="A model.pt to start from.", metavar="CKPT", readable=False)
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, bf16-mixed or 16-mixed; fp32 by default.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that read videos; 1 by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation; 0 by default.")] = None,
     resume: Annotated[str, typer.Option(help="Continue from OUT/last.ckpt.", metavar="auto|never|PATH")] = "auto",
     config: Annotated[
-        Path | None, typer.Option(help="TOML file with more settings; flags come first.", metavar="FILE.toml")
+        Path | None,
+        typer.Option(help="TOML file with more settings; flags come first.", metavar="FILE.toml", readable=False),
     ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -84,9 +87,7 @@ def train(
     }
     values = _overrides(config) | {key: value for key, value in flags.items() if value is not None}
     if "model" not in values:
-        msg = (
-            "there is no network to train; give --model NAME (s2tf-models lists them), or model in --config"
-        )
+        msg = "there is no network to train; give --model NAME (s2tf-models lists them), or model in --config"
         raise UsageError(msg)
     settings = TrainConfig(**values)
     videos, validation = split(open_data(data), val_split, group_by=group_by, seed=settings.seed)

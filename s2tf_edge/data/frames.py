@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from fractions import Fraction
@@ -70,16 +71,26 @@ def scale_frame(frame: av.VideoFrame, short_side: int = 0) -> NDArray[np.uint8]:
     Raises:
         UsageError: the picture is too long and narrow, or of a format that FFmpeg cannot convert.
     """
-    if not hasattr(_local, "reformatter"):
-        # It keeps swscale's context from frame to frame (a third of the time), and is not to be shared by threads.
-        _local.reformatter = VideoReformatter()
     height, width = scaled_size(frame.height, frame.width, short_side=short_side)
     try:
-        rgb = _local.reformatter.reformat(frame, width, height, format="rgb24", interpolation=INTERPOLATION)
+        rgb = _reformatter().reformat(frame, width, height, format="rgb24", interpolation=INTERPOLATION)
     except av.FFmpegError as error:
         msg = f"a picture of {frame.width}×{frame.height} in {frame.format.name} cannot be scaled ({error.strerror})"
         raise UsageError(msg) from error
-    return np.ascontiguousarray(turned(rgb.to_ndarray(), frame))
+    image: NDArray[np.uint8] = rgb.to_ndarray().astype(np.uint8, copy=False)
+    return np.ascontiguousarray(turned(image, frame))
+
+
+def _reformatter() -> VideoReformatter:
+    """This thread's own: it keeps swscale's context from frame to frame, a third of the time.
+
+    One a process: a forked worker lacks the threads of its parent's, and would wait for them in use and in clean-up.
+    """
+    by_process: dict[int, VideoReformatter] = _local.__dict__.setdefault("by_process", {})
+    process = os.getpid()
+    if process not in by_process:
+        by_process[process] = VideoReformatter()
+    return by_process[process]
 
 
 def turned(image: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:

@@ -57,7 +57,7 @@ def test_the_last_lines_say_what_was_made_and_what_to_do_next(
     assert re.fullmatch(rf"{folder}  \d+\.\d MB  \d+\.\d s", lines[2])
     assert [shlex.split(line.removeprefix("next:")) for line in lines[3:]] == [
         ["s2tf-stream", str(folder), "--source", "VIDEO"],
-        ["s2tf-report", str(folder), "--data", "DATA"],
+        ["s2tf-report", str(model_file), str(folder), "--data", "TEST-DATA"],
     ]
     assert last_artifact() == folder
 
@@ -69,7 +69,7 @@ def test_int8_prints_its_integer_layers(run: Callable[..., Printed], model_file:
     assert re.match(r"integer: \d+ of \d+ convolutions, 1 of 1 matrix products\n", out)
     assert "4 calibration clips; give 100 or more" in " ".join(err.split())
     assert "s2tf-report" in out
-    assert "--data 'synthetic?clips=10'" in out
+    assert "--data TEST-DATA" in out
 
 
 def test_a_dry_run_writes_nothing(run: Callable[..., Printed], model_file: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -106,3 +107,16 @@ def test_times_are_counted_where_the_container_has_none(make_video: Callable[...
         frames = list(container.decode(stream))
         assert frames[0].pts is None
         assert [times.seconds(frame) for frame in frames] == pytest.approx([index / 25 for index in range(6)])
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_scales_frames_as_its_parent_did() -> None:
+    frame = av.VideoFrame.from_ndarray(np.zeros((480, 640, 3), np.uint8), format="rgb24")
+    scale_frame(frame, 32)
+    child = multiprocessing.get_context("fork").Process(target=scale_frame, args=(frame, 32))
+    child.start()
+    child.join(20)
+    alive = child.is_alive()
+    child.kill()
+    assert not alive
+    assert child.exitcode == 0
