@@ -50,7 +50,7 @@ def demo(
     """Train, export, quantise, stream and measure a small network on moving shapes.
 
     It learns ten actions that no single frame can tell apart: directions, rotations, approach and retreat, orders of
-    colours. Takes about 5 minutes on two CPU cores; the end is [bold]report.html[/bold] in the folder.
+    colours. Takes 5 to 6 minutes on two CPU cores; the end is [bold]report.html[/bold] in the folder.
     """
     del version
     setup_logging(quiet=quiet, verbose=verbose)
@@ -85,7 +85,7 @@ def demo(
     typer.echo(_recognised(predictions, segments))
 
     _say("4/4  Measure accuracy and latency side by side")
-    test = ["--data", f"synthetic?split=test&clips={_TEST_CLIPS}&seed={seed}", "--duration", 5, "--warmup", 1]
+    test = ["--data", f"synthetic?split=test&clips={_TEST_CLIPS}&seed={seed}", "--duration", 3, "--warmup", 1]
     _call("s2tf-report", model, *artifacts, *test, "--out", out, *common)
     typer.echo(f"\nall done in {time.monotonic() - started:.0f} s; open {out / 'report.html'}")
 

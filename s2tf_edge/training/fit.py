@@ -98,7 +98,7 @@ def train(
     resumption = find_checkpoint(resume, out, run)
     best = Checkpoints(out / LAST_FILE)
     module = TrainingModule(network, config, run=run)
-    with _expected_warnings():
+    with _expected_warnings(), _threads_beside(config.workers):
         trainer = _make_trainer(config, out, callbacks=[EpochLog(out / "metrics.csv"), StepProgress(progress), best])
         loaders = _make_loaders(config, videos, validation, trainer, network.spec, resumption)
         _fit(trainer, module, loaders, resumption)
@@ -151,6 +151,17 @@ def _expected_warnings() -> Iterator[None]:
         # Of the trainer's own use of torch.
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"lightning\.")
         yield
+
+
+@contextmanager
+def _threads_beside(workers: int) -> Iterator[None]:
+    """Leaves the workers a core each; one thread more, waiting for a busy core, brings nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) - workers)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _make_network(config: TrainConfig, videos: LabelledVideos, pretrained: Path | None) -> VideoNetwork:
