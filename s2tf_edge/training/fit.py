@@ -211,7 +211,6 @@ def _make_trainer(config: TrainConfig, out: Path, *, callbacks: list[Callback]) 
         # As torchrun says where it starts the processes.
         num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
         devices=int(os.environ["LOCAL_WORLD_SIZE"]) if "LOCAL_WORLD_SIZE" in os.environ else "auto",
-        enable_checkpointing=True,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
         enable_progress_bar=False,

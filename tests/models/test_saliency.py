@@ -134,3 +134,11 @@ def test_no_network_starts_with_a_dead_mask(seed: int) -> None:
 def test_refuses_stages_that_no_stride_joins(shapes: tuple[StageShape, ...], got: str) -> None:
     with pytest.raises(UsageError, match=got):
         SaliencyPath(shapes, tsfp=True)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_maps_of_one_value_are_pooled_to_themselves(size: int) -> None:
+    model = create_model("s2tf_r3d_10?width=0.0625", num_classes=2, frames=8, size=size).eval()
+    logits, saliency = model(torch.randn(2, 3, 8, size, size), return_saliency=True)
+    assert logits.shape == (2, 2)
+    assert torch.isfinite(saliency.mask).all()

@@ -78,7 +78,7 @@ def test_opening_and_closing_twice_is_allowed() -> None:
     for _ in range(2):
         session.open()
         session.open()
-        session.infer(_clips(1))
+        assert session.infer(_clips(1)).logits.shape == (1, 2)
         session.close()
         session.close()
 
