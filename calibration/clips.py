@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from s2tf_edge.data.labelled import LabelledVideo, LabelledVideos
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.preprocess import preprocess
+from s2tf_edge.preprocess import crop_frames, preprocess
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.session import Clips
 from s2tf_edge.spec import ClipSpec
@@ -63,7 +63,8 @@ def choose_clips(data: LabelledVideos, *, count: int, seed: int = 0) -> list[Cli
 class CalibrationClips:
     """An iterable of clips, float32 [1, 3, T, S, S], that can be gone through any number of times.
 
-    One clip is in memory at a time. Videos that cannot be read are left out and named once.
+    One clip is in memory at a time, and each is read once a pass. Videos that cannot be read are left out and named
+    once; the first pass ends with a warning where fewer than ``RECOMMENDED_CLIPS`` were read.
     """
 
     def __init__(
@@ -86,9 +87,11 @@ class CalibrationClips:
         self._progress = progress
         self._choices = choose_clips(data, count=count, seed=seed)
         self._others = choose_clips(data, count=2 * count, seed=seed)[count:]
-        self._skipped: dict[str, str] = {}
+        # By the identity of the video: two videos of a list may have one name.
+        self._skipped: dict[int, tuple[str, str]] = {}
         self._hashes: dict[int, str] = {}
         self._reported = 0
+        self._warned = False
 
     def __len__(self) -> int:
         return len(self._choices)
@@ -108,6 +111,7 @@ class CalibrationClips:
             self._report(index + 1)
         if not self._hashes:
             raise self._nothing_readable()
+        self._warn_of_few()
 
     def _report(self, done: int) -> None:
         """Tells of the first pass only: a quantiser makes several."""
@@ -115,8 +119,27 @@ class CalibrationClips:
             self._reported = done
             self._progress(done, len(self._choices))
 
-    def unseen(self, count: int) -> list[Clips]:
-        """At most ``count`` clips that iterating does not give, each float32 [1, 3, T, S, S].
+    def _warn_of_few(self) -> None:
+        if len(self._hashes) < RECOMMENDED_CLIPS and not self._warned:
+            self._warned = True
+            logger.warning(
+                "%d calibration clips; give %d or more for ranges to rely on", len(self._hashes), RECOMMENDED_CLIPS
+            )
+
+    def frames(self) -> list[NDArray[np.uint8]]:
+        """All of the clips, cropped but not normalised, each uint8 [T, S, S, 3].
+
+        Raises:
+            InputFileError: none of the videos can be read.
+        """
+        read = (self._read(choice) for choice in self._choices)
+        frames = [crop_frames(each, self._spec) for each in read if each is not None]
+        if not frames:
+            raise self._nothing_readable()
+        return frames
+
+    def unseen(self, count: int) -> list[NDArray[np.uint8]]:
+        """At most ``count`` clips that iterating does not give, each cropped but not normalised, uint8 [T, S, S, 3].
 
         They are of other videos as far as the data set has more, and then of the same videos at another moment.
 
@@ -126,24 +149,24 @@ class CalibrationClips:
         moved = (dataclasses.replace(each, at=round((each.at + 0.5) % 1, 6)) for each in self._choices)
         read = (self._read(choice) for choice in itertools.chain(self._others, moved))
         clips = itertools.islice((frames for frames in read if frames is not None), count)
-        unseen: list[Clips] = [preprocess(frames, self._spec)[np.newaxis] for frames in clips]
+        unseen = [crop_frames(frames, self._spec) for frames in clips]
         if not unseen:
             raise self._nothing_readable()
         return unseen
 
     def _nothing_readable(self) -> InputFileError:
-        reason = next(iter(self._skipped.values()), "it is empty")
+        _, reason = next(iter(self._skipped.values()), ("", "it is empty"))
         return InputFileError(f"no calibration clip of {self._name} can be read; the first: {reason}")
 
     def _read(self, choice: ClipChoice) -> NDArray[np.uint8] | None:
-        name = choice.video.name
-        if name in self._skipped:
+        video = id(choice.video)
+        if video in self._skipped:
             return None
         try:
             return choice.video.read(self._spec, at=choice.at)
         except InputFileError as error:
             logger.warning("left out of calibration: %s", error)
-            self._skipped[name] = str(error)
+            self._skipped[video] = (choice.video.name, str(error))
             return None
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,7 +177,7 @@ class CalibrationClips:
             "seed": self._seed,
             "count": len(used),
             "sha256": hashlib.sha256("".join(self._hashes.values()).encode()).hexdigest(),
-            "skipped": self._skipped,
+            "skipped": dict(self._skipped.values()),
             "clips": [
                 {"video": each.video.name, "label": each.video.label, "at": each.at, "sha256": digest}
                 for each, digest in used

@@ -160,5 +160,6 @@ def _quiet_nncf() -> Iterator[Any]:
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         nncf: Any = require_without_telemetry("nncf", extra="export", purpose="int8 export")
-        nncf.set_log_level(logging.ERROR)
+        # nncf.set_log_level would change the levels of handlers that are not its own.
+        logging.getLogger("nncf").setLevel(logging.ERROR)
         yield nncf

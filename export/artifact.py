@@ -9,38 +9,42 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import os
 import platform
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.export.write import write_executable
 from s2tf_edge.runtime.artifact import META_FILE, ArtifactMeta, read_meta, sha256, write_meta
 
 __all__ = [
+    "SCRIPT_FILE",
     "check_destination",
     "folder_bytes",
     "new_artifact",
     "package_versions",
     "seal",
-    "write_json",
     "write_script",
 ]
 
 _PACKAGES: Final = ("s2tf-edge", "torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "numpy")
-_DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT}
+_DISK_ERRORS: Final = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT),
+}
 SCRIPT_FILE: Final = "reproduce.sh"
 
 
 def check_destination(folder: Path) -> None:
     """Whether an artifact may be written at ``folder``: nothing is there, or an empty folder, or an older artifact.
+
+    Nothing is written.
 
     Raises:
         InputFileError: the folder above cannot be made or written.
@@ -49,14 +53,12 @@ def check_destination(folder: Path) -> None:
     if folder.exists() and not _is_replaceable(folder):
         msg = f"{folder} exists and is not an artifact folder and nothing else; give another --out, or remove it"
         raise UsageError(msg)
-    parent = folder.absolute().parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"cannot make the output folder {parent}: {error.strerror}; give another --out"
-        raise InputFileError(msg) from error
-    if not os.access(parent, os.W_OK):
-        msg = f"no permission to write into {parent}; give another --out"
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir():
+        msg = f"cannot make the output folder {folder}: {above} is a file; give another --out"
+        raise InputFileError(msg)
+    if not os.access(above, os.W_OK):
+        msg = f"no permission to write into {above}; give another --out"
         raise InputFileError(msg)
 
 
@@ -86,6 +88,7 @@ def new_artifact(folder: Path) -> Iterator[Path]:
     check_destination(folder)
     folder = folder.absolute()
     with _disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
         # Beside its destination, and so on the same file system: a rename cannot fail half-way.
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
@@ -133,17 +136,10 @@ def seal(meta: ArtifactMeta, folder: Path) -> ArtifactMeta:
     return meta
 
 
-def write_json(values: Mapping[str, Any], path: Path) -> None:
-    """Writes one JSON object."""
-    path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def write_script(arguments: Sequence[str], folder: Path) -> None:
     """Writes ``reproduce.sh``, which runs ``arguments`` quoted for the shell."""
-    path = folder / SCRIPT_FILE
     text = f"#!/bin/sh\n# Makes this folder again.\nset -eu\nexec {shlex.join(arguments)}\n"
-    path.write_text(text, encoding="utf-8")
-    path.chmod(0o755)
+    write_executable(text, folder / SCRIPT_FILE)
 
 
 def folder_bytes(folder: Path) -> int:

@@ -11,20 +11,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from s2tf_edge.errors import UsageError
+from s2tf_edge.export.tensorrt_options import EngineOptions
+from s2tf_edge.spec import ClipSpec
 
 if TYPE_CHECKING:
     from s2tf_edge.calibration.clips import CalibrationClips
-    from s2tf_edge.models.s2tf import VideoNetwork
 
-__all__ = ["TARGETS", "Build", "BuildRequest", "Target", "find_target"]
+__all__ = [
+    "ENGINE_FILE",
+    "GRAPH_FILE",
+    "TARGETS",
+    "Build",
+    "BuildRequest",
+    "Target",
+    "find_target",
+]
+
+GRAPH_FILE: Final = "model.onnx"
+ENGINE_FILE: Final = "model.engine"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildRequest:
-    """One network for one target."""
+    """One graph for one target."""
 
-    network: VideoNetwork
-    """In eval mode, as ``s2tf_edge.models.load_model`` returns it."""
+    graph: Path
+    """The finished ONNX file, lowered for the target and precision, outside ``folder``."""
+    network: str
+    labels: tuple[str, ...]
+    spec: ClipSpec
+    """What the graph takes."""
+    target: str
     precision: str
     folder: Path
     """An empty folder to write the model's files into."""
@@ -33,6 +50,10 @@ class BuildRequest:
     """For int8."""
     exclude: tuple[str, ...] = ()
     """Regular expressions for names of nodes that stay in floating point."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    """For TensorRT."""
+    defer: bool = False
+    """Whether to stop before the engine, which is then built on the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +78,17 @@ class Target:
     name: str
     precisions: tuple[str, ...]
     """The first is the default."""
+    custom_ops: str
+    """What ``auto`` means: ``keep`` nodes of our own with their bodies, or ``inline`` them."""
+    may_keep: bool
+    """Whether the target takes nodes with bodies at all."""
     build: Callable[[BuildRequest], Build]
+    is_engine: bool = False
+    """Whether an engine is compiled from a graph that stays beside it."""
 
 
 def _onnx(request: BuildRequest) -> Build:
-    from s2tf_edge.export.to_onnx import build_onnx
+    from s2tf_edge.export.onnx_file import build_onnx
 
     return build_onnx(request)
 
@@ -72,11 +99,30 @@ def _openvino(request: BuildRequest) -> Build:
     return build_openvino(request)
 
 
+def _tensorrt(request: BuildRequest) -> Build:
+    from s2tf_edge.export.to_tensorrt import build_tensorrt
+
+    return build_tensorrt(request)
+
+
+def _engine(name: str) -> Target:
+    precisions = ("fp16", "fp32")
+    return Target(name=name, precisions=precisions, custom_ops="inline", may_keep=True, build=_tensorrt, is_engine=True)
+
+
 TARGETS: Final = {
     target.name: target
     for target in (
-        Target(name="onnx", precisions=("fp32",), build=_onnx),
-        Target(name="openvino", precisions=("fp16", "fp32", "int8"), build=_openvino),
+        Target(name="onnx", precisions=("fp32", "fp16"), custom_ops="keep", may_keep=True, build=_onnx),
+        Target(
+            name="openvino",
+            precisions=("fp16", "fp32", "int8"),
+            custom_ops="inline",
+            may_keep=False,
+            build=_openvino,
+        ),
+        _engine("trt"),
+        _engine("trt-rtx"),
     )
 }
 

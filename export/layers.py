@@ -1,19 +1,19 @@
 """Where an artifact leaves its network: the first convolution whose output differs.
 
 Nodes are named after the layers they came from, and OpenVINO keeps the names of ONNX tensors, so that each convolution
-of the PyTorch network is found in the artifact and its output compared.
+of the network is found in the artifact and its output compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from s2tf_edge.export.build import GRAPH_FILE
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.artifact import ArtifactMeta
 from s2tf_edge.runtime.backends.openvino_session import compile_config
@@ -21,78 +21,63 @@ from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import Clips, SessionOptions
 
 if TYPE_CHECKING:
-    from torch import nn
+    import onnx_ir as ir
 
-    from s2tf_edge.models.s2tf import VideoNetwork
-
-__all__ = ["first_diverging_layer"]
+__all__ = ["Maps", "artifact_maps", "first_difference", "graph_maps"]
 
 Maps = dict[str, NDArray[np.float32]]
+"""Layers' outputs by name, in the order in which the layers run."""
 
 
-def first_diverging_layer(
-    network: VideoNetwork, folder: Path, *, meta: ArtifactMeta, clip: Clips, tolerance: float
-) -> str | None:
-    """Runs network and artifact with every convolution's output exposed.
+def first_difference(got: Maps, expected: Maps, *, tolerance: float) -> str | None:
+    """The first layer of ``expected`` that is in ``got`` and differs there.
 
     Args:
-        network: in eval mode.
-        folder: the artifact, of target onnx or openvino.
-        meta: its description.
-        clip: one clip, float32 [1, 3, T, S, S].
-        tolerance: largest error accepted, as a fraction of the range of a layer's output.
+        got: of an artifact.
+        expected: of the network, for the same clip.
+        tolerance: largest error accepted, as a fraction of a layer's largest value: the range of its output may be
+            zero, as that of a mask of one place is.
 
     Returns:
-        The layer's path in the network and its error, or None where every convolution agrees.
+        The layer's name and its error, or None where every layer agrees.
     """
-    expected = _torch_maps(network.to_inference(), clip)
-    run = {"onnx": _onnx_maps, "openvino": _openvino_maps}[meta.target]
-    got = run(folder / meta.model, meta, clip, list(expected))
     for name, reference in expected.items():
         if name in got:
-            error = float(np.abs(got[name] - reference).max() / max(float(np.ptp(reference)), 1e-12))
+            error = float(np.abs(got[name] - reference).max() / max(float(np.abs(reference).max()), 1e-12))
             if not error <= tolerance:
-                return f"{name} (error {error:.2%} of its range)"
+                return f"{name} (error {error:.2%} of its largest value)"
     return None
 
 
-def _torch_maps(network: nn.Module, clip: Clips) -> Maps:
-    """Outputs of all convolutions by the name of their node, in the order in which they run."""
-    maps: Maps = {}
+def artifact_maps(folder: Path, meta: ArtifactMeta, clip: Clips, names: Sequence[str]) -> Maps:
+    """Outputs of an artifact's layers for one clip of the kind that it takes.
 
-    def keep(name: str) -> Callable[[nn.Module, Any, torch.Tensor], None]:
-        def hook(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
-            maps.setdefault(name, output.numpy().copy())
+    Of an engine, whose layers are fused beyond recognition, those of the graph that it was built from.
+    """
+    if meta.target == "openvino":
+        return _openvino_maps(folder / meta.model, meta, clip, names)
+    import onnx_ir as ir
 
-        return hook
-
-    hooks = [
-        module.register_forward_hook(keep(f"{path}/Conv"))
-        for path, module in network.named_modules()
-        if isinstance(module, torch.nn.Conv3d)
-    ]
-    try:
-        with torch.inference_mode():
-            network(torch.from_numpy(clip))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return maps
+    return graph_maps(ir.load(folder / GRAPH_FILE), clip, names=names)
 
 
-def _onnx_maps(path: Path, meta: ArtifactMeta, clip: Clips, names: list[str]) -> Maps:
-    import onnx
+def graph_maps(model: ir.Model, clip: Clips, *, names: Sequence[str] | None = None) -> Maps:
+    """Runs a graph in ONNX Runtime with layers' outputs exposed: the convolutions' where no ``names`` are given."""
+    import onnx_ir as ir
+
+    from s2tf_edge.export.custom_ops import InlineCustomOps
 
     runtime: Any = require("onnxruntime", extra="export", purpose="searching the layer that differs")
-    model = onnx.load(path)
-    known = {output for node in model.graph.node for output in node.output}
-    wanted = [name for name in names if name in known]
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
-    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return dict(zip(wanted, session.run(wanted, {"clip": clip}), strict=True))
+    InlineCustomOps()(model)
+    values = {str(node.outputs[0].name): node.outputs[0] for node in model.graph if names or node.op_type == "Conv"}
+    wanted = [name for name in values if names is None or name in names]
+    model.graph.outputs.extend(values[name] for name in wanted if not values[name].is_graph_output())
+    session = runtime.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    outputs = session.run(wanted, {model.graph.inputs[0].name: clip})
+    return {name: output.astype(np.float32) for name, output in zip(wanted, outputs, strict=True)}
 
 
-def _openvino_maps(path: Path, meta: ArtifactMeta, clip: Clips, names: list[str]) -> Maps:
+def _openvino_maps(path: Path, meta: ArtifactMeta, clip: Clips, names: Sequence[str]) -> Maps:
     openvino: Any = require_without_telemetry("openvino", extra="export", purpose="searching the layer that differs")
     core = openvino.Core()
     network = core.read_model(path)

@@ -8,6 +8,7 @@ logits, relative to the range that the network's logits span on the same clips.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,11 +16,25 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s2tf_edge.preprocess import preprocess
-from s2tf_edge.runtime.session import Clips, Session
+from s2tf_edge.preprocess import normalise
+from s2tf_edge.runtime.session import Outputs, Session, concatenate
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["SEEDED_CLIPS", "TOLERANCES", "Tolerance", "Verification", "compare", "seeded_clips", "verify"]
+__all__ = [
+    "SEEDED_CLIPS",
+    "TOLERANCES",
+    "Frames",
+    "Tolerance",
+    "Verification",
+    "compare",
+    "run_clips",
+    "seeded_clips",
+    "verify",
+]
+
+
+Frames = NDArray[np.uint8]
+"""A clip before it is normalised: uint8 [T, S, S, 3]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +89,12 @@ class Verification:
     counts."""
     top1_disagreements: int
     """Disagreements on those clips."""
+    mask_error: float | None = None
+    """Largest difference of a value of the saliency mask, as a fraction of its largest; None where it is no output."""
     clips: str = "seeded"
-    """What the clips were: ``seeded``, or ``unseen`` ones of the data set that was not calibrated on."""
+    """What the clips were: ``seeded``, ``evaluation`` clips, or ``unseen`` ones of the data that was calibrated on."""
+    through: str = ""
+    """What ran, such as ``openvino``, or ``onnxruntime, on the graph of the engine``."""
 
     @property
     def passed(self) -> bool:
@@ -86,6 +105,7 @@ class Verification:
             and self.mean_error <= allowed.mean_error * self.logits_range
             and self.cosine >= allowed.cosine
             and self.top1_disagreements == 0
+            and (self.mask_error is None or self.mask_error <= allowed.max_error)
         )
 
     @property
@@ -112,30 +132,50 @@ class Verification:
         return {"passed": self.passed} | dataclasses.asdict(self) | {"relative_error": self.relative_error}
 
 
-def verify(artifact: Session, reference: Session, clips: Sequence[Clips], *, precision: str) -> Verification:
-    """Runs both sessions, which must be open, on the same clips.
+def verify(artifact: Session, expected: Outputs, clips: Sequence[Frames], *, precision: str) -> Verification:
+    """Runs an artifact, whose session must be open, and compares what it says.
 
-    Clips run one at a time, but all after the first in threes where the artifact takes any number.
+    Clips run as many at a time as the artifact takes, all but the first: in threes where it takes any number.
 
     Args:
         artifact: what is to be proved.
-        reference: the PyTorch network it was made from.
-        clips: one or more, each [1, …] as ``Session.infer`` takes it.
+        expected: what the network says of the same clips.
+        clips: one or more, each of cropped frames, uint8 [T, S, S, 3].
         precision: picks the tolerance.
 
     Raises:
-        VerificationError: one of the two computes logits that are not finite.
+        VerificationError: the artifact computes logits that are not finite.
     """
-    expected = np.concatenate([reference.infer(clip).logits for clip in clips])
-    size = _BATCH if artifact.info.batch is None else 1
-    batches = [clips[:1], *(clips[start : start + size] for start in range(1, len(clips), size))]
-    got = np.concatenate([artifact.infer(_joined(batch)).logits for batch in batches])
-    return compare(got, expected, tolerance=TOLERANCES[precision])
+    size = artifact.info.batch or _BATCH
+    rest = len(clips) - 1
+    got = run_clips(artifact, clips, sizes=[1, *(min(size, rest - start) for start in range(0, rest, size))])
+    found = compare(got.logits, expected.logits, tolerance=TOLERANCES[precision])
+    return dataclasses.replace(found, mask_error=_mask_error(got, expected))
 
 
-def _joined(clips: Sequence[Clips]) -> Clips:
-    joined: Clips = np.concatenate(clips)  # type: ignore[assignment]  # forgets which of two dtypes it was
-    return joined
+def run_clips(session: Session, clips: Sequence[Frames], *, sizes: Sequence[int] | None = None) -> Outputs:
+    """The outputs of an open session for clips, each given as the session takes it.
+
+    Args:
+        session: of the network or of an artifact.
+        clips: each of cropped frames, uint8 [T, S, S, 3].
+        sizes: how many clips to give at once, in turn; one at a time by default.
+
+    Raises:
+        VerificationError: the session computes logits that are not finite.
+    """
+    remaining = iter(clips)
+    outputs = []
+    for size in sizes or [1] * len(clips):
+        batch = [normalise(frames, session.info.spec) for frames in itertools.islice(remaining, size)]
+        outputs.append(session.infer(np.stack(batch)))  # type: ignore[arg-type]  # all of one of two dtypes
+    return concatenate(outputs)
+
+
+def _mask_error(got: Outputs, expected: Outputs) -> float | None:
+    if got.mask is None or expected.mask is None:
+        return None
+    return float(np.abs(got.mask - expected.mask).max() / max(float(np.abs(expected.mask).max()), 1e-12))
 
 
 def compare(got: NDArray[np.float32], expected: NDArray[np.float32], *, tolerance: Tolerance) -> Verification:
@@ -171,24 +211,24 @@ def _cosine(got: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     return float(a @ b) / norms if norms else float(np.array_equal(a, b))
 
 
-def seeded_clips(spec: ClipSpec, *, count: int = SEEDED_CLIPS, seed: int = 0) -> list[Clips]:
+def seeded_clips(spec: ClipSpec, *, count: int = SEEDED_CLIPS, seed: int = 0) -> list[Frames]:
     """Clips to compare on where there are no videos: coloured blobs that drift and fade, the same for the same seed.
 
     White noise would do worse: the first layers average it away, and whatever the clip, the logits are nearly the same.
 
     Returns:
-        ``count`` clips, each [1, …] in the spec's layout and dtype.
+        ``count`` clips of frames, each uint8 [T, S, S, 3].
     """
     random = np.random.default_rng(seed)
     return [_seeded_clip(spec, random) for _ in range(count)]
 
 
-def _seeded_clip(spec: ClipSpec, random: np.random.Generator) -> Clips:
+def _seeded_clip(spec: ClipSpec, random: np.random.Generator) -> Frames:
     cells = int(random.integers(2, 7))
     blobs = random.random((max(2, spec.frames // 4), cells, cells, 3)) * 255
     for axis, length in enumerate((spec.frames, spec.size, spec.size)):
         blobs = _stretch(blobs, length, axis=axis)
-    return preprocess(blobs.astype(np.uint8), spec)[np.newaxis]
+    return blobs.astype(np.uint8)
 
 
 def _stretch(values: NDArray[np.float64], length: int, *, axis: int) -> NDArray[np.float64]:

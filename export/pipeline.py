@@ -1,87 +1,48 @@
-"""From a ``model.pt`` to a proved artifact: plan, build, verify, seal, rename."""
+"""From a network to a proved artifact: plan, lower, build, verify, seal, rename."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import re
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
 from s2tf_edge.calibration.clips import CalibrationClips
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labelled import LabelledVideos
-from s2tf_edge.errors import InputFileError, UsageError, VerificationError
-from s2tf_edge.export.artifact import (
-    check_destination,
-    new_artifact,
-    package_versions,
-    seal,
-    write_json,
-    write_script,
-)
-from s2tf_edge.export.build import Build, BuildRequest, Target, find_target
-from s2tf_edge.export.parity import TOLERANCES, Verification, seeded_clips, verify
-from s2tf_edge.extras import require
+from s2tf_edge.export.artifact import check_destination, new_artifact, package_versions, seal, write_script
+from s2tf_edge.export.build import GRAPH_FILE, Build, BuildRequest, Target, find_target
+from s2tf_edge.export.options import ExportOptions
+from s2tf_edge.export.parity import Verification
+from s2tf_edge.export.proof import Proof, proof_clips, prove
+from s2tf_edge.export.rebuild import RebuildPlan, is_rebuild, plan_rebuild, run_rebuild
+from s2tf_edge.export.sources import Source, open_source
+from s2tf_edge.export.tensorrt_engine import find_builder
+from s2tf_edge.export.write import write_json
 from s2tf_edge.progress import Progress, no_progress
-from s2tf_edge.runtime.artifact import ArtifactMeta, read_meta, sha256
+from s2tf_edge.runtime.artifact import ArtifactMeta, sha256
 from s2tf_edge.runtime.hardware import hardware_facts
-from s2tf_edge.runtime.session import Clips, SessionOptions, open_session
+from s2tf_edge.spec import ClipSpec
 
 if TYPE_CHECKING:
-    from s2tf_edge.models.s2tf import VideoNetwork
+    from s2tf_edge.export.lowering import Lowered
 
-__all__ = ["ExportOptions", "ExportPlan", "ExportResult", "export", "plan_export", "run_plan"]
+__all__ = ["ExportPlan", "ExportResult", "export", "plan_export", "run_plan"]
 
 logger = logging.getLogger(__name__)
 
-_UNSEEN_CLIPS: Final = 16
-_WORDS: Final = {"Convolution": "convolutions", "MatMul": "matrix products"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportOptions:
-    """What to export for, and how.
-
-    Raises:
-        UsageError: a value is out of its range, or values do not fit together.
-    """
-
-    target: str
-    """onnx or openvino."""
-    precision: str | None = None
-    """fp32, fp16 or int8; None for the target's default (onnx fp32, openvino fp16)."""
-    out: Path | None = None
-    """The artifact's folder; None for ``<stem>_<target>_<precision>`` beside the model."""
-    calib: str | LabelledVideos | None = None
-    """Labelled videos, or what ``open_data`` takes: int8 measures ranges on them, every precision is verified on others
-    of them. Only what has a name can be made again: with videos of the caller's own there is no ``reproduce.sh``."""
-    calib_clips: int = 300
-    """How many clips of them at most."""
-    exclude: tuple[str, ...] = ()
-    """Regular expressions for names of layers that stay in floating point (int8)."""
-    dynamic_batch: bool = False
-    """Whether the artifact takes any number of clips at once, rather than one."""
-    verify: bool = True
-    """Whether to compare the artifact with the network."""
-
-    def __post_init__(self) -> None:
-        if self.calib_clips < 1:
-            msg = f"--calib-clips must be one or more, got {self.calib_clips}"
-            raise UsageError(msg)
-        for expression in self.exclude:
-            _check_expression(expression)
+_WORDS = {"Convolution": "convolutions", "MatMul": "matrix products"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportPlan:
     """An export whose inputs have been checked; nothing is built or written yet."""
 
-    source: Path
-    network: VideoNetwork
+    source: Source
     target: Target
     precision: str
     folder: Path
@@ -89,21 +50,37 @@ class ExportPlan:
     options: ExportOptions
     calib: LabelledVideos | None = None
     """``options.calib``, opened."""
+    evaluation: LabelledVideos | None = None
+    """``options.eval``, opened."""
+
+    @property
+    def spec(self) -> ClipSpec:
+        """The clips that the artifact takes."""
+        spec = self.source.spec
+        return dataclasses.replace(spec, layout="NTHWC", dtype="uint8") if self.options.input == "u8" else spec
+
+    @property
+    def batch(self) -> int | None:
+        """Clips that the artifact takes at once; None for any number."""
+        return None if self.options.dynamic_batch else self.options.batch
+
+    def lines(self) -> list[str]:
+        """What would be done, for a dry run."""
+        spec, source = self.source.spec, self.source
+        clips = f"{len(source.labels)} classes, clips of {spec.frames}×{spec.size}×{spec.size}"
+        lines = [
+            f"would export {source.name} ({clips}) from {source.path}",
+            f"for {self.target.name} in {self.precision}, to {self.folder}",
+        ]
+        if self.calib is not None:
+            lines.append(f"with {min(self.options.calib_clips, len(self.calib))} clips of {self.calib.name}")
+        if self.options.defer_build:
+            lines.append("leaving the engine to be built on the device")
+        return [*lines, "and verify it against the network" if self.options.verify else "without verifying it"]
 
     def command(self) -> list[str] | None:
-        """The command line that makes the same artifact again; None where calibration videos have no name."""
-        options = self.options
-        if isinstance(options.calib, LabelledVideos):
-            return None
-        arguments = ["s2tf-export", str(self.source.absolute()), "--target", self.target.name]
-        arguments += ["--precision", self.precision, "--out", str(self.folder.absolute())]
-        if options.calib is not None:
-            data = Path(options.calib)
-            name = str(data.absolute()) if data.exists() else options.calib
-            arguments += ["--calib", name, "--calib-clips", str(options.calib_clips)]
-        arguments += [part for expression in options.exclude for part in ("--exclude", expression)]
-        arguments += ["--dynamic-batch"] if options.dynamic_batch else []
-        return arguments + ([] if options.verify else ["--no-verify"])
+        """The command line that makes the same artifact again; None where videos were given that have no name."""
+        return self.options.command(self.source.path, precision=self.precision, folder=self.folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +93,11 @@ class ExportResult:
     """None where verification was turned off."""
     seconds: float
     """From building to the finished folder."""
+
+    @property
+    def is_deferred(self) -> bool:
+        """Whether its engine is still to be built on the device."""
+        return bool(self.meta.build.get("deferred"))
 
     def layers_line(self) -> str:
         """How many layers run in which type, such as ``integer: 112 of 116 convolutions, 1 of 1 matrix products``."""
@@ -137,7 +119,8 @@ def export(model: str | Path, options: ExportOptions, *, progress: Progress = no
     """Exports a network for one target and precision, and verifies the artifact against it.
 
     Args:
-        model: a ``model.pt``.
+        model: a ``model.pt``, a plain ``.onnx`` with ``options.meta``, an onnx fp32 artifact, or an artifact of
+            TensorRT whose engine is to be built, for the first time or again.
         options: what to export for, and how.
         progress: told of each calibration clip.
 
@@ -155,135 +138,133 @@ def export(model: str | Path, options: ExportOptions, *, progress: Progress = no
     return run_plan(plan_export(model, options), progress=progress)
 
 
-def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan:
+def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | RebuildPlan:
     """Checks everything that can be checked before building; arguments and errors as for ``export``."""
-    source = Path(model)
+    path = Path(model)
+    if is_rebuild(path, options.target):
+        return plan_rebuild(path, options)
     target, precision = find_target(options.target, precision=options.precision)
-    _check_int8(precision, options)
-    folder = options.out or source.with_name(f"{source.stem}_{target.name}_{precision}")
-    network = _load(source)
-    calib = open_data(options.calib) if isinstance(options.calib, str) else options.calib
+    options.check(target, precision=precision)
+    folder = options.out or path.with_name(f"{path.stem}_{target.name}_{precision}")
+    if target.is_engine and not options.defer_build:
+        # A missing library should not be found after minutes of work.
+        find_builder(target.name)
+    source = open_source(path, meta=options.meta)
     check_destination(folder)
     return ExportPlan(
-        source=source, network=network, target=target, precision=precision, folder=folder, options=options, calib=calib
+        source=source,
+        target=target,
+        precision=precision,
+        folder=folder,
+        options=options,
+        calib=_opened(options.calib),
+        evaluation=_opened(options.eval),
     )
 
 
-def _check_int8(precision: str, options: ExportOptions) -> None:
-    if precision == "int8" and options.calib is None:
-        msg = (
-            "int8 needs clips to calibrate with; give --calib DATA: a folder of class folders, a list file or synthetic"
-        )
-        raise UsageError(msg)
-    if options.exclude and precision != "int8":
-        msg = f"--exclude keeps layers out of int8, but the precision is {precision}; drop one of them"
-        raise UsageError(msg)
+def _opened(data: str | LabelledVideos | None) -> LabelledVideos | None:
+    return open_data(data) if isinstance(data, str) else data
 
 
-def _check_expression(expression: str) -> None:
-    try:
-        re.compile(expression)
-    except re.error as error:
-        msg = f"--exclude {expression!r} is not a regular expression: {error}"
-        raise UsageError(msg) from error
-
-
-def _load(source: Path) -> VideoNetwork:
-    if source.is_dir():
-        origin = read_meta(source).source.get("file", "its model.pt")
-        msg = f"{source} is an artifact already; give the model it was made from ({origin})"
-        raise InputFileError(msg)
-    require("torch", extra="export", purpose="exporting")
-    from s2tf_edge.models.model_file import load_model
-
-    return load_model(source).eval()
-
-
-def run_plan(plan: ExportPlan, *, progress: Progress = no_progress) -> ExportResult:
+def run_plan(plan: ExportPlan | RebuildPlan, *, progress: Progress = no_progress) -> ExportResult:
     """Builds, verifies and puts in place what ``plan_export`` planned; errors as for ``export``."""
+    if isinstance(plan, RebuildPlan):
+        meta, verification, seconds = run_rebuild(plan)
+        return ExportResult(folder=plan.folder, meta=meta, verification=verification, seconds=seconds)
     started = time.perf_counter()
     calibration = _calibration(plan, progress)
     with new_artifact(plan.folder) as folder:
-        logger.info("building %s %s", plan.target.name, plan.precision)
-        build = plan.target.build(_request(plan, folder, calibration))
+        with tempfile.TemporaryDirectory() as work:
+            graph = Path(work) / GRAPH_FILE
+            lowered = _lower(plan, graph)
+            logger.info("building %s %s", plan.target.name, plan.precision)
+            build = plan.target.build(_request(plan, graph, folder, calibration))
         if build.calibration is not None:
             write_json(build.calibration, folder / "calib.json")
         if command := plan.command():
             write_script(command, folder)
-        meta = seal(_describe(plan, build, seconds=time.perf_counter() - started), folder)
+        meta = seal(_describe(plan, lowered, build, seconds=time.perf_counter() - started), folder)
         verification = _verify(plan, folder, meta, calibration) if plan.options.verify else None
-        if verification is not None:
-            write_json(verification.to_dict(), folder / "verify.json")
-            meta = seal(meta, folder)
+        meta = seal(meta, folder)
     return ExportResult(folder=plan.folder, meta=meta, verification=verification, seconds=time.perf_counter() - started)
 
 
 def _calibration(plan: ExportPlan, progress: Progress) -> CalibrationClips | None:
     if plan.calib is None:
         return None
-    return CalibrationClips(plan.calib, plan.network.spec, count=plan.options.calib_clips, progress=progress)
+    return CalibrationClips(plan.calib, plan.spec, count=plan.options.calib_clips, progress=progress)
 
 
-def _request(plan: ExportPlan, folder: Path, calibration: CalibrationClips | None) -> BuildRequest:
+def _lower(plan: ExportPlan, path: Path) -> Lowered:
+    """Writes the finished graph to ``path``."""
+    from s2tf_edge.export.lowering import lower
+    from s2tf_edge.export.onnx_file import write_graph
+
+    options = plan.options
+    logger.info("making the graph of %s", plan.source.name)
+    graph = plan.source.graph(batch=plan.batch, mask=options.mask)
+    lowered = lower(
+        graph,
+        target=plan.target,
+        precision=plan.precision,
+        custom_ops=options.custom_ops,
+        spec=plan.spec,
+        opset=options.opset,
+    )
+    write_graph(lowered.model, path)
+    return lowered
+
+
+def _request(plan: ExportPlan, graph: Path, folder: Path, calibration: CalibrationClips | None) -> BuildRequest:
+    options = plan.options
     return BuildRequest(
-        network=plan.network,
+        graph=graph,
+        network=plan.source.name,
+        labels=plan.source.labels,
+        spec=plan.spec,
+        target=plan.target.name,
         precision=plan.precision,
         folder=folder,
-        dynamic_batch=plan.options.dynamic_batch,
+        dynamic_batch=options.dynamic_batch,
         calibration=calibration,
-        exclude=plan.options.exclude,
+        exclude=options.exclude,
+        engine=options.engine(),
+        defer=options.defer_build,
     )
 
 
-def _describe(plan: ExportPlan, build: Build, *, seconds: float) -> ArtifactMeta:
-    network = plan.network
-    batch = None if plan.options.dynamic_batch else 1
+def _describe(plan: ExportPlan, lowered: Lowered, build: Build, *, seconds: float) -> ArtifactMeta:
+    source, spec = plan.source, plan.spec
+    options = {"batch": plan.batch, "dynamic_batch": plan.options.dynamic_batch}
     return ArtifactMeta(
-        network=network.name,
-        labels=tuple(network.labels),
-        clip=network.spec,
+        network=source.name,
+        labels=source.labels,
+        clip=spec,
         target=plan.target.name,
         precision={"asked": plan.precision, "inference": build.inference, "obtained": build.obtained},
-        inputs={"clip": {"shape": [batch, *network.spec.input_shape()[1:]], "dtype": network.spec.dtype}},
-        outputs={"logits": {"shape": [batch, network.num_classes], "dtype": "float32"}},
+        inputs={"clip": {"shape": [plan.batch, *spec.input_shape()[1:]], "dtype": spec.dtype}},
+        outputs=_outputs(plan, lowered),
         model=build.files[0],
         files=dict.fromkeys(build.files, ""),
-        source={"file": plan.source.name, "sha256": sha256(plan.source)},
-        build={"seconds": round(seconds, 3), "dynamic_batch": plan.options.dynamic_batch, **build.options},
+        source={"file": source.path.name, "sha256": sha256(source.path)},
+        custom_ops=lowered.operators,
+        build={"seconds": round(seconds, 3), **options, **lowered.facts, **build.options},
         versions=package_versions(),
         machine=hardware_facts(),
     )
 
 
+def _outputs(plan: ExportPlan, lowered: Lowered) -> dict[str, Any]:
+    outputs = {"logits": {"shape": [plan.batch, len(plan.source.labels)], "dtype": "float32"}}
+    if plan.options.mask:
+        outputs["mask"] = {"shape": [plan.batch, *lowered.output_shape("mask")[1:]], "dtype": "float32"}
+    return outputs
+
+
 def _verify(plan: ExportPlan, folder: Path, meta: ArtifactMeta, calibration: CalibrationClips | None) -> Verification:
-    from s2tf_edge.runtime.backends.torch_session import TorchSession
-
-    if calibration is None:
-        clips, kind = seeded_clips(meta.clip), "seeded"
-    else:
-        clips, kind = calibration.unseen(_UNSEEN_CLIPS), "unseen"
+    clips, kind = proof_clips(plan.spec, calibration=calibration, evaluation=plan.evaluation)
     logger.info("verifying on %d %s clips", len(clips), kind)
-    # A GPU would compute in TF32, whose error is larger than what fp32 is allowed.
-    on_cpu = SessionOptions(device="CPU")
-    reference = TorchSession.from_network(plan.network, path=plan.source, options=on_cpu)
-    with open_session(folder, on_cpu) as artifact, reference:
-        try:
-            found = dataclasses.replace(verify(artifact, reference, clips, precision=plan.precision), clips=kind)
-        except VerificationError as error:
-            raise VerificationError(_complaint(plan, folder, meta, clips[0], "logits are not finite")) from error
-    if not found.passed:
-        raise VerificationError(_complaint(plan, folder, meta, clips[0], str(found)))
-    return found
-
-
-def _complaint(plan: ExportPlan, folder: Path, meta: ArtifactMeta, clip: Clips, found: str) -> str:
-    from s2tf_edge.export.layers import first_diverging_layer
-
-    tolerance = TOLERANCES[plan.precision].max_error
-    layer = first_diverging_layer(plan.network, folder, meta=meta, clip=clip, tolerance=tolerance)
-    advice = "try more calibration clips or another precision" if plan.precision == "int8" else "try another precision"
-    where = f"the first layer that differs is {layer}" if layer else "every convolution agrees by itself"
-    return (
-        f"the {plan.target.name} {plan.precision} artifact does not agree with {plan.source.name}: {found}; {where}; "
-        f"nothing was written; {advice}"
-    )
+    proof = Proof(source=plan.source, precision=plan.precision, clips=clips, kind=kind)
+    verification = prove(proof, folder, meta)
+    write_json(verification.to_dict(), folder / "verify.json")
+    return verification

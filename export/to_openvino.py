@@ -1,4 +1,4 @@
-"""A network as OpenVINO IR: ``model.xml`` and ``model.bin``, read from the ONNX graph of ``to_onnx``.
+"""A network as OpenVINO IR: ``model.xml`` and ``model.bin``, read from its ONNX graph.
 
 The graph is read by the runtime itself (``Core.read_model``): ``openvino.convert_model`` would report its use over the
 network.
@@ -6,17 +6,15 @@ network.
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.calibration.openvino_ptq import Quantized, quantize
-from s2tf_edge.errors import UnsupportedError, UsageError
+from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.export.build import Build, BuildRequest
-from s2tf_edge.export.to_onnx import MODEL_FILE as ONNX_FILE
-from s2tf_edge.export.to_onnx import write_onnx
+from s2tf_edge.export.describe import describe
+from s2tf_edge.export.unsupported import unsupported_operators
 from s2tf_edge.runtime.backends.openvino_session import compile_config, last_line
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import SessionOptions
@@ -45,47 +43,57 @@ def build_openvino(request: BuildRequest) -> Build:
     inference = _INFERENCE[request.precision]
     core = openvino.Core()
     config = compile_config(inference_precision=inference, options=SessionOptions())
-    with tempfile.TemporaryDirectory() as folder:
-        graph = Path(folder) / ONNX_FILE
-        write_onnx(request.network, graph, dynamic_batch=request.dynamic_batch)
-        quantized = _quantize(core, graph, request, config) if request.precision == "int8" else None
-        network = core.read_model(graph) if quantized is None else quantized.network
-        _describe(network, request)
-        openvino.save_model(network, request.folder / MODEL_FILE, compress_to_fp16=request.precision == "fp16")
+    quantized = _quantize(core, request, config) if request.precision == "int8" else None
+    network = _read(core, request.graph) if quantized is None else quantized.network
+    _describe(network, request)
+    _save(openvino, network, request)
     return Build(
         files=(MODEL_FILE, "model.bin"),
         inference=inference,
-        obtained=layer_types(_compile(core, request.folder / MODEL_FILE, config)),
+        obtained=layer_types(_compile(core, request, config)),
         options={"exclude": list(request.exclude)} | _build_options(quantized),
         calibration=_calibration(request, quantized),
     )
 
 
-def _quantize(core: Any, graph: Path, request: BuildRequest, config: dict[str, str]) -> Quantized:
+def _save(openvino: Any, network: Any, request: BuildRequest) -> None:
+    path = request.folder / MODEL_FILE
+    try:
+        openvino.save_model(network, path, compress_to_fp16=request.precision == "fp16")
+    except RuntimeError as error:
+        msg = f"cannot write {path.name}: {last_line(error)}; free some space or give another --out"
+        raise InputFileError(msg) from error
+
+
+def _read(core: Any, graph: Path) -> Any:
+    try:
+        return core.read_model(graph)
+    except RuntimeError as error:
+        raise unsupported_operators(graph, "OpenVINO", said=str(error)) from error
+
+
+def _quantize(core: Any, request: BuildRequest, config: dict[str, str]) -> Quantized:
     if request.calibration is None:
         msg = "int8 needs calibration clips; give a data set to calibrate with"
         raise UsageError(msg)
     return quantize(
-        lambda: core.read_model(graph),
+        lambda: _read(core, request.graph),
         clips=request.calibration,
         compile_network=lambda network: core.compile_model(network, "CPU", config),
         exclude=request.exclude,
     )
 
 
-def _compile(core: Any, path: Path, config: dict[str, str]) -> Any:
+def _compile(core: Any, request: BuildRequest, config: dict[str, str]) -> Any:
     try:
-        return core.compile_model(path, "CPU", config)
+        return core.compile_model(request.folder / MODEL_FILE, "CPU", config)
     except RuntimeError as error:
-        msg = f"OpenVINO cannot compile this network: {last_line(error)}"
-        raise UnsupportedError(msg) from error
+        raise unsupported_operators(request.graph, "OpenVINO", said=str(error)) from error
 
 
 def _describe(network: Any, request: BuildRequest) -> None:
-    described = request.network
-    network.set_rt_info(described.name, ["s2tf_edge", "network"])
-    network.set_rt_info(json.dumps(list(described.labels), ensure_ascii=False), ["s2tf_edge", "labels"])
-    network.set_rt_info(json.dumps(described.spec.to_dict()), ["s2tf_edge", "clip"])
+    for key, value in describe(request.network, request.labels, request.spec).items():
+        network.set_rt_info(value, ["s2tf_edge", key])
 
 
 def layer_types(compiled: Any) -> dict[str, dict[str, int]]:

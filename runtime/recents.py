@@ -1,7 +1,6 @@
 """The artifact that was exported last: what ``s2tf-stream`` runs when it is given none.
 
-It is remembered in ``last.json`` in the user's cache folder (``$XDG_CACHE_HOME/s2tf-edge``, else
-``~/.cache/s2tf-edge``).
+It is remembered in ``last.json`` in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import os
 from pathlib import Path
 
 from s2tf_edge.errors import UsageError
+from s2tf_edge.runtime.cache import cache_folder
 
 __all__ = ["last_artifact", "remember_artifact"]
 
@@ -50,5 +50,4 @@ def last_artifact() -> Path:
 
 
 def _file() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "s2tf-edge" / "last.json"
+    return cache_folder() / "last.json"

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from s2tf_edge.extras import require
 from s2tf_edge.runtime.artifact import META_FILE, ArtifactMeta, check_files, read_meta
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["Clips", "ModelInfo", "Outputs", "Session", "SessionOptions", "open_session"]
+__all__ = ["Clips", "ModelInfo", "Outputs", "Session", "SessionOptions", "artifact_info", "concatenate", "open_session"]
 
 Clips = NDArray[np.float32] | NDArray[np.uint8]
 """Clips in the layout and dtype of the network's ``ClipSpec``: float32 [N, 3, T, H, W] or uint8 [N, T, H, W, 3]."""
@@ -43,6 +44,10 @@ class SessionOptions:
     """CPU threads for one inference; 0 lets the runtime choose."""
     hint: str = "latency"
     """Optimise for latency or throughput."""
+    cache: Path | None = None
+    """A folder in which OpenVINO keeps compiled networks for the next start; see ``s2tf_edge.runtime.cache``."""
+    custom_ops: tuple[Path, ...] = ()
+    """Shared libraries with kernels for ONNX Runtime to register: they run nodes in place of the bodies in the file."""
 
     def __post_init__(self) -> None:
         if self.threads < 0:
@@ -122,7 +127,7 @@ class Session(abc.ABC):
         clips = clips if clips.flags.c_contiguous else clips.copy()
         batch = self.info.batch or len(clips)
         parts = [self._run_padded(clips[i : i + batch], batch) for i in range(0, len(clips), batch)]
-        outputs = parts[0] if len(parts) == 1 else _concatenate(parts)
+        outputs = parts[0] if len(parts) == 1 else concatenate(parts)
         self._check_logits(outputs.logits)
         return outputs
 
@@ -210,21 +215,55 @@ def open_session(path: str | Path, options: SessionOptions | None = None) -> Ses
 
 
 def _artifact_session(path: Path, meta: ArtifactMeta, options: SessionOptions) -> Session:
-    info = _artifact_info(path, meta)
-    if meta.target == "onnx":
-        from s2tf_edge.runtime.backends.ort_session import OrtSession
-
-        return OrtSession(path / meta.model, info, options)
-    if meta.target == "openvino":
-        from s2tf_edge.runtime.backends.openvino_session import OpenVinoSession
-
-        precision = str(meta.precision.get("inference", "default"))
-        return OpenVinoSession(path / meta.model, info, options, inference_precision=precision)
-    msg = f"{path} was built for target {meta.target!r}; this version runs onnx and openvino artifacts"
-    raise InputFileError(msg)
+    if meta.target not in _BACKENDS:
+        msg = f"{path} was built for target {meta.target!r}; this version runs {', '.join(_BACKENDS)} artifacts"
+        raise InputFileError(msg)
+    if meta.build.get("deferred"):
+        finish = f"run its build.sh, or s2tf-export {path} --target {meta.target}"
+        msg = f"the engine of {path} is still to be built: on the device, {finish}"
+        raise InputFileError(msg)
+    return _BACKENDS[meta.target](path / meta.model, artifact_info(path, meta), options, meta)
 
 
-def _artifact_info(path: Path, meta: ArtifactMeta) -> ModelInfo:
+def _ort(path: Path, info: ModelInfo, options: SessionOptions, _meta: ArtifactMeta) -> Session:
+    from s2tf_edge.runtime.backends.ort_session import OrtSession
+
+    return OrtSession(path, info, options)
+
+
+def _openvino(path: Path, info: ModelInfo, options: SessionOptions, meta: ArtifactMeta) -> Session:
+    from s2tf_edge.runtime.backends.openvino_session import OpenVinoSession
+
+    precision = str(meta.precision.get("inference", "default"))
+    return OpenVinoSession(path, info, options, inference_precision=precision)
+
+
+def _tensorrt(path: Path, info: ModelInfo, options: SessionOptions, meta: ArtifactMeta) -> Session:
+    from s2tf_edge.runtime.backends.tensorrt_session import TensorRtSession
+
+    built_with = meta.build.get("built_with")
+    if not isinstance(built_with, Mapping):
+        again = f"s2tf-export {path.parent} --target {meta.target}"
+        msg = f"{path.parent} does not say what built its engine; build it again: {again}"
+        raise InputFileError(msg)
+    return TensorRtSession(path, info, options, target=meta.target, built_with=built_with)
+
+
+_BACKENDS: Final[Mapping[str, Callable[[Path, ModelInfo, SessionOptions, ArtifactMeta], Session]]] = {
+    "onnx": _ort,
+    "openvino": _openvino,
+    "trt": _tensorrt,
+    "trt-rtx": _tensorrt,
+}
+"""What runs artifacts, by target."""
+
+
+def artifact_info(path: Path, meta: ArtifactMeta) -> ModelInfo:
+    """What ``meta`` says of the artifact at ``path``.
+
+    Raises:
+        InputFileError: the shape of the input, or the precision, is missing or no such thing.
+    """
     try:
         batch = meta.inputs["clip"]["shape"][0]
         precision = str(meta.precision["asked"])
@@ -245,7 +284,8 @@ def _artifact_info(path: Path, meta: ArtifactMeta) -> ModelInfo:
     )
 
 
-def _concatenate(parts: list[Outputs]) -> Outputs:
+def concatenate(parts: Sequence[Outputs]) -> Outputs:
+    """The outputs of several runs as those of one."""
     masks = [part.mask for part in parts if part.mask is not None]
     return dataclasses.replace(
         parts[0],

@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from s2tf_edge.errors import UsageError
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["CENTRE", "INTERPOLATION", "centre_crop", "crop", "normalise", "preprocess", "scale_frames", "scaled_size"]
+__all__ = [
+    "CENTRE",
+    "INTERPOLATION",
+    "centre_crop",
+    "crop",
+    "crop_frames",
+    "normalise",
+    "preprocess",
+    "scale_frames",
+    "scaled_size",
+]
 
 CENTRE: Final = 0.5
 """Position of the centre crop."""
@@ -141,8 +151,24 @@ def preprocess(
     Raises:
         UsageError: the frames do not fit ``spec`` or are too long and narrow, or ``position`` lies outside [0, 1].
     """
-    scaled = scale_frames(frames, spec.resize_short_side)
-    return normalise(crop(scaled, spec.size, position=position), spec)
+    return normalise(crop_frames(frames, spec, position=position), spec)
+
+
+def crop_frames(frames: NDArray[np.uint8], spec: ClipSpec, *, position: float = CENTRE) -> NDArray[np.uint8]:
+    """Scales and crops the frames of one clip: ``preprocess`` without the last step.
+
+    Args:
+        frames: uint8 [T, H, W, 3] of any size.
+        spec: the clip that the network takes.
+        position: of the crop, as in ``crop``.
+
+    Returns:
+        Uint8 [T, S, S, 3].
+
+    Raises:
+        UsageError: as ``preprocess``.
+    """
+    return crop(scale_frames(frames, spec.resize_short_side), spec.size, position=position)
 
 
 def _check_frames(frames: NDArray[np.uint8]) -> None:

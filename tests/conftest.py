@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_SHARED = Path(__file__).parents[1] / "../shared"
+_NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
+    "needs_rtx": ("TensorRT-RTX", lambda: importlib.util.find_spec("tensorrt_rtx_bindings") is not None),
+    "needs_shared": ("the folder of real networks and clips beside the repository", _SHARED.is_dir),
+}
+"""What tests with these marks need, and whether it is here; with FAIL_WITHOUT_RTX=1 and so on they run, and fail."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,3 +24,21 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keeps what commands remember from run to run out of the home folder."""
     cache: Path = tmp_path_factory.mktemp("cache")
     os.environ["XDG_CACHE_HOME"] = str(cache)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real networks and clips, which are no part of the project."""
+    return _SHARED
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, (what, _) in _NEEDS.items():
+        config.addinivalue_line("markers", f"{name}: needs {what}; skips without it")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for name, (what, is_here) in _NEEDS.items():
+        fails = os.environ.get(f"FAIL_WITHOUT_{name.removeprefix('needs_').upper()}") == "1"
+        if item.get_closest_marker(name) and not fails and not is_here():
+            pytest.skip(f"needs {what}")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
 
 __all__ = ["OpenVinoSession", "compile_config", "last_line"]
+
+_MASK: Final = "mask"
 
 
 def compile_config(*, inference_precision: str, options: SessionOptions) -> dict[str, str]:
@@ -27,6 +30,8 @@ def compile_config(*, inference_precision: str, options: SessionOptions) -> dict
         config["INFERENCE_PRECISION_HINT"] = inference_precision
     if options.threads:
         config["INFERENCE_NUM_THREADS"] = str(options.threads)
+    if options.cache is not None:
+        config["CACHE_DIR"] = str(options.cache)
     return config
 
 
@@ -37,7 +42,7 @@ def last_line(error: BaseException) -> str:
 
 
 class OpenVinoSession(Session):
-    """Runs an IR with input ``clip`` and output ``logits`` through one inference request.
+    """Runs an IR with input ``clip`` and outputs ``logits`` and, in some, ``mask`` through one inference request.
 
     ``auto`` stands for the CPU: OpenVINO's own AUTO device changes the engine, and with it the logits, while a stream
     runs.
@@ -87,6 +92,7 @@ class OpenVinoSession(Session):
             msg = f"OpenVINO cannot run {self.path} on {self._device}: {last_line(error)}"
             raise UnsupportedError(msg) from error
         self._request: Any = self._compiled.create_infer_request()
+        self._has_mask = any(_MASK in output.get_names() for output in self._compiled.outputs)
 
     def _read(self) -> Any:
         try:
@@ -97,8 +103,11 @@ class OpenVinoSession(Session):
 
     def _run(self, clips: Clips) -> Outputs:
         self._request.infer({"clip": clips})
+        return Outputs(logits=self._output("logits"), mask=self._output(_MASK) if self._has_mask else None)
+
+    def _output(self, name: str) -> NDArray[np.float32]:
         # The tensor is the request's own memory, which the next clip overwrites.
-        return Outputs(logits=np.array(self._request.get_tensor("logits").data, dtype=np.float32))
+        return np.array(self._request.get_tensor(name).data, dtype=np.float32)
 
     def _close(self) -> None:
         del self._request, self._compiled, self._core

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
 from s2tf_edge.extras import require
-from s2tf_edge.runtime.session import Clips, Outputs, Session, SessionOptions
+from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
 
 __all__ = ["OrtSession"]
 
@@ -16,12 +17,27 @@ _SUFFIX: Final = "ExecutionProvider"
 _PREFERRED: Final = ("CUDA", "CPU")
 """Providers that ``auto`` chooses from, best first."""
 _FATAL_ONLY: Final = 4
+_MASK: Final = "mask"
+_UNKNOWN_OP: Final = "is not a registered function/op"
 
 
 class OrtSession(Session):
-    """Runs an ONNX graph with input ``clip`` and output ``logits``."""
+    """Runs an ONNX graph with input ``clip`` and outputs ``logits`` and, in some, ``mask``.
+
+    Args:
+        path: the file.
+        info: what the graph takes and gives.
+        options: threads and device; ``custom_ops`` are registered with the session.
+        names: of the input and of the logits in a graph that calls them otherwise.
+    """
 
     backend: ClassVar[str] = "onnxruntime"
+
+    def __init__(
+        self, path: Path, info: ModelInfo, options: SessionOptions, *, names: tuple[str, str] = ("clip", "logits")
+    ) -> None:
+        super().__init__(path, info, options)
+        self._input, self._logits = names
 
     def describe(self) -> dict[str, Any]:
         """Backend, version, execution provider, inference precision and threads (0: one a core)."""
@@ -31,7 +47,7 @@ class OrtSession(Session):
         return facts | {
             "version": self._runtime.__version__,
             "device": self._engine.get_providers()[0].removesuffix(_SUFFIX),
-            "inference_precision": "f32",
+            "inference_precision": "f16" if self.info.precision == "fp16" else "f32",
             "threads": self.options.threads,
         }
 
@@ -42,7 +58,11 @@ class OrtSession(Session):
         errors = self._runtime.capi.onnxruntime_pybind11_state
         try:
             self._engine: Any = self._runtime.InferenceSession(
-                self.path, _session_options(self._runtime, self.options), providers=[provider]
+                self.path,
+                _session_options(self._runtime, self.options),
+                providers=[provider],
+                # Else the Python wrapper prints, and tries again without the provider that was asked for.
+                enable_fallback=0,
             )
         except errors.NotImplemented as error:
             msg = f"ONNX Runtime cannot run {self.path} on {provider}: {error}"
@@ -55,13 +75,20 @@ class OrtSession(Session):
             errors.NoSuchFile,
             errors.ModelRequiresCompilation,
             errors.RuntimeException,
+            RuntimeError,
         ) as error:
-            msg = f"{self.path} is not an ONNX model that ONNX Runtime can read ({error}); export it again"
-            raise InputFileError(msg) from error
+            raise _unreadable(self.path, error) from error
+        self._outputs = [self._logits, *(each.name for each in self._engine.get_outputs() if each.name == _MASK)]
 
     def _run(self, clips: Clips) -> Outputs:
-        (logits,) = self._engine.run(["logits"], {"clip": clips})
-        return Outputs(logits=np.asarray(logits, dtype=np.float32))
+        errors = self._runtime.capi.onnxruntime_pybind11_state
+        try:
+            results = self._engine.run(self._outputs, {self._input: clips})
+        except (errors.Fail, errors.RuntimeException, errors.InvalidArgument) as error:
+            msg = f"{self.path} contradicts itself when it runs ({error}); mend the graph, or export it again"
+            raise InputFileError(msg) from error
+        logits, *mask = (np.asarray(values, dtype=np.float32) for values in results)
+        return Outputs(logits=logits, mask=mask[0] if mask else None)
 
     def _close(self) -> None:
         del self._engine
@@ -74,7 +101,24 @@ def _session_options(runtime: Any, options: SessionOptions) -> Any:
     values.log_severity_level = _FATAL_ONLY
     # Threads that spin between two clips take the cores that decoding needs.
     values.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for library in options.custom_ops:
+        _register(values, library)
     return values
+
+
+def _register(values: Any, library: Path) -> None:
+    try:
+        values.register_custom_ops_library(str(library))
+    except Exception as error:
+        msg = f"ONNX Runtime cannot load the kernels of {library}: {error}"
+        raise InputFileError(msg) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputFileError | UnsupportedError:
+    if _UNKNOWN_OP in str(error):
+        msg = f"ONNX Runtime has no operator for {path}: {error}; register the library that has it, or give it a body"
+        return UnsupportedError(msg)
+    return InputFileError(f"{path} is not an ONNX model that ONNX Runtime can read ({error}); export it again")
 
 
 def _provider(device: str, available: list[str]) -> str:

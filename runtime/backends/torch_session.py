@@ -80,8 +80,9 @@ class TorchSession(Session):
 
     def _run(self, clips: Clips) -> Outputs:
         with torch.inference_mode():
-            logits = self._network(torch.from_numpy(clips).to(self._device))
-        return Outputs(logits=logits.float().cpu().numpy())
+            logits, saliency = self._network(torch.from_numpy(clips).to(self._device), return_saliency=True)
+        mask = None if saliency is None else saliency.mask.float().cpu().numpy()
+        return Outputs(logits=logits.float().cpu().numpy(), mask=mask)
 
     def _close(self) -> None:
         torch.set_num_threads(self._threads_before)

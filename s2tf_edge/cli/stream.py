@@ -78,6 +78,7 @@ def stream(
     """Recognise [bold]actions[/bold], live or in files."""
     del version
     setup_logging(quiet=quiet, verbose=verbose)
+    from s2tf_edge.runtime.cache import compiled_models
     from s2tf_edge.runtime.options import StreamOptions
     from s2tf_edge.runtime.recents import last_artifact
     from s2tf_edge.runtime.session import SessionOptions, open_session
@@ -99,7 +100,7 @@ def stream(
     outputs = [path for path in (Path(jsonl) if jsonl not in (None, "-") else None, save) if path is not None]
     _check_outputs(outputs, [artifact, *lists, *(Path(item.url) for item in sources if item.format is None)])
     saved = _video_sinks(save, sources)
-    opened = open_session(artifact, SessionOptions(device=device, threads=threads))
+    opened = open_session(artifact, SessionOptions(device=device, threads=threads, cache=compiled_models()))
     with opened as session, _stop_on_signals() as stop:
         records = recognize(sources, session, options=options, stop=stop)
         _pump(records, [_line_sink(jsonl, threshold), *saved], stop, several=len(sources) > 1)

@@ -74,7 +74,7 @@ class MiningBlock(nn.Module):
 
 
 class SaliencyMiner(nn.Module):
-    """SSF-Module up to its batch norm: what is salient in one stage's feature map."""
+    """SSF-Module: what is salient in one stage's feature map."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -83,25 +83,36 @@ class SaliencyMiner(nn.Module):
         # Its input is never negative: weights of both signs would leave the ReLU dead for about every second seed.
         nn.init.uniform_(self.project.weight, 0, 2 / channels)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Maps [N, C, T, H, W] to [N, 1, T, H, W], zero or more."""
-        return functional.relu(self.project(self.blocks(features)))
+    def forward(self, features: Tensor, norm: nn.Module) -> Tensor:
+        """Maps [N, C, T, H, W] to [N, 1, T, H, W], in (0, 1); ``norm`` is the batch norm that all miners share."""
+        return torch.sigmoid(norm(functional.relu(self.project(self.blocks(features)))))
 
 
 class FeaturePreserver(nn.Module):
     """TSFP-Module: pooling that is weighed by an edge map, so that small salient regions survive it."""
 
-    def __init__(self, *, stride: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.stride = stride
         self.convs = nn.ModuleList(
             nn.Conv3d(inputs, outputs, (1, side, side), (1, step, step), (0, side // 2, side // 2), bias=False)
             for inputs, outputs, side, step in _EDGE_LAYERS
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The edge map [N, 1, ⌈T / stride⌉, ⌈H / 2⌉, ⌈W / 2⌉] of a saliency map [N, 1, T, H, W], in (0, 1)."""
-        x = x[:, :, :: self.stride] if self.stride > 1 else x
+    def forward(self, pooled: Tensor, edge_input: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighs a pooled saliency map by the edges of what was pooled.
+
+        Args:
+            pooled: [N, 1, T, ⌈H / 2⌉, ⌈W / 2⌉].
+            edge_input: [N, 1, T, H, W]; the frames that the edge branch sees.
+
+        Returns:
+            The product and the edge map, in (0, 1), both of the shape of ``pooled``.
+        """
+        edges = self.find_edges(edge_input)
+        return pooled * edges, edges
+
+    def find_edges(self, x: Tensor) -> Tensor:
+        """The edge map [N, 1, T, ⌈H / 2⌉, ⌈W / 2⌉] of a saliency map [N, 1, T, H, W], frame by frame."""
         *hidden, last = self.convs
         for conv in hidden:
             x = functional.relu(conv(x))
@@ -149,18 +160,19 @@ class SaliencyPath(nn.Module):
         self.miners = nn.ModuleList(SaliencyMiner(shape.channels) for shape in shapes[:3])
         # One norm for all three maps, as in the published checkpoints.
         self.norm = nn.BatchNorm3d(1)
-        self.preservers = nn.ModuleList(FeaturePreserver(stride=stride) for stride in self.strides[:2] if tsfp)
+        self.preservers = nn.ModuleList(FeaturePreserver() for _ in shapes[1:3] if tsfp)
         self.fusion = TemporalFusion(shapes[3].frames, typical=_typical_last_map(tsfp=tsfp))
 
     def forward(self, features: Sequence[Tensor]) -> Saliency:
         """The mask, and what the loss wants to know, of the feature maps F1, F2 and F3."""
-        current, *later = [torch.sigmoid(self.norm(miner(x))) for miner, x in zip(self.miners, features, strict=True)]
+        current, *later = [miner(x, self.norm) for miner, x in zip(self.miners, features, strict=True)]
         edge_input, pooled, edges = current, [], []
         for index, after in enumerate(later):
-            preserved = average_pool(current, stride=self.strides[index])
+            stride = self.strides[index]
+            preserved = average_pool(current, stride=stride)
             if self.preservers:
-                edges.append(self.preservers[index](edge_input))
-                preserved = preserved * edges[-1]
+                preserved, edge = self.preservers[index](preserved, edge_input[:, :, ::stride])
+                edges.append(edge)
             pooled.append(preserved)
             current, edge_input = (preserved + after) / 2, preserved
         mask = self.fusion(average_pool(current, stride=self.strides[2]))

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from s2tf_edge.calibration.clips import CalibrationClips, choose_clips
+from s2tf_edge.calibration.clips import RECOMMENDED_CLIPS, CalibrationClips, choose_clips
 from s2tf_edge.data.labelled import LabelledVideos
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.preprocess import preprocess
+from s2tf_edge.preprocess import crop_frames, preprocess
 from s2tf_edge.spec import ClipSpec
 
 SPEC = ClipSpec(frames=4, size=16, resize_short_side=20)
@@ -92,6 +92,7 @@ def test_unreadable_videos_are_left_out_and_named_once(caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING):
         assert [len(list(clips)) for _ in range(2)] == [4, 4]
     assert sorted(record.getMessage() for record in caplog.records) == [
+        "4 calibration clips; give 100 or more for ranges to rely on",
         "left out of calibration: video 1 is broken",
         "left out of calibration: video 4 is broken",
     ]
@@ -129,12 +130,13 @@ def test_unseen_clips_are_of_other_videos_while_there_are_some() -> None:
     data = _data((5, 5))
     chosen = choose_clips(data, count=10)
     clips = CalibrationClips(data, SPEC, count=7)
-    expected = [preprocess(each.video.read(SPEC, at=each.at), SPEC) for each in chosen[7:]]
+    expected = [crop_frames(each.video.read(SPEC, at=each.at), SPEC) for each in chosen[7:]]
     unseen = clips.unseen(5)
-    assert {clip.shape for clip in unseen} == {SPEC.input_shape()}
-    np.testing.assert_array_equal(np.concatenate(unseen[:3]), expected)
-    calibrated = [clip.tobytes() for clip in clips]
+    assert {clip.shape for clip in unseen} == {(SPEC.frames, SPEC.size, SPEC.size, 3)}
+    np.testing.assert_array_equal(unseen[:3], expected)
+    calibrated = [clip.tobytes() for clip in clips.frames()]
     assert not any(clip.tobytes() in calibrated for clip in unseen)
+    list(clips)
     assert clips.to_dict()["count"] == 7
 
 
@@ -146,3 +148,32 @@ def test_unseen_clips_leave_out_what_cannot_be_read() -> None:
     assert len(CalibrationClips(data, SPEC, count=3).unseen(9)) == 3
     with pytest.raises(InputFileError, match="no calibration clip of grey can be read; the first: video 0 is broken"):
         CalibrationClips(_data((1,), broken=(0,)), SPEC).unseen(1)
+
+
+def test_videos_of_one_name_are_told_apart() -> None:
+    """A list may hold a file twice, and only one of two files of one name may be broken."""
+    videos = [_Video(7, label, broken=label == 1) for label in (0, 1, 2)]
+    clips = CalibrationClips(LabelledVideos(name="twice", labels=tuple("abc"), videos=videos), SPEC)
+    assert len(list(clips)) == 2
+    report = clips.to_dict()
+    assert report["count"] == len(report["clips"]) == 2
+    assert {clip["label"] for clip in report["clips"]} == {0, 2}
+    assert report["skipped"] == {"video 7": "video 7 is broken"}
+
+
+def test_each_clip_is_read_once_a_pass() -> None:
+    data = _data((5,))
+    clips = CalibrationClips(data, SPEC)
+    for passes in (1, 2):
+        list(clips)
+        assert [len(video.reads) for video in data.videos if isinstance(video, _Video)] == [passes] * 5
+
+
+@pytest.mark.parametrize(("count", "warns"), [(RECOMMENDED_CLIPS - 1, True), (RECOMMENDED_CLIPS, False)])
+def test_few_clips_are_warned_of_once(count: int, *, warns: bool, caplog: pytest.LogCaptureFixture) -> None:
+    clips = CalibrationClips(_data((count,)), SPEC)
+    for _ in range(2):
+        list(clips)
+    assert [record.getMessage() for record in caplog.records] == (
+        ["99 calibration clips; give 100 or more for ranges to rely on"] if warns else []
+    )

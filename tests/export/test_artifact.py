@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 from pathlib import Path
 
@@ -110,14 +111,51 @@ def test_an_artifact_that_holds_more_is_never_overwritten(tmp_path: Path, name: 
 
 def test_a_folder_under_a_file_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(InputFileError, match=r"cannot make the output folder .*file"):
-        check_destination(tmp_path / "file" / "a")
+    for folder in (tmp_path / "file" / "a", tmp_path / "file" / "b" / "a"):
+        with pytest.raises(InputFileError, match=r"cannot make the output folder .*: .*file is a file; give another"):
+            check_destination(folder)
 
 
-def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(InputFileError, match="No space left on device; free some space"):
-        _fail_half_way(tmp_path / "a", OSError(errno.ENOSPC, "No space left on device"))
+def test_checking_makes_no_folder_and_writing_makes_all_of_them(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder" / "a"
+    check_destination(folder)
     assert not list(tmp_path.iterdir())
+    with new_artifact(folder) as aside:
+        (aside / "model.onnx").write_text("new")
+    assert [path.name for path in folder.parent.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_a_disk_that_takes_no_more_is_told_in_one_line_and_leaves_nothing(tmp_path: Path, code: int) -> None:
+    message = rf"cannot write .*a: {os.strerror(code)}; free some space or give another --out$"
+    with pytest.raises(InputFileError, match=message):
+        _fail_half_way(tmp_path / "a", OSError(code, os.strerror(code)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_that_is_not_the_disks_is_passed_on(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="refused") as raised:
+        _fail_half_way(tmp_path / "a", OSError(errno.ECONNREFUSED, "refused"))
+    assert raised.value.errno == errno.ECONNREFUSED
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_while_taking_the_name_brings_the_older_one_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, rename = tmp_path / "a", Path.rename
+    _old_artifact(folder)
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if target == folder and not list(path.glob("meta.json")):
+            raise KeyboardInterrupt(str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="a"), new_artifact(folder) as aside:
+        (aside / "model.onnx").write_text("new")
+    check_files(read_meta(folder), folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_seal_records_the_model_first_and_every_file(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -17,17 +20,28 @@ from numpy.typing import NDArray
 from s2tf_edge.calibration.clips import choose_clips
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labelled import LabelledVideos
-from s2tf_edge.errors import InputFileError, UsageError, VerificationError
-from s2tf_edge.export import ExportOptions, ExportResult, export, plan_export
+from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError, VerificationError
+from s2tf_edge.export import ExportOptions, ExportPlan, ExportResult, export, plan_export
+from s2tf_edge.export.parity import seeded_clips
+from s2tf_edge.export.proof import Proof, prove
+from s2tf_edge.export.sources import NetworkSource
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import load_model, save_model
 from s2tf_edge.models.s2tf import VideoNetwork
 from s2tf_edge.preprocess import preprocess
-from s2tf_edge.runtime.artifact import check_files, read_meta, sha256
+from s2tf_edge.runtime.artifact import ArtifactMeta, check_files, read_meta, sha256
 from s2tf_edge.runtime.backends import torch_session
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
+from s2tf_edge.runtime.backends.tensorrt_library import EngineLog, has_gpu, load_tensorrt
 from s2tf_edge.runtime.session import open_session
 from s2tf_edge.spec import ClipSpec
+
+_CUSTOM_OPS = {
+    "ai.s2tf::SaliencyMining": 3,
+    "ai.s2tf::FeaturePreserving": 2,
+    "ai.s2tf::TemporalFusion": 1,
+}
+"""Nodes of the network's own modules."""
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +51,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def onnx_fp32(model_file: Path, folder: Path) -> ExportResult:
-    return export(model_file, ExportOptions(target="onnx", out=folder / "onnx", dynamic_batch=True))
+    return export(model_file, ExportOptions(target="onnx", out=folder / "onnx", dynamic_batch=True, mask=True))
 
 
 @pytest.fixture(scope="module")
 def openvino_fp32(model_file: Path, folder: Path) -> ExportResult:
-    return export(model_file, ExportOptions(target="openvino", precision="fp32", out=folder / "fp32"))
+    return export(model_file, ExportOptions(target="openvino", precision="fp32", out=folder / "fp32", mask=True))
+
+
+@pytest.fixture(scope="module")
+def rtx_fp16(model_file: Path, folder: Path) -> ExportResult:
+    return export(model_file, ExportOptions(target="trt-rtx", out=folder / "rtx", mask=True, input="u8"))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +78,14 @@ def test_an_artifact_describes_itself(onnx_fp32: ExportResult, model_file: Path,
     assert (meta.network, meta.labels, meta.clip) == (network.name, network.labels, network.spec)
     assert (meta.target, meta.precision["asked"], meta.precision["inference"]) == ("onnx", "fp32", "f32")
     assert meta.inputs["clip"] == {"shape": [None, 3, 8, 32, 32], "dtype": "float32"}
-    assert meta.outputs["logits"] == {"shape": [None, 10], "dtype": "float32"}
+    assert meta.outputs == {
+        "logits": {"shape": [None, 10], "dtype": "float32"},
+        "mask": {"shape": [None, 1, 1, 1, 1], "dtype": "float32"},
+    }
+    assert meta.custom_ops == {
+        name: {"nodes": count, "lowered": "kept, with its body"} for name, count in _CUSTOM_OPS.items()
+    }
+    assert meta.build["macs"] > 1e6
     assert meta.source == {"file": model_file.name, "sha256": sha256(model_file)}
     assert list(meta.files) == ["model.onnx", "reproduce.sh", "verify.json"]
     assert meta.build["seconds"] > 0
@@ -67,12 +93,71 @@ def test_an_artifact_describes_itself(onnx_fp32: ExportResult, model_file: Path,
     check_files(meta, onnx_fp32.folder)
 
 
-def test_its_model_is_what_vendors_tools_load(onnx_fp32: ExportResult, openvino_fp32: ExportResult) -> None:
-    onnx.checker.check_model(onnx_fp32.folder / "model.onnx", full_check=True)
+def _described(meta: ArtifactMeta) -> dict[str, Any]:
+    """What a model file says of itself."""
+    return {"network": meta.network, "labels": list(meta.labels), "clip": meta.clip.to_dict()}
+
+
+@pytest.mark.parametrize("name", ["onnx_fp32", pytest.param("rtx_fp16", marks=pytest.mark.needs_rtx)])
+def test_onnx_tools_load_its_graph_untouched(name: str, request: pytest.FixtureRequest) -> None:
+    result: ExportResult = request.getfixturevalue(name)
+    path = result.folder / "model.onnx"
+    onnx.checker.check_model(path, full_check=True)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = {value.name: value.shape for value in (*session.get_inputs(), *session.get_outputs())}
+    described = {**result.meta.inputs, **result.meta.outputs}
+    assert found == {key: [side or "batch" for side in value["shape"]] for key, value in described.items()}
+    properties = session.get_modelmeta().custom_metadata_map
+    assert {
+        key: properties[key] if key == "network" else json.loads(properties[key]) for key in properties
+    } == _described(result.meta)
+
+
+def test_openvino_loads_its_model_untouched(openvino_fp32: ExportResult) -> None:
     openvino: Any = require_without_telemetry("openvino", extra="export", purpose="this test")
     network = openvino.Core().read_model(openvino_fp32.folder / "model.xml")
-    assert [value.get_any_name() for value in (*network.inputs, *network.outputs)] == ["clip", "logits"]
-    assert json.loads(network.get_rt_info(["s2tf_edge", "labels"]).astype(str)) == list(openvino_fp32.meta.labels)
+    assert [value.get_any_name() for value in (*network.inputs, *network.outputs)] == ["clip", "logits", "mask"]
+    assert [list(value.shape) for value in network.outputs] == [[1, 10], [1, 1, 1, 1, 1]]
+    for key, value in _described(openvino_fp32.meta).items():
+        text = network.get_rt_info(["s2tf_edge", key]).astype(str)
+        assert (text if key == "network" else json.loads(text)) == value
+
+
+@pytest.mark.needs_rtx
+def test_tensorrt_parses_the_graph_and_the_engine_is_nothing_but_an_engine(rtx_fp16: ExportResult) -> None:
+    library = load_tensorrt("trt-rtx", purpose="this test")
+    log = EngineLog(library)
+    builder = library.module.Builder(log.listener)
+    network = builder.create_network(1 << int(library.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = library.module.OnnxParser(network, log.listener)
+    assert parser.parse_from_file(str(rtx_fp16.folder / "model.onnx"))
+    names = {network.get_output(index).name: tuple(network.get_output(index).shape) for index in range(2)}
+    assert names == {"logits": (1, 10), "mask": (1, 1, 1, 1, 1)}
+    engine = (rtx_fp16.folder / "model.engine").read_bytes()
+    config = builder.create_builder_config()
+    assert rtx_fp16.meta.build["engine"]["size_bytes"] == len(engine)
+    assert bytes(builder.build_serialized_network(network, config))[:4] == engine[:4]
+
+
+def _refusal(engine: bytes) -> str:
+    """Why TensorRT-RTX does not load an engine here."""
+    library = load_tensorrt("trt-rtx", purpose="this test")
+    log = EngineLog(library)
+    assert library.module.Runtime(log.listener).deserialize_cuda_engine(engine) is None
+    return log.errors[0]
+
+
+@pytest.mark.needs_rtx
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU")
+def test_an_engine_is_refused_for_want_of_a_gpu_and_for_nothing_else(rtx_fp16: ExportResult) -> None:
+    """Its header holds its size: whatever is glued on is found out before a GPU is looked for."""
+    engine = (rtx_fp16.folder / "model.engine").read_bytes()
+    assert "(cudaError " in _refusal(engine)
+    assert "Serialization" not in _refusal(engine)
+    for changed in (b"{}" + engine, engine + b"{}", engine[:-1]):
+        assert "Serialization assertion" in _refusal(changed)
+    with pytest.raises(UnsupportedError, match="there is no NVIDIA GPU here"):
+        open_session(rtx_fp16.folder).open()
 
 
 @pytest.mark.parametrize("name", ["onnx_fp32", "openvino_fp32", "int8"])
@@ -83,10 +168,18 @@ def test_it_agrees_with_the_network(name: str, network: VideoNetwork, request: p
     unseen = open_data("synthetic?clips=4&split=test").videos
     clips = np.stack([preprocess(video.read(network.spec), network.spec) for video in unseen]).astype(np.float32)
     with torch.inference_mode():
-        expected = network(torch.from_numpy(clips)).numpy()
+        expected, saliency = network(torch.from_numpy(clips), return_saliency=True)
     with open_session(result.folder) as session:
-        got = session.infer(clips).logits
-    assert np.abs(got - expected).max() < (0.1 if name == "int8" else 1e-4) * np.ptp(expected)
+        got = session.infer(clips)
+    assert np.abs(got.logits - expected.numpy()).max() < (0.1 if name == "int8" else 1e-4) * float(
+        expected.max() - expected.min()
+    )
+    if name == "int8":
+        assert got.mask is None
+    else:
+        assert got.mask is not None
+        assert saliency is not None
+        np.testing.assert_allclose(got.mask, saliency.mask.numpy(), rtol=1e-4)
     assert json.loads((result.folder / "verify.json").read_text())["passed"] is True
 
 
@@ -145,8 +238,11 @@ def test_only_calibration_data_with_a_name_can_be_made_again(
 ) -> None:
     assert not (int8.folder / "reproduce.sh").exists()
     options = ExportOptions(target="openvino", precision="int8", calib=videos)
-    assert plan_export(model_file, options).command() is None
+    nameless = plan_export(model_file, options)
+    assert isinstance(nameless, ExportPlan)
+    assert nameless.command() is None
     plan = plan_export(model_file, dataclasses.replace(options, calib="synthetic?clips=20"))
+    assert isinstance(plan, ExportPlan)
     command = plan.command()
     assert command is not None
     assert command[command.index("--calib") + 1] == "synthetic?clips=20"
@@ -164,8 +260,8 @@ def test_the_network_runs_on_the_cpu_to_be_compared(
     assert result.verification.passed
 
 
-def test_fp16_halves_the_weights(model_file: Path, openvino_fp32: ExportResult, tmp_path: Path) -> None:
-    result = export(model_file, ExportOptions(target="openvino", out=tmp_path / "fp16"))
+def test_fp16_halves_the_weights(onnx_fp32: ExportResult, openvino_fp32: ExportResult, tmp_path: Path) -> None:
+    result = export(onnx_fp32.folder, ExportOptions(target="openvino", out=tmp_path / "fp16"))
     sizes = [(folder / "model.bin").stat().st_size for folder in (result.folder, openvino_fp32.folder)]
     assert sizes[0] < 0.6 * sizes[1]
     assert result.meta.precision["inference"] == "default"
@@ -208,33 +304,31 @@ def test_a_network_that_lost_its_meaning_leaves_no_artifact(
     assert list(tmp_path.iterdir()) == [model_file]
 
 
-def test_the_first_diverging_layer_is_named(model_file: Path, openvino_fp32: ExportResult, folder: Path) -> None:
-    from s2tf_edge.export.layers import first_diverging_layer
-    from s2tf_edge.export.parity import seeded_clips
-
+@pytest.mark.parametrize("name", ["onnx_fp32", "openvino_fp32", pytest.param("rtx_fp16", marks=pytest.mark.needs_rtx)])
+def test_the_first_diverging_layer_is_named(name: str, model_file: Path, request: pytest.FixtureRequest) -> None:
+    result: ExportResult = request.getfixturevalue(name)
     network = load_model(model_file)
     paths = [name for name, each in network.named_modules() if isinstance(each, torch.nn.Conv3d)]
-    (clip,) = seeded_clips(network.spec, count=1)
-
-    def search() -> str | None:
-        meta = openvino_fp32.meta
-        return first_diverging_layer(network, openvino_fp32.folder, meta=meta, clip=clip, tolerance=1e-3)
-
-    assert search() is None
+    clips = seeded_clips(network.spec, count=1)
+    source = NetworkSource(model_file, network)
+    proof = Proof(source=source, precision=str(result.meta.precision["asked"]), clips=clips, kind="seeded")
+    assert prove(proof, result.folder, result.meta).passed
     convolution = network.get_submodule(paths[5])
     assert isinstance(convolution.weight, torch.nn.Parameter)
     with torch.no_grad():
         convolution.weight.mul_(1.5)
-    assert (search() or "").startswith(f"{paths[5]}/Conv (error ")
+    with pytest.raises(
+        VerificationError, match=rf"the first layer that differs is {re.escape(paths[5])}/Conv \(error "
+    ):
+        prove(proof, result.folder, result.meta)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": "tpu"}, "no target 'tpu'; there are: onnx with fp32; openvino with fp16, fp32, int8"),
-        ({"target": "onnx", "precision": "int8"}, "no target 'onnx' with precision 'int8'; there are: onnx with fp32"),
+        ({"target": "tpu"}, "no target 'tpu'; there are: onnx with fp32, fp16; openvino with fp16, fp32, int8"),
+        ({"target": "onnx", "precision": "bf16"}, "no target 'onnx' with precision 'bf16'; there are: onnx with fp32"),
         ({"target": "openvino", "precision": "int8"}, "int8 needs clips to calibrate with; give --calib DATA"),
-        ({"target": "openvino", "exclude": ("stem",)}, "--exclude keeps layers out of int8, but the precision is fp16"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(model_file: Path, options: dict[str, str], message: str) -> None:
@@ -242,14 +336,43 @@ def test_arguments_that_do_not_fit_are_refused(model_file: Path, options: dict[s
         plan_export(model_file, ExportOptions(**options))  # type: ignore[arg-type]
 
 
-def test_an_exclude_that_is_no_expression_is_refused(model_file: Path, videos: LabelledVideos) -> None:
-    with pytest.raises(UsageError, match=r"'\(' is not a regular expression"):
-        plan_export(model_file, ExportOptions(target="openvino", precision="int8", calib=videos, exclude=("(",)))
+@pytest.mark.parametrize(
+    ("target", "form", "lowered"),
+    [
+        ("onnx", "inline", "inlined"),
+        ("openvino", "auto", "inlined"),
+        pytest.param("trt-rtx", "keep", "kept, with its body", marks=pytest.mark.needs_rtx),
+    ],
+)
+def test_custom_operators_are_kept_or_inlined(
+    onnx_fp32: ExportResult, tmp_path: Path, target: str, form: str, lowered: str
+) -> None:
+    """The onnx artifact keeps them, and so serves as the source."""
+    options = ExportOptions(target=target, precision="fp32", custom_ops=form, out=tmp_path / "a", batch=2)
+    result = export(onnx_fp32.folder, options)
+    assert result.verification is not None
+    assert result.verification.passed
+    assert result.meta.custom_ops == {name: {"nodes": count, "lowered": lowered} for name, count in _CUSTOM_OPS.items()}
+    if target != "openvino":
+        graph = onnx.load(result.folder / "model.onnx")
+        counts = Counter(f"{node.domain}::{node.op_type}" for node in graph.graph.node if node.domain)
+        assert counts == (_CUSTOM_OPS if form == "keep" else {})
 
 
-def test_an_artifact_is_no_model(onnx_fp32: ExportResult, tmp_path: Path) -> None:
-    with pytest.raises(InputFileError, match=r"is an artifact already; give the model it was made from .*small é\.pt"):
-        plan_export(onnx_fp32.folder, ExportOptions(target="openvino"))
+def test_another_opset_inlines_what_has_a_body(onnx_fp32: ExportResult, tmp_path: Path) -> None:
+    result = export(onnx_fp32.folder, ExportOptions(target="onnx", opset=21, out=tmp_path / "a"))
+    assert result.meta.build["opset"] == 21
+    assert {each["lowered"] for each in result.meta.custom_ops.values()} == {"inlined"}
+    assert not onnx.load(result.folder / "model.onnx").functions
+    assert result.verification is not None
+    assert result.verification.passed
+
+
+def test_an_artifact_without_its_float32_graph_is_no_model(openvino_fp32: ExportResult, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputFileError, match=r"keeps no float32 graph .*give the model it was made from \(small é\.pt\)"
+    ):
+        plan_export(openvino_fp32.folder, ExportOptions(target="onnx"))
     with pytest.raises(InputFileError, match="is not an artifact folder"):
         plan_export(tmp_path, ExportOptions(target="openvino"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2tf_edge.export.parity import TOLERANCES, Tolerance, compare, seeded_clips, verify
+from s2tf_edge.export.parity import TOLERANCES, Tolerance, compare, run_clips, seeded_clips, verify
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
 
@@ -19,6 +19,7 @@ class _Colours(Session):
 
     backend = "colours"
     mixes = False
+    masks = False
 
     def _open(self) -> None:
         self.batches: list[int] = []
@@ -26,7 +27,8 @@ class _Colours(Session):
     def _run(self, clips: Clips) -> Outputs:
         self.batches.append(len(clips))
         seen = np.repeat(clips[-1:], len(clips), axis=0) if self.mixes else clips
-        return Outputs(logits=seen.mean(axis=(2, 3, 4), dtype=np.float32))
+        mask = seen.mean(axis=(1, 2), dtype=np.float32)[:, None, None] if self.masks else None
+        return Outputs(logits=seen.mean(axis=(2, 3, 4), dtype=np.float32), mask=mask)
 
     def _close(self) -> None:
         pass
@@ -96,15 +98,28 @@ def test_a_network_that_says_nothing_has_no_infinite_error() -> None:
 
 @pytest.mark.parametrize(("batch", "runs"), [(1, [1] * 6), (None, [1, 3, 2])])
 def test_an_artifact_of_any_batch_size_is_given_several_clips_at_once(batch: int | None, runs: list[int]) -> None:
-    artifact = _session(batch)
-    assert verify(artifact, _session(), seeded_clips(SPEC, count=6), precision="fp32").passed
+    artifact, clips = _session(batch), seeded_clips(SPEC, count=6)
+    assert verify(artifact, run_clips(_session(), clips), clips, precision="fp32").passed
     assert artifact.batches == runs
 
 
 def test_an_artifact_that_mixes_the_clips_of_a_batch_fails() -> None:
-    artifact = _session()
+    artifact, clips = _session(), seeded_clips(SPEC, count=3)
     artifact.mixes = True
-    assert not verify(artifact, _session(), seeded_clips(SPEC, count=3), precision="int8").passed
+    assert not verify(artifact, run_clips(_session(), clips), clips, precision="int8").passed
+
+
+def test_a_mask_that_differs_fails() -> None:
+    artifact, clips = _session(), seeded_clips(SPEC, count=2)
+    artifact.masks = True
+    expected = run_clips(artifact, clips)
+    assert expected.mask is not None
+    assert verify(artifact, expected, clips, precision="fp32").mask_error == 0
+    other = dataclasses.replace(expected, mask=expected.mask * np.float32(1.1))
+    found = verify(artifact, other, clips, precision="fp32")
+    assert found.mask_error == pytest.approx(0.1 / 1.1, rel=1e-3)
+    assert not found.passed
+    assert verify(artifact, dataclasses.replace(expected, mask=None), clips, precision="fp32").mask_error is None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -119,19 +134,18 @@ def test_tolerances_grow_as_precision_falls() -> None:
     assert 1 > fp32.cosine > fp16.cosine > int8.cosine > 0.9
 
 
-def test_seeded_clips_are_as_the_network_takes_them() -> None:
+def test_seeded_clips_are_frames_cropped_for_the_network() -> None:
     clips = seeded_clips(SPEC, count=3, seed=1)
-    assert {clip.shape for clip in clips} == {SPEC.input_shape()}
-    assert {clip.dtype.name for clip in clips} == {"float32"}
+    assert {clip.shape for clip in clips} == {(8, 32, 32, 3)}
+    assert {clip.dtype.name for clip in clips} == {"uint8"}
     assert all(a.tobytes() == b.tobytes() for a, b in zip(clips, seeded_clips(SPEC, count=3, seed=1), strict=True))
     assert not np.array_equal(clips[0], clips[1])
     assert not np.array_equal(clips[0], seeded_clips(SPEC, count=1, seed=2)[0])
 
 
 def test_seeded_clips_are_smooth_and_fill_the_range_of_pixels() -> None:
-    clips = np.concatenate(seeded_clips(SPEC, count=4)).astype(np.float32)
-    steps = [np.abs(np.diff(clips, axis=axis)).mean() for axis in (2, 3, 4)]
+    clips = np.stack(seeded_clips(SPEC, count=4)).astype(np.float32)
+    steps = [np.abs(np.diff(clips, axis=axis)).mean() for axis in (1, 2, 3)]
     assert max(steps) < 0.3 * clips.std()
-    pixels = clips * 0.225 + 0.45
-    assert pixels.min() < 0.15
-    assert pixels.max() > 0.85
+    assert clips.min() < 0.15 * 255
+    assert clips.max() > 0.85 * 255

@@ -89,7 +89,7 @@ def check_loss(model: VideoNetwork, logits: Tensor, saliency: Saliency, case: di
         assert gradient.norm().item() == pytest.approx(norm, rel=1e-4)
 
 
-@pytest.mark.skipif(not PARITY.is_dir(), reason="the published implementations' results are not here")
+@pytest.mark.needs_shared
 @pytest.mark.parametrize("path", case_paths(), ids=lambda path: path.stem)
 def test_agrees_with_the_published_implementation(path: Path, tmp_path: Path) -> None:
     case = json.loads(path.read_text())

@@ -56,7 +56,7 @@ def published_tsfp(module: FeaturePreserver | None, x: Tensor, *, stride: int) -
 
 def published_path(path: SaliencyPath, features: list[Tensor], shapes: tuple[StageShape, ...]) -> dict[str, Any]:
     """The mask path as NETWORK.md defines it: frames interleaved one by one, pooled in pairs."""
-    s1, s2, s3 = (torch.sigmoid(path.norm(miner(x))) for miner, x in zip(path.miners, features, strict=True))
+    s1, s2, s3 = (miner(x, path.norm) for miner, x in zip(path.miners, features, strict=True))
     first, second = path.preservers if path.preservers else (None, None)
     t1, t2, t3, t4 = (shape.frames for shape in shapes)
     p1, e1 = published_tsfp(first, s1, stride=-(-t1 // t2))  # type: ignore[arg-type]

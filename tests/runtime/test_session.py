@@ -115,6 +115,15 @@ def _artifact(folder: Path, **changes: object) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("target", ["trt", "trt-rtx"])
+def test_an_engine_has_a_session_that_asks_for_a_gpu(tmp_path: Path, target: str) -> None:
+    built_with = {"library": "TensorRT", "version": "10.3.0"}
+    folder = _artifact(tmp_path / "a", target=target, build={"built_with": built_with})
+    assert open_session(folder).backend == "tensorrt"
+    with pytest.raises(UsageError, match="TensorRT has no device 'CPU'; it has GPU"):
+        open_session(folder, SessionOptions(device="CPU"))
+
+
 def test_an_artifact_says_what_its_session_takes(tmp_path: Path) -> None:
     info = open_session(_artifact(tmp_path / "a b")).info
     assert (info.name, info.target, info.precision) == ("a b", "onnx", "fp32")
@@ -125,7 +134,13 @@ def test_an_artifact_says_what_its_session_takes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"target": "trt"}, "was built for target 'trt'; this version runs onnx and openvino artifacts"),
+        ({"target": "tpu"}, "was built for target 'tpu'; this version runs onnx, openvino, trt, trt-rtx artifacts"),
+        ({"target": "trt"}, r"does not say what built its engine; build it again: s2tf-export .* --target trt$"),
+        ({"target": "trt-rtx", "build": {"built_with": "TensorRT"}}, "does not say what built its engine"),
+        (
+            {"target": "trt-rtx", "build": {"deferred": True}},
+            r"still to be built: on the device, run its build\.sh, or s2tf-export .* --target trt-rtx$",
+        ),
         ({"inputs": {}}, "lacks the shape of input 'clip' or the precision; export again"),
         ({"files": {"model.onnx": "0"}}, r"model\.onnx has changed since it was exported"),
         ({"files": {"model.onnx": "0", "model.bin": "0"}}, r"model\.onnx has changed since it was exported"),

@@ -124,14 +124,14 @@ def test_a_truncated_file_gives_what_decodes(make_video: Callable[..., Path], tm
         assert 10 < len(list(decoder.frames())) < 100
 
 
-@pytest.mark.skipif(not ODD.exists(), reason="needs ../shared")
+@pytest.mark.needs_shared
 def test_a_corrupt_part_is_counted_and_left_out() -> None:
     with _decoder(parse_source(str(ODD / "corrupted.mp4"))[0]) as decoder:
         frames = list(decoder.frames())
         assert (len(frames), decoder.corrupt) == (28, 1)
 
 
-@pytest.mark.skipif(not ODD.exists(), reason="needs ../shared")
+@pytest.mark.needs_shared
 def test_a_file_without_frames_is_an_error() -> None:
     with (
         _decoder(parse_source(str(ODD / "bipbop_nonfragment_header.mp4"))[0]) as decoder,

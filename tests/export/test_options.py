@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.errors import UsageError
+from s2tf_edge.export.build import TARGETS, find_target
+from s2tf_edge.export.options import PROFILE, ExportOptions
+from s2tf_edge.export.tensorrt_options import EngineOptions
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"custom_ops": "drop"}, r"--custom-ops must be one of auto, keep, inline, got 'drop'"),
+        ({"input": "u16"}, r"--input must be one of f32, u8, got 'u16'"),
+        ({"calib_clips": 0}, r"--calib-clips must be one or more, got 0"),
+        ({"batch": 0}, r"--batch must be from 1 to 256, got 0"),
+        ({"batch": 257}, r"--batch must be from 1 to 256, got 257"),
+        ({"opset": 17}, r"--opset must be from 18 to 24, got 17"),
+        ({"opset": 25}, r"--opset must be from 18 to 24, got 25"),
+        (
+            {"batch": 2, "dynamic_batch": True},
+            r"--batch 2 fixes the number of clips and --dynamic-batch leaves it open",
+        ),
+        ({"workspace": 0.0}, r"--workspace must lie in \(0, 1024\] GiB, got 0"),
+        ({"workspace": -1.0}, r"--workspace must lie in \(0, 1024\] GiB, got -1"),
+        ({"workspace": float("nan")}, r"--workspace must lie in \(0, 1024\] GiB, got nan"),
+        ({"workspace": 1e6}, r"--workspace must lie in \(0, 1024\] GiB, got 1e\+06"),
+        ({"exclude": ("stem", "(")}, r"--exclude '\(' is not a regular expression: missing \)"),
+    ],
+)
+def test_values_out_of_their_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        ExportOptions(target="onnx", **options)
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ("openvino", {"precision": "int8"}, r"int8 needs clips to calibrate with; give --calib DATA"),
+        ("openvino", {"exclude": ("stem",)}, r"--exclude keeps layers out of int8, but the precision is fp16"),
+        ("openvino", {"custom_ops": "keep"}, r"openvino runs standard operators only, so --custom-ops keep is not"),
+        ("onnx", {"defer_build": True}, r"--defer-build is for TensorRT, but the target is onnx; leave it out"),
+        ("onnx", {"workspace": 1.0}, r"--workspace is for TensorRT, but the target is onnx; leave it out"),
+        ("openvino", {"timing_cache": Path("t")}, r"--timing-cache is for TensorRT, but the target is openvino"),
+        ("openvino", {"version_compatible": True}, r"--version-compatible is for TensorRT, but the target is openvino"),
+        ("onnx", {"hardware_compatible": True}, r"--hardware-compatible is for TensorRT, but the target is onnx"),
+    ],
+)
+def test_what_a_target_does_not_take_is_refused(target: str, options: dict[str, Any], message: str) -> None:
+    asked = ExportOptions(target=target, **options)
+    found, precision = find_target(target, precision=asked.precision)
+    with pytest.raises(UsageError, match=message):
+        asked.check(found, precision=precision)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_takes_its_defaults(target: str) -> None:
+    found, precision = find_target(target, precision=None)
+    ExportOptions(target=target).check(found, precision=precision)
+    assert precision == ("fp32" if target == "onnx" else "fp16")
+
+
+@pytest.mark.parametrize("target", ["trt", "trt-rtx"])
+def test_engines_take_options_of_their_own(target: str, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    options = ExportOptions(
+        target=target, workspace=2.0, timing_cache=cache, version_compatible=True, hardware_compatible=True
+    )
+    options.check(TARGETS[target], precision="fp16")
+    assert options.engine() == EngineOptions(
+        workspace_gib=2.0, timing_cache=cache, version_compatible=True, hardware_compatible=True
+    )
+    assert dataclasses.replace(options, dynamic_batch=True).engine().profile == PROFILE
+
+
+def test_defaults_need_no_words() -> None:
+    command = ExportOptions(target="onnx").command(Path("/m/a b.pt"), precision="fp32", folder=Path("/o/é"))
+    assert command == ["s2tf-export", "/m/a b.pt", "--target", "onnx", "--precision", "fp32", "--out", "/o/é"]
+
+
+def test_a_command_is_understood_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clips").mkdir()
+    options = ExportOptions(
+        target="openvino", calib="clips", eval="synthetic?clips=2", meta=Path("net.json"), timing_cache=Path("t")
+    )
+    command = options.command(Path("net.onnx"), precision="int8", folder=Path("a"))
+    assert command is not None
+    values = {flag: command[command.index(flag) + 1] for flag in ("--out", "--meta", "--calib", "--timing-cache")}
+    assert values == {
+        "--out": str(tmp_path / "a"),
+        "--meta": str(tmp_path / "net.json"),
+        "--calib": str(tmp_path / "clips"),
+        "--timing-cache": str(tmp_path / "t"),
+    }
+    assert command[1] == str(tmp_path / "net.onnx")
+    assert command[command.index("--eval") + 1] == "synthetic?clips=2"
+
+
+@pytest.mark.parametrize("field", ["calib", "eval"])
+def test_videos_without_a_name_have_no_command(videos: LabelledVideos, field: str) -> None:
+    options = dataclasses.replace(ExportOptions(target="openvino"), **{field: videos})  # type: ignore[arg-type]
+    assert options.command(Path("m.pt"), precision="fp16", folder=Path("a")) is None
