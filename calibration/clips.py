@@ -91,7 +91,6 @@ class CalibrationClips:
         self._skipped: dict[int, tuple[str, str]] = {}
         self._hashes: dict[int, str] = {}
         self._reported = 0
-        self._warned = False
 
     def __len__(self) -> int:
         return len(self._choices)
@@ -104,24 +103,22 @@ class CalibrationClips:
         """
         for index, choice in enumerate(self._choices):
             frames = self._read(choice)
-            if frames is not None:
-                if index not in self._hashes:
-                    self._hashes[index] = hashlib.sha256(frames.tobytes()).hexdigest()
-                yield preprocess(frames, self._spec)[np.newaxis]
+            if frames is not None and index not in self._hashes:
+                self._hashes[index] = hashlib.sha256(frames.tobytes()).hexdigest()
+            # Before the last clip is given: a quantiser that has as many as it wants asks for no more.
             self._report(index + 1)
+            if frames is not None:
+                yield preprocess(frames, self._spec)[np.newaxis]
         if not self._hashes:
             raise self._nothing_readable()
-        self._warn_of_few()
 
     def _report(self, done: int) -> None:
         """Tells of the first pass only: a quantiser makes several."""
-        if done > self._reported:
-            self._reported = done
-            self._progress(done, len(self._choices))
-
-    def _warn_of_few(self) -> None:
-        if len(self._hashes) < RECOMMENDED_CLIPS and not self._warned:
-            self._warned = True
+        if done <= self._reported:
+            return
+        self._reported = done
+        self._progress(done, len(self._choices))
+        if done == len(self._choices) and 0 < len(self._hashes) < RECOMMENDED_CLIPS:
             logger.warning(
                 "%d calibration clips; give %d or more for ranges to rely on", len(self._hashes), RECOMMENDED_CLIPS
             )

@@ -5,30 +5,58 @@ A target is one module with one function from ``BuildRequest`` to ``Build``; it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from s2tf_edge.errors import UsageError
 from s2tf_edge.export.tensorrt_options import EngineOptions
+from s2tf_edge.progress import Progress, no_progress
+from s2tf_edge.runtime.session import ModelInfo
 from s2tf_edge.spec import ClipSpec
 
 if TYPE_CHECKING:
     from s2tf_edge.calibration.clips import CalibrationClips
+    from s2tf_edge.calibration.quantizer import Judge
+    from s2tf_edge.calibration.sensitivity import LayerNoise
 
 __all__ = [
+    "AUTO",
     "ENGINE_FILE",
     "GRAPH_FILE",
     "TARGETS",
     "Build",
     "BuildRequest",
+    "Integers",
     "Target",
     "find_target",
 ]
 
+AUTO: Final = "auto"
+"""The precision that stands for the fastest one."""
 GRAPH_FILE: Final = "model.onnx"
 ENGINE_FILE: Final = "model.engine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Integers:
+    """How to quantise."""
+
+    clips: CalibrationClips
+    """What activations' ranges are measured on."""
+    judge: Judge
+    """What an integer form is held against."""
+    method: str = "minmax"
+    """How ranges are chosen."""
+    exclude: tuple[str, ...] = ()
+    """Regular expressions for names of layers that stay in floating point."""
+    max_drop: float | None = None
+    """Points of top-1 that may be lost; None where nobody asks."""
+    sensitivity: Callable[[Sequence[LayerNoise]], None] | None = None
+    """Is told what quantising each layer alone does, if somebody wants to know."""
+    progress: Progress = no_progress
+    """Is told of layers as their sensitivity is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +73,27 @@ class BuildRequest:
     precision: str
     folder: Path
     """An empty folder to write the model's files into."""
-    dynamic_batch: bool = False
-    calibration: CalibrationClips | None = None
+    batch: int | None = 1
+    """Clips that the graph takes at once; None for any number."""
+    integers: Integers | None = None
     """For int8."""
-    exclude: tuple[str, ...] = ()
-    """Regular expressions for names of nodes that stay in floating point."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     """For TensorRT."""
     defer: bool = False
     """Whether to stop before the engine, which is then built on the device."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What sessions that try a form of the graph need to know."""
+        return ModelInfo(
+            name=self.graph.name,
+            network=self.network,
+            target=self.target,
+            precision=self.precision,
+            spec=self.spec,
+            labels=self.labels,
+            batch=self.batch,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +107,8 @@ class Build:
     obtained: Mapping[str, Mapping[str, int]]
     """Layers by kind and type, such as ``{"Convolution": {"i8": 112, "bf16": 4}}``."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    audit: Mapping[str, Any] | None = None
+    """int8: which layers really compute in integers, and why the others do not."""
     calibration: Mapping[str, Any] | None = None
     """What ``calib.json`` says."""
 
@@ -106,14 +148,14 @@ def _tensorrt(request: BuildRequest) -> Build:
 
 
 def _engine(name: str) -> Target:
-    precisions = ("fp16", "fp32")
+    precisions = ("fp16", "fp32", "int8")
     return Target(name=name, precisions=precisions, custom_ops="inline", may_keep=True, build=_tensorrt, is_engine=True)
 
 
 TARGETS: Final = {
     target.name: target
     for target in (
-        Target(name="onnx", precisions=("fp32", "fp16"), custom_ops="keep", may_keep=True, build=_onnx),
+        Target(name="onnx", precisions=("fp32", "fp16", "int8"), custom_ops="keep", may_keep=True, build=_onnx),
         Target(
             name="openvino",
             precisions=("fp16", "fp32", "int8"),
@@ -134,8 +176,8 @@ def find_target(name: str, *, precision: str | None) -> tuple[Target, str]:
         UsageError: there is no such target, or it has no such precision.
     """
     target = TARGETS.get(name)
-    if target is None or (precision or target.precisions[0]) not in target.precisions:
-        allowed = "; ".join(f"{each.name} with {', '.join(each.precisions)}" for each in TARGETS.values())
+    if target is None or (precision or target.precisions[0]) not in {*target.precisions, AUTO}:
+        allowed = "; ".join(f"{each.name} with {', '.join(each.precisions)} or {AUTO}" for each in TARGETS.values())
         asked = f"target {name!r}" + (f" with precision {precision!r}" if precision else "")
         msg = f"there is no {asked}; there are: {allowed}"
         raise UsageError(msg)

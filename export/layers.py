@@ -50,7 +50,7 @@ def first_difference(got: Maps, expected: Maps, *, tolerance: float) -> str | No
 
 
 def artifact_maps(folder: Path, meta: ArtifactMeta, clip: Clips, names: Sequence[str]) -> Maps:
-    """Outputs of an artifact's layers for one clip of the kind that it takes.
+    """Outputs of an artifact's layers for one clip of the kind that it takes, whatever its batch.
 
     Of an engine, whose layers are fused beyond recognition, those of the graph that it was built from.
     """
@@ -73,8 +73,20 @@ def graph_maps(model: ir.Model, clip: Clips, *, names: Sequence[str] | None = No
     wanted = [name for name in values if names is None or name in names]
     model.graph.outputs.extend(values[name] for name in wanted if not values[name].is_graph_output())
     session = runtime.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
-    outputs = session.run(wanted, {model.graph.inputs[0].name: clip})
-    return {name: output.astype(np.float32) for name, output in zip(wanted, outputs, strict=True)}
+    batch = session.get_inputs()[0].shape[0]
+    outputs = session.run(wanted, {session.get_inputs()[0].name: _repeated(clip, batch)})
+    return {name: _of_first(output, batch) for name, output in zip(wanted, outputs, strict=True)}
+
+
+def _repeated(clip: Clips, batch: object) -> Clips:
+    """One clip as often as a network of a fixed batch takes clips."""
+    return clip.repeat(batch, axis=0) if isinstance(batch, int) else clip
+
+
+def _of_first(output: NDArray[Any], batch: object) -> NDArray[np.float32]:
+    """The part of a layer's output that belongs to the first clip; clips lie in its first axis."""
+    rows = max(1, len(output) // batch) if isinstance(batch, int) else len(output)
+    return output[:rows].astype(np.float32)
 
 
 def _openvino_maps(path: Path, meta: ArtifactMeta, clip: Clips, names: Sequence[str]) -> Maps:
@@ -86,5 +98,6 @@ def _openvino_maps(path: Path, meta: ArtifactMeta, clip: Clips, names: Sequence[
     network.add_outputs(wanted)
     config = compile_config(inference_precision=str(meta.precision["inference"]), options=SessionOptions())
     compiled = core.compile_model(network, "CPU", config)
-    results = compiled({"clip": clip})
-    return {name: np.array(results[compiled.output(name)]) for name in wanted}
+    batch = meta.inputs["clip"]["shape"][0]
+    results = compiled({"clip": _repeated(clip, batch)})
+    return {name: _of_first(results[compiled.output(name)], batch) for name in wanted}

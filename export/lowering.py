@@ -14,6 +14,7 @@ import onnx
 import onnx.version_converter
 import onnx_ir as ir
 
+from s2tf_edge.calibration.pool_padding import MergePads
 from s2tf_edge.errors import UnsupportedError, UsageError
 from s2tf_edge.export.build import Target
 from s2tf_edge.export.capabilities import check_supported, rewrites_for
@@ -67,6 +68,9 @@ def lower(
     """
     macs = sum(count_macs(model).values())
     form = target.custom_ops if custom_ops == "auto" else custom_ops
+    if precision == "int8":
+        # Quantisers see standard operators only.
+        form = "inline"
     # Another opset means other bodies: converters know standard operators only.
     if opset is not None and opset != model.opset_imports[""] and model.functions:
         form = _inline_for_opset(custom_ops, opset)
@@ -74,6 +78,9 @@ def lower(
         U8Input(spec)(model)
     operators = _lower_custom_ops(model, target=target, form=form)
     operators |= _rewrite(model, target.name, opset=opset)
+    if precision == "int8":
+        # A pad of -inf before a pool cannot be quantised, and would keep all around it in float.
+        MergePads()(model)
     check_supported(model, target.name)
     if precision == "fp16" and target.name in _HALF_GRAPHS:
         Float16()(model)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from s2tf_edge.data.labelled import LabelledVideos
 from s2tf_edge.errors import UsageError
-from s2tf_edge.export.build import Target
+from s2tf_edge.export.build import AUTO, Target
 from s2tf_edge.export.tensorrt_options import EngineOptions
+from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
 
-__all__ = ["CUSTOM_OPS", "INPUTS", "OPSETS", "PROFILE", "ExportOptions"]
+__all__ = ["CUSTOM_OPS", "INPUTS", "METHODS", "OPSETS", "PROFILE", "ExportOptions"]
 
 CUSTOM_OPS: Final = ("auto", "keep", "inline")
 INPUTS: Final = ("f32", "u8")
 OPSETS: Final = (18, 24)
 """Lowest and highest opset that a graph can be written in."""
+METHODS: Final = ("minmax", "entropy", "percentile", "mse")
+_INTEGER_FLAGS: Final = {"--exclude": (), "--calib-method": METHODS[0], "--max-drop": None, "--sensitivity": None}
+"""Flags that say something about int8 alone, and their defaults."""
+_ALL_POINTS: Final = 100
 _MAX_BATCH: Final = 256
 PROFILE: Final = (1, 4, 16)
 """Fewest, usual and most clips that a TensorRT engine for any number of clips takes at once."""
@@ -34,7 +40,7 @@ class ExportOptions:
     target: str
     """onnx, openvino, trt or trt-rtx."""
     precision: str | None = None
-    """fp32, fp16 or int8; None for the target's default (onnx fp32, the others fp16)."""
+    """fp32, fp16, int8 or auto, the fastest of them here; None for the target's default (onnx fp32, others fp16)."""
     out: Path | None = None
     """The artifact's folder; None for ``<stem>_<target>_<precision>`` beside the model."""
     meta: Path | None = None
@@ -44,6 +50,12 @@ class ExportOptions:
     of them. Only what has a name can be made again: with videos of the caller's own there is no ``reproduce.sh``."""
     calib_clips: int = 300
     """How many clips of them at most."""
+    calib_method: str = "minmax"
+    """How ranges of activations are chosen: minmax, entropy, percentile or mse."""
+    max_drop: float | None = None
+    """Points of top-1 on ``eval`` that int8 may lose; layers go back to float until it loses no more."""
+    sensitivity: Path | None = None
+    """An HTML page to write: what quantising each layer alone does to the logits."""
     eval: str | LabelledVideos | None = None
     """Labelled videos to verify on."""
     exclude: tuple[str, ...] = ()
@@ -76,12 +88,19 @@ class ExportOptions:
     def __post_init__(self) -> None:
         _check_choice("--custom-ops", self.custom_ops, CUSTOM_OPS)
         _check_choice("--input", self.input, INPUTS)
+        _check_choice("--calib-method", self.calib_method, METHODS)
         _check_number("--calib-clips", self.calib_clips, low=1, high=None)
         _check_number("--batch", self.batch, low=1, high=_MAX_BATCH)
         if self.opset is not None:
             _check_number("--opset", self.opset, low=OPSETS[0], high=OPSETS[1])
         if self.batch != 1 and self.dynamic_batch:
             msg = f"--batch {self.batch} fixes the number of clips and --dynamic-batch leaves it open; give one of them"
+            raise UsageError(msg)
+        if self.max_drop is not None and not 0 <= self.max_drop <= _ALL_POINTS:
+            msg = f"--max-drop must lie between 0 and 100 points, got {self.max_drop:g}"
+            raise UsageError(msg)
+        if self.max_drop is not None and self.eval is None:
+            msg = "--max-drop needs labelled videos to measure the loss on; give --eval DATA"
             raise UsageError(msg)
         if self.workspace is not None and not 0 < self.workspace <= 1024:
             msg = f"--workspace must lie in (0, 1024] GiB, got {self.workspace:g}"
@@ -101,13 +120,37 @@ class ExportOptions:
                 "synthetic"
             )
             raise UsageError(msg)
-        if self.exclude and precision != "int8":
-            msg = f"--exclude keeps layers out of int8, but the precision is {precision}; drop one of them"
-            raise UsageError(msg)
+        self._check_integers(precision)
+        self._check_auto(target, precision)
         if self.custom_ops == "keep" and not target.may_keep:
             msg = f"{target.name} runs standard operators only, so --custom-ops keep is not for it; leave it out"
             raise UsageError(msg)
         self._check_engine(target)
+
+    def _check_integers(self, precision: str) -> None:
+        if precision == "int8" or (precision == AUTO and self.calib is not None):
+            if self.custom_ops == "keep":
+                msg = "--custom-ops keep leaves nodes that cannot be quantised; leave it out with int8"
+                raise UsageError(msg)
+            return
+        for flag, default in _INTEGER_FLAGS.items():
+            if getattr(self, _field(flag)) != default:
+                but = "auto tries that only with --calib DATA" if precision == AUTO else f"the precision is {precision}"
+                msg = f"{flag} is for int8, but {but}; drop one of them"
+                raise UsageError(msg)
+
+    def _check_auto(self, target: Target, precision: str) -> None:
+        if precision != AUTO or not target.is_engine:
+            return
+        if self.defer_build:
+            msg = "--precision auto times what it builds, which --defer-build leaves to the device; name a precision"
+            raise UsageError(msg)
+        if not has_gpu():
+            msg = (
+                f"--precision auto times what it builds, and engines of {target.name} need an NVIDIA GPU, which is not "
+                "here; name a precision, or run this on the device"
+            )
+            raise UsageError(msg)
 
     def _check_engine(self, target: Target) -> None:
         given = {
@@ -136,10 +179,11 @@ class ExportOptions:
         """The command line that makes the same artifact again; None where videos were given that have no name."""
         if isinstance(self.calib, LabelledVideos) or isinstance(self.eval, LabelledVideos):
             return None
+        options = self if precision in {"int8", AUTO} else self._without_integers()
         arguments = ["s2tf-export", str(source.absolute()), "--target", self.target, "--precision", precision]
-        for flag, value in self._values(folder).items():
+        for flag, value in options._values(folder).items():
             arguments += [] if value is None else [flag, str(value)]
-        arguments += [part for expression in self.exclude for part in ("--exclude", expression)]
+        arguments += [part for expression in options.exclude for part in ("--exclude", expression)]
         switches = {
             "--dynamic-batch": self.dynamic_batch,
             "--mask": self.mask,
@@ -150,6 +194,11 @@ class ExportOptions:
         }
         return arguments + [flag for flag, is_on in switches.items() if is_on]
 
+    def _without_integers(self) -> ExportOptions:
+        """For another precision that auto chose."""
+        changes: dict[str, Any] = {_field(flag): default for flag, default in _INTEGER_FLAGS.items()}
+        return dataclasses.replace(self, **changes)
+
     def _values(self, folder: Path) -> dict[str, object]:
         """Flags with values; None where the value is the default."""
         return {
@@ -157,6 +206,8 @@ class ExportOptions:
             "--meta": self.meta and self.meta.absolute(),
             "--calib": _absolute(self.calib),
             "--calib-clips": self.calib_clips if self.calib else None,
+            "--calib-method": None if self.calib_method == METHODS[0] else self.calib_method,
+            "--max-drop": self.max_drop,
             "--eval": _absolute(self.eval),
             "--custom-ops": None if self.custom_ops == "auto" else self.custom_ops,
             "--batch": None if self.batch == 1 else self.batch,
@@ -164,7 +215,12 @@ class ExportOptions:
             "--opset": self.opset,
             "--workspace": self.workspace,
             "--timing-cache": self.timing_cache and self.timing_cache.absolute(),
+            "--sensitivity": self.sensitivity and self.sensitivity.absolute(),
         }
+
+
+def _field(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
 
 
 def _absolute(data: str | LabelledVideos | None) -> str | None:

@@ -21,6 +21,7 @@ from s2tf_edge.runtime.session import Outputs, Session, concatenate
 from s2tf_edge.spec import ClipSpec
 
 __all__ = [
+    "ON_GPU",
     "SEEDED_CLIPS",
     "TOLERANCES",
     "Frames",
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 
+ON_GPU: Final = "the engine, on its GPU"
+"""What ``Verification.through`` says of engines that ran."""
 Frames = NDArray[np.uint8]
 """A clip before it is normalised: uint8 [T, S, S, 3]."""
 
@@ -107,6 +110,11 @@ class Verification:
             and self.top1_disagreements == 0
             and (self.mask_error is None or self.mask_error <= allowed.max_error)
         )
+
+    @property
+    def ran_engine(self) -> bool:
+        """Whether an engine itself ran, and not its graph in its stead."""
+        return self.through == ON_GPU
 
     @property
     def relative_error(self) -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,16 +15,21 @@ from s2tf_edge.calibration.clips import CalibrationClips
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labelled import LabelledVideos
 from s2tf_edge.export.artifact import check_destination, new_artifact, package_versions, seal, write_script
-from s2tf_edge.export.build import GRAPH_FILE, Build, BuildRequest, Target, find_target
+from s2tf_edge.export.auto import form_lines, make_fastest
+from s2tf_edge.export.build import AUTO, GRAPH_FILE, Build, BuildRequest, Integers, Target, find_target
+from s2tf_edge.export.judge import NetworkJudge
 from s2tf_edge.export.options import ExportOptions
 from s2tf_edge.export.parity import Verification
 from s2tf_edge.export.proof import Proof, proof_clips, prove
 from s2tf_edge.export.rebuild import RebuildPlan, is_rebuild, plan_rebuild, run_rebuild
+from s2tf_edge.export.runnable import is_engine
+from s2tf_edge.export.sensitivity_page import check_page, write_sensitivity
 from s2tf_edge.export.sources import Source, open_source
 from s2tf_edge.export.tensorrt_engine import find_builder
 from s2tf_edge.export.write import write_json
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.artifact import ArtifactMeta, sha256
+from s2tf_edge.runtime.evaluate import network_classes
 from s2tf_edge.runtime.hardware import hardware_facts
 from s2tf_edge.spec import ClipSpec
 
@@ -35,7 +40,7 @@ __all__ = ["ExportPlan", "ExportResult", "export", "plan_export", "run_plan"]
 
 logger = logging.getLogger(__name__)
 
-_WORDS = {"Convolution": "convolutions", "MatMul": "matrix products"}
+_WORDS = {"Convolution": "convolution", "MatMul": "matrix product"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +74,21 @@ class ExportPlan:
         spec, source = self.source.spec, self.source
         clips = f"{len(source.labels)} classes, clips of {spec.frames}×{spec.size}×{spec.size}"
         lines = [
-            f"would export {source.name} ({clips}) from {source.path}",
+            f"would export {source.name} ({clips}) from {source.given}",
             f"for {self.target.name} in {self.precision}, to {self.folder}",
         ]
         if self.calib is not None:
-            lines.append(f"with {min(self.options.calib_clips, len(self.calib))} clips of {self.calib.name}")
+            count = min(self.options.calib_clips, len(self.calib))
+            measures = self.precision in {"int8", AUTO}
+            words = f"int8 calibrated on {count} clips" if measures else "verified on clips"
+            lines.append(f"{words} of {self.calib.name}")
         if self.options.defer_build:
             lines.append("leaving the engine to be built on the device")
         return [*lines, "and verify it against the network" if self.options.verify else "without verifying it"]
 
     def command(self) -> list[str] | None:
         """The command line that makes the same artifact again; None where videos were given that have no name."""
-        return self.options.command(self.source.path, precision=self.precision, folder=self.folder)
+        return self.options.command(self.source.given, precision=self.precision, folder=self.folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,24 +103,34 @@ class ExportResult:
     """From building to the finished folder."""
 
     @property
+    def is_engine(self) -> bool:
+        """Whether it is an engine, which needs its GPU to run."""
+        return is_engine(self.meta.target)
+
+    @property
     def is_deferred(self) -> bool:
         """Whether its engine is still to be built on the device."""
         return bool(self.meta.build.get("deferred"))
 
+    def tried_lines(self) -> list[str]:
+        """The forms that were tried, where there were several: a table of names and milliseconds, or what was wrong."""
+        return form_lines(self.meta.build.get("candidates", self.meta.build.get("attempts", ())))
+
+    def gate_lines(self) -> list[str]:
+        """What was lost against ``max_drop``, where that was asked for."""
+        return [f"gate: {self.meta.build['gate']}"] if "gate" in self.meta.build else []
+
     def layers_line(self) -> str:
         """How many layers run in which type, such as ``integer: 112 of 116 convolutions, 1 of 1 matrix products``."""
         obtained = self.meta.precision["obtained"]
-        if self.meta.precision["asked"] == "int8":
-            counts = [f"{_integers(types)} of {sum(types.values())} {_WORDS[kind]}" for kind, types in obtained.items()]
-            return f"integer: {', '.join(counts)}"
+        if "audit" in self.meta.precision:
+            return str(self.meta.precision["audit"]["line"])
         counts = [
-            f"{count} {_WORDS[kind]} in {name}" for kind, types in obtained.items() for name, count in types.items()
+            f"{count} {_WORDS[kind]}{'' if count == 1 else 's'} in {name}"
+            for kind, types in obtained.items()
+            for name, count in types.items()
         ]
         return f"layers: {', '.join(counts)}"
-
-
-def _integers(types: Mapping[str, int]) -> int:
-    return sum(count for name, count in types.items() if name in {"i8", "u8"})
 
 
 def export(model: str | Path, options: ExportOptions, *, progress: Progress = no_progress) -> ExportResult:
@@ -141,6 +159,8 @@ def export(model: str | Path, options: ExportOptions, *, progress: Progress = no
 def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | RebuildPlan:
     """Checks everything that can be checked before building; arguments and errors as for ``export``."""
     path = Path(model)
+    if not path.name or path.name == "..":
+        path = path.resolve()
     if is_rebuild(path, options.target):
         return plan_rebuild(path, options)
     target, precision = find_target(options.target, precision=options.precision)
@@ -149,8 +169,14 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
     if target.is_engine and not options.defer_build:
         # A missing library should not be found after minutes of work.
         find_builder(target.name)
-    source = open_source(path, meta=options.meta)
     check_destination(folder)
+    source = open_source(path, meta=options.meta)
+    if options.sensitivity is not None:
+        check_page(options.sensitivity)
+    evaluation = _opened(options.eval)
+    if evaluation is not None and options.max_drop is not None:
+        # Labels that the network lacks should not be found after minutes of calibration.
+        network_classes(source.labels, evaluation)
     return ExportPlan(
         source=source,
         target=target,
@@ -158,7 +184,7 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
         folder=folder,
         options=options,
         calib=_opened(options.calib),
-        evaluation=_opened(options.eval),
+        evaluation=evaluation,
     )
 
 
@@ -174,19 +200,52 @@ def run_plan(plan: ExportPlan | RebuildPlan, *, progress: Progress = no_progress
     started = time.perf_counter()
     calibration = _calibration(plan, progress)
     with new_artifact(plan.folder) as folder:
-        with tempfile.TemporaryDirectory() as work:
-            graph = Path(work) / GRAPH_FILE
-            lowered = _lower(plan, graph)
-            logger.info("building %s %s", plan.target.name, plan.precision)
-            build = plan.target.build(_request(plan, graph, folder, calibration))
-        if build.calibration is not None:
-            write_json(build.calibration, folder / "calib.json")
-        if command := plan.command():
-            write_script(command, folder)
-        meta = seal(_describe(plan, lowered, build, seconds=time.perf_counter() - started), folder)
-        verification = _verify(plan, folder, meta, calibration) if plan.options.verify else None
-        meta = seal(meta, folder)
+        make = functools.partial(_make, calibration=calibration, progress=progress)
+        meta, verification = make_fastest(plan, folder, make) if plan.precision == AUTO else make(plan, folder)
     return ExportResult(folder=plan.folder, meta=meta, verification=verification, seconds=time.perf_counter() - started)
+
+
+def _make(
+    plan: ExportPlan, folder: Path, *, calibration: CalibrationClips | None, progress: Progress
+) -> tuple[ArtifactMeta, Verification | None]:
+    """A whole artifact of one precision, in an empty folder."""
+    started = time.perf_counter()
+    proof = _proof(plan, calibration)
+    with tempfile.TemporaryDirectory() as work:
+        graph = Path(work) / GRAPH_FILE
+        lowered = _lower(plan, graph)
+        logger.info("building %s %s", plan.target.name, plan.precision)
+        integers = _integers_asked(plan, proof, calibration, progress) if plan.precision == "int8" else None
+        build = plan.target.build(_request(plan, graph, folder, integers))
+    if build.calibration is not None:
+        write_json(build.calibration, folder / "calib.json")
+    if command := plan.command():
+        write_script(command, folder)
+    meta = seal(_describe(plan, lowered, build, seconds=time.perf_counter() - started), folder)
+    verification = _verify(proof, folder, meta) if plan.options.verify else None
+    return seal(meta, folder), verification
+
+
+def _proof(plan: ExportPlan, calibration: CalibrationClips | None) -> Proof:
+    clips, kind = proof_clips(plan.spec, calibration=calibration, evaluation=plan.evaluation)
+    return Proof(source=plan.source, precision=plan.precision, clips=clips, kind=kind)
+
+
+def _integers_asked(
+    plan: ExportPlan, proof: Proof, calibration: CalibrationClips | None, progress: Progress
+) -> Integers | None:
+    if calibration is None:
+        return None
+    options = plan.options
+    return Integers(
+        clips=calibration,
+        judge=NetworkJudge(proof, evaluation=plan.evaluation, checks_logits=options.verify),
+        method=options.calib_method,
+        exclude=options.exclude,
+        max_drop=options.max_drop,
+        sensitivity=functools.partial(write_sensitivity, options.sensitivity) if options.sensitivity else None,
+        progress=progress,
+    )
 
 
 def _calibration(plan: ExportPlan, progress: Progress) -> CalibrationClips | None:
@@ -215,7 +274,7 @@ def _lower(plan: ExportPlan, path: Path) -> Lowered:
     return lowered
 
 
-def _request(plan: ExportPlan, graph: Path, folder: Path, calibration: CalibrationClips | None) -> BuildRequest:
+def _request(plan: ExportPlan, graph: Path, folder: Path, integers: Integers | None) -> BuildRequest:
     options = plan.options
     return BuildRequest(
         graph=graph,
@@ -225,9 +284,8 @@ def _request(plan: ExportPlan, graph: Path, folder: Path, calibration: Calibrati
         target=plan.target.name,
         precision=plan.precision,
         folder=folder,
-        dynamic_batch=options.dynamic_batch,
-        calibration=calibration,
-        exclude=options.exclude,
+        batch=plan.batch,
+        integers=integers,
         engine=options.engine(),
         defer=options.defer_build,
     )
@@ -241,7 +299,7 @@ def _describe(plan: ExportPlan, lowered: Lowered, build: Build, *, seconds: floa
         labels=source.labels,
         clip=spec,
         target=plan.target.name,
-        precision={"asked": plan.precision, "inference": build.inference, "obtained": build.obtained},
+        precision=_precision(plan, build),
         inputs={"clip": {"shape": [plan.batch, *spec.input_shape()[1:]], "dtype": spec.dtype}},
         outputs=_outputs(plan, lowered),
         model=build.files[0],
@@ -254,6 +312,11 @@ def _describe(plan: ExportPlan, lowered: Lowered, build: Build, *, seconds: floa
     )
 
 
+def _precision(plan: ExportPlan, build: Build) -> dict[str, Any]:
+    precision = {"asked": plan.precision, "inference": build.inference, "obtained": build.obtained}
+    return precision if build.audit is None else {**precision, "audit": build.audit}
+
+
 def _outputs(plan: ExportPlan, lowered: Lowered) -> dict[str, Any]:
     outputs = {"logits": {"shape": [plan.batch, len(plan.source.labels)], "dtype": "float32"}}
     if plan.options.mask:
@@ -261,10 +324,8 @@ def _outputs(plan: ExportPlan, lowered: Lowered) -> dict[str, Any]:
     return outputs
 
 
-def _verify(plan: ExportPlan, folder: Path, meta: ArtifactMeta, calibration: CalibrationClips | None) -> Verification:
-    clips, kind = proof_clips(plan.spec, calibration=calibration, evaluation=plan.evaluation)
-    logger.info("verifying on %d %s clips", len(clips), kind)
-    proof = Proof(source=plan.source, precision=plan.precision, clips=clips, kind=kind)
+def _verify(proof: Proof, folder: Path, meta: ArtifactMeta) -> Verification:
+    logger.info("verifying on %d %s clips", len(proof.clips), proof.kind)
     verification = prove(proof, folder, meta)
     write_json(verification.to_dict(), folder / "verify.json")
     return verification

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +14,19 @@ import numpy as np
 
 from s2tf_edge.calibration.clips import CalibrationClips
 from s2tf_edge.data.labelled import LabelledVideos
-from s2tf_edge.errors import VerificationError
+from s2tf_edge.errors import InputFileError, VerificationError
 from s2tf_edge.export.parity import TOLERANCES, Frames, Verification, run_clips, seeded_clips, verify
 from s2tf_edge.export.rebuild import write_expected
 from s2tf_edge.export.runnable import is_engine, runnable_session
 from s2tf_edge.export.sources import Source
 from s2tf_edge.preprocess import normalise
 from s2tf_edge.runtime.artifact import ArtifactMeta
-from s2tf_edge.runtime.session import Clips
+from s2tf_edge.runtime.session import Clips, Outputs
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["Proof", "proof_clips", "prove"]
+
+logger = logging.getLogger(__name__)
 
 _REAL_CLIPS: Final = 16
 
@@ -36,6 +40,26 @@ class Proof:
     clips: Sequence[Frames]
     kind: str
     """Where the clips come from: seeded, unseen or evaluation."""
+
+    @functools.cached_property
+    def expected(self) -> Outputs:
+        """What the network says of the clips."""
+        return _said(self.source, self.clips)
+
+    def seeded(self, spec: ClipSpec) -> Outputs:
+        """What the network says of ``seeded_clips(spec)``."""
+        if self.kind == "seeded":
+            return self.expected
+        return _said(self.source, seeded_clips(spec))
+
+
+def _said(source: Source, clips: Sequence[Frames]) -> Outputs:
+    try:
+        with source.reference() as reference:
+            return run_clips(reference, clips)
+    except VerificationError as error:
+        msg = f"{source.given} itself computes logits that are not finite; train or import it again"
+        raise InputFileError(msg) from error
 
 
 def proof_clips(
@@ -59,12 +83,10 @@ def prove(proof: Proof, folder: Path, meta: ArtifactMeta) -> Verification:
     Raises:
         VerificationError: they do not agree; the message names the first layer that differs.
     """
+    expected = proof.expected
+    if is_engine(meta.target):
+        write_expected(proof.seeded(meta.clip), folder)
     artifact, through = runnable_session(folder, meta)
-    with proof.source.reference() as reference:
-        expected = run_clips(reference, proof.clips)
-        if is_engine(meta.target):
-            is_seeded = proof.kind == "seeded"
-            write_expected(expected if is_seeded else run_clips(reference, seeded_clips(meta.clip)), folder)
     with artifact:
         try:
             found = verify(artifact, expected, proof.clips, precision=proof.precision)
@@ -77,13 +99,21 @@ def prove(proof: Proof, folder: Path, meta: ArtifactMeta) -> Verification:
 
 
 def _complaint(proof: Proof, folder: Path, meta: ArtifactMeta, found: str) -> str:
-    layer = _diverging_layer(proof, folder, meta)
     advice = "try more calibration clips or another precision" if proof.precision == "int8" else "try another precision"
-    where = f"the first layer that differs is {layer}" if layer else "every convolution agrees by itself"
     return (
-        f"the {meta.target} {proof.precision} artifact does not agree with {proof.source.path.name}: {found}; {where}; "
-        f"nothing was written; {advice}"
+        f"the {meta.target} {proof.precision} artifact does not agree with {proof.source.path.name}: {found}; "
+        f"{_where(proof, folder, meta)}; nothing was written; {advice}"
     )
+
+
+def _where(proof: Proof, folder: Path, meta: ArtifactMeta) -> str:
+    try:
+        layer = _diverging_layer(proof, folder, meta)
+    except Exception as error:
+        # The verdict stands, whatever keeps the search from finding the place.
+        logger.debug("cannot search the layer that differs", exc_info=error)
+        return "the layer that differs could not be found"
+    return f"the first layer that differs is {layer}" if layer else "every convolution agrees by itself"
 
 
 def _diverging_layer(proof: Proof, folder: Path, meta: ArtifactMeta) -> str | None:

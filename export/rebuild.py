@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shlex
 import shutil
 import time
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError, UsageError, VerificationError
-from s2tf_edge.export.artifact import SCRIPT_FILE, check_destination, new_artifact, package_versions, seal
+from s2tf_edge.export.artifact import (
+    SCRIPT_FILE,
+    check_destination,
+    new_artifact,
+    package_versions,
+    seal,
+    write_script,
+)
 from s2tf_edge.export.build import ENGINE_FILE, GRAPH_FILE, find_target
 from s2tf_edge.export.options import ExportOptions
 from s2tf_edge.export.parity import SEEDED_CLIPS, Verification, seeded_clips, verify
@@ -27,7 +37,7 @@ from s2tf_edge.export.runnable import runnable_session
 from s2tf_edge.export.tensorrt_engine import build_engine, find_builder
 from s2tf_edge.export.tensorrt_options import EngineOptions
 from s2tf_edge.export.to_tensorrt import engine_build
-from s2tf_edge.export.write import write_executable, write_json
+from s2tf_edge.export.write import write_json
 from s2tf_edge.runtime.artifact import META_FILE, ArtifactMeta, check_files, read_meta
 from s2tf_edge.runtime.hardware import hardware_facts
 from s2tf_edge.runtime.session import Outputs, artifact_info
@@ -45,8 +55,10 @@ _FREE: Final = {
 }
 """Options that are not settled when the graph is made, or are looked at by themselves."""
 _ASKED: Final = ("workspace_gib", "version_compatible", "hardware_compatible")
-_DAMAGE: Final = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+_DAMAGE: Final = (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
 """What numpy makes of a file that is not what it should be."""
+_MAX_EXPECTED_BYTES: Final = 64 * 2**20
+"""Of ``expected.npz`` as it unpacks: eight masks of 512×512, and logits, are 8 MiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +68,7 @@ class RebuildPlan:
     artifact: Path
     meta: ArtifactMeta
     folder: Path
-    """Where the finished artifact will be: in place of ``artifact``, if not told otherwise."""
+    """Where the finished artifact will be: in place of ``artifact``, but for another target or where told otherwise."""
     engine: EngineOptions
     verify: bool
 
@@ -95,7 +107,7 @@ def plan_rebuild(path: Path, options: ExportOptions) -> RebuildPlan:
     info = artifact_info(path, meta)
     find_target(options.target, precision=info.precision)
     _check_options(options, path, precision=info.precision)
-    folder = options.out or path
+    folder = options.out or _default_folder(path, meta, target=options.target)
     check_destination(folder)
     find_builder(options.target)
     engine = dataclasses.replace(options, dynamic_batch=info.batch is None).engine()
@@ -106,6 +118,15 @@ def plan_rebuild(path: Path, options: ExportOptions) -> RebuildPlan:
         engine=_with_asked(engine, meta, path),
         verify=options.verify,
     )
+
+
+def _default_folder(path: Path, meta: ArtifactMeta, *, target: str) -> Path:
+    """The artifact itself; for another target beside it, or one that works would be lost."""
+    # Of a link, what it leads to; and "." would be the old folder once the new one has its name.
+    folder = path.resolve() if path.is_symlink() or not path.name or path.name == ".." else path
+    if target == meta.target:
+        return folder
+    return folder.with_name(f"{folder.name}_{target}_{meta.precision['asked']}")
 
 
 def _check_options(options: ExportOptions, path: Path, *, precision: str) -> None:
@@ -150,7 +171,7 @@ def run_rebuild(plan: RebuildPlan) -> tuple[ArtifactMeta, Verification | None, f
         for name in _KEPT:
             if (plan.artifact / name).is_file():
                 shutil.copy(plan.artifact / name, folder / name)
-        _keep_script(plan.artifact, folder)
+        _keep_script(plan, folder)
         meta = seal(_built(plan, folder), folder)
         verification = _verify(plan, folder, meta) if plan.verify else None
         meta = seal(meta, folder)
@@ -177,7 +198,7 @@ def _verify(plan: RebuildPlan, folder: Path, meta: ArtifactMeta) -> Verification
     if not (folder / EXPECTED_FILE).is_file():
         logger.warning("%s was exported without verification, so there is nothing to compare with", plan.artifact)
         return None
-    expected = _read_expected(folder / EXPECTED_FILE, classes=len(meta.labels))
+    expected = _read_expected(folder / EXPECTED_FILE, meta)
     artifact, through = runnable_session(folder, meta)
     with artifact:
         try:
@@ -195,11 +216,19 @@ def _complaint(plan: RebuildPlan, found: str) -> str:
     return f"the engine does not agree with the network: {found}; {plan.artifact} is as it was; try fp32"
 
 
-def _keep_script(artifact: Path, folder: Path) -> None:
-    """The command that made the graph makes the engine too, where nothing defers it."""
-    script = artifact / SCRIPT_FILE
-    if script.is_file():
-        write_executable(script.read_text(encoding="utf-8").replace(" --defer-build", ""), folder / SCRIPT_FILE)
+def _keep_script(plan: RebuildPlan, folder: Path) -> None:
+    """The command that made the graph makes the engine too, where nothing defers it and target and folder are these."""
+    script = plan.artifact / SCRIPT_FILE
+    if not script.is_file():
+        return
+    try:
+        arguments = shlex.split(script.read_text(encoding="utf-8").rpartition("\nexec ")[2])
+        arguments[arguments.index("--target") + 1] = plan.meta.target
+        arguments[arguments.index("--out") + 1] = str(plan.folder.absolute())
+    except (ValueError, IndexError):
+        logger.warning("%s is not as s2tf-export writes it; the new artifact gets none", script)
+        return
+    write_script([argument for argument in arguments if argument != "--defer-build"], folder)
 
 
 def write_expected(outputs: Outputs, folder: Path) -> None:
@@ -210,15 +239,26 @@ def write_expected(outputs: Outputs, folder: Path) -> None:
     np.savez_compressed(folder / EXPECTED_FILE, **arrays)
 
 
-def _read_expected(path: Path, *, classes: int) -> Outputs:
-    shape = (SEEDED_CLIPS, classes)
+def _read_expected(path: Path, meta: ArtifactMeta) -> Outputs:
+    """What the network said, of the outputs that the artifact has."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            expected = Outputs(logits=arrays["logits"], mask=arrays.get("mask"))
-        if expected.logits.shape != shape or expected.logits.dtype != np.float32:
-            msg = f"logits must be float32 {list(shape)}, got {expected.logits.dtype} {list(expected.logits.shape)}"
-            raise ValueError(msg)
-        return expected
-    except _DAMAGE as error:
+            unpacked = sum(each.file_size for each in arrays.zip.infolist())
+            if unpacked > _MAX_EXPECTED_BYTES:
+                msg = f"it unpacks to {unpacked} bytes, more than {_MAX_EXPECTED_BYTES}"
+                raise ValueError(msg)
+            return Outputs(
+                logits=_array(arrays, "logits", (len(meta.labels),)),
+                mask=_array(arrays, "mask", meta.outputs["mask"]["shape"][1:]) if "mask" in meta.outputs else None,
+            )
+    except (AttributeError, *_DAMAGE) as error:
         msg = f"{path} does not hold what a network said of seeded clips ({error}); export the model again"
         raise InputFileError(msg) from error
+
+
+def _array(arrays: Mapping[str, NDArray[Any]], name: str, sides: Sequence[int]) -> NDArray[np.float32]:
+    array, shape = arrays[name], (SEEDED_CLIPS, *sides)
+    if array.shape != shape or array.dtype != np.float32:
+        msg = f"{name} must be float32 {list(shape)}, got {array.dtype} {list(array.shape)}"
+        raise ValueError(msg)
+    return array

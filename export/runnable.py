@@ -7,6 +7,7 @@ from pathlib import Path
 
 from s2tf_edge.errors import InputFileError, UnsupportedError
 from s2tf_edge.export.build import GRAPH_FILE, TARGETS
+from s2tf_edge.export.parity import ON_GPU
 from s2tf_edge.runtime.artifact import ArtifactMeta
 from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
 from s2tf_edge.runtime.session import Session, SessionOptions, artifact_info, open_session
@@ -30,7 +31,7 @@ def runnable_session(folder: Path, meta: ArtifactMeta) -> tuple[Session, str]:
     if not is_engine(meta.target):
         return open_session(folder, on_cpu), meta.target
     if has_gpu() and not meta.build.get("deferred") and (session := _on_gpu(folder, meta)):
-        return session, "the engine, on its GPU"
+        return session, ON_GPU
     from s2tf_edge.runtime.backends.ort_session import OrtSession
 
     info = artifact_info(folder, meta)

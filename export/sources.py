@@ -31,6 +31,7 @@ class Source(abc.ABC):
 
     Attributes:
         path: the file that it came in.
+        given: what the user named: the file, or the artifact folder that holds it.
         name: the network's name.
         labels: one name a class.
         spec: the clips it takes: float32 NCTHW.
@@ -38,6 +39,7 @@ class Source(abc.ABC):
     """
 
     path: Path
+    given: Path
     name: str
     labels: tuple[str, ...]
     spec: ClipSpec
@@ -69,7 +71,7 @@ class NetworkSource(Source):
     """A ``model.pt``."""
 
     def __init__(self, path: Path, network: VideoNetwork) -> None:
-        self.path = path
+        self.path = self.given = path
         self.network = network
         self.name = network.name
         self.labels = tuple(network.labels)
@@ -103,7 +105,7 @@ class GraphSource(Source):
 
     def __init__(self, plain: PlainOnnx) -> None:
         self.plain = plain
-        self.path = plain.path
+        self.path = self.given = plain.path
         self.name = plain.name
         self.labels = plain.labels
         self.spec = plain.spec
@@ -116,6 +118,7 @@ class GraphSource(Source):
         from s2tf_edge.export.passes.rewrites import DropIdentities, FoldNorms
 
         model = self.plain.graph(batch=batch)
+        model.metadata_props["network"] = self.name
         # In this order: what is dropped may lie between a convolution and its norm.
         DropIdentities()(model)
         FoldNorms()(model)
@@ -129,7 +132,7 @@ class GraphSource(Source):
         """Of the graph before it is lowered."""
         from s2tf_edge.export.layers import graph_maps
 
-        return graph_maps(self.graph(batch=1, mask=False), clip)
+        return graph_maps(self.graph(batch=self.plain.batch or 1, mask=False), clip)
 
 
 def open_source(path: Path, *, meta: Path | None = None) -> Source:
@@ -160,8 +163,8 @@ def open_source(path: Path, *, meta: Path | None = None) -> Source:
 def _onnx_source(path: Path, meta: Path | None) -> Source:
     if meta is None:
         msg = (
-            f"{path.name} does not say what clips it takes; give --meta FILE.json with frames, stride, fps, "
-            "resize_short_side, crop, mean, std and labels"
+            f"{path.name} does not say what clips it takes; give --meta FILE.json with frames, crop, mean, std, labels "
+            "and, where they are not 1, 25 and the crop, stride, fps and resize_short_side"
         )
         raise UsageError(msg)
     require("onnx_ir", extra="export", purpose="exporting an ONNX file")
@@ -184,7 +187,9 @@ def _artifact_source(folder: Path, meta_file: Path | None) -> Source:
     from s2tf_edge.export.plain_onnx import read_plain_onnx
 
     described = ClipFile(spec=meta.clip, labels=meta.labels, input="clip", output="logits")
-    return GraphSource(read_plain_onnx(folder / meta.model, described))
+    source = GraphSource(read_plain_onnx(folder / meta.model, described))
+    source.name, source.given = meta.network, folder
+    return source
 
 
 def _no_graph(folder: Path, meta: ArtifactMeta) -> InputFileError:

@@ -185,9 +185,11 @@ def _set_profile(builder: Any, config: Any, *, network: Any, profile: tuple[int,
 
 def _set_timing_cache(config: Any, path: Path) -> None:
     try:
+        # Not after minutes of work, when the timings are to be written.
+        path.parent.mkdir(parents=True, exist_ok=True)
         known = path.read_bytes() if path.exists() else b""
     except OSError as error:
-        msg = f"cannot read the timing cache {path}: {error.strerror}; give another --timing-cache"
+        msg = f"cannot keep a timing cache at {path}: {error.strerror}; give another --timing-cache"
         raise InputFileError(msg) from error
     cache = config.create_timing_cache(known)
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):

@@ -10,10 +10,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-from s2tf_edge.calibration.openvino_ptq import Quantized, quantize
-from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.calibration.audit import audit_openvino
+from s2tf_edge.calibration.openvino_cut import name_layers
+from s2tf_edge.errors import InputFileError
 from s2tf_edge.export.build import Build, BuildRequest
 from s2tf_edge.export.describe import describe
+from s2tf_edge.export.integer import best_integer_form, openvino_quantizer
 from s2tf_edge.export.unsupported import unsupported_operators
 from s2tf_edge.runtime.backends.openvino_session import compile_config, last_line
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
@@ -22,6 +24,7 @@ from s2tf_edge.runtime.session import SessionOptions
 __all__ = ["MODEL_FILE", "build_openvino", "layer_types"]
 
 MODEL_FILE: Final = "model.xml"
+_FILES: Final = (MODEL_FILE, "model.bin")
 _INFERENCE: Final = {"fp32": "f32", "fp16": "default", "int8": "default"}
 _COUNTED: Final = {"Convolution": "Convolution", "FullyConnected": "MatMul", "MatMul": "MatMul"}
 
@@ -40,23 +43,34 @@ def build_openvino(request: BuildRequest) -> Build:
         UsageError: an ``exclude`` expression matches no layer.
     """
     openvino: Any = require_without_telemetry("openvino", extra="export", purpose="exporting to OpenVINO")
-    inference = _INFERENCE[request.precision]
-    core = openvino.Core()
-    config = compile_config(inference_precision=inference, options=SessionOptions())
-    quantized = _quantize(core, request, config) if request.precision == "int8" else None
-    network = _read(core, request.graph) if quantized is None else quantized.network
-    _describe(network, request)
+    if request.precision == "int8":
+        return _build_int8(openvino, request)
+    network = _read(openvino.Core(), request.graph)
     _save(openvino, network, request)
+    inference = _INFERENCE[request.precision]
+    compiled = _compile(openvino.Core(), request, inference)
+    return Build(files=_FILES, inference=inference, obtained=layer_types(compiled))
+
+
+def _build_int8(openvino: Any, request: BuildRequest) -> Build:
+    core, inference = openvino.Core(), _INFERENCE["int8"]
+    quantizer = openvino_quantizer(lambda: _read_named(core, request.graph), request, inference_precision=inference)
+    with best_integer_form(quantizer, request) as form:
+        _save(openvino, core.read_model(form.folder / MODEL_FILE), request)
+    compiled = _compile(core, request, inference)
+    audit = audit_openvino(compiled)
     return Build(
-        files=(MODEL_FILE, "model.bin"),
+        files=_FILES,
         inference=inference,
-        obtained=layer_types(_compile(core, request, config)),
-        options={"exclude": list(request.exclude)} | _build_options(quantized),
-        calibration=_calibration(request, quantized),
+        obtained=layer_types(compiled),
+        options=form.options,
+        audit=audit.to_dict(),
+        calibration=form.calibration,
     )
 
 
 def _save(openvino: Any, network: Any, request: BuildRequest) -> None:
+    _describe(network, request)
     path = request.folder / MODEL_FILE
     try:
         openvino.save_model(network, path, compress_to_fp16=request.precision == "fp16")
@@ -72,19 +86,14 @@ def _read(core: Any, graph: Path) -> Any:
         raise unsupported_operators(graph, "OpenVINO", said=str(error)) from error
 
 
-def _quantize(core: Any, request: BuildRequest, config: dict[str, str]) -> Quantized:
-    if request.calibration is None:
-        msg = "int8 needs calibration clips; give a data set to calibrate with"
-        raise UsageError(msg)
-    return quantize(
-        lambda: _read(core, request.graph),
-        clips=request.calibration,
-        compile_network=lambda network: core.compile_model(network, "CPU", config),
-        exclude=request.exclude,
-    )
+def _read_named(core: Any, graph: Path) -> Any:
+    network = _read(core, graph)
+    name_layers(network, graph)
+    return network
 
 
-def _compile(core: Any, request: BuildRequest, config: dict[str, str]) -> Any:
+def _compile(core: Any, request: BuildRequest, inference: str) -> Any:
+    config = compile_config(inference_precision=inference, options=SessionOptions())
     try:
         return core.compile_model(request.folder / MODEL_FILE, "CPU", config)
     except RuntimeError as error:
@@ -105,18 +114,3 @@ def layer_types(compiled: Any) -> dict[str, dict[str, int]]:
         if kind:
             counts.setdefault(kind, Counter())[info["runtimePrecision"].astype(str)] += 1
     return {kind: dict(types) for kind, types in counts.items()}
-
-
-def _build_options(quantized: Quantized | None) -> dict[str, Any]:
-    return {} if quantized is None else {"preset": str(quantized.rung), "attempts": list(quantized.attempts)}
-
-
-def _calibration(request: BuildRequest, quantized: Quantized | None) -> dict[str, Any] | None:
-    if quantized is None or request.calibration is None:
-        return None
-    method = {
-        "method": f"nncf.quantize, preset {quantized.rung}, ranges from the extremes over all clips",
-        "attempts": list(quantized.attempts),
-    }
-    layers = {"excluded_layers": list(quantized.excluded), "activation_ranges": quantized.ranges}
-    return method | layers | request.calibration.to_dict()

@@ -6,6 +6,7 @@ runs where the engine cannot.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -29,12 +30,35 @@ def build_tensorrt(request: BuildRequest) -> Build:
         MissingExtraError: the library is not installed.
         UnsupportedError: the library does not take an operator of the graph.
     """
-    graph = request.folder / GRAPH_FILE
-    shutil.copyfile(request.graph, graph)
+    if request.precision == "int8":
+        return _build_int8(request)
+    shutil.copyfile(request.graph, request.folder / GRAPH_FILE)
+    return _build(request)
+
+
+def _build(request: BuildRequest) -> Build:
     if request.defer:
         return _deferred(request)
-    facts = build_engine(graph, request.folder / ENGINE_FILE, target=request.target, options=request.engine)
+    graph, engine = request.folder / GRAPH_FILE, request.folder / ENGINE_FILE
+    facts = build_engine(graph, engine, target=request.target, options=request.engine)
     return engine_build(facts, request.folder, asked=request.engine)
+
+
+def _build_int8(request: BuildRequest) -> Build:
+    from s2tf_edge.calibration.audit import audit_graph
+    from s2tf_edge.export.integer import best_integer_form, obtained_types, qdq_quantizer
+
+    graph = request.folder / GRAPH_FILE
+    with best_integer_form(qdq_quantizer(request, style="tensorrt"), request) as form:
+        shutil.copyfile(form.folder / GRAPH_FILE, graph)
+    build, audit = _build(request), audit_graph(graph)
+    return dataclasses.replace(
+        build,
+        obtained=obtained_types(audit),
+        options={**build.options, **form.options},
+        audit=audit.to_dict(),
+        calibration=form.calibration,
+    )
 
 
 def engine_build(facts: EngineFacts, folder: Path, *, asked: EngineOptions) -> Build:
@@ -65,6 +89,7 @@ def _script(request: BuildRequest) -> str:
     return f"""#!/bin/sh
 # Builds the engine on the device that runs it, checks it against the network, and finishes this artifact.
 set -eu
+command -v s2tf-export > /dev/null || {{ echo "install s2tf-edge here, or activate its environment" >&2; exit 127; }}
 exec s2tf-export "$(cd "$(dirname "$0")" && pwd)" --target {request.target}
 
 # The engine alone, with NVIDIA's own tool:

@@ -17,5 +17,6 @@ def write_json(values: Mapping[str, Any], path: Path) -> None:
 
 def write_executable(text: str, path: Path) -> None:
     """Writes a script that anyone may run."""
-    path.write_text(text, encoding="utf-8")
+    # Paths that are no valid UTF-8, or come through a locale without it, go back as the bytes that they were.
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
     path.chmod(0o755)

@@ -22,14 +22,14 @@ _HINT = "export one with: s2tf-export model.pt --target openvino, or name an art
 
 def remember_artifact(path: Path) -> None:
     """Makes ``path`` the last artifact; a cache that cannot be written is no reason to fail."""
-    file = _file()
-    aside = file.with_name(f"{file.name}.{os.getpid()}")
     try:
+        file = _file()
+        aside = file.with_name(f"{file.name}.{os.getpid()}")
         file.parent.mkdir(parents=True, exist_ok=True)
         aside.write_text(json.dumps({"artifact": str(path.resolve())}) + "\n", encoding="utf-8")
         aside.replace(file)
     except OSError as error:
-        logger.debug("cannot remember %s in %s: %s", path, file, error)
+        logger.debug("cannot remember %s: %s", path, error)
 
 
 def last_artifact() -> Path:

@@ -62,7 +62,11 @@ class EinsumToMatMul(NodeRewrite):
 
 def _product(node: ir.Node) -> tuple[_Product, str] | None:
     """The matrix product that an Einsum is, and the order of the result's axes; None if it is none."""
-    terms, result = _parse(node.attributes["equation"].as_string())
+    equation = node.attributes["equation"]
+    if equation.is_ref():
+        # In a function whose calls say what it is.
+        return None
+    terms, result = _parse(equation.as_string())
     values = [value for value in node.inputs if value is not None]
     if len(terms) != 2 or any("." in term or len(set(term)) != len(term) for term in terms):
         return None

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import IdentityEliminationPass, InlinePass, RemoveUnusedNodesPass, ShapeInferencePass
+from onnx_ir.passes.common import InlinePass, RemoveUnusedNodesPass, ShapeInferencePass
 
 from s2tf_edge.export.passes.graph_edits import GraphEditor, layer_of
+from s2tf_edge.export.passes.rewrites import DropIdentities
 
 __all__ = ["ExpandOperators"]
 
@@ -33,7 +34,7 @@ class ExpandOperators(ir.passes.InPlacePass):
             ShapeInferencePass(strict_mode=False)(model)
         modified = [node for node in nodes if _expand(model, node)]
         if modified:
-            IdentityEliminationPass()(model)
+            DropIdentities()(model)
             RemoveUnusedNodesPass()(model)
         return ir.passes.PassResult(model, bool(modified))
 

@@ -7,11 +7,11 @@ the names of layers are put back.
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Final
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import IdentityEliminationPass
 from onnxscript.rewriter import RewriteRuleSet
 from onnxscript.rewriter.rules.common import fuse_batchnorm_into_conv_rule, fuse_batchnorm_into_gemm_rule
 
@@ -74,23 +74,18 @@ class DropIdentities(NodeRewrite):
     """Takes out what changes nothing: Identity, Dropout outside training, Cast to the type that a value has.
 
     Between a convolution or a weight and what reads it, such a node keeps compilers and quantisers from seeing the
-    pair: ONNX Runtime fused 4 integer convolutions of 20 where weights passed through Identity.
+    pair: ONNX Runtime fused 4 integer convolutions of 20 where weights passed through Identity. Branches of control
+    flow stay as they are: an Identity there may give a value of the graph around it as an output.
     """
 
-    operators = frozenset(["Cast", "Dropout"])
-
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Takes them out, but for one that joins an input or a weight to an output: one value cannot have two names."""
-        modified = super().call(model).modified
-        return ir.passes.PassResult(model, IdentityEliminationPass()(model).modified or modified)
+    operators = frozenset(["Cast", "Dropout", "Identity"])
 
     def rewrite(self, node: ir.Node, editor: GraphEditor) -> ir.Value | None:
-        """The input of ``node``."""
+        """The input of ``node``; None where that would have two names, as an input or a weight that is an output."""
         x, output = node.inputs[0], node.outputs[0]
-        if x is None or (output.is_graph_output() and x.producer() is None):
+        if x is None or (output.is_graph_output() and (x.producer() is None or x.is_graph_output())):
             return None
-        drop = _is_idle_dropout(node) if node.op_type == "Dropout" else _is_idle_cast(node)
-        return x if drop else None
+        return x if _IS_IDLE[node.op_type](node) else None
 
 
 def _is_idle_dropout(node: ir.Node) -> bool:
@@ -105,6 +100,13 @@ def _is_idle_cast(node: ir.Node) -> bool:
     to = node.attributes.get("to")
     x = node.inputs[0]
     return x is not None and to is not None and not to.is_ref() and x.dtype == ir.DataType(to.as_int())
+
+
+_IS_IDLE: Final[Mapping[str, Callable[[ir.Node], bool]]] = {
+    "Cast": _is_idle_cast,
+    "Dropout": _is_idle_dropout,
+    "Identity": lambda _: True,
+}
 
 
 class FoldNorms(ir.passes.InPlacePass):

@@ -102,8 +102,12 @@ class OpenVinoSession(Session):
             raise InputFileError(msg) from error
 
     def _run(self, clips: Clips) -> Outputs:
-        self._request.infer({"clip": clips})
-        return Outputs(logits=self._output("logits"), mask=self._output(_MASK) if self._has_mask else None)
+        try:
+            self._request.infer({"clip": clips})
+            return Outputs(logits=self._output("logits"), mask=self._output(_MASK) if self._has_mask else None)
+        except RuntimeError as error:
+            msg = f"{self.path} does not take or give what its meta.json says ({last_line(error)}); export it again"
+            raise InputFileError(msg) from error
 
     def _output(self, name: str) -> NDArray[np.float32]:
         # The tensor is the request's own memory, which the next clip overwrites.

@@ -38,7 +38,8 @@ def export(
     ],
     target: Annotated[str, typer.Option(help="What to export for: onnx, openvino, trt or trt-rtx.")],
     precision: Annotated[
-        str | None, typer.Option(help="fp32, fp16 or int8 (openvino); by default fp32 for onnx, fp16 for the others.")
+        str | None,
+        typer.Option(help="fp32, fp16, int8, or auto, the fastest here; default: fp32 for onnx, else fp16."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the artifact; by default <stem>_<target>_<precision> beside MODEL.")
@@ -53,8 +54,19 @@ def export(
     ] = None,
     calib: Annotated[str | None, typer.Option(help=f"Videos to calibrate int8 with: {_VIDEOS}.")] = None,
     calib_clips: Annotated[int, typer.Option(help="At most so many calibration clips.")] = 300,
+    calib_method: Annotated[
+        str, typer.Option(help="How ranges of activations are chosen: minmax, entropy, percentile or mse.")
+    ] = "minmax",
     evaluation: Annotated[
-        str | None, typer.Option("--eval", help=f"Videos to verify on, else seeded clips are made: {_VIDEOS}.")
+        str | None,
+        typer.Option("--eval", help=f"Videos to verify and to measure on, else seeded clips are made: {_VIDEOS}."),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            help="Points of top-1 on --eval that int8 may lose; layers go back to float until it loses no more.",
+            metavar="POINTS",
+        ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
@@ -76,7 +88,7 @@ def export(
         ),
     ] = "f32",
     mask: Annotated[bool, typer.Option("--mask", help="Put out the saliency mask too (ssf_ and s2tf_).")] = False,
-    opset: Annotated[int | None, typer.Option(help="Opset of the ONNX graph, 18 to 24.", show_default="18")] = None,
+    opset: Annotated[int | None, typer.Option(help="Opset of the ONNX graph, 18 (the default) to 24.")] = None,
     defer_build: Annotated[
         bool, typer.Option("--defer-build", help="Write the graph and build.sh; the engine is built on the device.")
     ] = False,
@@ -92,6 +104,12 @@ def export(
     hardware_compatible: Annotated[
         bool, typer.Option("--hardware-compatible", help="An engine that every GPU from Ampere on runs.")
     ] = False,
+    sensitivity: Annotated[
+        Path | None,
+        typer.Option(
+            help="HTML page to write: what quantising each layer alone does to the logits (int8).", readable=False
+        ),
+    ] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Skip the comparison with MODEL.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, stop.")] = False,
     quiet: Quiet = False,
@@ -111,7 +129,10 @@ def export(
         meta=meta,
         calib=calib,
         calib_clips=calib_clips,
+        calib_method=calib_method,
         eval=evaluation,
+        max_drop=max_drop,
+        sensitivity=sensitivity,
         exclude=tuple(exclude or ()),
         custom_ops=custom_ops,
         batch=batch,
@@ -146,12 +167,23 @@ def _result_lines(result: ExportResult, model: Path) -> str:
     from s2tf_edge.export.artifact import folder_bytes
 
     lines = [
+        *result.tried_lines(),
         result.layers_line(),
-        f"verified: {result.verification}" if result.verification else "not verified (--no-verify)",
+        *result.gate_lines(),
+        *_proof_lines(result),
         f"{result.folder}  {folder_bytes(result.folder) / 1e6:.1f} MB  {result.seconds:.1f} s",
         *_next_lines(result, model),
     ]
     return "\n".join(lines)
+
+
+def _proof_lines(result: ExportResult) -> list[str]:
+    found = result.verification
+    if found is None:
+        return ["not verified"]
+    if found.ran_engine or not result.is_engine:
+        return [f"verified: {found}"]
+    return [f"verified, the graph alone: {found}", "the engine has not run: there is no NVIDIA GPU for it here"]
 
 
 def _next_lines(result: ExportResult, model: Path) -> list[str]:

@@ -20,11 +20,15 @@ from onnx import numpy_helper, parser
 
 import s2tf_edge.export
 from s2tf_edge.cli import export as command
+from s2tf_edge.data.datasets import open_data
 from s2tf_edge.errors import S2TFError
 from s2tf_edge.export import ExportOptions
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import save_model
 from s2tf_edge.runtime.recents import last_artifact
+
+_INT8 = ("--target", "openvino", "--precision", "int8", "--calib", "synthetic?clips=4")
+_ONNX, _OPENVINO, _RTX = ("--target", "onnx"), ("--target", "openvino"), ("--target", "trt-rtx")
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +102,37 @@ def test_int8_prints_its_integer_layers(run: Callable[..., Printed], model_file:
     target = ("--target", "openvino", "--precision", "int8", "--out", tmp_path / "a")
     code, out, err = run(model_file, *target, "--calib", "synthetic?clips=10", "--calib-clips", "4")
     assert code == 0, err
-    assert re.match(r"integer: \d+ of \d+ convolutions, 1 of 1 matrix products\n", out)
+    *tried, counted = out.partition("verified")[0].splitlines()
+    assert [re.split(" {2,}", line.strip())[0] for line in tried] == ["mixed", "mixed, dense layers alone"]
+    assert sum(line.endswith(" ms  fastest") for line in tried) >= 1
+    assert counted == "integer: 12 of 12 convolutions, 1 of 1 matrix products"
     assert "4 calibration clips; give 100 or more" in " ".join(err.split())
     assert "s2tf-report" in out
     assert "--data TEST-DATA" in out
+
+
+def test_the_gate_says_what_was_lost(run: Callable[..., Printed], tmp_path: Path) -> None:
+    labels = open_data("synthetic?clips=1").labels
+    model_file = tmp_path / "model.pt"
+    save_model(model_file, create_model("r3d_10?width=0.125", num_classes=10, frames=4, size=24, labels=labels))
+    data = ("--calib", "synthetic?clips=10", "--eval", "synthetic?split=test&clips=10", "--max-drop", "100")
+    code, out, err = run(model_file, *_ONNX, *_INT8[2:4], *data, "--out", tmp_path / "a", "--no-verify")
+    assert code == 0, err
+    lost = r"top-1 \d+\.\d %, in float \d+\.\d %: a drop of -?\d+\.\d points \(-?\d+\.\d to \d+\.\d\), n = 10"
+    assert re.search(rf"^gate: Q/DQ for onnxruntime, minmax, 0 layers returned to float: {lost}$", out, re.MULTILINE)
+    assert out.startswith("integer: 12 of 12 convolutions, 1 of 1 matrix products\n")
+
+
+def test_auto_prints_every_precision_and_keeps_the_fastest(
+    run: Callable[..., Printed], plain: Path, tmp_path: Path
+) -> None:
+    meta, data = ("--meta", plain.with_name("net.json")), ("--calib", "synthetic?clips=10")
+    code, out, err = run(plain, *meta, *_OPENVINO, "--precision", "auto", *data, "--out", tmp_path / "a")
+    assert code == 0, err
+    lines = out.splitlines()[:3]
+    assert all(re.fullmatch(r"  (fp16|fp32|int8) {2,}\d+\.\d\d ms(  fastest)?", line) for line in lines)
+    (fastest, *_) = [line.split()[0] for line in lines if line.endswith("fastest")]
+    assert json.loads((tmp_path / "a" / "meta.json").read_text())["precision"]["asked"] == fastest
 
 
 @pytest.mark.parametrize(
@@ -128,23 +159,29 @@ def test_a_dry_run_writes_nothing(
 def test_verification_can_be_left_out(run: Callable[..., Printed], model_file: Path, tmp_path: Path) -> None:
     code, out, _ = run(model_file, "--target", "onnx", "--out", tmp_path / "a", "--no-verify", "-q")
     assert code == 0
-    assert "not verified (--no-verify)" in out
+    assert "\nnot verified\n" in out
     assert not (tmp_path / "a" / "verify.json").exists()
-
-
-_ONNX, _OPENVINO, _RTX = ("--target", "onnx"), ("--target", "openvino"), ("--target", "trt-rtx")
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--target", "tpu"), 2, "there is no target 'tpu'; there are: onnx with fp32, fp16; openvino with"),
+        (("--target", "tpu"), 2, "there is no target 'tpu'; there are: onnx with fp32, fp16, int8 or auto;"),
         ((*_ONNX, "--precision", "bf16"), 2, "no target 'onnx' with precision 'bf16'"),
         ((*_OPENVINO, "--precision", "int8"), 2, "int8 needs clips to calibrate with; give --calib DATA"),
         ((*_ONNX, "--calib", "synthetic", "--calib-clips", "0"), 2, "--calib-clips must be one or more"),
         ((*_ONNX, "--calib", "nowhere"), 9, "nowhere"),
         ((*_ONNX, "--eval", "nowhere"), 9, "nowhere"),
-        ((*_ONNX, "--exclude", "stem"), 2, "--exclude keeps layers out of int8"),
+        ((*_ONNX, "--exclude", "stem"), 2, "--exclude is for int8, but the precision is fp32"),
+        ((*_OPENVINO, "--sensitivity", "a.html"), 2, "--sensitivity is for int8, but the precision is fp16"),
+        ((*_INT8, "--sensitivity", "nowhere/a.html"), 9, "cannot write nowhere/a.html: its folder must exist"),
+        ((*_INT8, "--calib-method", "max"), 2, "--calib-method must be one of minmax, entropy, percentile, mse"),
+        ((*_INT8, "--max-drop", "1"), 2, "--max-drop needs labelled videos to measure the loss on; give --eval"),
+        ((*_INT8, "--max-drop", "1", "--eval", "synthetic"), 2, "the network lacks the label 'moving left' of"),
+        ((*_INT8, "--max-drop", "-1", "--eval", "synthetic"), 2, "--max-drop must lie between 0 and 100 points"),
+        ((*_ONNX, *_INT8[2:], "--custom-ops", "keep"), 2, "--custom-ops keep leaves nodes that cannot be quantised"),
+        ((*_ONNX, "--precision", "auto", "--exclude", "a"), 2, "--exclude is for int8, but auto tries that only with"),
+        ((*_RTX, "--precision", "auto", "--defer-build"), 2, "--precision auto times what it builds, which --defer-"),
         ((*_OPENVINO, "--precision", "int8", "--calib", "synthetic", "--exclude", "("), 2, "not a regular expression"),
         ((*_OPENVINO, "--custom-ops", "keep"), 2, "openvino runs standard operators only"),
         ((*_ONNX, "--custom-ops", "drop"), 2, "--custom-ops must be one of auto, keep, inline"),
@@ -220,8 +257,8 @@ def test_an_output_that_cannot_be_written_is_told(
 def test_a_plain_onnx_needs_a_description(run: Callable[..., Printed], plain: Path, tmp_path: Path) -> None:
     code, out, err = run(plain, "--target", "onnx", "--out", tmp_path / "a")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    keys = "frames, stride, fps, resize_short_side, crop, mean, std and labels"
-    assert f"plain net.onnx does not say what clips it takes; give --meta FILE.json with {keys}" in err
+    keys = "frames, crop, mean, std, labels and, where they are not 1, 25 and the crop, "
+    assert f"plain net.onnx does not say what clips it takes; give --meta FILE.json with {keys}stride, fps" in err
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", pytest.param("trt-rtx", marks=pytest.mark.needs_rtx)])
@@ -229,7 +266,7 @@ def test_a_plain_onnx_is_exported(run: Callable[..., Printed], plain: Path, tmp_
     out_folder = tmp_path / "a"
     code, out, err = run(plain, "--meta", plain.with_name("net.json"), "--target", target, "--out", out_folder)
     assert code == 0, err
-    assert "verified: largest error " in out
+    assert re.search("^verified(, the graph alone)?: largest error ", out, re.MULTILINE)
     # A report runs artifacts and model.pt, no plain .onnx.
     assert shlex.split(out.splitlines()[-1]) == ["s2tf-report", str(out_folder), "--data", "TEST-DATA"]
 
@@ -282,7 +319,7 @@ def test_every_flag_is_explained(run: Callable[..., Printed], monkeypatch: pytes
 
 _FULL = ExportOptions(
     target="trt-rtx",
-    precision="fp32",
+    precision="int8",
     out=Path("/out/it's é"),
     meta=Path("/in/net.json"),
     calib="synthetic?clips=9",
@@ -290,6 +327,9 @@ _FULL = ExportOptions(
     eval="synthetic?clips=3",
     exclude=("^stem", "-dash", "a b|$c"),
     custom_ops="keep",
+    calib_method="mse",
+    max_drop=1.5,
+    sensitivity=Path("/out/é.html"),
     batch=4,
     input="u8",
     mask=True,
@@ -321,7 +361,7 @@ def test_a_command_that_was_written_down_means_the_same(
 
     monkeypatch.setattr(s2tf_edge.export, "plan_export", plan)
     assert given.out is not None
-    words = given.command(model_file, precision="fp32", folder=given.out)
+    words = given.command(model_file, precision="int8", folder=given.out)
     assert words is not None
     run(*shlex.split(shlex.join(words))[1:])
     assert parsed == [(model_file, given)]

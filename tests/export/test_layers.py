@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 import torch
@@ -16,7 +18,7 @@ from s2tf_edge.errors import UsageError
 from s2tf_edge.export import ExportOptions, ExportPlan, ExportResult, plan_export, run_plan
 from s2tf_edge.export.layers import Maps, artifact_maps, first_difference, graph_maps
 from s2tf_edge.export.parity import TOLERANCES, seeded_clips
-from s2tf_edge.export.sources import NetworkSource
+from s2tf_edge.export.sources import NetworkSource, open_source
 from s2tf_edge.export.torch_layers import torch_maps
 from s2tf_edge.models.model_file import load_model
 from s2tf_edge.models.s2tf import VideoNetwork
@@ -94,6 +96,33 @@ def test_the_one_layer_that_was_changed_is_named(artifact: ExportResult, network
 
 def _maps(**layers: list[float]) -> Maps:
     return {name: np.array(values, np.float32) for name, values in layers.items()}
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_an_artifact_of_several_clips_is_searched_too(
+    export_plain: Callable[..., ExportResult], plain: Path, target: str
+) -> None:
+    result = export_plain(target, precision="fp32", batch=3)
+    source = open_source(plain, meta=plain.with_suffix(".json"))
+    clip = normalise(seeded_clips(source.spec, count=1)[0], source.spec)[np.newaxis]
+    expected = source.layer_maps(clip)
+    got = artifact_maps(result.folder, result.meta, clip, list(expected))
+    assert {name: each.shape for name, each in got.items()} == {"c": (1, 8, 4, 8, 8)}
+    assert first_difference(got, expected, tolerance=1e-5) is None
+
+
+def test_a_plain_file_of_several_clips_is_searched_too(plain: Path, tmp_path: Path) -> None:
+    model = onnx.load(plain)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    shape = onnx.numpy_helper.from_array(np.array([2, 8]), "shape")
+    model.graph.initializer.append(shape)
+    flatten = next(node for node in model.graph.node if node.op_type == "Flatten")
+    flatten.op_type = "Reshape"
+    flatten.input.append("shape")
+    onnx.save(model, tmp_path / "two.onnx")
+    source = open_source(tmp_path / "two.onnx", meta=plain.with_suffix(".json"))
+    clip = normalise(seeded_clips(source.spec, count=1)[0], source.spec)[np.newaxis]
+    assert {name: each.shape for name, each in source.layer_maps(clip).items()} == {"c": (1, 8, 4, 8, 8)}
 
 
 def test_the_first_in_the_order_of_the_network_is_named() -> None:

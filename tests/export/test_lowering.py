@@ -99,6 +99,15 @@ def test_each_target_gets_nodes_of_ours_in_its_form(
     _assert_agrees(result, network, tmp_path, spec=network.spec, tolerance=1e-5)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_quantisers_get_standard_operators_in_float32(lowered: Lower, target: str) -> None:
+    result = lowered(target, precision="int8")
+    assert result.operators == {name: {"nodes": count, "lowered": "inlined"} for name, count in NODES.items()}
+    assert not result.model.functions
+    weights = {value.dtype for value in result.model.graph.initializers.values() if len(value.shape or ()) == 5}
+    assert weights == {ir.DataType.FLOAT}
+
+
 @pytest.mark.parametrize(("target", "named"), [("trt", True), ("trt-rtx", True), ("onnx", False)])
 def test_nodes_that_tensorrt_keeps_say_where_a_plugin_of_theirs_would_be(
     lowered: Lower, target: str, named: bool

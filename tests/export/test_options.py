@@ -11,6 +11,7 @@ from s2tf_edge.errors import UsageError
 from s2tf_edge.export.build import TARGETS, find_target
 from s2tf_edge.export.options import PROFILE, ExportOptions
 from s2tf_edge.export.tensorrt_options import EngineOptions
+from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,10 @@ from s2tf_edge.export.tensorrt_options import EngineOptions
         ({"workspace": -1.0}, r"--workspace must lie in \(0, 1024\] GiB, got -1"),
         ({"workspace": float("nan")}, r"--workspace must lie in \(0, 1024\] GiB, got nan"),
         ({"workspace": 1e6}, r"--workspace must lie in \(0, 1024\] GiB, got 1e\+06"),
+        ({"calib_method": "max"}, r"--calib-method must be one of minmax, entropy, percentile, mse, got 'max'"),
+        ({"max_drop": -0.5, "eval": "e"}, r"--max-drop must lie between 0 and 100 points, got -0.5"),
+        ({"max_drop": float("nan"), "eval": "e"}, r"--max-drop must lie between 0 and 100 points, got nan"),
+        ({"max_drop": 1.0}, r"--max-drop needs labelled videos to measure the loss on; give --eval DATA"),
         ({"exclude": ("stem", "(")}, r"--exclude '\(' is not a regular expression: missing \)"),
     ],
 )
@@ -43,7 +48,30 @@ def test_values_out_of_their_range_are_refused(options: dict[str, Any], message:
     ("target", "options", "message"),
     [
         ("openvino", {"precision": "int8"}, r"int8 needs clips to calibrate with; give --calib DATA"),
-        ("openvino", {"exclude": ("stem",)}, r"--exclude keeps layers out of int8, but the precision is fp16"),
+        ("openvino", {"exclude": ("stem",)}, r"--exclude is for int8, but the precision is fp16; drop one of them"),
+        ("onnx", {"calib_method": "mse"}, r"--calib-method is for int8, but the precision is fp32"),
+        ("onnx", {"max_drop": 1.0, "eval": "synthetic"}, r"--max-drop is for int8, but the precision is fp32"),
+        ("openvino", {"precision": "fp16", "sensitivity": Path("a.html")}, r"--sensitivity is for int8, but the"),
+        (
+            "openvino",
+            {"precision": "auto", "sensitivity": Path("a.html")},
+            r"--sensitivity is for int8, but auto tries that only with --calib DATA; drop one of them",
+        ),
+        (
+            "onnx",
+            {"precision": "int8", "calib": "synthetic", "custom_ops": "keep"},
+            r"keep leaves nodes that cannot be",
+        ),
+        (
+            "onnx",
+            {"precision": "auto", "calib": "synthetic", "custom_ops": "keep"},
+            r"keep leaves nodes that cannot be",
+        ),
+        (
+            "trt",
+            {"precision": "auto", "defer_build": True},
+            r"--precision auto times what it builds, which --defer-bui",
+        ),
         ("openvino", {"custom_ops": "keep"}, r"openvino runs standard operators only, so --custom-ops keep is not"),
         ("onnx", {"defer_build": True}, r"--defer-build is for TensorRT, but the target is onnx; leave it out"),
         ("onnx", {"workspace": 1.0}, r"--workspace is for TensorRT, but the target is onnx; leave it out"),
@@ -77,6 +105,33 @@ def test_engines_take_options_of_their_own(target: str, tmp_path: Path) -> None:
         workspace_gib=2.0, timing_cache=cache, version_compatible=True, hardware_compatible=True
     )
     assert dataclasses.replace(options, dynamic_batch=True).engine().profile == PROFILE
+
+
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU")
+@pytest.mark.parametrize("target", ["trt", "trt-rtx"])
+def test_the_fastest_engine_is_not_guessed_without_a_gpu(target: str) -> None:
+    with pytest.raises(UsageError, match=rf"engines of {target} need an NVIDIA GPU, which is not here; name a prec"):
+        ExportOptions(target=target, precision="auto").check(TARGETS[target], precision="auto")
+
+
+def test_auto_takes_what_is_for_int8_where_it_may_come_to_that() -> None:
+    options = ExportOptions(
+        target="openvino",
+        precision="auto",
+        calib="synthetic",
+        eval="synthetic",
+        max_drop=0.0,
+        exclude=("stem",),
+        calib_method="mse",
+        sensitivity=Path("a.html"),
+    )
+    options.check(TARGETS["openvino"], precision="auto")
+    flags = {"--max-drop", "--exclude", "--calib-method", "--sensitivity"}
+    for precision, said in (("int8", flags), ("auto", flags), ("fp16", set())):
+        command = options.command(Path("m.pt"), precision=precision, folder=Path("a"))
+        assert command is not None
+        assert flags & set(command) == said
+        assert "--calib" in command
 
 
 def test_defaults_need_no_words() -> None:

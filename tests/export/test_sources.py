@@ -105,7 +105,9 @@ def test_an_onnx_artifact_is_a_network_again(
     source = open_source(result.folder)
     original = open_source(plain, meta=plain.with_suffix(".json"))
     assert isinstance(source, GraphSource)
-    assert (source.labels, source.spec) == (original.labels, original.spec)
+    assert (source.name, source.labels, source.spec) == (original.name, original.labels, original.spec)
+    assert source.given == result.folder
+    assert source.graph(batch=batch, mask=False).metadata_props["network"] == "plain net"
     clips = _clips(source)
     np.testing.assert_array_equal(
         _run(source.graph(batch=1, mask=False), clips), _run(original.graph(batch=1, mask=False), clips)

@@ -18,6 +18,7 @@ from onnx import FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 from s2tf_edge.errors import BuildError, InputFileError, MissingExtraError, UnsupportedError, UsageError
 from s2tf_edge.export.tensorrt_engine import EngineFacts, EngineOptions, build_engine, trtexec_command
 from s2tf_edge.export.tensorrt_layers import LayerFact, engine_layers
+from s2tf_edge.export.tensorrt_options import _set_timing_cache
 from s2tf_edge.runtime.backends.tensorrt_library import has_gpu, load_tensorrt
 
 needs_rtx = pytest.mark.needs_rtx
@@ -316,6 +317,12 @@ def test_options_that_rtx_does_not_take_are_reported(conv: Path, caplog: pytest.
     assert not cache.exists()
     assert "version_compatible is left out: an engine of TensorRT-RTX runs with the release" in caplog.text
     assert facts.built_with()["version_compatible"] is False
+
+
+def test_a_timing_cache_that_cannot_be_kept_is_refused_before_the_build(tmp_path: Path) -> None:
+    (tmp_path / "a file").write_bytes(b"")
+    with pytest.raises(InputFileError, match=r"cannot keep a timing cache at .*; give another --timing-cache"):
+        _set_timing_cache(None, tmp_path / "a file" / "timing.cache")
 
 
 @needs_rtx

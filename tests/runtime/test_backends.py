@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.export import ExportOptions, export
+from s2tf_edge.export.artifact import seal
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import load_model, save_model
 from s2tf_edge.preprocess import normalise
@@ -194,6 +196,20 @@ def test_a_corrupt_model_file_is_an_input_error(model_file: Path, tmp_path: Path
     session = {"onnx": OrtSession, "openvino": OpenVinoSession}[target](file, info, SessionOptions())
     with pytest.raises(InputFileError, match=r"is not an? .*model that .* can read .*; export it again"):
         session.open()
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_model_that_takes_other_clips_than_its_description_says_is_an_input_error(
+    model_file: Path, tmp_path: Path, target: str, batch: int
+) -> None:
+    options = ExportOptions(target=target, precision="fp32", out=tmp_path / "a", verify=False)
+    folder = export(model_file, options).folder
+    meta = read_meta(folder)
+    clip = dataclasses.replace(meta.clip, frames=meta.clip.frames if batch == 2 else 2 * meta.clip.frames)
+    seal(dataclasses.replace(meta, clip=clip, inputs={"clip": {"shape": [batch]}}), folder)
+    with open_session(folder) as session, pytest.raises(InputFileError, match=r"contradicts itself|does not take or"):
+        session.infer(np.zeros(clip.input_shape(batch), np.float32))
 
 
 def test_an_fp32_artifact_computes_in_float32_whatever_the_device_prefers(model_file: Path, tmp_path: Path) -> None:

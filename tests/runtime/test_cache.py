@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from s2tf_edge.errors import UsageError
 from s2tf_edge.export import ExportOptions, export
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import save_model
 from s2tf_edge.runtime.cache import cache_folder, compiled_models
+from s2tf_edge.runtime.recents import last_artifact, remember_artifact
 from s2tf_edge.runtime.session import SessionOptions, open_session
 
 
@@ -41,6 +43,27 @@ def test_the_newest_networks_stay() -> None:
 def test_a_folder_that_cannot_be_made_is_no_reason_to_fail(cache: Path) -> None:
     cache.parent.write_bytes(b"a file")
     assert compiled_models() is None
+
+
+def test_a_user_without_a_home_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        msg = "Could not determine home directory."
+        raise RuntimeError(msg)
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    assert compiled_models() is None
+    remember_artifact(tmp_path)
+    with pytest.raises(UsageError, match="none was exported yet"):
+        last_artifact()
+
+
+def test_a_network_that_another_process_removes_is_no_reason_to_compile_again(cache: Path) -> None:
+    folder = cache / "openvino"
+    folder.mkdir(parents=True)
+    # A name that leads nowhere: what a file is that is gone when its time is asked for.
+    (folder / "gone.blob").symlink_to(folder / "nothing")
+    assert compiled_models() == folder
 
 
 def test_a_network_is_compiled_once(tmp_path: Path) -> None:

@@ -85,3 +85,12 @@ def test_products_are_matrix_products(
 )
 def test_others_are_left_alone(equation: str, shapes: tuple[str, ...], rank: int) -> None:
     assert not EinsumToMatMul()(ir.from_proto(_graph(equation, shapes, rank=rank))).modified
+
+
+def test_an_equation_that_the_calls_of_a_function_give_is_left_alone() -> None:
+    proto = onnx.parser.parse_model("""
+        <ir_version: 10, opset_import: ["": 18, "own": 1]>
+        g (float[3, 4] x, float[4, 5] w) => (float[3, 5] y) { y = own.Product <equation = "ij,jk->ik"> (x, w) }
+        <domain: "own", opset_import: ["": 18]>
+        Product <equation> (a, b) => (c) { c = Einsum <equation: string = @equation> (a, b) }""")
+    assert not EinsumToMatMul()(ir.from_proto(proto)).modified

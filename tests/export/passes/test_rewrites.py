@@ -67,15 +67,30 @@ def test_an_output_keeps_its_name_where_its_node_is_dropped() -> None:
     assert names(model) == ["layer0/Relu"]
 
 
+def test_a_value_that_two_outputs_are_keeps_both_names() -> None:
+    nodes = "a = Relu (x) y = Identity (a) z = Identity (a)"
+    model = rewritten(DropIdentities(), parse(nodes, output="float[N, 4, 6] y, float[N, 4, 6] z"))
+    assert names(model) == ["layer0/Relu", "layer2/Identity"]
+
+
+def test_a_branch_that_gives_a_value_of_the_graph_around_it_stays() -> None:
+    branches = "then_branch = g1 () => (float[N, 4, 6] p) { p = Identity (a) }, "
+    branches += "else_branch = g2 () => (float[N, 4, 6] q) { q = Neg (a) }"
+    nodes = f"k = Constant <value = bool {{1}}> () b = Identity (x) a = Relu (b) y = If (k) <{branches}>"
+    model = rewritten(DropIdentities(), parse(nodes))
+    assert names(model) == ["layer0/Constant", "layer2/Relu", "layer3/If"]
+
+
 @pytest.mark.parametrize(
     "nodes",
     [
         "y = Cast <to = 1> (x)",
+        "y = Identity (x)",
         "r = Constant <value = float {0.5}> () t = Constant <value = bool {1}> () y = Dropout (x, r, t)",
         "a, m = Dropout (x) b = Cast <to = 1> (m) y = Add (a, b)",
         "a = Cast <to = 10> (x) y = Cast <to = 1> (a)",
     ],
-    ids=["joins input and output", "training", "mask is read", "changes the type"],
+    ids=["joins input and output", "joins them too", "training", "mask is read", "changes the type"],
 )
 def test_what_does_something_stays(nodes: str) -> None:
     model = ir.from_proto(parse(nodes))

@@ -1,0 +1,183 @@
+"""How many convolutions and matrix products really run in integers, and why the others do not.
+
+Quantised is not the same as integer: a runtime fuses only what it has kernels for, and computes the rest in floating
+point between conversions. So the compiled network is asked, and not the graph that went into it; of TensorRT, whose
+networks are strongly typed, the graph's types are what is compiled.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+
+from s2tf_edge.errors import InputFileError
+from s2tf_edge.extras import require
+
+__all__ = ["Audit", "Layer", "Tally", "audit_graph", "audit_onnxruntime", "audit_openvino"]
+
+_CONVOLUTION, _MATRIX_PRODUCT = "convolution", "matrix product"
+_KINDS: Final = {_CONVOLUTION: "convolutions", _MATRIX_PRODUCT: "matrix products"}
+_INTEGERS: Final = ("i8", "u8")
+_FATAL_ONLY: Final = 4
+
+_GRAPH_KINDS: Final = {"Conv": _CONVOLUTION, "Gemm": _MATRIX_PRODUCT, "MatMul": _MATRIX_PRODUCT}
+_ORT_INTEGER: Final = {
+    **dict.fromkeys(("QLinearConv", "ConvInteger"), _CONVOLUTION),
+    **dict.fromkeys(("QGemm", "QLinearMatMul"), _MATRIX_PRODUCT),
+    **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"), _MATRIX_PRODUCT),
+}
+_ORT_FLOAT: Final = {
+    **dict.fromkeys(("Conv", "FusedConv", "NhwcFusedConv"), _CONVOLUTION),
+    **dict.fromkeys(("Gemm", "MatMul", "FusedGemm", "FusedMatMul"), _MATRIX_PRODUCT),
+}
+_OPENVINO_SUFFIX: Final = "/WithoutBiases"
+"""What OpenVINO appends to the name of an ONNX convolution when it takes its bias apart."""
+_OPENVINO_KINDS: Final = {"Convolution": _CONVOLUTION, "FullyConnected": _MATRIX_PRODUCT, "MatMul": _MATRIX_PRODUCT}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A convolution or matrix product that does not compute in integers."""
+
+    name: str
+    type: str
+    """What it computes in, such as f32 or bf16."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """The layers of one kind."""
+
+    integer: int
+    total: int
+    rest: tuple[Layer, ...]
+    """Those that are not integer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What a network's layers compute in."""
+
+    convolutions: Tally
+    matrix_products: Tally
+
+    def line(self) -> str:
+        """Such as ``integer: 112 of 116 convolutions, 1 of 11 matrix products``; what there is none of is left out."""
+        parts = ((self.convolutions, _CONVOLUTION), (self.matrix_products, _MATRIX_PRODUCT))
+        counts = [f"{tally.integer} of {tally.total} {_KINDS[kind]}" for tally, kind in parts if tally.total]
+        return f"integer: {', '.join(counts) or 'no layers'}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        kinds = {"convolutions": self.convolutions, "matrix_products": self.matrix_products}
+        return {"line": self.line(), **{name: _plain(tally) for name, tally in kinds.items()}}
+
+
+def audit_graph(graph: onnx.ModelProto | Path) -> Audit:
+    """What a graph with Q/DQ asks for, which is what TensorRT compiles: a layer whose operands are both dequantised.
+
+    Args:
+        graph: functions inlined.
+    """
+    model = onnx.load(graph) if isinstance(graph, Path) else graph
+    dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    found = _Layers()
+    for node in model.graph.node:
+        if kind := _GRAPH_KINDS.get(node.op_type):
+            floats = [
+                word for word, name in zip(("input", "weight"), node.input, strict=False) if name not in dequantized
+            ]
+            if node.op_type == "MatMul":
+                floats = ["operands"] if floats else []
+            found.add(
+                kind, node.name, type_="f32" if floats else "i8", reason=f"its {' and '.join(floats)} are not quantised"
+            )
+    return found.audit()
+
+
+def audit_onnxruntime(graph: Path) -> Audit:
+    """What ONNX Runtime's CPU kernels compute in, from the graph that it runs after its own optimisation.
+
+    Raises:
+        InputFileError: ONNX Runtime cannot read the graph.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+    model = _optimized(graph)
+    dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    found = _Layers()
+    for node in model.graph.node:
+        if kind := _ORT_INTEGER.get(node.op_type):
+            found.add(kind, node.name, type_="i8")
+        elif kind := _ORT_FLOAT.get(node.op_type):
+            is_quantized = dequantized.issuperset(node.input[:2])
+            reason = (
+                "ONNX Runtime found no integer kernel for it" if is_quantized else "its operands are not all quantised"
+            )
+            found.add(kind, node.name, type_="f32", reason=reason)
+    return found.audit()
+
+
+def audit_openvino(compiled: Any) -> Audit:
+    """What an ``openvino.CompiledModel`` computes in, as its runtime model reports it."""
+    found = _Layers()
+    for op in compiled.get_runtime_model().get_ordered_ops():
+        facts = op.get_rt_info()
+        kind = _OPENVINO_KINDS.get(_text(facts, "layerType"))
+        if kind:
+            name = _text(facts, "originalLayersNames").partition(",")[0] or op.get_friendly_name()
+            name = name.removesuffix(_OPENVINO_SUFFIX)
+            found.add(
+                kind, name, type_=_text(facts, "runtimePrecision"), reason="OpenVINO chose a floating-point kernel"
+            )
+    return found.audit()
+
+
+def _text(facts: Mapping[str, Any], key: str) -> str:
+    return str(facts[key].astype(str)) if key in facts else ""
+
+
+def _optimized(graph: Path) -> onnx.ModelProto:
+    runtime: Any = require("onnxruntime", extra="onnxruntime", purpose="counting the integer layers of ONNX Runtime")
+    options = runtime.SessionOptions()
+    options.log_severity_level = _FATAL_ONLY
+    with tempfile.TemporaryDirectory() as folder:
+        optimized = Path(folder) / "optimized.onnx"
+        options.optimized_model_filepath = str(optimized)
+        try:
+            runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            msg = f"ONNX Runtime cannot read {graph}: {error}; export it again"
+            raise InputFileError(msg) from error
+        return onnx.load(optimized)
+
+
+def _plain(tally: Tally) -> dict[str, Any]:
+    rest = [{"layer": each.name, "type": each.type, "reason": each.reason} for each in tally.rest]
+    return {"integer": tally.integer, "total": tally.total, "rest": rest}
+
+
+class _Layers:
+    """Layers as they are found."""
+
+    def __init__(self) -> None:
+        self._integer = dict.fromkeys(_KINDS, 0)
+        self._rest: dict[str, list[Layer]] = {kind: [] for kind in _KINDS}
+
+    def add(self, kind: str, name: str, *, type_: str, reason: str = "") -> None:
+        if type_ in _INTEGERS:
+            self._integer[kind] += 1
+        else:
+            self._rest[kind].append(Layer(name=name, type=type_, reason=reason))
+
+    def audit(self) -> Audit:
+        return Audit(convolutions=self._tally(_CONVOLUTION), matrix_products=self._tally(_MATRIX_PRODUCT))
+
+    def _tally(self, kind: str) -> Tally:
+        integer, rest = self._integer[kind], tuple(self._rest[kind])
+        return Tally(integer=integer, total=integer + len(rest), rest=rest)

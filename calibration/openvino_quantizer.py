@@ -1,0 +1,227 @@
+"""Integer forms of OpenVINO networks: quantised once by NNCF, then cut back to what is worth quantising.
+
+What NNCF quantises is not always what OpenVINO can compile, nor what it runs fast. On processors with bfloat16, a
+convolution with asymmetric activations that feeds a depthwise one has no implementation; depthwise 3-D convolutions
+are no faster in integer than in bfloat16; and additions, products and swish between quantised layers cost more in
+changes of type than integers save. So the recipes go from all that NNCF quantises down to dense convolutions and matrix
+products alone. Each is cut from one quantised network: its statistics are gathered once, however many are tried.
+Symmetric activations, which take other statistics, are left for where none of these compiles and agrees.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import io
+import itertools
+import logging
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from s2tf_edge.calibration.openvino_cut import (
+    DENSE,
+    DEPTHWISE,
+    LAYERS,
+    activation_ranges,
+    cut,
+    integer_layers,
+    name_layers,
+)
+from s2tf_edge.calibration.qdq_quantizer import QdqQuantizer
+from s2tf_edge.calibration.quantizer import Quantizer
+from s2tf_edge.runtime.backends.openvino_session import OpenVinoSession
+from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
+from s2tf_edge.runtime.session import Clips, ModelInfo, Session, SessionOptions
+
+__all__ = ["OpenVinoGraphQuantizer", "OpenVinoQuantizer"]
+
+logger = logging.getLogger(__name__)
+
+_MODEL_FILE: Final = "model.xml"
+_WITHOUT_DEPTHWISE: Final = "mixed, dense layers"
+"""Where nothing is depthwise, this is ``mixed``."""
+
+
+class SizedClips(Protocol):
+    """Clips that can be counted and gone through any number of times."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Clips]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recipe:
+    preset: str
+    """NNCF's preset: mixed (activations asymmetric, more accurate) or performance (symmetric)."""
+    layers: frozenset[str] = LAYERS
+    """Operators with weights that are quantised."""
+    between: bool = True
+    """Whether additions and products between them are quantised too."""
+
+
+_RECIPES: Final = {
+    "mixed": _Recipe(preset="mixed"),
+    "mixed, dense layers": _Recipe(preset="mixed", layers=DENSE),
+    "mixed, dense layers alone": _Recipe(preset="mixed", layers=DENSE, between=False),
+    "performance": _Recipe(preset="performance"),
+    "performance, dense layers alone": _Recipe(preset="performance", layers=DENSE, between=False),
+}
+
+
+class OpenVinoQuantizer(Quantizer):
+    """NNCF's post-training quantisation, and what can be made of its result."""
+
+    fallbacks = ("performance", "performance, dense layers alone")
+
+    def __init__(
+        self,
+        read: Callable[[], Any],
+        *,
+        clips: SizedClips,
+        info: ModelInfo,
+        inference_precision: str = "default",
+    ) -> None:
+        """Nothing is quantised yet.
+
+        Args:
+            read: gives the float network, an ``openvino.Model``.
+            clips: what activations' ranges are measured on.
+            info: what the network takes and gives.
+            inference_precision: of the sessions, for what is not quantised.
+        """
+        self._float = read()
+        kinds = {op.get_type_name() for op in self._float.get_ordered_ops()}
+        mixed = [name for name in _RECIPES if name not in self.fallbacks]
+        self.recipes = tuple(name for name in mixed if name != _WITHOUT_DEPTHWISE or kinds & DEPTHWISE)
+        self._clips = clips
+        self._info = dataclasses.replace(info, precision="int8")
+        self._inference_precision = inference_precision
+        self._quantized: dict[str, Any] = {}
+
+    def layers(self, recipe: str) -> tuple[str, ...]:
+        """Convolutions and matrix products with integer operands."""
+        chosen = _RECIPES[recipe]
+        return integer_layers(self._network(chosen.preset), operators=chosen.layers)
+
+    def write(self, recipe: str, folder: Path, *, floats: Collection[str] = ()) -> Path:
+        """Writes ``model.xml`` and ``model.bin``."""
+        openvino: Any = require_without_telemetry("openvino", extra="export", purpose="int8 export")
+        openvino.save_model(self._cut(recipe, floats), folder / _MODEL_FILE, compress_to_fp16=False)
+        return folder / _MODEL_FILE
+
+    def session(self, path: Path) -> Session:
+        """On the CPU."""
+        options = SessionOptions(device="CPU")
+        return OpenVinoSession(path, self._info, options, inference_precision=self._inference_precision)
+
+    def describe(self, recipe: str) -> dict[str, Any]:
+        """NNCF's preset and method, and the range of every quantised activation."""
+        return {
+            "method": "minmax",
+            "quantiser": f"nncf.quantize, preset {_RECIPES[recipe].preset}",
+            "activation_ranges": activation_ranges(self._cut(recipe, ())),
+        }
+
+    def _cut(self, recipe: str, floats: Collection[str]) -> Any:
+        chosen = _RECIPES[recipe]
+        layers = [layer for layer in self.layers(recipe) if layer not in floats]
+        return cut(self._network(chosen.preset), self._float, layers=layers, between=chosen.between)
+
+    def _network(self, preset: str) -> Any:
+        """The network as NNCF quantises it, with all that it quantises."""
+        if preset not in self._quantized:
+            logger.info("quantising, preset %s, on %d clips", preset, len(self._clips))
+            self._quantized[preset] = _quantize(
+                self._float.clone(), self._clips, batch=self._info.batch or 1, preset=preset
+            )
+        return self._quantized[preset]
+
+
+class OpenVinoGraphQuantizer(QdqQuantizer):
+    """Integers written into the ONNX graph, which OpenVINO reads: for the ways to choose ranges that NNCF lacks."""
+
+    def __init__(
+        self,
+        graph: Path,
+        *,
+        clips: Iterable[Clips],
+        info: ModelInfo,
+        method: str,
+        inference_precision: str = "default",
+    ) -> None:
+        """Nothing is measured yet.
+
+        Args:
+            graph: float32, functions inlined.
+            clips: what activations' ranges are measured on.
+            info: what the graph takes and gives.
+            method: how ranges are chosen.
+            inference_precision: of the sessions, for what is not quantised.
+        """
+        super().__init__(graph, clips=clips, info=info, style="openvino", method=method)
+        self._inference_precision = inference_precision
+
+    def write(self, recipe: str, folder: Path, *, floats: Collection[str] = ()) -> Path:
+        """Writes ``model.xml`` and ``model.bin``."""
+        openvino: Any = require_without_telemetry("openvino", extra="export", purpose="int8 export")
+        graph = super().write(recipe, folder, floats=floats)
+        network = openvino.Core().read_model(graph)
+        name_layers(network, graph)
+        openvino.save_model(network, folder / _MODEL_FILE, compress_to_fp16=False)
+        return folder / _MODEL_FILE
+
+    def session(self, path: Path) -> Session:
+        """On the CPU."""
+        options = SessionOptions(device="CPU")
+        return OpenVinoSession(path, self._info, options, inference_precision=self._inference_precision)
+
+
+class _Batches:
+    """Clips, as many at once as a network takes; the last batch is filled up with the last clip.
+
+    It does not tell its length: knowing it, NNCF leaves a pass at the last batch, and the pass is never finished.
+    """
+
+    def __init__(self, clips: SizedClips, *, size: int) -> None:
+        self._clips = clips
+        self._size = size
+
+    def __iter__(self) -> Iterator[Clips]:
+        clips = iter(self._clips)
+        while part := list(itertools.islice(clips, self._size)):
+            batch: Any = np.concatenate(part + part[-1:] * (self._size - len(part)))
+            yield batch
+
+
+def _quantize(network: Any, clips: SizedClips, *, batch: int, preset: str) -> Any:
+    with _quiet_nncf() as nncf:
+        estimators: Any = importlib.import_module("nncf.quantization.range_estimator")
+        return nncf.quantize(
+            network,
+            nncf.Dataset(_Batches(clips, size=batch)),
+            preset=nncf.QuantizationPreset(preset),
+            subset_size=len(clips) + 1,
+            # NNCF's default averages the extremes of single clips and cuts off what lies beyond: three to six times the
+            # error, measured on small S2TF and 3D ResNets.
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=estimators.RangeEstimatorParametersSet.MINMAX
+            ),
+        )
+
+
+@contextlib.contextmanager
+def _quiet_nncf() -> Iterator[Any]:
+    """Imports NNCF, and keeps its progress bars and log off stdout."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nncf: Any = require_without_telemetry("nncf", extra="export", purpose="int8 export")
+        # nncf.set_log_level would change the levels of handlers that are not its own.
+        logging.getLogger("nncf").setLevel(logging.ERROR)
+        yield nncf
