@@ -17,6 +17,7 @@ import onnx
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.extras import require
+from s2tf_edge.runtime.backends.ort_session import KEPT_OUT
 
 __all__ = ["Audit", "Layer", "Tally", "audit_graph", "audit_onnxruntime", "audit_openvino"]
 
@@ -150,7 +151,7 @@ def _optimized(graph: Path) -> onnx.ModelProto:
         optimized = Path(folder) / "optimized.onnx"
         options.optimized_model_filepath = str(optimized)
         try:
-            runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=KEPT_OUT)
         except Exception as error:
             msg = f"ONNX Runtime cannot read {graph}: {error}; export it again"
             raise InputFileError(msg) from error

@@ -57,8 +57,7 @@ class Attempt:
 
     def to_dict(self) -> dict[str, Any]:
         """For ``calib.json`` and ``meta.json``."""
-        milliseconds = None if self.milliseconds is None else round(self.milliseconds, 3)
-        return {"recipe": self.recipe, "result": self.result, "ms": milliseconds}
+        return {"recipe": self.recipe, "result": self.result, "ms": self.milliseconds}
 
 
 def try_recipes(quantizer: Quantizer, folder: Path, *, judge: Judge, floats: Collection[str] = ()) -> list[Attempt]:
@@ -127,7 +126,8 @@ def time_sessions(sessions: Sequence[Session]) -> list[float]:
         rounds.append([_milliseconds(session, clip) for session, clip in zip(sessions, clips, strict=True)])
         if time.perf_counter() - began > _MAX_SECONDS and len(rounds) >= _MIN_ROUNDS + _WARMUP:
             break
-    return [statistics.median(times) for times in zip(*rounds[_WARMUP:], strict=True)]
+    # As they are printed and kept, so that the fastest in the table is the fastest.
+    return [round(statistics.median(times), 3) for times in zip(*rounds[_WARMUP:], strict=True)]
 
 
 def _clip(session: Session) -> Clips:

@@ -74,8 +74,7 @@ def _times(work: Path, precisions: Sequence[str]) -> dict[str, float]:
     """Median milliseconds of each, measured in turns."""
     with ExitStack() as stack:
         sessions = [stack.enter_context(open_session(work / precision)) for precision in precisions]
-        times = [round(value, 3) for value in time_sessions(sessions)]
-        return dict(zip(precisions, times, strict=True))
+        return dict(zip(precisions, time_sessions(sessions), strict=True))
 
 
 def _timed(times: Mapping[str, float]) -> list[dict[str, Any]]:

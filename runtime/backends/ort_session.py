@@ -11,12 +11,14 @@ from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
 
-__all__ = ["OrtSession"]
+__all__ = ["KEPT_OUT", "OrtSession"]
 
 _SUFFIX: Final = "ExecutionProvider"
 _PREFERRED: Final = ("CUDA", "CPU")
 """Providers that ``auto`` chooses from, best first."""
 _FATAL_ONLY: Final = 4
+KEPT_OUT: Final = ("WeightBiasQuantization",)
+"""Optimisations left out: this one puts layers between integer ones that were left in float back to integers."""
 _MASK: Final = "mask"
 _UNKNOWN_OP: Final = "is not a registered function/op"
 
@@ -63,6 +65,7 @@ class OrtSession(Session):
                 providers=[provider],
                 # Else the Python wrapper prints, and tries again without the provider that was asked for.
                 enable_fallback=0,
+                disabled_optimizers=KEPT_OUT,
             )
         except errors.NotImplemented as error:
             msg = f"ONNX Runtime cannot run {self.path} on {provider}: {error}"

@@ -189,8 +189,8 @@ def test_what_compiles_may_be_mended(tmp_path: Path) -> None:
 
 
 def test_an_attempt_is_told_in_a_line_and_in_json() -> None:
-    attempts = [Attempt(recipe="long name", milliseconds=1.23456), Attempt(recipe="short", result="no", compiles=False)]
-    assert table(attempts) == ["  long name      1.23 ms", "  short      no"]
+    attempts = [Attempt(recipe="long name", milliseconds=1.235), Attempt(recipe="short", result="no", compiles=False)]
+    assert table(attempts) == ["  long name      1.24 ms", "  short      no"]
     assert [attempt.to_dict() for attempt in attempts] == [
         {"recipe": "long name", "result": "ok", "ms": 1.235},
         {"recipe": "short", "result": "no", "ms": None},
