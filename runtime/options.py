@@ -27,10 +27,26 @@ class StreamOptions:
     """Sampled frames from the start of one window to the start of the next; None for a quarter of a clip."""
     policy: str = "auto"
     """every runs each window, latest the newest one; auto is every for files and latest for live sources."""
+    max_age_seconds: float | None = None
+    """Age from which on a window is dropped rather than run; None for any age."""
+    start_seconds: float = 0.0
+    """Where in each file to begin, from its first frame; live sources begin when they are opened."""
     duration_seconds: float | None = None
     """How much of each source is read; None for all of it."""
+    reconnect: bool = True
+    """Whether a live source that is lost is opened again."""
+    max_outage_seconds: float | None = None
+    """How long a source may stay lost before it is given up; None for ever."""
+    hwaccel: str | None = None
+    """FFmpeg's name of what decodes, such as cuda, qsv or vaapi; auto takes what there is, None the processor."""
+    fps: float | None = None
+    """Frames a second to ask of a camera, or to assume of a stream that has no times; None leaves it to the source."""
+    saliency: bool = False
+    """Whether predictions carry the network's saliency mask."""
     pictures: bool = False
     """Whether every frame is yielded as a Picture, before the predictions that it completes."""
+    status_seconds: float | None = None
+    """Seconds between two Status records; None for none."""
 
     def __post_init__(self) -> None:
         if self.topk < 1 or (self.hop is not None and self.hop < 1):
@@ -42,6 +58,14 @@ class StreamOptions:
         if self.policy not in POLICIES:
             msg = f"policy must be one of {', '.join(POLICIES)}, got {self.policy!r}"
             raise UsageError(msg)
-        if self.duration_seconds is not None and self.duration_seconds <= 0:
-            msg = f"duration must be more than zero seconds, got {self.duration_seconds}"
+        if self.start_seconds < 0:
+            msg = f"start must be zero seconds or more, got {self.start_seconds}"
+            raise UsageError(msg)
+        for name in ("duration_seconds", "max_age_seconds", "max_outage_seconds", "fps", "status_seconds"):
+            self._check_positive(name)
+
+    def _check_positive(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is not None and not value > 0:
+            msg = f"{name.removesuffix('_seconds').replace('_', ' ')} must be more than zero, got {value}"
             raise UsageError(msg)

@@ -8,14 +8,36 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import av
+import numpy as np
+from numpy.typing import NDArray
 
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["Event", "Failure", "Gap", "Picture", "Prediction", "Record", "Start", "Summary", "to_json"]
+__all__ = [
+    "STAGES",
+    "Event",
+    "Failure",
+    "Gap",
+    "Picture",
+    "Prediction",
+    "Record",
+    "SourceStatus",
+    "Start",
+    "Status",
+    "Summary",
+    "to_json",
+]
+
+STAGES: Final = ("wait", "preprocess", "queue", "infer", "smooth")
+"""What a label's age is made of, in order: until the window is complete, until the network's input is, until a network
+is free, its run, and until the label is out."""
+
+
+_NOT_IN_JSON: Final = {"json": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +74,13 @@ class Prediction:
     topk: tuple[tuple[str, float], ...]
     """The best classes and their scores, best first."""
     age_ms: float
-    """From the moment that the window's newest frame was read from the source to this record."""
+    """From the presentation of the window's newest frame to this record."""
     infer_ms: float
     """Time of the run that the window was part of."""
+    stages_ms: Mapping[str, float] = field(default_factory=dict, metadata=_NOT_IN_JSON)
+    """The parts of ``age_ms``, by the names of ``STAGES``; not in the JSON form."""
+    mask: NDArray[np.float32] | None = field(default=None, metadata=_NOT_IN_JSON)
+    """The saliency mask, float32 [H', W'] over the window's crop, where it was asked for; not in the JSON form."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +104,8 @@ class Gap:
     """When the last frame before it was presented."""
     t_end: float
     """When the first frame after it was presented; before ``t_start`` where the source's clock went back."""
+    cause: str = "pause"
+    """pause: the source gave no frame; clock: its times jumped back; lost: it was lost and found again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +116,38 @@ class Failure:
     name: str
     message: str
     exit_code: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceStatus:
+    """Where one source is."""
+
+    name: str
+    state: str
+    """waiting (for its turn, or to open), playing, lost (it is being opened again), ended or failed."""
+    frames: int
+    windows: int
+    gaps: int
+    reconnects: int
+    position_seconds: float
+    """Presentation time of the newest frame."""
+    duration_seconds: float | None
+    """Of the part that is to be read; None where it is not known, as of a live source."""
+    message: str | None
+    """What is wrong, if anything is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How things stand, at regular times, for those who show it; it has no JSON form."""
+
+    seconds: float
+    """Since the start."""
+    drops: Mapping[str, int]
+    """What was left out so far, by cause."""
+    stages_ms: Mapping[str, Mapping[str, float]]
+    """As in the Summary, so far."""
+    sources: tuple[SourceStatus, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +184,7 @@ class Picture:
         return sum(plane.buffer_size for plane in self.frame.planes)
 
 
-Record = Start | Prediction | Event | Gap | Failure | Summary | Picture
+Record = Start | Prediction | Event | Gap | Failure | Status | Summary | Picture
 
 _TYPES: Mapping[type, str] = {
     Start: "start",
@@ -138,10 +198,11 @@ _DECIMALS = 6
 
 
 def to_json(record: Record) -> dict[str, Any] | None:
-    """The record as plain JSON values, its ``type`` first; None for a picture."""
-    if isinstance(record, Picture):
+    """The record as plain JSON values, its ``type`` first; None for a picture or a status."""
+    if isinstance(record, Picture | Status):
         return None
-    values = {field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
+    shown = [each.name for each in dataclasses.fields(record) if each.metadata.get("json", True)]
+    values = {name: _plain(getattr(record, name)) for name in shown}
     return {"type": _TYPES[type(record)], **values}
 
 
