@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
+from s2tf_edge.data.frames import scale_frame
 from s2tf_edge.runtime.heat_map import HeatMap
 from s2tf_edge.runtime.overlay import Overlay
 from s2tf_edge.runtime.predictions import Failure, Gap, Prediction, Record, Start, Status
 
-__all__ = ["Annotator"]
+__all__ = ["Annotator", "drawable"]
+
+
+def drawable(frame: av.VideoFrame, *, short_side: int = 0) -> NDArray[np.uint8]:
+    """As ``scale_frame``, in memory of its own: an RGB frame's is that of everyone who is shown the picture."""
+    image = scale_frame(frame, short_side)
+    return image.copy() if frame.format.name == "rgb24" else image
 
 
 class Annotator:

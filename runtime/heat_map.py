@@ -1,10 +1,10 @@
 """A network's saliency mask as a heat map over the pictures of its source: where it looked to tell the action.
 
-    ┌─────┬───────────────┬─────┐
-    │     ⌜      ░░░      ⌝     │    the network sees the centre crop, between the corner marks
-    │     │    ░▒▓█▓▒░    │     │    what it holds for important glows, the rest stays clear
-    │     ⌞      ░▒░      ⌟     │
-    └─────┴───────────────┴─────┘
+┌─────┬───────────────┬─────┐
+│     ⌜      ░░░      ⌝     │    the network sees the centre crop, between the corner marks
+│     │    ░▒▓█▓▒░    │     │    what it holds for important glows, the rest stays clear
+│     ⌞      ░▒░      ⌟     │
+└─────┴───────────────┴─────┘
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 
 import av
 import numpy as np
+from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
@@ -35,6 +36,7 @@ _DECAY: Final = 0.1
 """Weight of the newest mask in the running range; a mask that exceeds the range widens it at once."""
 _MIN_CONTRAST: Final = 0.1
 """Fraction of the mask's own size that its range spans at the least: a flat mask is no finding."""
+_TINY: Final = 1e-30
 _CLEAR: Final = 0.12
 """Strength up to which nothing is drawn."""
 _OPACITY: Final = 0.7
@@ -84,7 +86,8 @@ class HeatMap:
         moved = self._follow(pts_seconds)
         if self._shown is None:
             return
-        region = image[crop_region(*image.shape[:2], self._spec)]
+        rows, columns = crop_region(image.shape[0], image.shape[1], self._spec)
+        region = image[rows, columns]
         if self._glow is None or self._glow.shape != region.shape:
             self._glow, moved = _Glow(region.shape[0], region.shape[1]), True
         if moved:
@@ -112,8 +115,9 @@ class HeatMap:
             low = before_low + _DECAY * (low - before_low)
             high = max(high, before_high + _DECAY * (high - before_high))
         self._range = low, high
-        span = max(high - low, _MIN_CONTRAST * max(abs(low), abs(high)), np.finfo(np.float32).tiny)
-        return np.clip((mask - low) / span, 0, 1).astype(np.float32)
+        span = max(high - low, _MIN_CONTRAST * max(abs(low), abs(high)), _TINY)
+        strength: _Floats = np.clip((mask - low) / span, 0, 1, dtype=np.float32)
+        return strength
 
 
 class _Glow:
@@ -144,18 +148,24 @@ class _Glow:
         """Four planes in the region's size. For swscale they are Y, U, V and A, all of which it scales alike."""
         small = av.VideoFrame(_SIDE, _SIDE, "yuva444p")
         for plane, values in zip(small.planes, planes, strict=True):
-            np.frombuffer(plane, np.uint8).reshape(_SIDE, plane.line_size)[:, :_SIDE] = values
+            _pixels(plane)[:] = values
         large = self._scaler.reformat(small, self.shape[1], self.shape[0], interpolation="BILINEAR")
-        return [
-            np.frombuffer(plane, np.uint8).reshape(self.shape[0], plane.line_size)[:, : self.shape[1]]
-            for plane in large.planes
-        ]
+        return [_pixels(plane) for plane in large.planes]
+
+
+def _pixels(plane: VideoPlane) -> NDArray[np.uint8]:
+    """The plane as an array, uint8 [H, W], in its own memory."""
+    rows = np.asarray(memoryview(plane)).view(np.uint8).reshape(-1, plane.line_size)
+    return rows[: plane.height, : plane.width]
 
 
 @functools.cache
 def _weights(cells: int) -> _Floats:
-    """How each of ``_SIDE`` pixels is made of ``cells`` cells, float32 [_SIDE, cells]: the cubic filter of Mitchell and
-    Netravali (1988), smooth and with hardly any ringing; beyond the edge the last cell goes on."""
+    """How each of ``_SIDE`` pixels is made of ``cells`` cells, float32 [_SIDE, cells].
+
+    The cubic filter of Mitchell and Netravali (1988), smooth and with hardly any ringing; beyond the edge the last cell
+    goes on.
+    """
     centres = (np.arange(_SIDE) + 0.5) * cells / _SIDE - 0.5
     weights = np.zeros((_SIDE, cells))
     for offset in range(-1, 3):

@@ -17,9 +17,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from s2tf_edge.data.container import add_video_stream
-from s2tf_edge.data.video import scale_frame
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.runtime.annotator import Annotator
+from s2tf_edge.runtime.annotator import Annotator, drawable
 from s2tf_edge.runtime.predictions import Gap, Picture, Prediction, Record, Summary
 
 __all__ = ["FORMATS", "VideoSink"]
@@ -132,7 +131,7 @@ class _Writer:
         if ticks <= self._last_ticks:
             return
         self._last_ticks = ticks
-        image = scale_frame(picture.frame)
+        image = drawable(picture.frame)
         self._annotator.draw_saliency(image, pts_seconds=picture.pts_seconds)
         if self._stream is None:
             self._stream = self._open(image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
