@@ -28,10 +28,12 @@ _Floats = NDArray[np.float32]
 
 _SIDE: Final = 96
 """Pixels of the glow before it is scaled to the picture: far more than a mask has."""
+_FADE: Final = 5
+"""Of these pixels at each edge."""
 _FOLLOW_SECONDS: Final = 0.2
 """In which the glow covers two thirds of the way to a new mask, so that it moves rather than jumps."""
 _SETTLED: Final = 1 / 255
-_LOW_PERCENT: Final = 40.0
+_LOW_PERCENT: Final = 50.0
 _DECAY: Final = 0.1
 """Weight of the newest mask in the running range; a mask that exceeds the range widens it at once."""
 _MIN_CONTRAST: Final = 0.1
@@ -132,7 +134,7 @@ class _Glow:
 
     def update(self, strength: _Floats) -> None:
         rows, columns = _weights(strength.shape[0]), _weights(strength.shape[1])
-        levels = np.clip(255 * (rows @ strength @ columns.T), 0, 255).astype(np.uint8)
+        levels = np.clip(255 * _fading() * (rows @ strength @ columns.T), 0, 255).astype(np.uint8)
         *self._light, keep = self._scaled([table[levels] for table in _tables()])
         # From 1 to 256, so that a clear pixel comes out as it is.
         np.add(keep, 1, out=self._keep, dtype=np.uint16)
@@ -177,11 +179,19 @@ def _weights(cells: int) -> _Floats:
 
 
 @functools.cache
+def _fading() -> _Floats:
+    """One but towards the edge of the crop, where the glow ends softly: float32 [_SIDE, _SIDE]."""
+    from_edge = np.minimum(np.arange(_SIDE), np.arange(_SIDE)[::-1])
+    line = np.minimum(1, (from_edge + 0.5) / _FADE).astype(np.float32)
+    return np.outer(line, line)
+
+
+@functools.cache
 def _tables() -> tuple[NDArray[np.uint8], ...]:
     """For each of 256 strengths the red, green and blue that are added, and what is kept of the picture."""
     strength = np.linspace(0, 1, 256)
     rise = np.clip((strength - _CLEAR) / (1 - _CLEAR), 0, 1)
-    alpha = _OPACITY * rise * (2 - rise)
+    alpha = _OPACITY * rise
     stops, colours = zip(*_COLOURS, strict=True)
     lights = [alpha * np.interp(strength, stops, channel) for channel in zip(*colours, strict=True)]
     return tuple(table.astype(np.uint8) for table in (*lights, 255 * (1 - alpha)))

@@ -33,7 +33,8 @@ __all__ = ["Screen"]
 _TITLE: Final = "s2tf-stream"
 _LARGEST: Final = (1280, 720)
 """Width and height that the window has at the most, unless the user makes it larger."""
-_SMALLEST: Final = (320, 240)
+_SMALLEST: Final = (640, 480)
+"""Width or height that a small picture is scaled up to."""
 _PERIOD_SECONDS: Final = 1 / 30
 _IDLE: Final = 2.0
 """Time left to the stream after each drawing, as a multiple of what drawing took."""
@@ -116,14 +117,14 @@ class Screen:
         self._cells[picture.source].picture = picture
 
     def _resize(self, picture: Picture) -> None:
-        """Makes the window as large as the first picture, within limits."""
+        """Makes the window as large as the first picture, within limits; of several sources as large as can be."""
+        widest = min(_LARGEST[0], self.window.winfo_screenwidth() * 4 // 5)
+        highest = min(_LARGEST[1], self.window.winfo_screenheight() * 4 // 5)
         height, width = drawable(picture.frame).shape[:2]
-        largest = (
-            min(_LARGEST[0], self.window.winfo_screenwidth() * 4 // 5),
-            min(_LARGEST[1], self.window.winfo_screenheight() * 4 // 5),
-        )
-        scale = min(1.0, largest[0] / width, largest[1] / height)
-        scale = max(scale, min(_SMALLEST[0] / width, _SMALLEST[1] / height))
+        largest = min(widest / width, highest / height)
+        scale = min(largest, max(1.0, _SMALLEST[0] / width, _SMALLEST[1] / height))
+        if len(self._names) > 1:
+            scale = largest
         self.window.geometry(f"{round(width * scale)}x{round(height * scale)}")
 
     def _touch(self) -> None:
@@ -248,9 +249,12 @@ def _fitted(picture: Picture, *, height: int, width: int) -> NDArray[np.uint8]:
 
 
 def _caption(place: NDArray[np.uint8], text: str) -> None:
-    """White on a darkened strip, at the upper left."""
-    ink = draw_text(text, height=_NAME_LINE)[:, : max(1, place.shape[1] - _NAME_LINE)]
-    strip = place[: ink.shape[0] + 6, : ink.shape[1] + _NAME_LINE]
+    """White on a darkened strip, at the upper left; of a long text the end."""
+    ink = draw_text(text, height=_NAME_LINE)
+    while ink.shape[1] > place.shape[1] - _NAME_LINE and len(text) > 1:
+        text = text[1:]
+        ink = draw_text(f"…{text}", height=_NAME_LINE)
+    strip = place[: _NAME_LINE + 6, : ink.shape[1] + _NAME_LINE]
     strip //= _DIMMED
-    lines = strip[3 : 3 + ink.shape[0], _NAME_LINE // 2 : _NAME_LINE // 2 + ink.shape[1]]
+    lines = strip[3 : 3 + _NAME_LINE, _NAME_LINE // 2 : _NAME_LINE // 2 + ink.shape[1]]
     np.maximum(lines, ink[: lines.shape[0], : lines.shape[1], None], out=lines)

@@ -3,6 +3,7 @@
 ● camera 0                                                 29.9 fps · 0:01:12
   wave1           ██████████████▌     72 %   wave2 11 % · bend 3 %
   label age 45 ms, p95 80 ms · 1 reconnect
+
 ● clips/walk.mp4                       0:12 of 0:28 · ×3.4 · 0:05 left
   ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╸━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━
   walk            ██████████████████  91 %   run 6 % · skip 1 %
@@ -97,11 +98,11 @@ class LiveView:
         foot = list(self._foot())
         active = [view for view in self._sources if view.state not in _BEHIND]
         room = self._console.height - len(foot) - 2
-        blocks = [view.full(self._threshold) for view in active]
+        blocks = [[*view.full(self._threshold), Text()] for view in active]
         if sum(map(len, blocks)) > room:
             blocks = [[view.line(self._threshold)] for view in active[: max(1, room)]]
             hidden = len(active) - len(blocks)
-            foot = [_line(f"… and {hidden} more", "dim"), *foot] if hidden else foot
+            blocks.append([_line(f"… and {hidden} more", "dim")] if hidden else [])
         return Group(*(line for block in blocks for line in block), *foot)
 
     def _refresh(self) -> None:
