@@ -85,8 +85,26 @@ class Screen:
             self._cells[record.source].picture = None
         for cell in self._cells.values():
             cell.follow(record)
-        if perf_counter() >= self._due_at:
-            self._draw()
+        started = perf_counter()
+        if started >= self._due_at:
+            self.draw()
+            took_seconds = perf_counter() - started
+            self._due_at = started + took_seconds + max(_PERIOD_SECONDS - took_seconds, _IDLE * took_seconds)
+
+    def draw(self) -> None:
+        """Brings the window up to date now, and lets it answer to its user."""
+        if not self._is_open:
+            return
+        self.window.update()
+        if not self._is_open:
+            return
+        width, height = self.window.winfo_width(), self.window.winfo_height()
+        if self._canvas.shape[:2] != (height, width):
+            self._canvas = np.zeros((height, width, 3), np.uint8)
+            self._touch()
+        if self._draw_cells():
+            self._photo.configure(data=b"P6 %d %d 255 " % (width, height) + self._canvas.tobytes(), format="ppm")
+            self.window.update_idletasks()
 
     def close(self) -> None:
         """Closes the window."""
@@ -130,21 +148,6 @@ class Screen:
     def _touch(self) -> None:
         for cell in self._cells.values():
             cell.is_drawn = False
-
-    def _draw(self) -> None:
-        started = perf_counter()
-        self.window.update()
-        if not self._is_open:
-            return
-        width, height = self.window.winfo_width(), self.window.winfo_height()
-        if self._canvas.shape[:2] != (height, width):
-            self._canvas = np.zeros((height, width, 3), np.uint8)
-            self._touch()
-        if self._draw_cells():
-            self._photo.configure(data=b"P6 %d %d 255 " % (width, height) + self._canvas.tobytes(), format="ppm")
-            self.window.update_idletasks()
-        took_seconds = perf_counter() - started
-        self._due_at = perf_counter() + max(_PERIOD_SECONDS - took_seconds, _IDLE * took_seconds)
 
     def _draw_cells(self) -> bool:
         """Draws what has changed; returns whether anything has."""

@@ -35,7 +35,7 @@ def _glow(image: NDArray[np.uint8], level: int = 90) -> NDArray[np.int64]:
     rows, columns = crop_region(image.shape[0], image.shape[1], SPEC)
     difference = np.abs(image[rows, columns].astype(np.int64) - level).sum(axis=2)
     edge = max(3, min(difference.shape) // 12)
-    inner = np.zeros_like(difference)
+    inner: NDArray[np.int64] = np.zeros_like(difference)
     inner[edge:-edge, edge:-edge] = difference[edge:-edge, edge:-edge]
     return inner
 
