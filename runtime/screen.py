@@ -17,12 +17,14 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
+from s2tf_edge.data.frames import turned
 from s2tf_edge.errors import MissingExtraError, UsageError
 from s2tf_edge.runtime.annotator import Annotator, drawable
-from s2tf_edge.runtime.predictions import Failure, Picture, Record, Start, Status
+from s2tf_edge.runtime.predictions import Failure, Picture, Record, Start, Status, Summary
 from s2tf_edge.runtime.text import draw_text
 
 if TYPE_CHECKING:
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Screen"]
 
 _TITLE: Final = "s2tf-stream"
-_LARGEST: Final = (1280, 720)
-"""Width and height that the window has at the most, unless the user makes it larger."""
+_PIXELS: Final = 960 * 540
+"""Of the window, unless the user makes it larger: tkinter takes 6 ms for as many, and 21 ms for twice as many."""
 _SMALLEST: Final = (640, 480)
 """Width or height that a small picture is scaled up to."""
 _PERIOD_SECONDS: Final = 1 / 30
@@ -47,7 +49,8 @@ class Screen:
     """A sink that shows pictures with their labels, and their saliency if asked for.
 
     It never holds up a stream: of the pictures that come faster than they can be drawn it shows the newest. ``q``, Esc
-    and closing the window set ``stop``. It belongs to the main thread, as all of tkinter does.
+    and closing the window set ``stop``. It belongs to the main thread, as all of tkinter does. Which sources share it
+    it learns from Status records; without any it shows the first.
 
     Args:
         stop: set when the user has seen enough.
@@ -83,7 +86,8 @@ class Screen:
             self._show(record)
         elif isinstance(record, Failure):
             self._cells[record.source].picture = None
-        for cell in self._cells.values():
+        source = getattr(record, "source", None)
+        for cell in self._cells.values() if source is None else (self._cells[source],):
             cell.follow(record)
         started = perf_counter()
         if started >= self._due_at:
@@ -136,13 +140,11 @@ class Screen:
 
     def _resize(self, picture: Picture) -> None:
         """Makes the window as large as the first picture, within limits; of several sources as large as can be."""
-        widest = min(_LARGEST[0], self.window.winfo_screenwidth() * 4 // 5)
-        highest = min(_LARGEST[1], self.window.winfo_screenheight() * 4 // 5)
-        height, width = drawable(picture.frame).shape[:2]
-        largest = min(widest / width, highest / height)
-        scale = min(largest, max(1.0, _SMALLEST[0] / width, _SMALLEST[1] / height))
-        if len(self._names) > 1:
-            scale = largest
+        height, width = _size(picture.frame)
+        widest, highest = self.window.winfo_screenwidth() * 4 // 5, self.window.winfo_screenheight() * 4 // 5
+        largest = min(math.sqrt(_PIXELS / (width * height)), widest / width, highest / height)
+        enough = max(1.0, _SMALLEST[0] / width, _SMALLEST[1] / height)
+        scale = largest if len(self._names) > 1 else min(largest, enough)
         self.window.geometry(f"{round(width * scale)}x{round(height * scale)}")
 
     def _touch(self) -> None:
@@ -178,7 +180,7 @@ class _Cell:
             lost = record.sources[self.source].state == "lost"
             self.is_drawn = self.is_drawn and lost == self._is_lost
             self._is_lost = lost
-        elif getattr(record, "source", None) == self.source:
+        elif not isinstance(record, Start | Summary):
             self.is_drawn = False
 
     def draw(self, place: NDArray[np.uint8], *, name: str) -> None:
@@ -193,8 +195,9 @@ class _Cell:
         else:
             self._annotator.draw_saliency(image, pts_seconds=self.picture.pts_seconds)
             self._annotator.draw_labels(image)
-        top, left = (place.shape[0] - image.shape[0]) // 2, (place.shape[1] - image.shape[1]) // 2
-        place[top : top + image.shape[0], left : left + image.shape[1]] = image
+        height, width = image.shape[:2]
+        top, left = (place.shape[0] - height) // 2, (place.shape[1] - width) // 2
+        place[top : top + height, left : left + width] = image
         if name or self._is_lost:
             _caption(place, " · ".join(filter(None, (name, "no signal" if self._is_lost else ""))))
 
@@ -224,6 +227,7 @@ def _prepare(window: tkinter.Tk, leave: Callable[[], None]) -> tkinter.PhotoImag
     window.title(_TITLE)
     window.configure(background="black")
     window.geometry(f"{_SMALLEST[0]}x{_SMALLEST[1]}")
+    window.minsize(_SMALLEST[0] // 4, _SMALLEST[1] // 4)
     window.protocol("WM_DELETE_WINDOW", leave)
     for key in ("<Key-q>", "<Escape>"):
         window.bind(key, lambda _event: leave())
@@ -244,11 +248,18 @@ def _part(index: int, *, of: int, length: int) -> slice:
     return slice(length * index // of, length * (index + 1) // of)
 
 
+def _size(frame: av.VideoFrame) -> tuple[int, int]:
+    """Height and width of a frame as it is shown, which may be turned."""
+    blank: NDArray[np.uint8] = np.broadcast_to(np.uint8(0), (frame.height, frame.width, 1))
+    height, width, _ = turned(blank, frame).shape
+    return height, width
+
+
 def _fitted(picture: Picture, *, height: int, width: int) -> NDArray[np.uint8]:
     """The picture, scaled in one step to fit a place of this size."""
-    frame = picture.frame
-    scale = min(height / frame.height, width / frame.width)
-    return drawable(frame, short_side=max(1, int(min(frame.height, frame.width) * scale)))
+    own_height, own_width = _size(picture.frame)
+    scale = min(height / own_height, width / own_width)
+    return drawable(picture.frame, short_side=max(1, int(min(own_height, own_width) * scale)))[:height, :width]
 
 
 def _caption(place: NDArray[np.uint8], text: str) -> None:

@@ -6,12 +6,20 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Final, Protocol, TextIO
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.predictions import Failure, Gap, Prediction, Record, Start, Summary, to_json
 
 __all__ = ["JsonlSink", "Sink", "TextSink"]
+
+
+_GAPS: Final = {
+    "pause": "no signal until {:.2f} s",
+    "clock": "its clock went back to {:.2f} s",
+    "lost": "lost, and found again at {:.2f} s",
+}
+"""What a gap of each cause is called."""
 
 
 class Sink(Protocol):
@@ -105,7 +113,7 @@ class TextSink:
             self._predicted(record)
         elif isinstance(record, Gap):
             self._labels[record.source] = None
-            self._line(record.source, record.t_start, f"no signal until {record.t_end:.2f} s")
+            self._line(record.source, record.t_start, _GAPS[record.cause].format(record.t_end))
 
     def close(self) -> None:
         """Shows the best label of each source that had none above the threshold."""

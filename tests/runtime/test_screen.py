@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from s2tf_edge.data.video import probe
 from s2tf_edge.errors import MissingExtraError, UsageError
 from s2tf_edge.runtime.options import StreamOptions
 from s2tf_edge.runtime.predictions import Picture, Prediction, SourceStatus, Start, Status
@@ -201,6 +202,26 @@ def test_the_user_may_resize_it(show: _Shown, shot: Shot) -> None:
     assert (screen[150, 450] == RED).all()
     assert (screen[150, 10] == 0).all()
     assert (screen[:300].max(axis=(0, 2)) > 150).sum() == pytest.approx(400, abs=2)
+
+
+@pytest.mark.needs_shared
+def test_a_picture_that_is_turned_fits(show: _Shown, shot: Shot, shared: Path) -> None:
+    path = shared / "clips/odd/video_90.mov"
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+    show(_start("x"), Picture(source=0, pts_seconds=0.0, frame=frame))
+    window = show.screen.window
+    info = probe(path)
+    assert window.winfo_width() / window.winfo_height() == pytest.approx(info.width / info.height, rel=0.01)
+    assert shot()[: window.winfo_height(), : window.winfo_width()].any(axis=(0, 2)).mean() > 0.9
+
+
+@pytest.mark.parametrize(("width", "height"), [(160, 500), (900, 120), (161, 121)])
+def test_a_window_of_any_size(show: _Shown, width: int, height: int) -> None:
+    show(_start("x", "y"), _picture(RED, height=97), _picture(GREEN, source=1, width=1000))
+    show.screen.window.geometry(f"{width}x{height}")
+    show(_status("playing", "lost"), _prediction())
+    assert (show.screen.window.winfo_width(), show.screen.window.winfo_height()) == (width, height)
 
 
 @pytest.mark.parametrize("key", ["q", "Escape"])

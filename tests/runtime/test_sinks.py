@@ -158,6 +158,18 @@ def test_after_a_gap_the_label_is_told_again(spec: ClipSpec) -> None:
     assert [line.split()[2] for line in lines] == ["a", "no", "a"]
 
 
+@pytest.mark.parametrize(
+    ("cause", "text"),
+    [
+        ("pause", "no signal until 9.00 s"),
+        ("clock", "its clock went back to 9.00 s"),
+        ("lost", "lost, and found again at 9.00 s"),
+    ],
+)
+def test_a_gap_is_called_by_its_cause(spec: ClipSpec, cause: str, text: str) -> None:
+    assert _lines(spec, [Gap(source=0, t_start=10.0, t_end=9.0, cause=cause)], "x") == [f"   10.00 s  {text}"]
+
+
 def test_several_sources_are_named(spec: ClipSpec) -> None:
     lines = _lines(spec, [_prediction("a", 0.6, source=1), _prediction("b", 0.2)], "x.mp4", "y.mp4")
     assert lines[0].startswith("y.mp4  ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -104,3 +106,72 @@ def test_after_a_gap_time_may_start_anew() -> None:
 
 def test_nothing_above_the_threshold_is_no_event() -> None:
     assert _events([(0.49, 0.3), (0.2, 0.45)]) == []
+
+
+def _walk(seed: int, *, windows: int = 300, classes: int = 4) -> list[Scores]:
+    """Scores that wander at random, as of a network that is never sure."""
+    steps = np.random.default_rng(seed).normal(0, 0.7, (windows, classes)).cumsum(axis=0)
+    return list(softmax(steps.astype(np.float32)))
+
+
+def _found(scores: list[Scores], *, threshold: float, seed: int) -> list[Event]:
+    """The events of windows of 2 s that start 0.3 to 3 s apart, some of them lost."""
+    starts = np.random.default_rng(seed).uniform(0.3, 3.0, len(scores)).cumsum()
+    tracker = EventTracker(tuple("abcd"), threshold=threshold)
+    found = [tracker.update(row, t_start=at, t_end=at + 2.0) for row, at in zip(scores, starts, strict=True)]
+    return [event for event in [*found, tracker.end()] if event is not None]
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
+def test_events_are_ordered_and_never_overlap(seed: int, threshold: float) -> None:
+    events = _found(_walk(seed), threshold=threshold, seed=seed)
+    assert events
+    for event in events:
+        assert event.t_start < event.t_end
+        assert 0.8 * threshold <= event.score <= 1
+    for before, after in itertools.pairwise(events):
+        assert before.t_end <= after.t_start
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_window_above_the_threshold_lies_in_an_event_of_some_action(seed: int) -> None:
+    scores = _walk(seed)
+    events = _found(scores, threshold=0.5, seed=seed)
+    starts = np.random.default_rng(seed).uniform(0.3, 3.0, len(scores)).cumsum()
+    for row, at in zip(scores, starts, strict=True):
+        if row.max() >= 0.5:
+            assert any(event.t_start <= at + 2.0 <= event.t_end for event in events)
+
+
+@pytest.mark.parametrize("text", ["ema:0.6", "ema:0.05", "mean:7", "none"])
+@pytest.mark.parametrize("seed", range(3))
+def test_smoothed_scores_are_scores_and_never_leave_the_range_of_what_they_are_made_of(text: str, seed: int) -> None:
+    smoother, scores = Smoothing.parse(text).start(), _walk(seed)
+    for index, row in enumerate(scores):
+        smoothed = smoother.update(row)
+        seen = np.array(scores[: index + 1])
+        assert smoothed.sum() == pytest.approx(1)
+        assert (smoothed >= seen.min(axis=0) - 1e-12).all()
+        assert (smoothed <= seen.max(axis=0) + 1e-12).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_about_the_threshold_makes_one_event_where_a_bare_threshold_makes_many(seed: int) -> None:
+    noise = np.random.default_rng(seed).uniform(-0.09, 0.09, 200)
+    scores = [(0.5 + each, 0.3) for each in noise]
+    assert len(_events(scores)) == 1
+    assert sum((a[0] >= 0.5) != (b[0] >= 0.5) for a, b in itertools.pairwise(scores)) > 50
+
+
+@pytest.mark.parametrize("text", ["ema:0.3", "mean:9"])
+def test_smoothing_makes_labels_change_less_often(text: str) -> None:
+    rng = np.random.default_rng(0)
+    scores = [A * x + B * (1 - x) for x in (0.6 + rng.normal(0, 0.2, 300)).clip(0, 1)]
+    smoother = Smoothing.parse(text).start()
+    smoothed = [smoother.update(row) for row in scores]
+
+    def changes(rows: list[Scores]) -> int:
+        return sum(int(a.argmax()) != int(b.argmax()) for a, b in itertools.pairwise(rows))
+
+    assert changes(smoothed) < changes(scores) / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import pytest
 from s2tf_edge.data.video import probe, read_frames
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.runtime.options import StreamOptions
-from s2tf_edge.runtime.predictions import Gap, Picture, Prediction, Summary
+from s2tf_edge.runtime.predictions import Gap, Picture, Prediction, Start, Summary
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.stream import recognize
 from s2tf_edge.runtime.video_sink import VideoSink
+from s2tf_edge.spec import ClipSpec
 
 
 def _prediction(label: str, score: float, *, at: float = 0.0, source: int = 0) -> Prediction:
@@ -96,6 +98,59 @@ def test_pictures_of_another_source_and_out_of_order_are_left_out(tmp_path: Path
         sink.write(record)
     sink.close()
     assert [frame.pts_seconds for frame in read_frames(tmp_path / "out.mp4")] == pytest.approx([0.0, 0.2], abs=1e-3)
+
+
+def _start() -> Start:
+    return Start(
+        artifact="a",
+        network="n",
+        target="onnx",
+        precision="fp32",
+        clip=ClipSpec(frames=4, size=32),
+        labels=1,
+        hop=1,
+        policy="auto",
+        smooth="none",
+        threshold=0.5,
+        sources=("x",),
+    )
+
+
+@pytest.mark.parametrize("saliency", [False, True])
+def test_saliency_is_drawn_where_it_was_asked_for(tmp_path: Path, saliency: bool) -> None:
+    mask = np.ones((4, 4), np.float32)
+    mask[1, 1] = 3
+    prediction = dataclasses.replace(_prediction("a", 0.5), mask=mask)
+    sink = VideoSink(tmp_path / "out.mp4", saliency=saliency)
+    for record in (_start(), _picture(0.0, height=240, width=320), prediction, _summary()):
+        sink.write(record)
+    sink.close()
+    (frame,) = read_frames(tmp_path / "out.mp4")
+    # The cell's centre, and a place outside of the centre crop.
+    assert (frame.image[90, 130].max() - frame.image[90, 130].min() > 60) == saliency
+    assert frame.image[90, 10].mean() == pytest.approx(90, abs=4)
+
+
+def test_saliency_of_a_picture_of_another_size_is_drawn_before_it_is_fitted(tmp_path: Path) -> None:
+    mask = np.ones((4, 4), np.float32)
+    mask[1, 1] = 3
+    sink = VideoSink(tmp_path / "out.mp4", saliency=True)
+    pictures = _picture(0.0, height=240, width=320), _picture(1.0, height=320, width=240)
+    for record in (_start(), *pictures, dataclasses.replace(_prediction("a", 0.5), mask=mask), _summary()):
+        sink.write(record)
+    sink.close()
+    last = list(read_frames(tmp_path / "out.mp4"))[-1].image.astype(int)
+    # 240×320 in 320×240: 180 columns from 70 on; of those the crop has rows 30 to 210.
+    glow = np.argwhere(last[:150].max(axis=2) - last[:150].min(axis=2) > 60).mean(axis=0)
+    assert glow == pytest.approx([30 + 1.5 / 4 * 180, 70 + 1.5 / 4 * 180], abs=6)
+
+
+def test_the_pictures_of_others_are_left_alone(tmp_path: Path) -> None:
+    sink, picture = VideoSink(tmp_path / "out.mp4"), _picture(0.0, height=64, width=64)
+    for record in (_start(), picture, _prediction("a", 0.5), _summary()):
+        sink.write(record)
+    sink.close()
+    assert (picture.frame.to_ndarray() == 90).all()
 
 
 @pytest.mark.parametrize("is_labelled", [False, True])
