@@ -84,6 +84,9 @@ class TorchSession(Session):
         mask = None if saliency is None else saliency.mask.float().cpu().numpy()
         return Outputs(logits=logits.float().cpu().numpy(), mask=mask)
 
+    def _fork(self) -> None:
+        self._threads_before = torch.get_num_threads()
+
     def _close(self) -> None:
         torch.set_num_threads(self._threads_before)
 
