@@ -76,6 +76,8 @@ class ModelInfo:
     labels: tuple[str, ...]
     batch: int | None = 1
     """Clips that one run takes; None for any number."""
+    has_mask: bool = False
+    """Whether outputs have the saliency mask."""
 
     def label(self, index: int) -> str:
         """The name of class ``index``."""
@@ -307,6 +309,7 @@ def artifact_info(path: Path, meta: ArtifactMeta) -> ModelInfo:
         spec=meta.clip,
         labels=meta.labels,
         batch=batch,
+        has_mask="mask" in meta.outputs,
     )
 
 

@@ -63,7 +63,8 @@ def recognize(
         Summary last.
 
     Raises:
-        UsageError: a source is of a kind that cannot be read, or there is none.
+        UsageError: a source is of a kind that cannot be read, or there is none; or saliency is asked of a network that
+            gives no mask.
         InputFileError: the artifact cannot be read; or no source could, and the first of them was a file.
         SourceError: no source could be read, and the first of them was live.
         MissingExtraError: the artifact's runtime is not installed.
@@ -74,6 +75,9 @@ def recognize(
     with ExitStack() as stack:
         if not isinstance(session, Session):
             session = stack.enter_context(open_session(session))
+        if options.saliency and not session.info.has_mask:
+            msg = f"{session.info.name} gives no saliency mask; export an SSF or S2TF network with --mask"
+            raise UsageError(msg)
         run = _Run(parsed, session, options, stop or threading.Event())
         yield from run.records()
     failures = run.failures

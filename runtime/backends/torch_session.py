@@ -58,6 +58,7 @@ class TorchSession(Session):
             spec=network.spec,
             labels=tuple(network.labels),
             batch=None,
+            has_mask=network.saliency is not None,
         )
         return cls(path, info, options or SessionOptions(), network=network)
 
