@@ -3,7 +3,7 @@
 ┌──────────────────────────────────┐
 │                                  │
 │ ████████████████▌░░░░░           │    the label, its score as a bar and in percent
-│ ██▌░░░░░░░░░░░░░░░░░░░           │    the next ones, while they fill less than half of the picture
+│ ██▌░░░░░░░░░░░░░░░░░░░           │    the next ones, while they fill less than a third of the picture
 └──────────────────────────────────┘
 """
 
@@ -21,11 +21,14 @@ from s2tf_edge.runtime.text import draw_text
 __all__ = ["Overlay"]
 
 _ROWS: Final = 3
+_MIN_LINE: Final = 12
+_MIN_OTHERS: Final = 11
+"""Pixels of a line of text that can still be read."""
 _BACKGROUND: Final = (16, 18, 24)
 _BEST: Final = (0, 128, 128)
 _OTHERS: Final = (70, 84, 104)
 _INK: Final = (255, 255, 255)
-_OPACITY: Final = 205
+_OPACITY: Final = 190
 """Of the panel, from 0 to 255; text is opaque."""
 
 
@@ -43,12 +46,11 @@ class Overlay:
     """Draws onto pictures of one size; a panel is made once for each prediction."""
 
     def __init__(self, width: int, height: int) -> None:
-        line = max(12, min(width, height) // 15)
+        self.size = height, width
+        line = max(_MIN_LINE, min(width, height) // 19)
         self._margin = line // 2
-        self._row_height = line + 2 * (line // 6)
-        self._line = line
-        self._width = max(1, min(width - 2 * self._margin, max(width * 2 // 5, 15 * line)))
-        self._rows = max(1, min(_ROWS, (height // 2 - self._margin) // (self._row_height + 1)))
+        self._lines = _lines_that_fit(line, height // 3 - self._margin)
+        self._width = max(1, min(width - 2 * self._margin, max(width * 2 // 5, 14 * line)))
         self._fits = width >= 4 * line and height >= 4 * line
         self._shown: Prediction | None = None
         self._panel: _Panel | None = None
@@ -66,28 +68,41 @@ class Overlay:
 
     def _make(self, prediction: Prediction) -> _Panel:
         rows = [
-            self._row(label, score, colour=_OTHERS if index else _BEST)
-            for index, (label, score) in enumerate(prediction.topk[: self._rows])
+            self._row(label, score, line=line, colour=_OTHERS if index else _BEST)
+            for index, (line, (label, score)) in enumerate(zip(self._lines, prediction.topk, strict=False))
         ]
         colour, alpha = (np.concatenate(parts) for parts in zip(*rows, strict=True))
         return _Panel(premultiplied=(colour * alpha).astype(np.uint16), alpha=alpha.astype(np.uint16))
 
     def _row(
-        self, label: str, score: float, *, colour: tuple[int, int, int]
+        self, label: str, score: float, *, line: int, colour: tuple[int, int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        height, width, pad = self._row_height, self._width, self._line // 3
+        height, width, pad = _row_height(line), self._width, self._lines[0] // 3
         pixels = np.empty((height, width, 3), np.float32)
         pixels[:] = _BACKGROUND
         pixels[:, : round(width * score)] = colour
-        number = draw_text(f"{100 * score:.0f} %", height=self._line)
+        number = draw_text(f"{100 * score:.0f} %", height=line)
         ink = np.zeros((height, width, 1), np.float32)
-        text = _fitted(label, height=self._line, width=width - number.shape[1] - 3 * pad)
-        _place(ink, text, left=pad, top=self._line // 6)
-        _place(ink, number, left=max(0, width - number.shape[1] - pad), top=self._line // 6)
+        text = _fitted(label, height=line, width=width - number.shape[1] - 3 * pad)
+        _place(ink, text, left=pad, top=line // 6)
+        _place(ink, number, left=max(0, width - number.shape[1] - pad), top=line // 6)
         pixels += ink * (np.array(_INK, np.float32) - pixels)
         alpha = _OPACITY + ink * (255 - _OPACITY)
         # A line of the picture shows between two rows.
         return np.pad(pixels, ((0, 1), (0, 0), (0, 0))), np.pad(alpha, ((0, 1), (0, 0), (0, 0)))
+
+
+def _row_height(line: int) -> int:
+    return line + 2 * (line // 6)
+
+
+def _lines_that_fit(line: int, height: int) -> list[int]:
+    """Heights of the lines of text from the best label down: the others are smaller."""
+    lines = [line]
+    others = max(_MIN_OTHERS, line * 3 // 4)
+    while len(lines) < _ROWS and sum(_row_height(each) + 1 for each in [*lines, others]) <= height:
+        lines.append(others)
+    return lines
 
 
 def _fitted(label: str, *, height: int, width: int) -> NDArray[np.uint8]:

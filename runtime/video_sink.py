@@ -1,4 +1,4 @@
-"""Saves the pictures of a source as a video with the labels drawn on them."""
+"""Saves the pictures of a source as a video with the labels, and the saliency if asked for, drawn on them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from s2tf_edge.data.container import add_video_stream
-from s2tf_edge.data.video import scale_frame
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.runtime.overlay import Overlay
+from s2tf_edge.runtime.annotator import Annotator, drawable
 from s2tf_edge.runtime.predictions import Gap, Picture, Prediction, Record, Summary
 
 __all__ = ["FORMATS", "VideoSink"]
@@ -44,12 +43,17 @@ class VideoSink:
     strung together, what follows is saved behind what came before. The file is written under another name and gets its
     own on closing, if the Summary has come: a run that failed leaves none.
 
+    Args:
+        path: the file; its suffix says the container.
+        source: which one is saved.
+        saliency: whether the masks that predictions carry are drawn as a heat map.
+
     Raises:
         UsageError: the suffix is none of ``FORMATS``.
         InputFileError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, *, source: int = 0) -> None:
+    def __init__(self, path: Path, *, source: int = 0, saliency: bool = False) -> None:
         if path.suffix.lower() not in FORMATS:
             msg = f"cannot save a video as {path.name!r}; its name must end in {', '.join(FORMATS)}"
             raise UsageError(msg)
@@ -62,22 +66,25 @@ class VideoSink:
         self._shift_seconds = 0.0
         self._held: deque[Picture] = deque()
         self._held_bytes = 0
-        self._prediction: Prediction | None = None
+        self._annotator = Annotator(source=source, saliency=saliency)
         self._is_labelled = False
         self._writer: _Writer | None = None
         self._is_complete = False
 
     def write(self, record: Record) -> None:
-        """Takes a picture, or the label for the pictures that follow."""
-        if isinstance(record, Picture) and record.source == self._source:
-            self._hold(record)
-        elif isinstance(record, Prediction) and record.source == self._source:
-            self._prediction = record
+        """Takes a picture, or what is drawn on the pictures that follow."""
+        if isinstance(record, Picture):
+            if record.source == self._source:
+                self._hold(record)
+            return
+        if isinstance(record, Gap) and record.source == self._source:
+            # Nothing from behind the gap may show before it.
+            self._release()
+        self._annotator.follow(record)
+        if isinstance(record, Prediction) and record.source == self._source:
             self._is_labelled = True
             self._release()
         elif isinstance(record, Gap) and record.source == self._source:
-            self._release()
-            self._prediction = None
             if record.t_end <= record.t_start:
                 self._shift_seconds += record.t_start - record.t_end + _STEP_SECONDS
         elif isinstance(record, Summary):
@@ -105,32 +112,31 @@ class VideoSink:
     def _release(self) -> None:
         while self._held:
             picture = self._held.popleft()
-            self._writer = self._writer or _Writer(self._aside, FORMATS[self._path.suffix.lower()])
-            self._writer.write(picture, self._prediction, at_seconds=picture.pts_seconds + self._shift_seconds)
+            self._writer = self._writer or _Writer(self._aside, FORMATS[self._path.suffix.lower()], self._annotator)
+            self._writer.write(picture, at_seconds=picture.pts_seconds + self._shift_seconds)
         self._held_bytes = 0
 
 
 class _Writer:
     """The encoder, set up by the first picture."""
 
-    def __init__(self, path: Path, format: str) -> None:
+    def __init__(self, path: Path, format: str, annotator: Annotator) -> None:
         self._container: OutputContainer = av.open(str(path), "w", format=format)
         self._stream: VideoStream | None = None
-        self._overlay: Overlay | None = None
+        self._annotator = annotator
         self._last_ticks = -(2**63)
 
-    def write(self, picture: Picture, prediction: Prediction | None, *, at_seconds: float) -> None:
-        image = scale_frame(picture.frame)
-        if self._stream is None or self._overlay is None:
-            self._stream = self._open(image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
-            self._overlay = Overlay(self._stream.width, self._stream.height)
-        image = _fitted(image, self._stream.width, self._stream.height)
-        if prediction is not None:
-            self._overlay.draw(image, prediction)
+    def write(self, picture: Picture, *, at_seconds: float) -> None:
         ticks = round(at_seconds / _TIME_BASE)
         if ticks <= self._last_ticks:
             return
         self._last_ticks = ticks
+        image = drawable(picture.frame)
+        self._annotator.draw_saliency(image, pts_seconds=picture.pts_seconds)
+        if self._stream is None:
+            self._stream = self._open(image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
+        image = _fitted(image, self._stream.width, self._stream.height)
+        self._annotator.draw_labels(image)
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
         frame.pts, frame.time_base = ticks, _TIME_BASE

@@ -21,6 +21,7 @@ __all__ = [
     "INTERPOLATION",
     "centre_crop",
     "crop",
+    "crop_corner",
     "crop_frames",
     "normalise",
     "preprocess",
@@ -103,9 +104,14 @@ def crop(frames: NDArray[np.uint8], size: int, *, position: float) -> NDArray[np
     if size > min(height, width) or not 0 <= position <= 1:
         msg = f"cannot crop {size}×{size} at position {position} (0 to 1) from frames of {width}×{height}"
         raise UsageError(msg)
-    across, along = (min(height, width) - size) // 2, int((max(height, width) - size) * position)
-    top, left = (along, across) if height > width else (across, along)
+    top, left = crop_corner(height, width, size, position=position)
     return frames[:, top : top + size, left : left + size]
+
+
+def crop_corner(height: int, width: int, size: int, *, position: float = CENTRE) -> tuple[int, int]:
+    """Row and column of the upper left pixel of the square that ``crop`` cuts from a frame."""
+    across, along = (min(height, width) - size) // 2, int((max(height, width) - size) * position)
+    return (along, across) if height > width else (across, along)
 
 
 def normalise(

@@ -20,7 +20,7 @@ from s2tf_edge.errors import AccuracyError, UsageError
 
 if TYPE_CHECKING:
     from s2tf_edge.runtime.options import StreamOptions
-    from s2tf_edge.runtime.session import SessionOptions
+    from s2tf_edge.runtime.session import Session, SessionOptions
     from s2tf_edge.runtime.source import Source
 
 __all__ = ["main", "stream"]
@@ -184,13 +184,12 @@ def stream(
     """Recognise [bold]actions[/bold], live or in files."""
     del version
     setup_logging(quiet=quiet, verbose=verbose)
-    from s2tf_edge.runtime.cache import compiled_models
     from s2tf_edge.runtime.options import StreamOptions
     from s2tf_edge.runtime.recents import last_artifact
     from s2tf_edge.runtime.session import SessionOptions
     from s2tf_edge.runtime.smoothing import Smoothing
 
-    run_on = SessionOptions(device=device, threads=threads, cache=compiled_models())
+    run_on = SessionOptions(device=device, threads=threads)
     if selftest:
         _check_alone(source, camera)
         _self_test(artifact or last_artifact(), run_on, seconds=duration or _SELF_TEST_SECONDS)
@@ -243,7 +242,6 @@ def _stream(
     options: StreamOptions,
     outputs: OutputOptions,
 ) -> None:
-    from s2tf_edge.runtime.session import open_session
     from s2tf_edge.runtime.stream import recognize
 
     if options.policy != "latest" and not any(source.live for source in sources):
@@ -251,7 +249,7 @@ def _stream(
         run_on = dataclasses.replace(run_on, hint="throughput", requests=0)
     with _stop_on_signals() as stop:
         sinks = make_sinks(outputs, sources, stop=stop)
-        with open_session(artifact, run_on) as session:
+        with _session(artifact, run_on) as session:
             records = recognize(sources, session, options=options, stop=stop)
             is_gone = pump(records, sinks, stop=stop, several=len(sources) > 1)
         if stop.is_set() and not is_gone:
@@ -260,14 +258,20 @@ def _stream(
 
 def _self_test(artifact: Path, run_on: SessionOptions, *, seconds: float) -> None:
     from s2tf_edge.runtime.self_test import self_test
-    from s2tf_edge.runtime.session import open_session
 
-    with open_session(artifact, run_on) as session, progress_bar("streaming from made sources") as progress:
+    with _session(artifact, run_on) as session, progress_bar("streaming from made sources") as progress:
         result = self_test(session, seconds=seconds, progress=progress)
     print_json(result.to_dict())
     if result.complaints:
         msg = f"this stream does not keep up: {'; '.join(result.complaints)}"
         raise AccuracyError(msg)
+
+
+def _session(artifact: Path, run_on: SessionOptions) -> Session:
+    from s2tf_edge.runtime.cache import compiled_models
+    from s2tf_edge.runtime.session import open_session
+
+    return open_session(artifact, dataclasses.replace(run_on, cache=compiled_models()))
 
 
 def _check_alone(source: Sequence[str] | None, camera: Sequence[int] | None) -> None:
