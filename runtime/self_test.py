@@ -1,7 +1,8 @@
 """Shows on the machine itself that a stream keeps up: made sources, more than can be run, for as long as asked for.
 
-Nothing a stream keeps may grow: neither the age of its labels nor its memory. Both are compared between the first part
-of the run and the last, a minute each or a third of a shorter run; what comes before the first is warm-up.
+Nothing may grow: neither the age of labels nor memory. Both are compared between the beginning of the run and its end,
+a minute each or a third of a shorter run; as much goes before as warm-up, in which runtimes and decoders fill their
+caches, for some 25 seconds.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _MAX_SOURCES: Final = 16
 _SOURCE: Final = "lavfi:testsrc2=size=320x240:rate={rate:g}"
 _RUNS: Final = 5
 _PART_SECONDS: Final = 60.0
-_MIN_SECONDS: Final = 10.0
+_MIN_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ def self_test(session: Session, *, seconds: float, progress: Progress = no_progr
 
     Args:
         session: open; made for the latency hint.
-        seconds: how long; ten at least.
+        seconds: how long; thirty at least.
         progress: called about every second.
 
     Raises:
@@ -147,10 +148,9 @@ def _sources(session: Session) -> int:
 
 
 def _parts(seconds: float) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The first part, after as much warm-up as a tenth of the run but no more than a part, and the last."""
+    """The first part, after as much time for warm-up, and the last."""
     part = min(_PART_SECONDS, seconds / 3)
-    warm_up = min(part, seconds / 10)
-    return (warm_up, warm_up + part), (seconds - part, seconds)
+    return (part, 2 * part), (seconds - part, seconds)
 
 
 def _percentile(samples: list[tuple[float, float]], percent: float, part: tuple[float, float]) -> float:

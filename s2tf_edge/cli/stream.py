@@ -174,7 +174,7 @@ def stream(
         typer.Option(
             "--selftest",
             help="Show that this machine keeps up: made sources at twice what it can run, for a minute or --duration "
-            "seconds; ends with 6 if label age or memory grow.",
+            "seconds, 30 at least; ends with 6 if label age or memory grow.",
         ),
     ] = False,
     quiet: Quiet = False,
