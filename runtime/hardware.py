@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
+import sys
 from pathlib import Path
 
-__all__ = ["hardware_facts"]
+__all__ = ["hardware_facts", "resident_memory_mb"]
 
 
 def hardware_facts() -> dict[str, str]:
     """Processor, cores and operating system, for reading an artifact or a report elsewhere."""
     return {"cpu": _cpu_name(), "cores": str(os.cpu_count() or "unknown"), "system": platform.platform(terse=True)}
+
+
+def resident_memory_mb() -> float:
+    """Resident memory of this process now, in MB of 10^6 bytes; where the system does not tell, its peak so far."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        pages = int(statm.read_text(encoding="ascii").split()[1])
+        return pages * resource.getpagesize() / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def _cpu_name() -> str:

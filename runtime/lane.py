@@ -12,7 +12,7 @@ from typing import Any
 from s2tf_edge.errors import InputFileError, S2TFError, SourceError
 from s2tf_edge.runtime.decoder import Decoded, Decoder
 from s2tf_edge.runtime.mailbox import Ended, Item, Mailbox
-from s2tf_edge.runtime.predictions import Gap, Picture
+from s2tf_edge.runtime.predictions import Gap, Picture, SourceStatus
 from s2tf_edge.runtime.source import Source
 from s2tf_edge.runtime.timing import StageTimes
 from s2tf_edge.runtime.window import Window, Windower, gap_seconds
@@ -39,6 +39,20 @@ class SourceReport:
     """Why a file ended before its end."""
     error: str | None = None
     times: StageTimes = field(default_factory=StageTimes)
+
+    def status(self) -> SourceStatus:
+        """Where it is now."""
+        return SourceStatus(
+            name=self.source.name,
+            state="failed" if self.error else "playing" if self.frames else "waiting",
+            frames=self.frames,
+            windows=self.windows,
+            gaps=self.gaps,
+            reconnects=0,
+            position_seconds=0.0,
+            duration_seconds=None,
+            message=self.error,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,11 +61,25 @@ class Mailbox:
                 self._waiting[item.source, type(item)] += _weight(item)
                 self._changed.notify_all()
 
-    def take(self, *, windows: int, timeout_seconds: float) -> list[Item]:
-        """All items up to the ``windows``-th window; none if nothing came in time."""
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._items
+
+    def wait(self, until: Callable[[], bool], *, timeout_seconds: float) -> None:
+        """Waits until something is so that an item, or a call of ``wake``, may have made so; or the time is over."""
+        with self._changed:
+            self._changed.wait_for(until, timeout=timeout_seconds)
+
+    def wake(self) -> None:
+        """Lets ``wait`` look again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def take(self, *, windows: int) -> list[Item]:
+        """All items up to the ``windows``-th window, at once; none if nothing waits."""
         taken: list[Item] = []
         with self._changed:
-            self._changed.wait_for(lambda: self._items, timeout=timeout_seconds)
             while self._items and windows:
                 taken.append(self._remove(0))
                 windows -= isinstance(taken[-1], Window)

@@ -32,9 +32,9 @@ __all__ = [
     "to_json",
 ]
 
-STAGES: Final = ("wait", "preprocess", "queue", "infer", "smooth")
-"""What a label's age is made of, in order: until the window is complete, until the network's input is, until a network
-is free, its run, and until the label is out."""
+STAGES: Final = ("wait", "queue", "preprocess", "infer", "smooth")
+"""What a label's age is made of, in order: until the window is complete, for a network to be free, until the network's
+input is made, the network's run, and until the label is out."""
 
 
 _NOT_IN_JSON: Final = {"json": False}
@@ -165,7 +165,7 @@ class Summary:
     drops: Mapping[str, int]
     """What was left out, by cause."""
     stages_ms: Mapping[str, Mapping[str, float]]
-    """p50, p95, p99 of each stage: decode, scale, queue, preprocess, infer, age."""
+    """p50, p95, p99 of each stage: decode, scale, those of ``STAGES``, and age."""
     sources: tuple[Mapping[str, Any], ...]
     """For each source its name, frames, windows, gaps and error."""
 

@@ -1,7 +1,8 @@
 """Sessions: one way to run a network, whatever runs it.
 
 The three public methods, ``open``, ``infer`` and ``close``, hold every check. A backend writes ``_open``, ``_run`` and
-``_close`` and nothing else. A session belongs to one thread at a time: engines mix up the outputs of two threads.
+``_close`` and nothing else. A session belongs to one thread at a time: engines mix up the outputs of two threads. For
+another thread there is ``fork``: the same network in memory, with what one run needs of its own.
 
     with open_session("model_openvino_int8") as session:
         outputs = session.infer(clips)          # float32 [N, 3, T, H, W] → outputs.logits float32 [N, K]
@@ -10,6 +11,7 @@ The three public methods, ``open``, ``infer`` and ``close``, hold every check. A
 from __future__ import annotations
 
 import abc
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,14 +46,16 @@ class SessionOptions:
     """CPU threads for one inference; 0 lets the runtime choose."""
     hint: str = "latency"
     """Optimise for latency or throughput."""
+    requests: int = 1
+    """Runs that are to go side by side, each in a fork of the session; 0 lets the runtime choose."""
     cache: Path | None = None
     """A folder in which OpenVINO keeps compiled networks for the next start; see ``s2tf_edge.runtime.cache``."""
     custom_ops: tuple[Path, ...] = ()
     """Shared libraries with kernels for ONNX Runtime to register: they run nodes in place of the bodies in the file."""
 
     def __post_init__(self) -> None:
-        if self.threads < 0:
-            msg = f"threads must be zero or more, got {self.threads}"
+        if self.threads < 0 or self.requests < 0:
+            msg = f"threads and requests must be zero or more, got {self.threads} and {self.requests}"
             raise UsageError(msg)
         if self.hint not in HINTS:
             msg = f"hint must be one of {', '.join(HINTS)}, got {self.hint!r}"
@@ -72,6 +76,8 @@ class ModelInfo:
     labels: tuple[str, ...]
     batch: int | None = 1
     """Clips that one run takes; None for any number."""
+    has_mask: bool = False
+    """Whether outputs have the saliency mask."""
 
     def label(self, index: int) -> str:
         """The name of class ``index``."""
@@ -131,6 +137,22 @@ class Session(abc.ABC):
         self._check_logits(outputs.logits)
         return outputs
 
+    def fork(self) -> Session:
+        """Another open session over the same network in memory, for another thread; close it before this one.
+
+        Raises:
+            UsageError: this session is not open.
+        """
+        self._check_open()
+        fork = copy.copy(self)
+        fork._fork()
+        return fork
+
+    @property
+    def requests(self) -> int:
+        """How many runs side by side the open session was made for."""
+        return max(1, self.options.requests)
+
     def close(self) -> None:
         """Frees the network; closing twice is allowed."""
         if self._is_open:
@@ -150,6 +172,9 @@ class Session(abc.ABC):
     @abc.abstractmethod
     def _close(self) -> None: ...
 
+    def _fork(self) -> None:  # noqa: B027  # most runtimes may be shared as they are
+        """Replaces what two threads must not share; called on a copy of an open session."""
+
     def __enter__(self) -> Session:
         self.open()
         return self
@@ -159,11 +184,14 @@ class Session(abc.ABC):
     ) -> None:
         self.close()
 
-    def _check(self, clips: Clips) -> None:
-        spec = self.info.spec
+    def _check_open(self) -> None:
         if not self._is_open:
             msg = f"session {self.info.name} is not open; use it in a with statement, or call open()"
             raise UsageError(msg)
+
+    def _check(self, clips: Clips) -> None:
+        self._check_open()
+        spec = self.info.spec
         expected = spec.input_shape()[1:]
         if clips.ndim != 5 or clips.shape[1:] != expected or not len(clips) or clips.dtype.name != spec.dtype:
             wanted = ", ".join(str(side) for side in expected)
@@ -281,6 +309,7 @@ def artifact_info(path: Path, meta: ArtifactMeta) -> ModelInfo:
         spec=meta.clip,
         labels=meta.labels,
         batch=batch,
+        has_mask="mask" in meta.outputs,
     )
 
 

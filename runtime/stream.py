@@ -4,11 +4,11 @@
         if isinstance(record, Prediction):
             print(record.t_end, record.label, record.score)
 
-Threads read, one for the files and one for each live source; the caller's thread runs the network:
+Threads read, one for the files and one for each live source; others run the network; the caller's makes records:
 
-    file, file, … ─ decode ─ scale ─ ring ─┐
-    camera        ─ decode ─ scale ─ ring ─┼─ mailbox ─ normalise ─ infer ─ smooth ─ records
-    camera        ─ decode ─ scale ─ ring ─┘
+    file, file, … ─ decode ─ scale ─ ring ─┐           ┌─ normalise ─ infer ─┐
+    camera        ─ decode ─ scale ─ ring ─┼─ mailbox ─┤                     ├─ smooth ─ records
+    camera        ─ decode ─ scale ─ ring ─┘           └─ normalise ─ infer ─┘
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from s2tf_edge.errors import S2TFError, SourceError, UsageError
 from s2tf_edge.runtime.lane import Lane, LaneOptions, SourceReport
 from s2tf_edge.runtime.mailbox import Ended, Item, Mailbox
 from s2tf_edge.runtime.options import StreamOptions
-from s2tf_edge.runtime.predictions import Event, Failure, Gap, Picture, Prediction, Record, Start, Summary
+from s2tf_edge.runtime.pipeline import Pipeline, Result
+from s2tf_edge.runtime.predictions import Event, Failure, Gap, Picture, Prediction, Record, Start, Status, Summary
 from s2tf_edge.runtime.recogniser import Recogniser
 from s2tf_edge.runtime.session import Session, open_session
 from s2tf_edge.runtime.source import Source, parse_source
@@ -62,7 +63,8 @@ def recognize(
         Summary last.
 
     Raises:
-        UsageError: a source is of a kind that cannot be read, or there is none.
+        UsageError: a source is of a kind that cannot be read, or there is none; or saliency is asked of a network that
+            gives no mask.
         InputFileError: the artifact cannot be read; or no source could, and the first of them was a file.
         SourceError: no source could be read, and the first of them was live.
         MissingExtraError: the artifact's runtime is not installed.
@@ -73,6 +75,9 @@ def recognize(
     with ExitStack() as stack:
         if not isinstance(session, Session):
             session = stack.enter_context(open_session(session))
+        if options.saliency and not session.info.has_mask:
+            msg = f"{session.info.name} gives no saliency mask; export an SSF or S2TF network with --mask"
+            raise UsageError(msg)
         run = _Run(parsed, session, options, stop or threading.Event())
         yield from run.records()
     failures = run.failures
@@ -99,36 +104,50 @@ class _Run:
     ) -> None:
         self.failures: dict[int, S2TFError] = {}
         self._session = session
+        self._info = session.info
         self._spec = session.info.spec
         self._options = options
         self._stop = stop
         self._hop = options.hop or max(1, self._spec.frames // 4)
         self._reports = [SourceReport(index=index, source=source) for index, source in enumerate(sources)]
-        self._recogniser = Recogniser(session, options)
+        self._recogniser = Recogniser(session.info, options)
         self._events = 0
+        self._has_live = any(report.source.live for report in self._reports)
         self._mailbox = Mailbox()
+        self._drops: Counter[str] = Counter()
         self._lanes = [self._lane(reports) for reports in _lanes(self._reports)]
         self._open = {report.index for report in self._reports}
+        self._batch = session.info.batch or len(self._lanes)
         self._started_at = perf_counter()
+        self._told_at = self._started_at
 
     def records(self) -> Iterator[Record]:
-        if any(report.source.live for report in self._reports):
-            # Before a camera is opened, so that its first frames do not wait for the runtime's lazy set-up.
-            self._recogniser.warm_up()
-        yield self._start()
-        for lane in self._lanes:
-            lane.start()
-        try:
-            while self._open and not self._stop.is_set():
-                yield from self._step()
-        finally:
-            self._shut()
-        yield from self._rest()
+        # Where a source cannot wait, what was prepared ahead of its turn would be out of date.
+        with Pipeline(self._session, overlap=self._keeps_all, on_result=self._mailbox.wake) as pipeline:
+            if self._has_live:
+                # Before a camera is opened, so that its first frames do not wait for the runtime's lazy set-up.
+                pipeline.warm_up()
+            yield self._start()
+            for lane in self._lanes:
+                lane.start()
+            try:
+                while self._open and not self._stop.is_set():
+                    yield from self._step(pipeline)
+            finally:
+                self._shut()
+            yield from self._rest(pipeline)
         yield self._summary(interrupted=self._stop.is_set())
 
-    def _rest(self) -> Iterator[Record]:
-        """After an early end: the pictures that were read, so that a saved video is whole, and the open events."""
-        while items := self._mailbox.take(windows=1, timeout_seconds=0):
+    @property
+    def _keeps_all(self) -> bool:
+        policy = self._options.policy
+        return policy == "every" or (policy == "auto" and not self._has_live)
+
+    def _rest(self, pipeline: Pipeline) -> Iterator[Record]:
+        """After an early end: what was under way, pictures, so that a saved video is whole, and the open events."""
+        for item, result in pipeline.finished(wait=True):
+            yield from self._told(item, result)
+        while items := self._mailbox.take(windows=1):
             yield from (item for item in items if isinstance(item, Picture) and item.source in self._open)
         for index in sorted(self._open):
             yield from self._end(index)
@@ -152,20 +171,32 @@ class _Run:
             if lane.is_alive():
                 lane.join(max(0.0, deadline - perf_counter()))
 
-    def _step(self) -> Iterator[Record]:
-        batch = self._session.info.batch or len(self._lanes)
-        items = self._mailbox.take(windows=batch, timeout_seconds=_POLL_SECONDS)
-        items = [item for item in items if item.source in self._open]
-        windows = [item for item in items if isinstance(item, Window)]
-        recognised = self._recogniser.run(windows)
-        for item in items:
-            yield from (
-                self._counted(next(recognised), item.source) if isinstance(item, Window) else self._passed_on(item)
-            )
+    def _step(self, pipeline: Pipeline) -> Iterator[Record]:
+        self._mailbox.wait(
+            lambda: pipeline.is_ready or (pipeline.is_free and not self._mailbox.is_empty),
+            timeout_seconds=_POLL_SECONDS,
+        )
+        if pipeline.is_free:
+            pipeline.put([item for item in self._mailbox.take(windows=self._batch) if self._is_wanted(item)])
+        for item, result in pipeline.finished():
+            yield from self._told(item, result)
         yield from self._lost()
+        yield from self._status()
 
-    def _passed_on(self, item: Item) -> Iterator[Record]:
-        if isinstance(item, Picture):
+    def _is_wanted(self, item: Item) -> bool:
+        """Whether it is of a source that was not given up, and, where it is a window, young enough."""
+        limit = self._options.max_age_seconds
+        if isinstance(item, Window) and limit is not None and perf_counter() - item.read_at > limit:
+            self._drops["windows_too_old"] += 1
+            return False
+        return item.source in self._open
+
+    def _told(self, item: Item, result: Result | None) -> Iterator[Record]:
+        if item.source not in self._open:
+            return
+        if isinstance(item, Window) and result is not None:
+            yield from self._counted(self._recogniser.recognised(item, result), item.source)
+        elif isinstance(item, Picture):
             yield item
         elif isinstance(item, Gap):
             yield from self._counted(self._recogniser.gap(item.source), item.source)
@@ -202,8 +233,20 @@ class _Run:
                 yield from self._fail(report.index, SourceError(msg))
                 yield from self._end(report.index)
 
+    def _status(self) -> Iterator[Status]:
+        now, period = perf_counter(), self._options.status_seconds
+        if period is None or now - self._told_at < period:
+            return
+        self._told_at = now
+        yield Status(
+            seconds=now - self._started_at,
+            drops=self._all_drops(),
+            stages_ms=self._times().to_dict(),
+            sources=tuple(report.status() for report in self._reports),
+        )
+
     def _start(self) -> Start:
-        info, options, path = self._session.info, self._options, self._session.path
+        info, options, path = self._info, self._options, self._session.path
         return Start(
             artifact=str(path if info.target == "torch" else path.parent),
             network=info.network,
@@ -219,13 +262,6 @@ class _Run:
         )
 
     def _summary(self, *, interrupted: bool) -> Summary:
-        times = StageTimes()
-        for report in self._reports:
-            times.merge(report.times)
-        times.merge(self._recogniser.times)
-        drops = Counter(self._mailbox.drops)
-        drops["corrupt_packets"] = sum(report.corrupt_packets for report in self._reports)
-        drops["frames_out_of_order"] = sum(report.out_of_order for report in self._reports)
         return Summary(
             seconds=perf_counter() - self._started_at,
             interrupted=interrupted,
@@ -233,10 +269,23 @@ class _Run:
             windows=sum(report.windows for report in self._reports),
             events=self._events,
             gaps=sum(report.gaps for report in self._reports),
-            drops={cause: count for cause, count in sorted(drops.items()) if count},
-            stages_ms=times.to_dict(),
+            drops=self._all_drops(),
+            stages_ms=self._times().to_dict(),
             sources=tuple(report.to_dict() for report in self._reports),
         )
+
+    def _times(self) -> StageTimes:
+        times = StageTimes()
+        for report in self._reports:
+            times.merge(report.times)
+        times.merge(self._recogniser.times)
+        return times
+
+    def _all_drops(self) -> dict[str, int]:
+        drops = Counter(self._mailbox.drops) + self._drops
+        drops["corrupt_packets"] = sum(report.corrupt_packets for report in self._reports)
+        drops["frames_out_of_order"] = sum(report.out_of_order for report in self._reports)
+        return {cause: count for cause, count in sorted(drops.items()) if count}
 
 
 def _lanes(reports: Sequence[SourceReport]) -> Iterator[list[SourceReport]]:

@@ -75,8 +75,8 @@ class StageTimes:
         self._stages.setdefault(stage, Histogram()).add(milliseconds)
 
     def merge(self, other: StageTimes) -> None:
-        """Adds what ``other`` counted, stage by stage."""
-        for stage, histogram in other._stages.items():
+        """Adds what ``other`` counted, stage by stage; another thread may be adding to it."""
+        for stage, histogram in dict(other._stages).items():
             self._stages.setdefault(stage, Histogram()).merge(histogram)
 
     def to_dict(self) -> dict[str, dict[str, float]]:

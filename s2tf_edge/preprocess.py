@@ -114,12 +114,15 @@ def crop_corner(height: int, width: int, size: int, *, position: float = CENTRE)
     return (along, across) if height > width else (across, along)
 
 
-def normalise(frames: NDArray[np.uint8], spec: ClipSpec) -> NDArray[np.float32] | NDArray[np.uint8]:
+def normalise(
+    frames: NDArray[np.uint8], spec: ClipSpec, *, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32] | NDArray[np.uint8]:
     """Turns cropped frames into what the network takes.
 
     Args:
         frames: uint8 [T, S, S, 3] with T and S as in ``spec``.
         spec: mean, std and layout.
+        out: float32 [3, T, S, S] to write to; new memory takes longer than the arithmetic. Not for NTHWC.
 
     Returns:
         C-contiguous: for NCTHW float32 [3, T, S, S], ``(pixel - 255 mean) / (255 std)`` in float32 arithmetic; for
@@ -135,7 +138,7 @@ def normalise(frames: NDArray[np.uint8], spec: ClipSpec) -> NDArray[np.float32] 
     if spec.layout == "NTHWC":
         return np.ascontiguousarray(frames)
     mean, std = (np.asarray(values, np.float32).reshape(3, 1, 1, 1) * 255 for values in (spec.mean, spec.std))
-    clip = np.empty((3, *expected[:3]), np.float32)
+    clip = np.empty((3, *expected[:3]), np.float32) if out is None else out
     np.subtract(frames.transpose(3, 0, 1, 2), mean, out=clip)
     clip /= std
     return clip

@@ -23,9 +23,11 @@ def compile_config(*, inference_precision: str, options: SessionOptions) -> dict
     Args:
         inference_precision: ``f32`` or another of OpenVINO's types; ``default`` leaves the choice to the device, which
             is bfloat16 on CPUs that have it.
-        options: threads and hint.
+        options: threads, hint and requests.
     """
-    config = {"PERFORMANCE_HINT": options.hint.upper(), "PERFORMANCE_HINT_NUM_REQUESTS": "1"}
+    config = {"PERFORMANCE_HINT": options.hint.upper()}
+    if options.requests:
+        config["PERFORMANCE_HINT_NUM_REQUESTS"] = str(options.requests)
     if inference_precision != "default":
         config["INFERENCE_PRECISION_HINT"] = inference_precision
     if options.threads:
@@ -68,6 +70,11 @@ class OpenVinoSession(Session):
             "inference_precision": self._property("INFERENCE_PRECISION_HINT", lambda kind: kind.get_type_name()),
             "threads": self._property("INFERENCE_NUM_THREADS", int),
         }
+
+    @property
+    def requests(self) -> int:
+        """As asked for; else what OpenVINO thinks best for its hint."""
+        return self.options.requests or int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
 
     def _property(self, name: str, convert: Any) -> Any:
         """A property of the compiled network; None where the device has no such property."""
@@ -112,6 +119,9 @@ class OpenVinoSession(Session):
     def _output(self, name: str) -> NDArray[np.float32]:
         # The tensor is the request's own memory, which the next clip overwrites.
         return np.array(self._request.get_tensor(name).data, dtype=np.float32)
+
+    def _fork(self) -> None:
+        self._request = self._compiled.create_infer_request()
 
     def _close(self) -> None:
         del self._request, self._compiled, self._core

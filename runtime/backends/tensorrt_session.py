@@ -103,6 +103,9 @@ class TensorRtSession(Session):
             )
             raise InputFileError(msg)
         self._check_tensors()
+        self._create_context()
+
+    def _create_context(self) -> None:
         self._context = self._engine.create_execution_context()
         if self._context is None:
             msg = f"{self._library} cannot run {self.path} on {self._gpu.name}: {self._log.last_error}"
@@ -145,6 +148,17 @@ class TensorRtSession(Session):
         self._cuda.call("cudaStreamSynchronize", self._stream)
         # Copies: the next request overwrites the buffers.
         return {name: np.array(buffer.host[:count], dtype=np.float32) for name, buffer in outputs.items()}
+
+    def _fork(self) -> None:
+        # A context of its own, with stream and buffers; the engine is shared.
+        self._cuda.call("cudaSetDevice", self._index)
+        self._buffers, self._stream = {}, self._cuda.call("cudaStreamCreate")
+        try:
+            self._create_context()
+            self._allocate()
+        except BaseException:
+            self._close()
+            raise
 
     def _close(self) -> None:
         # In this order: a context must be gone before its engine, and an engine before its runtime.

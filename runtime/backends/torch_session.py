@@ -58,6 +58,7 @@ class TorchSession(Session):
             spec=network.spec,
             labels=tuple(network.labels),
             batch=None,
+            has_mask=network.saliency is not None,
         )
         return cls(path, info, options or SessionOptions(), network=network)
 
@@ -83,6 +84,9 @@ class TorchSession(Session):
             logits, saliency = self._network(torch.from_numpy(clips).to(self._device), return_saliency=True)
         mask = None if saliency is None else saliency.mask.float().cpu().numpy()
         return Outputs(logits=logits.float().cpu().numpy(), mask=mask)
+
+    def _fork(self) -> None:
+        self._threads_before = torch.get_num_threads()
 
     def _close(self) -> None:
         torch.set_num_threads(self._threads_before)

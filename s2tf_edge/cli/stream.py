@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import logging
-import os
+import dataclasses
 import signal
-import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, run, setup_logging, version_option
-from s2tf_edge.errors import UsageError
+from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, setup_logging, version_option
+from s2tf_edge.cli.durations import part_of_video
+from s2tf_edge.cli.stream_outputs import OutputOptions, check_outputs, make_sinks, pump
+from s2tf_edge.errors import AccuracyError, UsageError
 
 if TYPE_CHECKING:
-    from s2tf_edge.runtime.predictions import Record, Summary
-    from s2tf_edge.runtime.sinks import Sink
+    from s2tf_edge.runtime.options import StreamOptions
+    from s2tf_edge.runtime.session import Session, SessionOptions
     from s2tf_edge.runtime.source import Source
 
 __all__ = ["main", "stream"]
 
-logger = logging.getLogger(__name__)
-
 _NAME = "s2tf-stream"
+_INPUT, _OUTPUT, _RECOGNITION = "Input", "Output", "Recognition"
+_SELF_TEST_SECONDS = 60.0
+_STATUS_SECONDS = 0.5
 _EXAMPLES = (
     "s2tf-stream --camera 0",
+    "s2tf-stream --camera 0 --serve 127.0.0.1:8080",
+    "s2tf-stream model_openvino_int8 --source rtsp://user:password@10.0.0.7/stream --max-outage 3600",
     "s2tf-stream model_openvino_int8 --source clip.mp4 --save labelled.mp4",
-    "s2tf-stream model.pt --source clips/ --jsonl predictions.jsonl",
+    "s2tf-stream model.pt --source clips/ --jsonl predictions/",
+    "s2tf-stream model_openvino_int8 --source match.mp4 --start 10:00 --end 12:30 --saliency --save part.mp4",
+    "s2tf-stream model_openvino_int8 --selftest",
     "s2tf-stream model.pt --source lavfi:testsrc=size=640x480:rate=30 --duration 10 --jsonl -",
 )
 
@@ -47,30 +52,131 @@ def stream(
     ] = None,
     source: Annotated[
         list[str] | None,
-        typer.Option(help="A video, a folder or glob of videos, a list.txt, /dev/videoN or lavfi:EXPR; repeatable."),
+        typer.Option(
+            help="A video, a folder or glob of videos, a list.txt, /dev/videoN, rtsp://, http(s)://, tcp://, udp://, - "
+            "for stdin, or lavfi:EXPR; repeatable.",
+            rich_help_panel=_INPUT,
+        ),
     ] = None,
-    camera: Annotated[list[int] | None, typer.Option(help="This machine's N-th camera; repeatable.")] = None,
+    camera: Annotated[
+        list[int] | None, typer.Option(help="This machine's N-th camera; repeatable.", rich_help_panel=_INPUT)
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Where in each file to begin: seconds, MM:SS or HH:MM:SS.", metavar="TIME", rich_help_panel=_INPUT
+        ),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option(help="Where in each file to end.", metavar="TIME", rich_help_panel=_INPUT)
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(help="Seconds of each source to read.", rich_help_panel=_INPUT)
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Frames a second to ask of a camera, or to assume of a stream without times.", rich_help_panel=_INPUT
+        ),
+    ] = None,
+    hwaccel: Annotated[
+        str | None,
+        typer.Option(
+            help="Decode with this hardware, such as cuda, qsv or vaapi; auto takes what there is.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    reconnect: Annotated[
+        bool, typer.Option(help="Whether a live source that is lost is opened again.", rich_help_panel=_INPUT)
+    ] = True,
+    max_outage: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds that a source may stay lost before it is given up; for ever by default.",
+            metavar="SECONDS",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
     jsonl: Annotated[
-        str | None, typer.Option(help="Write JSON lines to this file; - is stdout.", metavar="FILE")
+        str | None,
+        typer.Option(
+            help="Write JSON lines to this file, a file a source into this FOLDER/, or to stdout (-).",
+            metavar="FILE",
+            rich_help_panel=_OUTPUT,
+        ),
     ] = None,
     save: Annotated[
-        Path | None, typer.Option(help="Save the video with its labels: .mp4, .mov or .mkv; one source only.")
+        Path | None,
+        typer.Option(
+            help="Save the video with its labels: .mp4, .mov or .mkv; one source only.", rich_help_panel=_OUTPUT
+        ),
     ] = None,
-    topk: Annotated[int, typer.Option(help="Best classes named in each prediction.")] = 5,
-    threshold: Annotated[float, typer.Option(help="Score from which on a label counts as an action.")] = 0.3,
+    show: Annotated[
+        bool,
+        typer.Option("--show", help="Show the video with its labels in a window; q ends.", rich_help_panel=_OUTPUT),
+    ] = False,
+    serve: Annotated[
+        str | None,
+        typer.Option(
+            help="Serve a page with live pictures, labels and latencies; any host but this needs --token.",
+            metavar="HOST:PORT",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(help="What a browser must show to see the page.", envvar="S2TF_TOKEN", rich_help_panel=_OUTPUT),
+    ] = None,
+    saliency: Annotated[
+        bool,
+        typer.Option(
+            "--saliency",
+            help="Draw the network's saliency mask as a heat map; for artifacts exported with --mask, and model.pt.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False,
+    topk: Annotated[int, typer.Option(help="Best classes named in each prediction.", rich_help_panel=_RECOGNITION)] = 5,
+    threshold: Annotated[
+        float, typer.Option(help="Score from which on a label counts as an action.", rich_help_panel=_RECOGNITION)
+    ] = 0.3,
     smooth: Annotated[
-        str, typer.Option(help="ema:A (A is the newest window's weight), mean:K (K windows) or none.")
+        str,
+        typer.Option(
+            help="ema:A (A is the newest window's weight), mean:K (K windows) or none.", rich_help_panel=_RECOGNITION
+        ),
     ] = "ema:0.6",
     hop: Annotated[
         int | None,
-        typer.Option(help="Frames of a clip from one window's start to the next's; a quarter of a clip by default."),
+        typer.Option(
+            help="Frames of a clip from one window's start to the next's; a quarter of a clip by default.",
+            rich_help_panel=_RECOGNITION,
+        ),
     ] = None,
     policy: Annotated[
-        str, typer.Option(help="every window, the latest, or auto: every for files, latest for live sources.")
+        str,
+        typer.Option(
+            help="every window, the latest, or auto: every for files, latest for live sources.",
+            rich_help_panel=_RECOGNITION,
+        ),
     ] = "auto",
-    duration: Annotated[float | None, typer.Option(help="Seconds of each source to read.")] = None,
+    max_age: Annotated[
+        float | None,
+        typer.Option(
+            help="Drop windows that are older than this rather than run them.",
+            metavar="SECONDS",
+            rich_help_panel=_RECOGNITION,
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="Device as the runtime names it, such as CPU or GPU.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads of the network; 0 lets the runtime choose.")] = 0,
+    selftest: Annotated[
+        bool,
+        typer.Option(
+            "--selftest",
+            help="Show that this machine keeps up: made sources at twice what it can run, for a minute or --duration "
+            "seconds, 30 at least; ends with 6 if label age or memory grow.",
+        ),
+    ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     version: Annotated[bool, version_option(_NAME)] = False,
@@ -78,37 +184,100 @@ def stream(
     """Recognise [bold]actions[/bold], live or in files."""
     del version
     setup_logging(quiet=quiet, verbose=verbose)
-    from s2tf_edge.runtime.cache import compiled_models
     from s2tf_edge.runtime.options import StreamOptions
     from s2tf_edge.runtime.recents import last_artifact
-    from s2tf_edge.runtime.session import SessionOptions, open_session
+    from s2tf_edge.runtime.session import SessionOptions
     from s2tf_edge.runtime.smoothing import Smoothing
-    from s2tf_edge.runtime.stream import recognize
 
+    run_on = SessionOptions(device=device, threads=threads)
+    if selftest:
+        _check_alone(source, camera)
+        _self_test(artifact or last_artifact(), run_on, seconds=duration or _SELF_TEST_SECONDS)
+        return
+    outputs = OutputOptions(
+        jsonl=jsonl,
+        save=save,
+        show=show,
+        serve=serve,
+        token=token,
+        saliency=saliency,
+        threshold=threshold,
+        quiet=quiet,
+    )
+    start_seconds, duration_seconds = part_of_video(start=start, end=end, duration=duration)
     options = StreamOptions(
         topk=topk,
         threshold=threshold,
         smoothing=Smoothing.parse(smooth),
         hop=hop,
         policy=policy,
-        duration_seconds=duration,
-        pictures=save is not None,
+        max_age_seconds=max_age,
+        start_seconds=start_seconds,
+        duration_seconds=duration_seconds,
+        reconnect=reconnect,
+        max_outage_seconds=max_outage,
+        hwaccel=hwaccel,
+        fps=fps,
+        saliency=saliency,
+        pictures=outputs.needs_pictures,
+        status_seconds=_STATUS_SECONDS if outputs.needs_status else None,
     )
     sources = _sources(source or [], camera or [])
     artifact = artifact or last_artifact()
     lists = [Path(text) for text in source or [] if text.endswith(".txt")]
-    outputs = [path for path in (Path(jsonl) if jsonl not in (None, "-") else None, save) if path is not None]
-    _check_outputs(outputs, [artifact, *lists, *(Path(item.url) for item in sources if item.format is None)])
-    saved = _video_sinks(save, sources)
-    opened = open_session(artifact, SessionOptions(device=device, threads=threads, cache=compiled_models()))
-    with opened as session, _stop_on_signals() as stop:
-        records = recognize(sources, session, options=options, stop=stop)
-        _pump(records, [_line_sink(jsonl, threshold), *saved], stop, several=len(sources) > 1)
+    check_outputs(outputs.files, [artifact, *lists, *(Path(item.url) for item in sources if item.format is None)])
+    _stream(artifact, sources, run_on, options=options, outputs=outputs)
 
 
 def main() -> None:
     """Entry point of the console script."""
     run(stream, name=_NAME, examples=_EXAMPLES)
+
+
+def _stream(
+    artifact: Path,
+    sources: Sequence[Source],
+    run_on: SessionOptions,
+    *,
+    options: StreamOptions,
+    outputs: OutputOptions,
+) -> None:
+    from s2tf_edge.runtime.stream import recognize
+
+    if options.policy != "latest" and not any(source.live for source in sources):
+        # Nobody waits for the single window of a file: as many runs side by side as the runtime likes.
+        run_on = dataclasses.replace(run_on, hint="throughput", requests=0)
+    with _stop_on_signals() as stop:
+        sinks = make_sinks(outputs, sources, stop=stop)
+        with _session(artifact, run_on) as session:
+            records = recognize(sources, session, options=options, stop=stop)
+            is_gone = pump(records, sinks, stop=stop, several=len(sources) > 1)
+        if stop.is_set() and not is_gone:
+            raise KeyboardInterrupt
+
+
+def _self_test(artifact: Path, run_on: SessionOptions, *, seconds: float) -> None:
+    from s2tf_edge.runtime.self_test import self_test
+
+    with _session(artifact, run_on) as session, progress_bar("streaming from made sources") as progress:
+        result = self_test(session, seconds=seconds, progress=progress)
+    print_json(result.to_dict())
+    if result.complaints:
+        msg = f"this stream does not keep up: {'; '.join(result.complaints)}"
+        raise AccuracyError(msg)
+
+
+def _session(artifact: Path, run_on: SessionOptions) -> Session:
+    from s2tf_edge.runtime.cache import compiled_models
+    from s2tf_edge.runtime.session import open_session
+
+    return open_session(artifact, dataclasses.replace(run_on, cache=compiled_models()))
+
+
+def _check_alone(source: Sequence[str] | None, camera: Sequence[int] | None) -> None:
+    if source or camera:
+        msg = "--selftest makes its own sources; leave out --source and --camera"
+        raise UsageError(msg)
 
 
 def _sources(texts: Sequence[str], cameras: Sequence[int]) -> list[Source]:
@@ -120,89 +289,6 @@ def _sources(texts: Sequence[str], cameras: Sequence[int]) -> list[Source]:
         msg = "there is nothing to read; give --source S or --camera N, see --help for what S may be"
         raise UsageError(msg)
     return sources
-
-
-def _check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
-    """Nothing that is read may be overwritten, nor one output by the other."""
-    for index, output in enumerate(outputs):
-        for other in (*inputs, *outputs[:index]):
-            if _is_same(output, other):
-                msg = f"writing {output} would overwrite {other}; choose another name for --jsonl or --save"
-                raise UsageError(msg)
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    if path.exists() and other.exists():
-        return path.samefile(other)
-    return path.resolve() == other.resolve()
-
-
-def _video_sinks(path: Path | None, sources: Sequence[Source]) -> list[Sink]:
-    from s2tf_edge.runtime.video_sink import VideoSink
-
-    if path is None:
-        return []
-    if len(sources) > 1:
-        msg = f"--save writes the video of one source, got {len(sources)}; give one --source or --camera"
-        raise UsageError(msg)
-    return [VideoSink(path)]
-
-
-def _line_sink(jsonl: str | None, threshold: float) -> Sink:
-    from s2tf_edge.runtime.sinks import JsonlSink, TextSink
-
-    if jsonl is None:
-        return TextSink(typer.echo, threshold=threshold)
-    return JsonlSink(sys.stdout if jsonl == "-" else Path(jsonl))
-
-
-def _pump(records: Iterable[Record], sinks: Sequence[Sink], stop: threading.Event, *, several: bool) -> None:
-    """Hands every record to every sink; where the reader of stdout has had enough, the run ends well."""
-    from s2tf_edge.runtime.predictions import Failure, Summary
-
-    gone: set[Sink] = set()
-    with ExitStack() as stack:
-        for sink in sinks:
-            stack.callback(sink.close)
-        for record in records:
-            for sink in sinks:
-                if sink not in gone and not _write(sink, record):
-                    gone.add(sink)
-                    stop.set()
-            if isinstance(record, Failure) and several:
-                logger.warning("%s", record.message)
-            if isinstance(record, Summary) and record.frames_in:
-                _tell(record)
-    if stop.is_set() and not gone:
-        raise KeyboardInterrupt
-
-
-def _write(sink: Sink, record: Record) -> bool:
-    try:
-        sink.write(record)
-    except BrokenPipeError:
-        # The interpreter flushes stdout once more when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
-
-
-def _tell(summary: Summary) -> None:
-    drops = ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in summary.drops.items())
-    age, infer = summary.stages_ms.get("age"), summary.stages_ms.get("infer")
-    times = ""
-    if age and infer:
-        times = f"; label age p50 {age['p50']:.0f} ms, p95 {age['p95']:.0f} ms; infer p50 {infer['p50']:.0f} ms"
-    logger.info(
-        "%d frames, %d windows, %d events, %d gaps in %.1f s%s%s",
-        summary.frames_in,
-        summary.windows,
-        summary.events,
-        summary.gaps,
-        summary.seconds,
-        times,
-        f"; dropped: {drops}" if drops else "",
-    )
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def test_text(small_artifact: Path) -> None:
     [
         ("none.pt", [], 9, "does not exist"),
         ("none.pt", ["--views", "3"], 2, "views must be TEMPORALxSPATIAL"),
-        ("none.pt", ["--threads", "-1"], 2, "threads must be zero or more"),
+        ("none.pt", ["--threads", "-1"], 2, "threads and requests must be zero or more"),
         ("none.pt", ["--out", "/dev/null"], 2, "is a file; choose another folder"),
     ],
 )

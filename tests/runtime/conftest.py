@@ -25,13 +25,15 @@ class BrightnessSession(Session):
 
     backend = "brightness"
     delay_seconds = 0.0
+    is_uneven = False
+    """Whether the delay differs from clip to clip."""
 
     def _open(self) -> None:
         pass
 
     def _run(self, clips: Clips) -> Outputs:
-        time.sleep(self.delay_seconds)
         mean = clips.reshape(len(clips), -1).mean(axis=1, dtype=np.float64) / 255
+        time.sleep(self.delay_seconds * (int(255 * mean[0]) % 3 if self.is_uneven else 1))
         return Outputs(logits=(-20 * np.abs(mean[:, None] - LEVELS)).astype(np.float32))
 
     def _close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,32 @@ def test_a_closed_session_runs_nothing_and_opens_again(session: Session, clips: 
         session.infer(clips)
     with session:
         np.testing.assert_allclose(session.infer(clips).logits, before, rtol=0, atol=1e-6)
+
+
+def _repeated(session: Session, clip: Clips) -> list[Outputs]:
+    return [session.infer(clip[np.newaxis]) for _ in range(8)]
+
+
+def test_forks_give_the_same_bits_in_other_threads(session: Session, clips: Clips) -> None:
+    with session:
+        alone = [session.infer(clip[np.newaxis]) for clip in clips]
+        forks = [session, session.fork(), session.fork()]
+        with ThreadPoolExecutor(len(forks)) as executor:
+            # Each thread runs a clip of its own, so that mixed-up outputs cannot stay unseen.
+            results = list(executor.map(_repeated, forks, clips))
+        for fork in forks[1:]:
+            fork.close()
+        again = session.infer(clips[:1])
+    for outputs, expected in zip(results, alone, strict=True):
+        for each in outputs:
+            np.testing.assert_array_equal(each.logits, expected.logits)
+            np.testing.assert_array_equal(each.mask, expected.mask)
+    np.testing.assert_array_equal(again.logits, alone[0].logits)
+
+
+def test_a_session_that_is_not_open_cannot_be_forked(session: Session) -> None:
+    with pytest.raises(UsageError, match="is not open"):
+        session.fork()
 
 
 def test_describe_says_how_it_runs(session: Session) -> None:

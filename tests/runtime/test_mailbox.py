@@ -25,7 +25,7 @@ def _feeder(mailbox: Mailbox, count: int) -> threading.Thread:
 
 
 def _starts(mailbox: Mailbox) -> list[tuple[int, float]]:
-    taken = mailbox.take(windows=100, timeout_seconds=0)
+    taken = mailbox.take(windows=100)
     return [(item.source, item.t_start) for item in taken if isinstance(item, Window)]
 
 
@@ -46,7 +46,8 @@ def test_a_file_waits_and_loses_nothing() -> None:
     assert feeder.is_alive()
     taken: list[tuple[int, float]] = []
     while len(taken) < 20:
-        waiting = mailbox.take(windows=100, timeout_seconds=5)
+        mailbox.wait(lambda: not mailbox.is_empty, timeout_seconds=5)
+        waiting = mailbox.take(windows=100)
         assert len(waiting) <= 2
         taken += [(item.source, item.t_start) for item in waiting if isinstance(item, Window)]
     feeder.join(5)
@@ -60,7 +61,7 @@ def test_pictures_wait_by_their_size() -> None:
     mailbox = Mailbox()
     for _ in range(20):
         mailbox.put(picture, wait=False)
-    held = len(mailbox.take(windows=1, timeout_seconds=0))
+    held = len(mailbox.take(windows=1))
     assert held == 128 * 2**20 // picture.nbytes == 10
     assert mailbox.drops == {"pictures_not_saved": 20 - held}
 
@@ -72,7 +73,7 @@ def test_a_picture_larger_than_the_share_is_taken_alone() -> None:
     for _ in range(2):
         mailbox.put(picture, wait=False)
         mailbox.put(picture, wait=False)
-        assert mailbox.take(windows=1, timeout_seconds=0) == [picture]
+        assert mailbox.take(windows=1) == [picture]
 
 
 def test_take_stops_after_as_many_windows_as_one_run_takes() -> None:
@@ -80,10 +81,10 @@ def test_take_stops_after_as_many_windows_as_one_run_takes() -> None:
     gap = Gap(source=0, t_start=0.0, t_end=9.0)
     for item in (_window(0), gap, _window(9), Ended(source=0)):
         mailbox.put(item, wait=True)
-    assert len(mailbox.take(windows=1, timeout_seconds=0)) == 1
-    assert mailbox.take(windows=1, timeout_seconds=0)[0] is gap
-    assert mailbox.take(windows=1, timeout_seconds=0) == [Ended(source=0)]
-    assert mailbox.take(windows=1, timeout_seconds=0) == []
+    assert len(mailbox.take(windows=1)) == 1
+    assert mailbox.take(windows=1)[0] is gap
+    assert mailbox.take(windows=1) == [Ended(source=0)]
+    assert mailbox.take(windows=1) == []
 
 
 def test_closing_lets_nobody_wait() -> None:

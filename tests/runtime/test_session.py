@@ -90,7 +90,11 @@ def test_labels_beyond_the_known_have_a_name_too() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"threads": -1}, "threads must be zero or more, got -1"), ({"hint": "fast"}, "hint must be one of latency")],
+    [
+        ({"threads": -1}, "threads and requests must be zero or more, got -1 and 1"),
+        ({"requests": -1}, "threads and requests must be zero or more, got 0 and -1"),
+        ({"hint": "fast"}, "hint must be one of latency"),
+    ],
 )
 def test_options_are_checked(options: dict[str, int], message: str) -> None:
     with pytest.raises(UsageError, match=message):

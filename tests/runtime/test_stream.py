@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +17,20 @@ from s2tf_edge.errors import InputFileError, SourceError, UsageError
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.runtime import stream, window
 from s2tf_edge.runtime.options import StreamOptions
-from s2tf_edge.runtime.predictions import Event, Failure, Gap, Picture, Prediction, Record, Start, Summary
-from s2tf_edge.runtime.session import Session
+from s2tf_edge.runtime.predictions import (
+    STAGES,
+    Event,
+    Failure,
+    Gap,
+    Picture,
+    Prediction,
+    Record,
+    Start,
+    Status,
+    Summary,
+    to_json,
+)
+from s2tf_edge.runtime.session import Session, SessionOptions
 from s2tf_edge.runtime.smoothing import Smoothing, softmax
 from s2tf_edge.runtime.source import Source, parse_source
 from s2tf_edge.runtime.stream import recognize
@@ -27,6 +40,7 @@ RecordT = TypeVar("RecordT", bound=Record)
 
 RAW = StreamOptions(smoothing=Smoothing(kind="none"), hop=1, policy="every")
 DARK, GREY, BRIGHT = 25, 127, 230
+UNTIMED: Any = {"age_ms": 0.0, "infer_ms": 0.0, "stages_ms": {}}
 
 
 def _of(kind: type[RecordT], records: Iterable[Record]) -> list[RecordT]:
@@ -277,12 +291,55 @@ def test_pictures_come_before_the_prediction_that_they_complete(
 
 def test_the_summary_times_every_stage(make_video: Callable[..., Path], brightness: Session) -> None:
     (summary,) = _of(Summary, recognize(make_video("a.mp4", [GREY] * 50), brightness, options=RAW))
-    assert set(summary.stages_ms) == {"decode", "scale", "queue", "preprocess", "infer", "age"}
+    assert set(summary.stages_ms) == {"decode", "scale", *STAGES, "age"}
     for stage, count in {"infer": 22, "age": 22, "scale": 25}.items():
         times = summary.stages_ms[stage]
         assert times["n"] == count
         assert 0 < times["p50"] <= times["p95"] <= times["p99"] <= times["max"]
     assert summary.stages_ms["age"]["p50"] >= summary.stages_ms["infer"]["p50"]
+
+
+def test_the_stages_of_a_labels_age_add_up_to_it(make_video: Callable[..., Path], brightness: Session) -> None:
+    for prediction in _of(Prediction, recognize(make_video("a.mp4", [GREY] * 50), brightness, options=RAW)):
+        assert tuple(sorted(prediction.stages_ms)) == tuple(sorted(STAGES))
+        assert min(prediction.stages_ms.values()) >= 0
+        assert sum(prediction.stages_ms.values()) == pytest.approx(prediction.age_ms)
+
+
+def test_a_window_that_is_too_old_is_not_run(
+    make_video: Callable[..., Path], make_session: Callable[..., Any], spec: ClipSpec
+) -> None:
+    brightness = make_session(spec)
+    brightness.delay_seconds = 0.05
+    options = StreamOptions(max_age_seconds=0.01, hop=1)
+    records = list(recognize(make_video("a.mp4", [GREY] * 60), brightness, options=options))
+    (summary,) = _of(Summary, records)
+    assert summary.drops["windows_too_old"] + summary.windows == 27
+    assert summary.drops["windows_too_old"] >= 1
+
+
+def test_status_records_come_at_regular_times(brightness: Session) -> None:
+    options = StreamOptions(duration_seconds=1.0, status_seconds=0.2)
+    statuses = _of(Status, recognize(_flat("white"), brightness, options=options))
+    assert len(statuses) >= 3
+    assert [status.seconds for status in statuses] == sorted(status.seconds for status in statuses)
+    assert statuses[-1].sources[0].state == "playing"
+    assert statuses[-1].sources[0].frames > statuses[0].sources[0].frames
+    assert to_json(statuses[0]) is None
+
+
+@pytest.mark.parametrize("requests", [1, 3])
+def test_several_runs_side_by_side_keep_the_order(
+    make_video: Callable[..., Path], make_session: Callable[..., Any], spec: ClipSpec, requests: int
+) -> None:
+    path = make_video("a.mp4", [40 + index for index in range(150)])
+    session = make_session(spec)
+    session.delay_seconds, session.is_uneven = 0.002, True
+    expected = [replace(each, **UNTIMED) for each in _of(Prediction, recognize(path, session, options=RAW))]
+    session.options = SessionOptions(requests=requests)
+    got = [replace(each, **UNTIMED) for each in _of(Prediction, recognize(path, session, options=RAW))]
+    assert len(got) == 72
+    assert got == expected
 
 
 def test_a_network_without_labels_has_numbered_classes(

@@ -1,0 +1,207 @@
+"""Where the records of ``s2tf-stream`` go: one sink for each thing that was asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from s2tf_edge.cli.app import errors_console
+from s2tf_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from s2tf_edge.cli.live_view import LiveView
+    from s2tf_edge.runtime.predictions import Record, Summary
+    from s2tf_edge.runtime.sinks import Sink
+    from s2tf_edge.runtime.source import Source
+
+__all__ = ["OutputOptions", "check_outputs", "make_sinks", "pump"]
+
+logger = logging.getLogger(__name__)
+
+_STDOUT: Final = "-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What the user wants to have; see the flags of ``s2tf-stream``."""
+
+    jsonl: str | None = None
+    save: Path | None = None
+    show: bool = False
+    serve: str | None = None
+    token: str | None = None
+    saliency: bool = False
+    threshold: float = 0.3
+    quiet: bool = False
+
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether frames are shown or saved."""
+        return self.save is not None or self.show or self.serve is not None
+
+    @property
+    def has_live_view(self) -> bool:
+        """Whether the terminal shows how things stand while the stream runs."""
+        from s2tf_edge.cli.live_view import LiveView
+
+        return not self.quiet and LiveView.fits(errors_console)
+
+    @property
+    def needs_status(self) -> bool:
+        """Whether anything shows how things stand while the stream runs."""
+        return self.has_live_view or self.show or self.serve is not None
+
+    @property
+    def jsonl_folder(self) -> Path | None:
+        """The folder for a file a source, where one was asked for: it exists, or its name ends as a folder's does."""
+        if self.jsonl in (None, _STDOUT):
+            return None
+        is_folder = self.jsonl.endswith(("/", os.sep)) or Path(self.jsonl).is_dir()
+        return Path(self.jsonl) if is_folder else None
+
+    @property
+    def files(self) -> list[Path]:
+        """Files that are written."""
+        jsonl = Path(self.jsonl) if self.jsonl not in (None, _STDOUT) and self.jsonl_folder is None else None
+        return [path for path in (jsonl, self.save) if path is not None]
+
+
+def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Nothing that is read may be overwritten, nor one output by the other.
+
+    Raises:
+        UsageError: it would be.
+    """
+    for index, output in enumerate(outputs):
+        for other in (*inputs, *outputs[:index]):
+            if _is_same(output, other):
+                msg = f"writing {output} would overwrite {other}; choose another name for --jsonl or --save"
+                raise UsageError(msg)
+
+
+def make_sinks(options: OutputOptions, sources: Sequence[Source], *, stop: threading.Event) -> list[Sink]:
+    """A sink for each thing asked for, the cheapest first.
+
+    Args:
+        options: what is asked for.
+        sources: what is read.
+        stop: set by a sink whose user has seen enough.
+
+    Raises:
+        InputFileError: a file cannot be written.
+        MissingExtraError: what shows or serves pictures is not installed.
+        UsageError: what is asked for cannot be had.
+    """
+    from s2tf_edge.cli.live_view import LiveView
+
+    live = LiveView(errors_console) if options.has_live_view else None
+    sinks: list[Sink] = [_result_sink(options, live)]
+    if options.save is not None:
+        sinks.append(_video_sink(options.save, sources, saliency=options.saliency))
+    if options.serve is not None:
+        from s2tf_edge.runtime.web_sink import WebSink
+
+        sinks.append(WebSink(options.serve, token=options.token))
+    if options.show:
+        from s2tf_edge.runtime.screen import Screen
+
+        sinks.append(Screen(stop=stop, saliency=options.saliency))
+    return [*sinks, live] if live is not None else sinks
+
+
+def pump(records: Iterable[Record], sinks: Sequence[Sink], *, stop: threading.Event, several: bool) -> bool:
+    """Hands every record to every sink.
+
+    Args:
+        records: of a stream.
+        sinks: closed at the end, whatever happens.
+        stop: set where the reader of stdout has had enough.
+        several: whether there are several sources, so that the failure of one is worth a line.
+
+    Returns:
+        Whether a reader of stdout went away: then the run ends well.
+    """
+    from s2tf_edge.runtime.predictions import Failure, Summary
+
+    gone: set[Sink] = set()
+    summary: Summary | None = None
+    with ExitStack() as stack:
+        for sink in sinks:
+            stack.callback(sink.close)
+        for record in records:
+            for sink in sinks:
+                if sink not in gone and not _write(sink, record):
+                    gone.add(sink)
+                    stop.set()
+            if isinstance(record, Failure) and several:
+                logger.warning("%s", record.message)
+            if isinstance(record, Summary):
+                summary = record
+    if summary is not None and summary.frames_in:
+        _tell(summary)
+    return bool(gone)
+
+
+def _result_sink(options: OutputOptions, live: LiveView | None) -> Sink:
+    from s2tf_edge.runtime.jsonl_folder_sink import JsonlFolderSink
+    from s2tf_edge.runtime.sinks import JsonlSink, TextSink
+
+    if options.jsonl_folder is not None:
+        return JsonlFolderSink(options.jsonl_folder)
+    if options.jsonl is not None:
+        return JsonlSink(sys.stdout if options.jsonl == _STDOUT else Path(options.jsonl))
+    # On one terminal the lines go above the view; a file or pipe gets them as they are.
+    show = live.print_line if live is not None and sys.stdout.isatty() else typer.echo
+    return TextSink(show, threshold=options.threshold)
+
+
+def _video_sink(path: Path, sources: Sequence[Source], *, saliency: bool) -> Sink:
+    from s2tf_edge.runtime.video_sink import VideoSink
+
+    if len(sources) > 1:
+        msg = f"--save writes the video of one source, got {len(sources)}; give one --source or --camera"
+        raise UsageError(msg)
+    return VideoSink(path, saliency=saliency)
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.resolve() == other.resolve()
+
+
+def _write(sink: Sink, record: Record) -> bool:
+    try:
+        sink.write(record)
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _tell(summary: Summary) -> None:
+    drops = ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in summary.drops.items())
+    age, infer = summary.stages_ms.get("age"), summary.stages_ms.get("infer")
+    times = ""
+    if age and infer:
+        times = f"; label age p50 {age['p50']:.0f} ms, p95 {age['p95']:.0f} ms; infer p50 {infer['p50']:.0f} ms"
+    logger.info(
+        "%d frames, %d windows, %d events, %d gaps in %.1f s%s%s",
+        summary.frames_in,
+        summary.windows,
+        summary.events,
+        summary.gaps,
+        summary.seconds,
+        times,
+        f"; dropped: {drops}" if drops else "",
+    )
