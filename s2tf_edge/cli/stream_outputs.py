@@ -18,7 +18,7 @@ from s2tf_edge.cli.app import errors_console
 from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from s2tf_edge.cli.live_view import LiveView
+    from s2tf_edge.runtime.live_view import LiveView
     from s2tf_edge.runtime.predictions import Record, Summary
     from s2tf_edge.runtime.sinks import Sink
     from s2tf_edge.runtime.source import Source
@@ -51,7 +51,7 @@ class OutputOptions:
     @property
     def has_live_view(self) -> bool:
         """Whether the terminal shows how things stand while the stream runs."""
-        from s2tf_edge.cli.live_view import LiveView
+        from s2tf_edge.runtime.live_view import LiveView
 
         return not self.quiet and LiveView.fits(errors_console)
 
@@ -101,7 +101,7 @@ def make_sinks(options: OutputOptions, sources: Sequence[Source], *, stop: threa
         MissingExtraError: what shows or serves pictures is not installed.
         UsageError: what is asked for cannot be had.
     """
-    from s2tf_edge.cli.live_view import LiveView
+    from s2tf_edge.runtime.live_view import LiveView
 
     live = LiveView(errors_console) if options.has_live_view else None
     sinks: list[Sink] = [_result_sink(options, live)]

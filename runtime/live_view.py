@@ -58,7 +58,10 @@ class LiveView:
         self._status: Status | None = None
         self._events: deque[Event] = deque(maxlen=_EVENTS)
         self._refreshed_at = 0.0
-        self._live = Live(console=console, auto_refresh=False, transient=True, get_renderable=self.__rich__)
+        # Results on stdout may go to a file or pipe: they are none of the view's business.
+        self._live = Live(
+            console=console, auto_refresh=False, transient=True, redirect_stdout=False, get_renderable=self.__rich__
+        )
 
     @staticmethod
     def fits(console: Console) -> bool:

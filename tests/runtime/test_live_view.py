@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 
 import pytest
 from rich.console import Console
 from rich.logging import RichHandler
 
-from s2tf_edge.cli.live_view import LiveView
+from s2tf_edge.runtime.live_view import LiveView
 from s2tf_edge.runtime.predictions import Event, Failure, Gap, Prediction, Record, SourceStatus, Start, Status
 from s2tf_edge.spec import ClipSpec
 
@@ -219,6 +220,14 @@ def test_lines_of_results_and_of_the_log_stay_above_it() -> None:
     text = console.file.getvalue()
     assert "a result [of] :smile: " + "x" * 200 + "\n" in text
     assert text.index("a line of the log") < text.rindex("●")
+
+
+def test_stdout_stays_what_it_is() -> None:
+    before = sys.stdout
+    view = LiveView(_console())
+    view.write(_start("x"))
+    assert sys.stdout is before
+    view.close()
 
 
 def test_it_takes_itself_off_the_terminal() -> None:
