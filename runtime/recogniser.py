@@ -83,7 +83,7 @@ class Recogniser:
         smoothed = track.smoother.update(scores)
         best = np.argsort(-smoothed, kind="stable")[: self._options.topk]
         topk = tuple((self._labels[index], float(smoothed[index])) for index in best)
-        age_ms = 1e3 * (perf_counter() - window.read_at)
+        age_ms = 1e3 * (perf_counter() - window.presented_at)
         self.times.add("age", age_ms)
         prediction = Prediction(
             source=window.source,

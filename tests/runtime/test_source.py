@@ -68,11 +68,46 @@ def test_nothing_to_read_is_an_error(tmp_path: Path, pattern: str) -> None:
         parse_source(f"{tmp_path}/{pattern}")
 
 
-@pytest.mark.parametrize("text", ["-", "rtsp://user:secret@host/a", "https://user:secret@host/b.mp4"])
-def test_other_kinds_are_refused_without_repeating_a_password(text: str) -> None:
-    with pytest.raises(UsageError, match=r"cannot be read; give a video file") as caught:
-        parse_source(text)
+def test_other_kinds_are_refused_without_repeating_a_password() -> None:
+    with pytest.raises(UsageError, match=r"gopher:// cannot be read; give a video file") as caught:
+        parse_source("gopher://user:secret@host/a")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "live"),
+    [
+        ("rtsp://user:hunter2@camera/live", True),
+        ("http://user:hunter2@camera/video.cgi?channel=1", True),
+        ("https://user:hunter2@host/live.m3u8", True),
+        ("http://user:hunter2@host/live.ts", True),
+        ("https://user:hunter2@host/a/clip.MP4?token=hunter2", False),
+        ("tcp://user:hunter2@host:9000", True),
+        ("udp://user:hunter2@239.0.0.1:9000", True),
+    ],
+)
+def test_what_an_address_names_is_live_unless_it_is_a_file(text: str, live: bool) -> None:
+    (source,) = parse_source(text)
+    assert source.live == live
+    assert source.url == text
+    assert "hunter2" not in source.name
+
+
+def test_stdin_can_wait() -> None:
+    (source,) = parse_source("-")
+    assert (source.name, source.url, source.live) == ("stdin", "pipe:0", False)
+
+
+def test_a_file_may_be_given_as_an_address(tmp_path: Path) -> None:
+    (tmp_path / "ä b.mp4").touch()
+    assert parse_source((tmp_path / "ä b.mp4").as_uri())[0].url == f"{tmp_path}/ä b.mp4"
+
+
+def test_rtsp_is_read_over_tcp_unless_told_otherwise() -> None:
+    assert parse_source("rtsp://host/a")[0].options["rtsp_transport"] == "tcp"
+    (source,) = parse_source("rtsp://user:p#a=b@host/a?x=1#rtsp_transport=udp&max_delay=0")
+    assert source.url == "rtsp://user:p#a=b@host/a?x=1"
+    assert (source.options["rtsp_transport"], source.options["max_delay"]) == ("udp", "0")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +142,7 @@ def test_a_live_source_starts_at_zero_and_keeps_its_pace() -> None:
         frames = list(decoder.frames())
     assert [frame.pts_seconds for frame in frames] == pytest.approx([index / 20 for index in range(10)])
     # The last frame is due 0.45 s after the first; the upper bound is generous for a busy machine.
-    assert 0.4 < frames[-1].read_at - frames[0].read_at < 5
+    assert 0.4 < frames[-1].presented_at - frames[0].presented_at < 5
 
 
 def test_a_file_keeps_its_own_times(make_video: Callable[..., Path]) -> None:
