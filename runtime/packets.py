@@ -14,7 +14,7 @@ from av.format import Flags
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from s2tf_edge.data.container import open_container, seek, video_stream
+from s2tf_edge.data.container import open_container, reason, seek, video_stream
 from s2tf_edge.errors import SourceError
 from s2tf_edge.runtime.catch_up import CatchUp
 from s2tf_edge.runtime.hardware_decoding import open_hwaccel
@@ -116,7 +116,7 @@ class PacketReader:
                 self._end()
                 return
             except (av.FFmpegError, OSError) as error:
-                self._break(getattr(error, "strerror", None) or type(error).__name__)
+                self._break(reason(error))
                 return
             waited_seconds = perf_counter() - asked_at
             if self._source.paced:
@@ -170,11 +170,11 @@ class PacketReader:
         if self._source.live and not self._source.ends and not (self._source.is_remote and self.duration_seconds):
             self._break("it ended")
 
-    def _break(self, reason: str) -> None:
+    def _break(self, why: str) -> None:
         """Ends a file where it breaks; a live source is lost."""
-        self.broken = f"reading failed: {reason}"
+        self.broken = f"reading failed: {why}"
         if self._source.live:
-            msg = f"{self._source.name} was lost ({reason}); check that it is on and connected"
+            msg = f"{self._source.name} was lost ({why}); check that it is on and connected"
             # PyAV's error quotes the URL with its password, which a traceback in the log would show.
             raise SourceError(msg) from None
         logger.warning("%s ends early; %s", self._source.name, self.broken)

@@ -66,11 +66,11 @@ class Source:
 
     name: str
     """As the user knows it; shown and logged."""
-    url: str
-    """What FFmpeg opens."""
+    url: str = field(repr=False)
+    """What FFmpeg opens; it may hold a password."""
     format: str | None = None
     """FFmpeg's input format; None lets it find out."""
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
     """FFmpeg's options for the format."""
     live: bool = False
     """Whether frames come in real time and are lost if nobody takes them."""

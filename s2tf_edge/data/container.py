@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from s2tf_edge.errors import InputFileError, S2TFError, SourceError
 
-__all__ = ["add_video_stream", "open_container", "redacted", "seek", "video_stream"]
+__all__ = ["add_video_stream", "open_container", "reason", "redacted", "seek", "video_stream"]
 
 _SECRET: Final = re.compile(
     r"([/?&;#][^=&;/?#]*(?:pas|pwd|psw|token|secret|key|auth|sig|use|usr)[^=&;/?#]*=)[^&;#]*", re.IGNORECASE
@@ -63,9 +63,9 @@ def open_container(
         )
     except (av.FFmpegError, OSError, ValueError) as error:
         if on_disk:
-            msg = f"{name} is not a video that FFmpeg can read ({_reason(error)}); give a video such as an .mp4 or .avi"
+            msg = f"{name} is not a video that FFmpeg can read ({reason(error)}); give a video such as an .mp4 or .avi"
             raise InputFileError(msg) from error
-        msg = f"cannot open {redacted(name)} ({_reason(error)}); check the address, and that the device is on"
+        msg = f"cannot open {redacted(name)} ({reason(error)}); check the address, and that the device is on"
         # PyAV's error quotes the URL with its password, which a traceback in the log would show.
         raise SourceError(msg) from None
     try:
@@ -145,5 +145,9 @@ def _check_file(path: Path) -> None:
     raise InputFileError(msg)
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+def reason(error: Exception) -> str:
+    """What went wrong, without the address that PyAV's errors quote: it may hold a password."""
+    if isinstance(error, av.ExitError):
+        # How FFmpeg puts it that PyAV's timeout interrupted it.
+        return "it did not answer in time"
+    return getattr(error, "strerror", None) or (type(error).__name__ if "://" in str(error) else str(error))
