@@ -14,7 +14,7 @@ from av.format import Flags
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from s2tf_edge.data.container import open_container, reason, seek, video_stream
+from s2tf_edge.data.container import open_container, reason, rewind, seek, video_stream
 from s2tf_edge.errors import SourceError
 from s2tf_edge.runtime.catch_up import CatchUp
 from s2tf_edge.runtime.hardware_decoding import open_hwaccel
@@ -94,8 +94,8 @@ class PacketReader:
         return seek(self._container, self.stream, seconds)
 
     def rewind(self) -> None:
-        """Goes to the beginning, after a seek."""
-        self._container.seek(self.stream.start_time or 0, stream=self.stream)
+        """Goes back to the first frame, after a seek."""
+        rewind(self._container, self.stream)
 
     def presented_at(self, frame: av.VideoFrame) -> float:
         """``perf_counter`` when a live source presented a frame, or when its packet was read from a file."""

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from s2tf_edge.errors import InputFileError, S2TFError, SourceError
 
-__all__ = ["add_video_stream", "open_container", "reason", "redacted", "seek", "video_stream"]
+__all__ = ["add_video_stream", "open_container", "reason", "redacted", "rewind", "seek", "video_stream"]
 
 _SECRET: Final = re.compile(
     r"([/?&;#][^=&;/?#]*(?:pas|pwd|psw|token|secret|key|auth|sig|use|usr)[^=&;/?#]*=)[^&;#]*", re.IGNORECASE
@@ -124,6 +124,16 @@ def seek(container: InputContainer, stream: VideoStream, seconds: float) -> bool
     except av.FFmpegError:
         return False
     return True
+
+
+def rewind(container: InputContainer, stream: VideoStream) -> None:
+    """Goes back to the first frame, after a seek."""
+    start = stream.start_time or 0
+    try:
+        # A transport stream has no index: a seek to its very first frame may land behind it.
+        container.seek(start - (int(1 / stream.time_base) if stream.time_base else 0), stream=stream)
+    except av.FFmpegError:
+        container.seek(start, stream=stream)
 
 
 def redacted(url: str) -> str:

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,13 @@ def _names(sources: list[Source]) -> list[str]:
     return [Path(source.name).name for source in sources]
 
 
-def _decoder(source: Source) -> Decoder:
-    return Decoder(source, stop=threading.Event(), times=StageTimes())
+def _decoder(source: Source, **options: Any) -> Decoder:
+    return Decoder(source, stop=threading.Event(), times=StageTimes(), **options)
+
+
+def _times(path: Path, **options: Any) -> list[float]:
+    with _decoder(parse_source(str(path))[0], **options) as decoder:
+        return [frame.pts_seconds for frame in decoder.frames()]
 
 
 def test_a_folder_stands_for_its_videos_in_order(tmp_path: Path) -> None:
@@ -150,6 +156,52 @@ def test_a_file_keeps_its_own_times(make_video: Callable[..., Path]) -> None:
     path = make_video("late.mkv", [0, 80, 160, 240], times=times)
     with _decoder(parse_source(str(path))[0]) as decoder:
         assert [frame.pts_seconds for frame in decoder.frames()] == pytest.approx(times, abs=2e-3)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+@pytest.mark.parametrize("start", [0.02, 1.0, 2.5])
+def test_a_start_within_a_file_is_exact(make_video: Callable[..., Path], name: str, start: float) -> None:
+    path = make_video(name, [index % 256 for index in range(100)], gop=30)
+    times = _times(path)
+    begun = _times(path, start_seconds=start)
+    expected = [time for time in times if time >= times[0] + start - 1e-3]
+    assert begun == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_start_counts_from_the_first_frame(make_video: Callable[..., Path]) -> None:
+    times = [30 + index / 25 for index in range(50)]
+    path = make_video("late.mkv", [0] * 50, times=times)
+    assert _times(path, start_seconds=1.0)[0] == pytest.approx(31.0, abs=2e-3)
+
+
+def test_a_start_behind_the_end_is_an_error(make_video: Callable[..., Path]) -> None:
+    with pytest.raises(InputFileError, match=r"a\.mp4 ends before 9\.5 s; give an earlier start"):
+        _times(make_video("a.mp4", [0] * 50), start_seconds=9.5)
+
+
+def test_a_file_tells_how_long_it_is_from_its_start_on(make_video: Callable[..., Path]) -> None:
+    (source,) = parse_source(str(make_video("a.mp4", [0] * 50)))
+    with _decoder(source, start_seconds=0.5) as decoder:
+        assert decoder.duration_seconds == pytest.approx(1.5, abs=0.01)
+    with _decoder(parse_source("lavfi:testsrc=size=64x48:rate=25")[0]) as decoder:
+        assert decoder.duration_seconds is None
+
+
+def test_raw_video_has_the_frame_rate_that_is_given(
+    make_video: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_video("a.h264", [0] * 50)
+    assert _times(path, fps=10.0)[-1] == pytest.approx(4.9, abs=0.21)
+    assert caplog.messages == []
+
+
+def test_video_with_times_keeps_them_whatever_frame_rate_is_given(
+    make_video: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_video("a.mp4", [0] * 50)
+    for _ in range(2):
+        assert _times(path, fps=10.0)[-1] == pytest.approx(49 / 25)
+    assert caplog.messages == [f"{path} has times of its own; a frame rate of 10 is not used"]
 
 
 def test_a_truncated_file_gives_what_decodes(make_video: Callable[..., Path], tmp_path: Path) -> None:
