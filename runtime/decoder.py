@@ -1,4 +1,4 @@
-"""Decodes one source frame by frame, with the time at which each frame was read."""
+"""Decodes one source frame by frame, with the time at which each frame was presented."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from time import perf_counter
 from typing import Final
 
@@ -13,9 +14,9 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from s2tf_edge.data.container import open_container, video_stream
 from s2tf_edge.data.frames import FrameTimes
 from s2tf_edge.errors import InputFileError, S2TFError, SourceError
+from s2tf_edge.runtime.packets import PacketReader
 from s2tf_edge.runtime.source import Source
 from s2tf_edge.runtime.timing import StageTimes
 
@@ -23,9 +24,11 @@ __all__ = ["Decoded", "Decoder"]
 
 logger = logging.getLogger(__name__)
 
-_LIVE_TIMEOUT_SECONDS: Final = 10.0
-_MAX_HELD: Final = 64
-"""Packets that a decoder may hold before it hands out the first of their frames."""
+_TOLERANCE_SECONDS: Final = 1e-3
+"""Containers round presentation times, Matroska to whole milliseconds."""
+
+_Timed = tuple[float, float, av.VideoFrame]
+"""Presentation time, ``perf_counter`` when it was presented, and the frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,35 +38,49 @@ class Decoded:
     frame: av.VideoFrame
     pts_seconds: float
     """Presentation time; a live source starts at 0."""
-    read_at: float
-    """``perf_counter`` when its packet had been read."""
+    presented_at: float
+    """``perf_counter`` when a live source presented it, or when its packet was read from a file."""
+    follows_cut: bool = False
+    """Whether frames before it were left out because decoding was behind."""
 
 
 class Decoder:
-    """Reads a source once, from its beginning to its end or until ``stop`` is set.
+    """Reads a source once, to its end or until ``stop`` is set.
+
+    Args:
+        source: what is read.
+        stop: ends reading from another thread.
+        times: where the time of decoding goes.
+        start_seconds: where to begin in a file, from its first frame.
+        fps: frames a second to ask of a camera, or to assume of a source without times.
+        hwaccel: as ``open_hwaccel`` takes it.
+        catch_up: whether frames of a live source are left out when decoding falls behind.
 
     Raises:
         InputFileError: the file cannot be read or holds no video.
-        SourceError: the live source cannot be opened.
+        SourceError: the address or device cannot be opened.
     """
 
-    def __init__(self, source: Source, *, stop: threading.Event, times: StageTimes) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        stop: threading.Event,
+        times: StageTimes,
+        start_seconds: float = 0.0,
+        fps: float | None = None,
+        hwaccel: str | None = None,
+        catch_up: bool = True,
+    ) -> None:
         self._source = source
         self._stop = stop
         self._times = times
-        self._read_at: dict[int | None, float] = {}
-        self._started_at: float | None = None
+        self._start_seconds = 0.0 if source.live else start_seconds
+        self._skipped = 0
         self.corrupt = 0
         """Packets that did not decode."""
-        self.broken = ""
-        """Why a file ended before its end, if it did."""
-        self._container = open_container(
-            source.url,
-            format=source.format,
-            options=source.options,
-            timeout_seconds=_LIVE_TIMEOUT_SECONDS if source.live else None,
-        )
-        self._stream = video_stream(self._container)
+        self._packets = PacketReader(source, stop=stop, fps=fps, hwaccel=hwaccel, catch_up=catch_up)
+        self._stream = self._packets.stream
         # Threads that each decode a frame hold back as many frames, which a live source cannot afford.
         self._stream.thread_type = "SLICE" if source.live else "AUTO"
 
@@ -71,7 +88,21 @@ class Decoder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._container.close()
+        self.close()
+
+    def close(self) -> None:
+        """Closes the source."""
+        self._packets.close()
+
+    @property
+    def broken(self) -> str:
+        """Why a file ended before its end, if it did."""
+        return self._packets.broken
+
+    @property
+    def behind(self) -> int:
+        """Frames left out because decoding was behind."""
+        return self._skipped + self._packets.left_out
 
     @property
     def frame_seconds(self) -> float:
@@ -79,56 +110,72 @@ class Decoder:
         rate = self._stream.average_rate
         return float(1 / rate) if rate else 0.0
 
+    @property
+    def duration_seconds(self) -> float | None:
+        """From the first frame that is read to the end, as the source declares it; None where it does not."""
+        duration = self._packets.duration_seconds
+        return None if duration is None else max(0.0, duration - self._start_seconds)
+
     def frames(self) -> Iterator[Decoded]:
         """Yields every frame that decodes, in order of presentation.
 
         Raises:
-            InputFileError: a file in which no frame decodes.
+            InputFileError: a file in which no frame decodes, or none from the start asked for.
             SourceError: a live source that was lost, or gave no frame.
         """
-        clock = FrameTimes(self._stream)
         origin: float | None = None
-        for frame, read_at in self._decoded():
-            seconds = clock.seconds(frame)
+        for seconds, presented_at, frame in self._started() if self._start_seconds else self._timed():
             origin = (seconds if self._source.live else 0.0) if origin is None else origin
-            yield Decoded(frame=frame, pts_seconds=seconds - origin, read_at=read_at)
+            follows_cut, self._packets.was_cut = self._packets.was_cut, False
+            yield Decoded(frame=frame, pts_seconds=seconds - origin, presented_at=presented_at, follows_cut=follows_cut)
         if origin is None and not self._stop.is_set():
-            msg = f"{self._source.name} holds no frame that decodes; {self.broken or 'record or convert it again'}"
-            raise self._error(msg)
+            raise self._without_frames()
 
-    def _decoded(self) -> Iterator[tuple[av.VideoFrame, float]]:
+    def _started(self) -> Iterator[_Timed]:
+        """The frames from the start on."""
+        stream = self._stream
+        begin: float | None = None
+        if stream.start_time is not None and stream.time_base is not None:
+            begin = float(stream.start_time * stream.time_base) + self._start_seconds - _TOLERANCE_SECONDS
+        for timed in self._timed() if begin is None else self._sought(begin):
+            begin = timed[0] + self._start_seconds - _TOLERANCE_SECONDS if begin is None else begin
+            if timed[0] >= begin:
+                yield timed
+
+    def _sought(self, seconds: float) -> Iterator[_Timed]:
+        """The frames from a key frame at or before ``seconds`` on."""
+        is_sought = self._packets.seek(seconds)
+        frames = self._timed()
+        first = next(frames, None) if is_sought else None
+        if first is not None and first[0] > seconds:
+            # Without an index a seek may land behind the key frame that is needed: from the beginning, then.
+            self._packets.rewind()
+            first, frames = None, self._timed()
+        yield from chain([first] if first else [], frames)
+
+    def _timed(self) -> Iterator[_Timed]:
+        times = FrameTimes(self._stream)
+        for frame in self._decoded():
+            presented_at = self._packets.presented_at(frame)
+            yield (presented_at if self._packets.is_timed_by_arrival else times.seconds(frame)), presented_at, frame
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
         waiting = False
-        for packet in self._packets():
+        for packet in self._packets:
             frames = self._decode(packet)
             waiting = waiting or frames is None
             for frame in frames or ():
                 # What refers to a lost frame is garbage: nothing until the next key frame, as for files read at once.
                 waiting = waiting and not frame.key_frame
-                read_at = self._read_at.pop(frame.pts, None)
                 if not waiting:
-                    yield frame, read_at or perf_counter()
-
-    def _packets(self) -> Iterator[Packet[VideoStream]]:
-        packets = self._container.demux(self._stream)
-        while not self._stop.is_set():
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except (av.FFmpegError, OSError) as error:
-                self._break(error)
-                return
-            if self._source.paced:
-                self._pace(packet)
-            if len(self._read_at) >= _MAX_HELD:
-                self._read_at.clear()
-            self._read_at[packet.pts] = perf_counter()
-            yield packet
+                    yield frame
 
     def _decode(self, packet: Packet[VideoStream]) -> list[av.VideoFrame] | None:
         started = perf_counter()
+        skips = self._packets.skips
+        self._stream.codec_context.skip_frame = "NONREF" if skips else "DEFAULT"
         try:
-            return packet.decode()
+            frames = packet.decode()
         except av.FFmpegError as error:
             self.corrupt += 1
             if self.corrupt == 1:
@@ -136,22 +183,13 @@ class Decoder:
             return None
         finally:
             self._times.add("decode", 1e3 * (perf_counter() - started))
+        self._skipped += skips and not frames
+        return frames
 
-    def _pace(self, packet: Packet[VideoStream]) -> None:
-        if packet.pts is None or packet.time_base is None:
-            return
-        seconds = float(packet.pts * packet.time_base)
-        if self._started_at is None:
-            self._started_at = perf_counter() - seconds
-        self._stop.wait(max(0.0, self._started_at + seconds - perf_counter()))
-
-    def _break(self, error: Exception) -> None:
-        """Ends a file where it breaks; a live source is lost."""
-        self.broken = f"reading failed: {getattr(error, 'strerror', None) or error}"
-        if self._source.live:
-            msg = f"{self._source.name} was lost ({self.broken}); check that it is on and connected"
-            raise SourceError(msg) from error
-        logger.warning("%s ends early; %s", self._source.name, self.broken)
-
-    def _error(self, message: str) -> S2TFError:
-        return SourceError(message) if self._source.live else InputFileError(message)
+    def _without_frames(self) -> S2TFError:
+        name = self._source.name
+        if self._source.live or self._source.is_remote:
+            return SourceError(f"{name} gave no frame that decodes; check that it sends video")
+        if self._start_seconds:
+            return InputFileError(f"{name} ends before {self._start_seconds:g} s; give an earlier start")
+        return InputFileError(f"{name} holds no frame that decodes; {self.broken or 'record or convert it again'}")

@@ -1,154 +1,164 @@
-"""A thread that reads sources one after another and posts windows, so that decoding overlaps the network's runs."""
+"""A thread that reads sources one after another and posts windows, so that decoding overlaps the network's runs.
+
+A live source that is lost is opened again. What a source is read by may hang for good, as a driver's read does: such a
+thread is left behind, and another one goes on with its source.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
+from typing import Final
 
 from s2tf_edge.errors import InputFileError, S2TFError, SourceError
-from s2tf_edge.runtime.decoder import Decoded, Decoder
-from s2tf_edge.runtime.mailbox import Ended, Item, Mailbox
-from s2tf_edge.runtime.predictions import Gap, Picture, SourceStatus
-from s2tf_edge.runtime.source import Source
-from s2tf_edge.runtime.timing import StageTimes
-from s2tf_edge.runtime.window import Window, Windower, gap_seconds
+from s2tf_edge.runtime.mailbox import Ended, Mailbox
+from s2tf_edge.runtime.outage import Outage
+from s2tf_edge.runtime.reading import LaneOptions, Reading
+from s2tf_edge.runtime.source import OPEN_SECONDS, READ_SECONDS, Source
+from s2tf_edge.runtime.source_report import SourceReport
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["Lane", "LaneOptions", "SourceReport"]
+__all__ = ["Lane", "LaneOptions", "SourceReport", "revived"]
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(kw_only=True)
-class SourceReport:
-    """What became of one source; written by the thread that reads it."""
-
-    index: int
-    source: Source
-    frames: int = 0
-    windows: int = 0
-    """Windows that were run."""
-    gaps: int = 0
-    corrupt_packets: int = 0
-    out_of_order: int = 0
-    broken: str | None = None
-    """Why a file ended before its end."""
-    error: str | None = None
-    times: StageTimes = field(default_factory=StageTimes)
-
-    def status(self) -> SourceStatus:
-        """Where it is now."""
-        return SourceStatus(
-            name=self.source.name,
-            state="failed" if self.error else "playing" if self.frames else "waiting",
-            frames=self.frames,
-            windows=self.windows,
-            gaps=self.gaps,
-            reconnects=0,
-            position_seconds=0.0,
-            duration_seconds=None,
-            message=self.error,
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        names = ("frames", "windows", "gaps", "corrupt_packets", "broken", "error")
-        return {"name": self.source.name} | {name: getattr(self, name) for name in names}
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaneOptions:
-    """How sources are read."""
-
-    hop: int
-    """Samples from the start of one window to the start of the next."""
-    keep_all: bool
-    """Whether reading waits for the network, rather than windows being replaced by newer ones."""
-    duration_seconds: float | None
-    """How much of each source is read; None for all of it."""
-    pictures: bool
-    """Whether every frame is posted too."""
+_HANG_SECONDS: Final = 2 * (OPEN_SECONDS + READ_SECONDS)
+"""After which opening or reading counts as hanging: FFmpeg's own timeouts come first where they work."""
+_MAX_HANGING: Final = 3
+"""Threads of one source that may hang before no more are started."""
 
 
 class Lane(threading.Thread):
-    """Reads its sources in order; a daemon, as a device may block a read for ever."""
+    """Reads its sources in order; a daemon, as a device may block a read for ever.
+
+    Args:
+        reports: of the sources, in order; a live one is read alone.
+        mailbox: where what is read goes.
+        spec: of the clips.
+        options: how to read.
+        before: the thread that hung with the same sources, in whose place this one goes on.
+    """
 
     def __init__(
-        self, reports: Sequence[SourceReport], *, mailbox: Mailbox, spec: ClipSpec, options: LaneOptions
+        self,
+        reports: Sequence[SourceReport],
+        *,
+        mailbox: Mailbox,
+        spec: ClipSpec,
+        options: LaneOptions,
+        before: Lane | None = None,
     ) -> None:
         super().__init__(name=f"read {reports[0].source.name}", daemon=True)
         self.reports = tuple(reports)
         self.stop = threading.Event()
-        self.waiting_since: float | None = None
-        """``perf_counter`` when the wait for the source began; None while a frame is in hand."""
         self._mailbox = mailbox
         self._spec = spec
         self._options = options
+        self._waiting_since: float | None = None
+        self._outage: Outage = Outage(options.max_outage_seconds) if before is None else before._outage
+        self._error = None if before is None else before._silence()
+        self._hanging: list[Lane] = (
+            [] if before is None else [lane for lane in (*before._hanging, before) if lane.is_alive()]
+        )
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a live source has neither opened nor given a frame for too long."""
+        since = self._waiting_since
+        return self.reports[0].source.live and since is not None and perf_counter() - since > _HANG_SECONDS
+
+    def successor(self) -> Lane:
+        """Leaves this thread behind, so that nothing comes of it any more; returns one that goes on in its place."""
+        self.stop.set()
+        return Lane(self.reports, mailbox=self._mailbox, spec=self._spec, options=self._options, before=self)
 
     def run(self) -> None:
         """Reads all sources; what goes wrong is posted as the end of its source."""
         for report in self.reports:
-            self.waiting_since = perf_counter()
-            error: S2TFError | None = None
             if self.stop.is_set():
                 return
-            try:
-                self._read(report)
-            except Exception as caught:
-                error = _of_source(report.source, caught)
-            self.waiting_since = None
-            self._post(Ended(source=report.index, error=error))
+            error = self._play(report)
+            self._waiting_since = None
+            if not self.stop.is_set():
+                report.state = "ended" if error is None else "failed"
+                report.message = None if error is None else str(error)
+                self._mailbox.put(Ended(source=report.index, error=error), wait=True)
+
+    def _play(self, report: SourceReport) -> S2TFError | None:
+        """Reads one source, as often as it is lost; returns why it ended before its time."""
+        error = self._error
+        while error is None or self._may_open_again(report, error):
+            caught = self._attempt(report)
+            if not isinstance(caught, SourceError):
+                return None if caught is None else _of_source(report.source, caught)
+            error = caught
+        return None if self._is_over(report) else error
+
+    def _attempt(self, report: SourceReport) -> Exception | None:
+        try:
+            self._read(report)
+        except Exception as error:
+            return error
+        return None
 
     def _read(self, report: SourceReport) -> None:
+        """Reads a source until it ends or is lost."""
         logger.debug("reading %s", report.source.name)
-        with Decoder(report.source, stop=self.stop, times=report.times) as decoder:
-            windower = Windower(
-                self._spec,
-                hop=self._options.hop,
-                gap_seconds=gap_seconds(self._spec, frame_seconds=decoder.frame_seconds),
-                times=report.times,
-                source=report.index,
-            )
-            try:
-                self._windows(decoder, windower, report)
-            finally:
-                report.corrupt_packets, report.out_of_order = decoder.corrupt, windower.out_of_order
-                report.broken = decoder.broken or None
+        self._waiting_since = perf_counter()
+        with Reading(report, spec=self._spec, options=self._options, stop=self.stop) as reading:
+            for items in reading.items():
+                self._waiting_since = None
+                if self._outage.seconds:
+                    logger.info("%s is back after %.1f s", report.source.name, self._outage.seconds)
+                    self._outage.end()
+                for item in items:
+                    self._mailbox.put(item, wait=self._options.keep_all)
+                self._waiting_since = perf_counter()
 
-    def _windows(self, decoder: Decoder, windower: Windower, report: SourceReport) -> None:
-        until: float | None = None
-        for decoded in decoder.frames():
-            self.waiting_since = None
-            if until is None and self._options.duration_seconds is not None:
-                until = decoded.pts_seconds + self._options.duration_seconds
-            if until is not None and decoded.pts_seconds > until:
-                break
-            report.frames += 1
-            for item in self._items(decoded, windower, report):
-                report.gaps += isinstance(item, Gap)
-                self._post(item)
-            self.waiting_since = perf_counter()
-        self.waiting_since = None
-        for window in windower.finish():
-            self._post(window)
+    def _may_open_again(self, report: SourceReport, error: SourceError) -> bool:
+        """Waits until a source that was lost may be opened again; false where it shall not be."""
+        self._waiting_since = None
+        if self._is_over(report) or not self._may_come_back(report):
+            return False
+        if self._outage.begin():
+            logger.warning("%s; it is opened again until it is back", error)
+        report.state, report.message = "lost", str(error)
+        is_crowded = True
+        while is_crowded and not self._is_over(report):
+            wait_seconds = self._outage.next_wait()
+            if wait_seconds is None:
+                return False
+            self.stop.wait(wait_seconds)
+            is_crowded = sum(lane.is_alive() for lane in self._hanging) >= _MAX_HANGING
+        return not self._is_over(report)
 
-    def _items(self, decoded: Decoded, windower: Windower, report: SourceReport) -> Iterator[Item]:
-        """The gap before a frame, the frame itself if asked for, and the windows that it completes."""
-        picture = Picture(source=report.index, pts_seconds=decoded.pts_seconds, frame=decoded.frame)
-        pictures = [picture] if self._options.pictures else []
-        for item in windower.add(decoded.frame, pts_seconds=decoded.pts_seconds, read_at=decoded.read_at):
-            if isinstance(item, Window):
-                yield from pictures
-                pictures = []
-            yield item
-        yield from pictures
+    def _may_come_back(self, report: SourceReport) -> bool:
+        """A source that never gave a frame is more likely a wrong address, unless there is a time to wait for it."""
+        is_known = report.frames > 0 or self._options.max_outage_seconds is not None
+        return report.source.live and self._options.reconnect and is_known
 
-    def _post(self, item: Item) -> None:
-        self._mailbox.put(item, wait=self._options.keep_all)
+    def _is_over(self, report: SourceReport) -> bool:
+        """Whether the source need not be read any further."""
+        duration = self._options.duration_seconds
+        is_past = duration is not None and report.position_seconds + self._outage.seconds > duration
+        return self.stop.is_set() or (report.source.live and is_past)
+
+    def _silence(self) -> SourceError:
+        seconds = perf_counter() - (self._waiting_since or perf_counter())
+        return SourceError(
+            f"{self.reports[0].source.name} gave no frame for {seconds:.0f} s; check that it is connected"
+        )
+
+
+def revived(lane: Lane) -> Lane:
+    """The lane itself; or, where it hangs, one that was started in its place."""
+    if not lane.hangs:
+        return lane
+    successor = lane.successor()
+    successor.start()
+    return successor
 
 
 def _of_source(source: Source, error: Exception) -> S2TFError:

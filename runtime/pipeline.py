@@ -158,7 +158,7 @@ class _Runner:
                 logits=outputs.logits[index],
                 mask=_mask(outputs, index),
                 stages_ms={
-                    "wait": 1e3 * (window.made_at - window.read_at),
+                    "wait": 1e3 * (window.made_at - window.presented_at),
                     "queue": 1e3 * (waited - window.made_at),
                     **spent,
                 },

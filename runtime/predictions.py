@@ -105,7 +105,8 @@ class Gap:
     t_end: float
     """When the first frame after it was presented; before ``t_start`` where the source's clock went back."""
     cause: str = "pause"
-    """pause: the source gave no frame; clock: its times jumped back; lost: it was lost and found again."""
+    """pause: the source gave no frame; clock: its times jumped back; lost: it was lost and found again; behind: frames
+    were left out, as decoding them took longer than they last."""
 
 
 @dataclass(frozen=True, kw_only=True)

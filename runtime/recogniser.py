@@ -45,7 +45,7 @@ class Recogniser:
         topk = tuple((self._labels[index], float(smoothed[index])) for index in best)
         now = perf_counter()
         stages_ms = {**result.stages_ms, "smooth": 1e3 * (now - result.done_at)}
-        age_ms = 1e3 * (now - window.read_at)
+        age_ms = 1e3 * (now - window.presented_at)
         for stage, milliseconds in {**stages_ms, "age": age_ms}.items():
             self.times.add(stage, milliseconds)
         prediction = Prediction(

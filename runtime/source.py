@@ -1,8 +1,12 @@
-"""What a stream can be read from: files, folders and globs of them, FFmpeg's virtual device, cameras.
+"""What a stream can be read from: files, addresses, cameras, FFmpeg's virtual device.
 
 clip.mp4   clips/   'clips/*.avi'   list.txt     every window, one file after another
+https://host/clip.mp4   -                        likewise: they can wait
+rtsp://host/live   http://host/live.m3u8   …     live, and opened again when lost
+/dev/video0   --camera 0                         likewise
 lavfi:testsrc=size=640x480:rate=30               a made source that plays in real time, like a camera
-/dev/video0   --camera 0                         live
+
+FFmpeg's own options of a protocol follow an address behind a ``#``: ``rtsp://host/live#rtsp_transport=udp``.
 """
 
 from __future__ import annotations
@@ -12,18 +16,48 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import av
 
+from s2tf_edge.data.container import redacted
 from s2tf_edge.data.files import VIDEO_SUFFIXES, list_lines
 from s2tf_edge.errors import InputFileError, SourceError, UsageError
 
-__all__ = ["Source", "camera", "parse_source"]
+__all__ = ["OPEN_SECONDS", "READ_SECONDS", "Source", "camera", "parse_source"]
 
-_KINDS: Final = "a video file, a folder or glob of videos, a list.txt of them, /dev/videoN, lavfi:EXPR, or --camera N"
+OPEN_SECONDS: Final = 10.0
+"""Longest wait for a live source or an address to open."""
+READ_SECONDS: Final = 5.0
+"""Longest wait for each packet afterwards."""
+
 _CAMERA_FORMATS: Final = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+_MICROSECONDS: Final = str(round(1e6 * READ_SECONDS))
+_RTSP: Final = {
+    # Packets that a network loses tear pictures apart; with TCP they are sent again.
+    "rtsp_transport": "tcp",
+    "timeout": _MICROSECONDS,
+    # How much of a stream is looked at before its first frame; five seconds are FFmpeg's own choice.
+    "analyzeduration": "1000000",
+}
+_TCP: Final = {"rw_timeout": _MICROSECONDS, "analyzeduration": "1000000"}
+_UDP: Final = {"timeout": _MICROSECONDS, "overrun_nonfatal": "1", "analyzeduration": "1000000"}
+_PROTOCOLS: Final[Mapping[str, Mapping[str, str]]] = {
+    **dict.fromkeys(("rtsp", "rtsps"), _RTSP),
+    **dict.fromkeys(("http", "https", "tcp", "rtmp", "rtmps"), _TCP),
+    **dict.fromkeys(("udp", "rtp"), _UDP),
+    "srt": {"analyzeduration": "1000000"},
+}
+"""FFmpeg's options for each protocol, by the scheme of its addresses."""
+_ENDLESS_SUFFIXES: Final = (".ts", ".mts", ".m2ts", ".flv")
+"""Files of these kinds have no end of their own, so that live streams are sent as them."""
+_KINDS: Final = (
+    "a video file, a folder or glob of videos, a list.txt of them, - for stdin, "
+    f"{', '.join(f'{scheme}://' for scheme in _PROTOCOLS)}, /dev/videoN, lavfi:EXPR, or --camera N"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +66,28 @@ class Source:
 
     name: str
     """As the user knows it; shown and logged."""
-    url: str
-    """What FFmpeg opens."""
+    url: str = field(repr=False)
+    """What FFmpeg opens; it may hold a password."""
     format: str | None = None
     """FFmpeg's input format; None lets it find out."""
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
     """FFmpeg's options for the format."""
     live: bool = False
     """Whether frames come in real time and are lost if nobody takes them."""
     paced: bool = False
     """Whether to wait until a frame's time has come, where the source itself would hand it out at once."""
+    ends: bool = False
+    """Whether a live source may come to an end of its own, so that its end is no loss."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is read over a network."""
+        return "://" in self.url and self.format is None
+
+    @property
+    def is_camera(self) -> bool:
+        """Whether it is a camera of this machine."""
+        return self.format in _CAMERA_FORMATS.values()
 
 
 def parse_source(text: str) -> list[Source]:
@@ -58,14 +104,37 @@ def parse_source(text: str) -> list[Source]:
         raise UsageError(msg)
     if text.startswith("lavfi:"):
         expression = text.removeprefix("lavfi:")
-        return [Source(name=text, url=expression, format="lavfi", live=True, paced=True)]
-    if text == "-" or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
-        # Only the scheme is repeated: an address may hold a password.
-        msg = f"source {text.partition('://')[0]!r} cannot be read; give {_KINDS}"
-        raise UsageError(msg)
+        return [Source(name=text, url=expression, format="lavfi", live=True, paced=True, ends=True)]
+    if text == "-":
+        return [Source(name="stdin", url="pipe:0")]
+    if text.startswith("file://"):
+        text = url2pathname(urlsplit(text).path)
+    if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text):
+        return [_address(text, scheme[1].lower())]
     if device := re.fullmatch(r"/dev/video(\d+)", text):
         return [_device(text, int(device[1]))]
     return [Source(name=str(path), url=str(path)) for path in _files(text)]
+
+
+def _address(text: str, scheme: str) -> Source:
+    if scheme not in _PROTOCOLS:
+        # Only the scheme is repeated: an address may hold a password.
+        msg = f"source {scheme}:// cannot be read; give {_KINDS}"
+        raise UsageError(msg)
+    url, options = _split_options(text)
+    suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
+    live = not scheme.startswith("http") or suffix not in VIDEO_SUFFIXES or suffix in _ENDLESS_SUFFIXES
+    # A file goes on where it was when its connection breaks.
+    resumed = {} if live else {"reconnect": "1", "reconnect_on_network_error": "1", "reconnect_delay_max": "5"}
+    return Source(name=redacted(url), url=url, options={**_PROTOCOLS[scheme], **resumed, **options}, live=live)
+
+
+def _split_options(text: str) -> tuple[str, dict[str, str]]:
+    """The address, and FFmpeg's options behind its ``#``; a ``#`` within a password starts none."""
+    found = re.fullmatch(r"(.+?)#(\w+=[^@#&]*(?:&\w+=[^@#&]*)*)", text)
+    if not found:
+        return text, {}
+    return found[1], dict(pair.split("=", 1) for pair in found[2].split("&"))
 
 
 def camera(index: int) -> Source:

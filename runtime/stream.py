@@ -21,8 +21,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from s2tf_edge.errors import S2TFError, SourceError, UsageError
-from s2tf_edge.runtime.lane import Lane, LaneOptions, SourceReport
+from s2tf_edge.errors import S2TFError, UsageError
+from s2tf_edge.runtime.lane import Lane, LaneOptions, SourceReport, revived
 from s2tf_edge.runtime.mailbox import Ended, Item, Mailbox
 from s2tf_edge.runtime.options import StreamOptions
 from s2tf_edge.runtime.pipeline import Pipeline, Result
@@ -36,7 +36,6 @@ from s2tf_edge.runtime.window import Window
 __all__ = ["recognize"]
 
 _POLL_SECONDS: Final = 0.1
-_SILENCE_SECONDS: Final = 15.0
 _JOIN_SECONDS: Final = 2.0
 
 
@@ -159,6 +158,11 @@ class _Run:
             keep_all=self._options.policy == "every" or (self._options.policy == "auto" and not live),
             duration_seconds=self._options.duration_seconds,
             pictures=self._options.pictures,
+            start_seconds=self._options.start_seconds,
+            reconnect=self._options.reconnect,
+            max_outage_seconds=self._options.max_outage_seconds,
+            hwaccel=self._options.hwaccel,
+            fps=self._options.fps,
         )
         return Lane(reports, mailbox=self._mailbox, spec=self._spec, options=options)
 
@@ -180,13 +184,13 @@ class _Run:
             pipeline.put([item for item in self._mailbox.take(windows=self._batch) if self._is_wanted(item)])
         for item, result in pipeline.finished():
             yield from self._told(item, result)
-        yield from self._lost()
+        self._lanes = [revived(lane) for lane in self._lanes]
         yield from self._status()
 
     def _is_wanted(self, item: Item) -> bool:
         """Whether it is of a source that was not given up, and, where it is a window, young enough."""
         limit = self._options.max_age_seconds
-        if isinstance(item, Window) and limit is not None and perf_counter() - item.read_at > limit:
+        if isinstance(item, Window) and limit is not None and perf_counter() - item.presented_at > limit:
             self._drops["windows_too_old"] += 1
             return False
         return item.source in self._open
@@ -221,17 +225,6 @@ class _Run:
         report = self._reports[index]
         report.error = str(error)
         yield Failure(source=index, name=report.source.name, message=str(error), exit_code=error.exit_code)
-
-    def _lost(self) -> Iterator[Record]:
-        """Gives up live sources whose thread hangs in a read."""
-        for lane in self._lanes:
-            report = lane.reports[0]
-            silent_seconds = perf_counter() - (lane.waiting_since or perf_counter())
-            if report.source.live and report.index in self._open and silent_seconds > _SILENCE_SECONDS:
-                lane.stop.set()
-                msg = f"{report.source.name} gave no frame for {silent_seconds:.0f} s; check that it is connected"
-                yield from self._fail(report.index, SourceError(msg))
-                yield from self._end(report.index)
 
     def _status(self) -> Iterator[Status]:
         now, period = perf_counter(), self._options.status_seconds
@@ -284,6 +277,7 @@ class _Run:
     def _all_drops(self) -> dict[str, int]:
         drops = Counter(self._mailbox.drops) + self._drops
         drops["corrupt_packets"] = sum(report.corrupt_packets for report in self._reports)
+        drops["frames_behind"] = sum(report.frames_behind for report in self._reports)
         drops["frames_out_of_order"] = sum(report.out_of_order for report in self._reports)
         return {cause: count for cause, count in sorted(drops.items()) if count}
 

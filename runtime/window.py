@@ -55,8 +55,8 @@ class Window:
     """Presentation time of the first frame, in seconds."""
     t_end: float
     """Presentation time of the last frame, in seconds."""
-    read_at: float
-    """``perf_counter`` when the newest frame was read from the source."""
+    presented_at: float
+    """``perf_counter`` when the source presented the newest frame."""
     made_at: float = field(default_factory=perf_counter)
     """``perf_counter`` when the window was complete."""
 
@@ -135,30 +135,34 @@ class Windower:
         self._ring = ClipRing(spec.frames, spec.size)
         self._clock: SampleClock | None = None
         self._last_seconds = 0.0
-        self._read_at = 0.0
+        self._presented_at = 0.0
         self._windows = 0
         self.out_of_order = 0
         """Frames left out because they were presented before one that had already come."""
 
-    def add(self, frame: av.VideoFrame, *, pts_seconds: float, read_at: float) -> Iterator[Gap | Window]:
+    def add(
+        self, frame: av.VideoFrame, *, pts_seconds: float, presented_at: float, cause: str = "pause"
+    ) -> Iterator[Gap | Window]:
         """Takes the next frame of the source and yields what it completes.
 
         Args:
             frame: of any size; it is scaled only if a sample falls on it.
             pts_seconds: its presentation time.
-            read_at: ``perf_counter`` when it was read from the source.
+            presented_at: ``perf_counter`` when the source presented it.
+            cause: of the gap before it, if there turns out to be one.
         """
         if self._clock is not None:
             step = pts_seconds - self._last_seconds
             if abs(step) > self._gap_seconds:
-                yield Gap(source=self._source, t_start=self._last_seconds, t_end=pts_seconds)
+                cause = cause if step > 0 else "clock"
+                yield Gap(source=self._source, t_start=self._last_seconds, t_end=pts_seconds, cause=cause)
                 self._ring.clear()
                 self._clock = None
             elif step <= 0:
                 self.out_of_order += 1
                 return
         self._clock = self._clock or SampleClock(self._spec, start_seconds=pts_seconds)
-        self._last_seconds, self._read_at = pts_seconds, read_at
+        self._last_seconds, self._presented_at = pts_seconds, presented_at
         yield from self._sample(frame, self._clock.take(pts_seconds))
 
     def finish(self) -> Iterator[Window]:
@@ -190,4 +194,6 @@ class Windower:
         self._windows += 1
         view, t_start, t_end = self._ring.view()
         # The ring moves on while the network runs, so the window leaves it as a copy.
-        return Window(source=self._source, frames=view.copy(), t_start=t_start, t_end=t_end, read_at=self._read_at)
+        return Window(
+            source=self._source, frames=view.copy(), t_start=t_start, t_end=t_end, presented_at=self._presented_at
+        )

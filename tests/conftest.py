@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,16 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _SHARED = Path(__file__).parents[1] / "../shared"
+_SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+def _has_rtsp_server() -> bool:
+    line = [_SYSTEM_PYTHON, "-c", "import gi; gi.require_version('GstRtspServer', '1.0')"]
+    return Path(_SYSTEM_PYTHON).exists() and not subprocess.run(line, capture_output=True).returncode
+
+
 _NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
+    "needs_rtsp_server": ("GStreamer's RTSP server (tools/system-packages.txt)", _has_rtsp_server),
     "needs_rtx": ("TensorRT-RTX", lambda: importlib.util.find_spec("tensorrt_rtx_bindings") is not None),
     "needs_display": ("tkinter and Xvfb", lambda: bool(importlib.util.find_spec("tkinter") and shutil.which("Xvfb"))),
     "needs_shared": ("the folder of real networks and clips beside the repository", _SHARED.is_dir),

@@ -6,16 +6,21 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from s2tf_edge.errors import InputFileError, S2TFError, SourceError
 
-__all__ = ["add_video_stream", "open_container", "redacted", "video_stream"]
+__all__ = ["add_video_stream", "open_container", "reason", "redacted", "rewind", "seek", "video_stream"]
+
+_SECRET: Final = re.compile(
+    r"([/?&;#][^=&;/?#]*(?:pas|pwd|psw|token|secret|key|auth|sig|use|usr)[^=&;/?#]*=)[^&;#]*", re.IGNORECASE
+)
 
 
 def open_container(
@@ -23,7 +28,8 @@ def open_container(
     *,
     format: str | None = None,
     options: Mapping[str, str] | None = None,
-    timeout_seconds: float | None = None,
+    timeout_seconds: float | tuple[float, float] | None = None,
+    hwaccel: HWAccel | None = None,
 ) -> InputContainer:
     """Opens what holds a video; close it, or use it in a with statement.
 
@@ -31,39 +37,42 @@ def open_container(
         path_or_url: a file, or what FFmpeg opens: a URL, a device, ``pipe:0``, an expression for ``lavfi``.
         format: FFmpeg's input format, needed for devices (``v4l2``) and ``lavfi``; None to recognise it.
         options: FFmpeg's options for the format.
-        timeout_seconds: longest wait for opening, and for each read afterwards; None waits for ever.
+        timeout_seconds: longest wait for opening, and for each read afterwards: one for both, or one each; None waits
+            for ever.
+        hwaccel: what decodes in place of the processor; its frames arrive in main memory.
 
     Raises:
         InputFileError: a file that is missing, not readable, empty or not a video, or has no video stream.
         SourceError: a device or URL that cannot be opened or has no video stream.
     """
     name = str(path_or_url)
-    is_file = format is None and not name.startswith(("pipe:", "/dev/")) and "://" not in name
-    if is_file:
+    on_disk = format is None and not name.startswith(("pipe:", "/dev/")) and "://" not in name
+    if on_disk:
         _check_file(Path(name))
     try:
         # The prefix keeps FFmpeg from taking a colon in a file's name for a protocol.
         container = av.open(
-            f"file:{name}" if is_file else name,
+            f"file:{name}" if on_disk else name,
             mode="r",
             format=format,
             options=dict(options or {}),
             timeout=timeout_seconds,
+            hwaccel=hwaccel,
             # HMDB51's AVIs have metadata that is not UTF-8, on which PyAV raises otherwise.
             metadata_errors="replace",
         )
     except (av.FFmpegError, OSError, ValueError) as error:
-        if is_file:
-            msg = f"{name} is not a video that FFmpeg can read ({_reason(error)}); give a video such as an .mp4 or .avi"
+        if on_disk:
+            msg = f"{name} is not a video that FFmpeg can read ({reason(error)}); give a video such as an .mp4 or .avi"
             raise InputFileError(msg) from error
-        msg = f"cannot open {redacted(name)} ({_reason(error)}); check the address, and that the device is on"
+        msg = f"cannot open {redacted(name)} ({reason(error)}); check the address, and that the device is on"
         # PyAV's error quotes the URL with its password, which a traceback in the log would show.
         raise SourceError(msg) from None
     try:
         video_stream(container)
     except InputFileError as error:
         container.close()
-        kind: type[S2TFError] = InputFileError if is_file else SourceError
+        kind: type[S2TFError] = InputFileError if on_disk else SourceError
         msg = f"{redacted(name)} {error}"
         raise kind(msg) from None
     return container
@@ -106,9 +115,30 @@ def add_video_stream(
     return stream
 
 
+def seek(container: InputContainer, stream: VideoStream, seconds: float) -> bool:
+    """Goes to the last key frame at or before ``seconds``; false where that is the beginning, or cannot be found."""
+    if stream.start_time is None or stream.time_base is None or seconds <= stream.start_time * stream.time_base:
+        return False
+    try:
+        container.seek(int(seconds / stream.time_base), stream=stream)
+    except av.FFmpegError:
+        return False
+    return True
+
+
+def rewind(container: InputContainer, stream: VideoStream) -> None:
+    """Goes back to the first frame, after a seek."""
+    start = stream.start_time or 0
+    try:
+        # A transport stream has no index: a seek to its very first frame may land behind it.
+        container.seek(start - (int(1 / stream.time_base) if stream.time_base else 0), stream=stream)
+    except av.FFmpegError:
+        container.seek(start, stream=stream)
+
+
 def redacted(url: str) -> str:
-    """``url`` without its user and password, fit for a log."""
-    return re.sub(r"(?<=://).*@", "***@", url)
+    """``url`` without its user, password, and values of its query that may be secret: fit for a log."""
+    return _SECRET.sub(r"\1***", re.sub(r"(?<=://).*@", "***@", url)) if "://" in url else url
 
 
 def _check_file(path: Path) -> None:
@@ -125,5 +155,9 @@ def _check_file(path: Path) -> None:
     raise InputFileError(msg)
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+def reason(error: Exception) -> str:
+    """What went wrong, without the address that PyAV's errors quote: it may hold a password."""
+    if isinstance(error, av.ExitError):
+        # How FFmpeg puts it that PyAV's timeout interrupted it.
+        return "it did not answer in time"
+    return getattr(error, "strerror", None) or (type(error).__name__ if "://" in str(error) else str(error))

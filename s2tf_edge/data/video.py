@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from s2tf_edge.clips import Frame, SampleClock, clip_start_seconds
-from s2tf_edge.data.container import open_container, video_stream
+from s2tf_edge.data.container import open_container, rewind, seek, video_stream
 from s2tf_edge.data.frames import FrameTimes, nominal_fps, scale_frame, turned
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
@@ -142,27 +142,16 @@ def _decoded(path: str | Path, start_seconds: float | None) -> Iterator[tuple[fl
     with open_container(path) as container:
         stream = video_stream(container)
         stream.thread_type = "AUTO"
-        is_sought = _seek(container, stream, start)
+        is_sought = seek(container, stream, start)
         frames = _timed(container, stream, path, is_whole=not is_sought)
         first = next(frames, None) if is_sought else None
         if first is not None and first[0] > start:
             # Without an index a seek may land behind the key frame that is needed: from the beginning, then.
-            container.seek(stream.start_time or 0, stream=stream)
+            rewind(container, stream)
             first, frames = None, _timed(container, stream, path, is_whole=True)
         for seconds, frame in itertools.chain([first] if first else [], frames):
             if seconds >= start:
                 yield seconds, frame
-
-
-def _seek(container: InputContainer, stream: VideoStream, seconds: float) -> bool:
-    """Goes to the last key frame at or before ``seconds``; false where that is the beginning, or cannot be found."""
-    if stream.start_time is None or stream.time_base is None or seconds <= stream.start_time * stream.time_base:
-        return False
-    try:
-        container.seek(int(seconds / stream.time_base), stream=stream)
-    except av.FFmpegError:
-        return False
-    return True
 
 
 def _timed(

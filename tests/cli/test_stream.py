@@ -179,7 +179,7 @@ def test_a_source_that_fails_beside_one_that_does_not(
     ("arguments", "code", "message"),
     [
         ((), 2, "nothing to read"),
-        (("--source", "rtsp://user:secret@host/a"), 2, "cannot be read"),
+        (("--source", "gopher://user:secret@host/a"), 2, "cannot be read"),
         (("--source", "gone.mp4"), 9, "gone.mp4 does not exist"),
         (("--source", "text.mp4"), 9, "text.mp4 is not a video"),
         (("--source", "sound.wav"), 9, "no video stream"),

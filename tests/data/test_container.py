@@ -87,6 +87,10 @@ def test_virtual_cameras_open_like_cameras() -> None:
         ("rtsp://user:p@ss/word@camera/live", "rtsp://***@camera/live"),
         ("rtsp://camera/live", "rtsp://camera/live"),
         ("clips/a@b.mp4", "clips/a@b.mp4"),
+        ("http://camera/a.cgi?channel=1&Token=hunter2&x=2", "http://camera/a.cgi?channel=1&Token=***&x=2"),
+        ("http://camera/a?loginuse=me&loginpas=hunter2", "http://camera/a?loginuse=***&loginpas=***"),
+        ("rtsp://camera/user=me&password=hunter2&channel=1", "rtsp://camera/user=***&password=***&channel=1"),
+        ("clips/token=1.mp4", "clips/token=1.mp4"),
     ],
 )
 def test_redacted(url: str, expected: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -50,7 +53,13 @@ def open_brightness(spec: ClipSpec, *, batch: int | None = 1, labels: tuple[str,
 
 
 def write_video(
-    path: Path, levels: Sequence[float], *, fps: float = 25.0, times: Sequence[float] | None = None, size: int = 64
+    path: Path,
+    levels: Sequence[float],
+    *,
+    fps: float = 25.0,
+    times: Sequence[float] | None = None,
+    size: int = 64,
+    gop: int = 250,
 ) -> Path:
     """A video of flat grey frames.
 
@@ -60,9 +69,12 @@ def write_video(
         fps: frames a second, unless ``times`` are given.
         times: presentation time of each frame in seconds.
         size: pixels of the short side; the long one is half as long again.
+        gop: frames from one key frame to the next, at most.
     """
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "4"})
+        stream = container.add_stream(
+            "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "4", "g": str(gop)}
+        )
         stream.width, stream.height, stream.pix_fmt = size * 3 // 2, size, "yuv420p"
         stream.time_base = stream.codec_context.time_base = TIME_BASE
         for index, level in enumerate(levels):
@@ -96,3 +108,84 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
         return write_video(tmp_path / name, levels, **options)  # type: ignore[arg-type]
 
     return make
+
+
+class TcpServer:
+    """Hands each connection what its part of a script says, then closes it; the last part serves all further ones.
+
+    Args:
+        parts: for each connection the function that makes what is sent, which may take its time.
+    """
+
+    def __init__(self, parts: Sequence[Callable[[], Iterable[bytes]]]) -> None:
+        self._parts = parts
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.connections = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        """Refuses connections from now on."""
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            part = self._parts[min(self.connections, len(self._parts) - 1)]
+            self.connections += 1
+            threading.Thread(target=self._send, args=(connection, part), daemon=True).start()
+
+    def _send(self, connection: socket.socket, part: Callable[[], Iterable[bytes]]) -> None:
+        with connection:
+            try:
+                for data in part():
+                    connection.sendall(data)
+            except OSError:
+                return
+
+
+@pytest.fixture
+def serve_tcp() -> Iterator[Callable[..., TcpServer]]:
+    servers: list[TcpServer] = []
+
+    def serve(*parts: Callable[[], Iterable[bytes]]) -> TcpServer:
+        servers.append(TcpServer(parts))
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.close()
+
+
+class RtspServer:
+    """A live picture of one grey level at ``url``, from a process of its own."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+        self.url = f"rtsp://user:hunter2@127.0.0.1:{self._port}/live"
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, level: int) -> None:
+        """Returns once it can be connected to."""
+        line = ["/usr/bin/python3", str(Path(__file__).with_name("rtsp_server.py")), str(self._port), str(level)]
+        self.process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def kill(self) -> None:
+        """Ends it at once, without a goodbye to those connected."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+
+@pytest.fixture
+def rtsp_server() -> Iterator[RtspServer]:
+    server = RtspServer()
+    yield server
+    server.kill()

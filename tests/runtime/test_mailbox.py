@@ -13,7 +13,9 @@ from s2tf_edge.runtime.window import Window
 
 
 def _window(number: float, *, source: int = 0) -> Window:
-    return Window(source=source, frames=np.zeros((1, 1, 1, 3), np.uint8), t_start=number, t_end=number, read_at=0.0)
+    return Window(
+        source=source, frames=np.zeros((1, 1, 1, 3), np.uint8), t_start=number, t_end=number, presented_at=0.0
+    )
 
 
 def _feeder(mailbox: Mailbox, count: int) -> threading.Thread:

@@ -22,7 +22,7 @@ GAP = Gap(source=0, t_start=0.0, t_end=9.0)
 
 def _window(spec: ClipSpec, level: int, *, source: int = 0) -> Window:
     frames = np.full((spec.frames, spec.size, spec.size, 3), level, np.uint8)
-    return Window(source=source, frames=frames, t_start=level, t_end=level, read_at=0.0)
+    return Window(source=source, frames=frames, t_start=level, t_end=level, presented_at=0.0)
 
 
 def _classes(results: Sequence[Result | None]) -> list[int | None]:

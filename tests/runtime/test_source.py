@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,13 @@ def _names(sources: list[Source]) -> list[str]:
     return [Path(source.name).name for source in sources]
 
 
-def _decoder(source: Source) -> Decoder:
-    return Decoder(source, stop=threading.Event(), times=StageTimes())
+def _decoder(source: Source, **options: Any) -> Decoder:
+    return Decoder(source, stop=threading.Event(), times=StageTimes(), **options)
+
+
+def _times(path: Path, **options: Any) -> list[float]:
+    with _decoder(parse_source(str(path))[0], **options) as decoder:
+        return [frame.pts_seconds for frame in decoder.frames()]
 
 
 def test_a_folder_stands_for_its_videos_in_order(tmp_path: Path) -> None:
@@ -68,11 +74,46 @@ def test_nothing_to_read_is_an_error(tmp_path: Path, pattern: str) -> None:
         parse_source(f"{tmp_path}/{pattern}")
 
 
-@pytest.mark.parametrize("text", ["-", "rtsp://user:secret@host/a", "https://user:secret@host/b.mp4"])
-def test_other_kinds_are_refused_without_repeating_a_password(text: str) -> None:
-    with pytest.raises(UsageError, match=r"cannot be read; give a video file") as caught:
-        parse_source(text)
+def test_other_kinds_are_refused_without_repeating_a_password() -> None:
+    with pytest.raises(UsageError, match=r"gopher:// cannot be read; give a video file") as caught:
+        parse_source("gopher://user:secret@host/a")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "live"),
+    [
+        ("rtsp://user:hunter2@camera/live", True),
+        ("http://user:hunter2@camera/video.cgi?channel=1", True),
+        ("https://user:hunter2@host/live.m3u8", True),
+        ("http://user:hunter2@host/live.ts", True),
+        ("https://user:hunter2@host/a/clip.MP4?token=hunter2", False),
+        ("tcp://user:hunter2@host:9000", True),
+        ("udp://user:hunter2@239.0.0.1:9000", True),
+    ],
+)
+def test_what_an_address_names_is_live_unless_it_is_a_file(text: str, live: bool) -> None:
+    (source,) = parse_source(text)
+    assert source.live == live
+    assert source.url == text
+    assert "hunter2" not in source.name
+
+
+def test_stdin_can_wait() -> None:
+    (source,) = parse_source("-")
+    assert (source.name, source.url, source.live) == ("stdin", "pipe:0", False)
+
+
+def test_a_file_may_be_given_as_an_address(tmp_path: Path) -> None:
+    (tmp_path / "ä b.mp4").touch()
+    assert parse_source((tmp_path / "ä b.mp4").as_uri())[0].url == f"{tmp_path}/ä b.mp4"
+
+
+def test_rtsp_is_read_over_tcp_unless_told_otherwise() -> None:
+    assert parse_source("rtsp://host/a")[0].options["rtsp_transport"] == "tcp"
+    (source,) = parse_source("rtsp://user:p#a=b@host/a?x=1#rtsp_transport=udp&max_delay=0")
+    assert source.url == "rtsp://user:p#a=b@host/a?x=1"
+    assert (source.options["rtsp_transport"], source.options["max_delay"]) == ("udp", "0")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +148,7 @@ def test_a_live_source_starts_at_zero_and_keeps_its_pace() -> None:
         frames = list(decoder.frames())
     assert [frame.pts_seconds for frame in frames] == pytest.approx([index / 20 for index in range(10)])
     # The last frame is due 0.45 s after the first; the upper bound is generous for a busy machine.
-    assert 0.4 < frames[-1].read_at - frames[0].read_at < 5
+    assert 0.4 < frames[-1].presented_at - frames[0].presented_at < 5
 
 
 def test_a_file_keeps_its_own_times(make_video: Callable[..., Path]) -> None:
@@ -115,6 +156,52 @@ def test_a_file_keeps_its_own_times(make_video: Callable[..., Path]) -> None:
     path = make_video("late.mkv", [0, 80, 160, 240], times=times)
     with _decoder(parse_source(str(path))[0]) as decoder:
         assert [frame.pts_seconds for frame in decoder.frames()] == pytest.approx(times, abs=2e-3)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+@pytest.mark.parametrize("start", [0.02, 1.0, 2.5])
+def test_a_start_within_a_file_is_exact(make_video: Callable[..., Path], name: str, start: float) -> None:
+    path = make_video(name, [index % 256 for index in range(100)], gop=30)
+    times = _times(path)
+    begun = _times(path, start_seconds=start)
+    expected = [time for time in times if time >= times[0] + start - 1e-3]
+    assert begun == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_start_counts_from_the_first_frame(make_video: Callable[..., Path]) -> None:
+    times = [30 + index / 25 for index in range(50)]
+    path = make_video("late.mkv", [0] * 50, times=times)
+    assert _times(path, start_seconds=1.0)[0] == pytest.approx(31.0, abs=2e-3)
+
+
+def test_a_start_behind_the_end_is_an_error(make_video: Callable[..., Path]) -> None:
+    with pytest.raises(InputFileError, match=r"a\.mp4 ends before 9\.5 s; give an earlier start"):
+        _times(make_video("a.mp4", [0] * 50), start_seconds=9.5)
+
+
+def test_a_file_tells_how_long_it_is_from_its_start_on(make_video: Callable[..., Path]) -> None:
+    (source,) = parse_source(str(make_video("a.mp4", [0] * 50)))
+    with _decoder(source, start_seconds=0.5) as decoder:
+        assert decoder.duration_seconds == pytest.approx(1.5, abs=0.01)
+    with _decoder(parse_source("lavfi:testsrc=size=64x48:rate=25")[0]) as decoder:
+        assert decoder.duration_seconds is None
+
+
+def test_raw_video_has_the_frame_rate_that_is_given(
+    make_video: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_video("a.h264", [0] * 50)
+    assert _times(path, fps=10.0)[-1] == pytest.approx(4.9, abs=0.21)
+    assert caplog.messages == []
+
+
+def test_video_with_times_keeps_them_whatever_frame_rate_is_given(
+    make_video: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_video("a.mp4", [0] * 50)
+    for _ in range(2):
+        assert _times(path, fps=10.0)[-1] == pytest.approx(49 / 25)
+    assert caplog.messages == [f"{path} has times of its own; a frame rate of 10 is not used"]
 
 
 def test_a_truncated_file_gives_what_decodes(make_video: Callable[..., Path], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from s2tf_edge.data.video import read_clip
 from s2tf_edge.errors import InputFileError, SourceError, UsageError
 from s2tf_edge.preprocess import preprocess
-from s2tf_edge.runtime import stream, window
+from s2tf_edge.runtime import lane, window
 from s2tf_edge.runtime.options import StreamOptions
 from s2tf_edge.runtime.predictions import (
     STAGES,
@@ -204,7 +204,7 @@ def test_a_file_that_claims_long_frames_gives_few_windows(make_video: Callable[.
 
 
 def test_a_live_source_may_wait_for_a_slow_reader(monkeypatch: pytest.MonkeyPatch, brightness: Session) -> None:
-    monkeypatch.setattr(stream, "_SILENCE_SECONDS", 1.5)
+    monkeypatch.setattr(lane, "_HANG_SECONDS", 1.5)
     records: list[Record] = []
     for record in recognize(_flat("white", seconds=1), brightness, options=RAW):
         records.append(record)
@@ -215,9 +215,10 @@ def test_a_live_source_may_wait_for_a_slow_reader(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_live_source_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, brightness: Session) -> None:
-    monkeypatch.setattr(stream, "_SILENCE_SECONDS", 0.4)
+    monkeypatch.setattr(lane, "_HANG_SECONDS", 0.4)
     # Its second frame is due after five seconds.
-    records = recognize(parse_source("lavfi:color=size=64x48:rate=0.2")[0], brightness)
+    source, options = parse_source("lavfi:color=size=64x48:rate=0.2")[0], StreamOptions(reconnect=False)
+    records = recognize(source, brightness, options=options)
     with pytest.raises(SourceError, match=r"gave no frame for \d+ s; check that it is connected"):
         list(records)
 

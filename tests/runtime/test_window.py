@@ -29,7 +29,7 @@ def _image(level: float, *, height: int = 32, width: int = 48) -> av.VideoFrame:
 
 
 def _feed(windower: Windower, times: list[float]) -> list[Gap | Window]:
-    fed = (windower.add(_image(index), pts_seconds=time, read_at=time) for index, time in enumerate(times))
+    fed = (windower.add(_image(index), pts_seconds=time, presented_at=time) for index, time in enumerate(times))
     return [*itertools.chain.from_iterable(fed), *windower.finish()]
 
 
@@ -43,7 +43,7 @@ def _of_file(path: Path, spec: ClipSpec, *, hop: int) -> list[Window]:
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             assert frame.time is not None
-            windows += windower.add(frame, pts_seconds=frame.time, read_at=0.0)
+            windows += windower.add(frame, pts_seconds=frame.time, presented_at=0.0)
     windows += windower.finish()
     return [window for window in windows if isinstance(window, Window)]
 
@@ -115,7 +115,7 @@ def test_windows_agree_whatever_the_frame_rate(spec: ClipSpec, fps: float) -> No
     for index in range(int(2 * fps)):
         frame = _image(100 * index / fps)
         windows += [
-            item for item in windower.add(frame, pts_seconds=index / fps, read_at=0.0) if isinstance(item, Window)
+            item for item in windower.add(frame, pts_seconds=index / fps, presented_at=0.0) if isinstance(item, Window)
         ]
     for number, window in enumerate(windows):
         shown = window.frames[:, 0, 0, 0] / 100
@@ -177,7 +177,7 @@ def test_each_scaling_is_timed_once(spec: ClipSpec) -> None:
     times = StageTimes()
     windower = Windower(spec, hop=1, gap_seconds=1.0, times=times)
     for index in range(6):
-        list(windower.add(_image(index), pts_seconds=index / spec.fps, read_at=0.0))
+        list(windower.add(_image(index), pts_seconds=index / spec.fps, presented_at=0.0))
     assert times.to_dict()["scale"]["n"] == 3
 
 
@@ -197,7 +197,7 @@ def test_the_picture_may_change_its_size_midway(spec: ClipSpec) -> None:
     items: list[Gap | Window] = []
     for index, (height, width) in enumerate([(48, 64), (48, 64), (200, 100), (33, 35)]):
         frame = _image(60 * index, height=height, width=width)
-        items += windower.add(frame, pts_seconds=index * spec.period_seconds, read_at=0.0)
+        items += windower.add(frame, pts_seconds=index * spec.period_seconds, presented_at=0.0)
     assert isinstance(items[0], Window)
     assert items[0].frames.mean(axis=(1, 2, 3)) == pytest.approx([0, 60, 120, 180], abs=1)
 
