@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _SHARED = Path(__file__).parents[1] / "../shared"
 _NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
+    "needs_chromium": ("the browser Chromium", lambda: shutil.which("chromium") is not None),
     "needs_rtx": ("TensorRT-RTX", lambda: importlib.util.find_spec("tensorrt_rtx_bindings") is not None),
     "needs_shared": ("the folder of real networks and clips beside the repository", _SHARED.is_dir),
 }
