@@ -16,10 +16,13 @@ const colours = new Map();
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-// A label keeps its colour; neighbours in the order of appearance are far apart in hue.
+// What follows on each other is far apart in hue.
+const colour = (position) => `hsl(${(175 + position * 137.5) % 360} 48% ${css("--light")})`;
+
+// A label gets a colour of its own once it is the best one, and keeps it.
 function colourOf(label) {
-  if (!colours.has(label)) colours.set(label, (175 + colours.size * 137.5) % 360);
-  return `hsl(${colours.get(label)} 48% ${css("--light")})`;
+  if (!colours.has(label)) colours.set(label, colours.size);
+  return colour(colours.get(label));
 }
 
 function number(value, digits = 0) {
@@ -143,7 +146,7 @@ class Source {
     rows(this.part(".bars"), topk.slice(0, 5), () => element("li", "i", "span", "span"), (row, [name, value]) => {
       const [bar, text, percent] = row.children;
       bar.style.width = `${100 * value}%`;
-      bar.style.setProperty("--colour", colourOf(name));
+      bar.style.setProperty("--colour", name === label || colours.has(name) ? colourOf(name) : "var(--muted)");
       text.textContent = text.title = name;
       percent.textContent = `${Math.round(100 * value)} %`;
     });
@@ -362,11 +365,11 @@ function drawCharts(predictions, seconds) {
     const last = bin.at(-1).status, first = bin[0].before;
     return last.seconds > first.seconds ? (count(last) - count(first)) / (last.seconds - first.seconds) : null;
   };
-  charts.fps.draw(sources.map(({ name, fps }, i) => ({
+  charts.fps.draw(sources.map(({ name, fps, state }, i) => ({
     name: sources.length > 1 ? name : "",
-    colour: sources.length > 1 ? `hsl(${(175 + i * 137.5) % 360} 48% ${css("--light")})` : css("--accent"),
+    colour: sources.length > 1 ? colour(i) : css("--accent"),
     values: timed.map(rate(({ sources: all }) => all[i]?.frames ?? 0)),
-    note: fps === null ? "" : number(fps, 1),
+    note: fps === null || state !== "playing" ? "" : number(fps, 1),
   })), seconds);
   const drops = summary?.drops ?? statuses.at(-1)?.drops ?? {};
   const hues = ["--bad", "--queue", "--smooth", "--preprocess", "--wait"];

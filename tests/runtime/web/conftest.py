@@ -78,7 +78,7 @@ def _failure(name: str = "front door", *, source: int = 0) -> Failure:
 
 
 def _source_status(name: str = "front door", state: str = "playing", **more: Any) -> SourceStatus:
-    values = {"frames": 50, "windows": 12, "gaps": 1, "reconnects": 2, "position_seconds": 2.0}
+    values: dict[str, Any] = {"frames": 50, "windows": 12, "gaps": 1, "reconnects": 2, "position_seconds": 2.0}
     values |= {"duration_seconds": None, "message": None}
     return SourceStatus(name=name, state=state, **(values | more))
 

@@ -15,7 +15,7 @@ from s2tf_edge.runtime.web.pictures import Jpeg, Pictures, to_jpeg
 
 
 def _decoded(data: bytes) -> NDArray[np.uint8]:
-    with av.open(io.BytesIO(data), format="mjpeg") as container:
+    with av.open(io.BytesIO(data), "r", format="mjpeg") as container:
         return next(container.decode(video=0)).to_ndarray(format="rgb24").astype(np.uint8)
 
 
