@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -66,3 +68,10 @@ def test_each_metric_is_described_once(make: SimpleNamespace) -> None:
     assert helped == [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(set(helped)) == len(helped)
     assert not [name for name in helped if name.endswith("_created") or not name.startswith("s2tf_")]
+
+
+def test_each_metric_is_documented(make: SimpleNamespace) -> None:
+    names = _samples(_text(make.start(), make.prediction(), make.event(), make.status()))
+    documented = (Path(__file__).parents[3] / "docs/web.md").read_text(encoding="utf-8")
+    metrics = {re.sub("_(bucket|count|sum)$", "", name) for name in names}
+    assert metrics == set(re.findall(r"`(s2tf_\w+)`", documented))
