@@ -43,7 +43,9 @@ function show(element, value, unit = "") {
   if (unit) element.append(Object.assign(document.createElement("small"), { textContent: unit }));
 }
 
+let tipOf = null;
 function tip(text, event) {
+  tipOf = text ? event.target : null;
   $("tip").hidden = !text;
   if (!text) return;
   $("tip").textContent = text;
@@ -90,6 +92,7 @@ class Source {
   predicted(record) {
     const goesOn = this.open?.label === record.label;
     const isAction = record.score >= this.start.threshold;
+    if (isAction) colourOf(record.label);
     if (isAction && goesOn) Object.assign(this.open, { t_end: record.t_end, score: record.score });
     else this.open = isAction ? { label: record.label, t_start: record.t_start, t_end: record.t_end, score: record.score } : null;
     this.predictions.push(record);
@@ -104,6 +107,7 @@ class Source {
   }
 
   happened(event) {
+    colourOf(event.label);
     this.events.push(event);
     if (this.events.length > EVENTS) this.events.shift();
     // What goes on is another action, or the rest of one of the same name.
@@ -389,15 +393,19 @@ function drawSummary() {
   $("summary").textContent = `The stream ${summary.interrupted ? "was stopped" : "has ended"}: ${parts.join(", ")} in ${clock(summary.seconds)}.`;
 }
 
+let charted = -Infinity;
 function draw() {
   if (!start || document.hidden) return;
   for (const source of sources) source.draw();
-  const first = Math.min(start.at, statuses[0]?.at ?? start.at);
-  const seconds = clamp(now() - first, ...SHOWN_SECONDS);
+  if (tipOf && !tipOf.isConnected) tip(null);
+  drawSummary();
+  // Charts and percentiles are for the eye to follow; twice a second is enough.
+  if (performance.now() - charted < 500 && !summary) return;
+  charted = performance.now();
+  const seconds = clamp(now() - Math.min(start.at, statuses[0]?.at ?? start.at), ...SHOWN_SECONDS);
   const predictions = sources.flatMap((source) => source.predictions).filter(({ at }) => at > now() - seconds);
   drawNumbers(predictions);
   drawCharts(predictions, seconds);
-  drawSummary();
 }
 
 function connect() {
