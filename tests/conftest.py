@@ -24,6 +24,7 @@ def _has_rtsp_server() -> bool:
 
 _NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "needs_rtsp_server": ("GStreamer's RTSP server (tools/system-packages.txt)", _has_rtsp_server),
+    "needs_chromium": ("the browser Chromium", lambda: shutil.which("chromium") is not None),
     "needs_rtx": ("TensorRT-RTX", lambda: importlib.util.find_spec("tensorrt_rtx_bindings") is not None),
     "needs_display": ("tkinter and Xvfb", lambda: bool(importlib.util.find_spec("tkinter") and shutil.which("Xvfb"))),
     "needs_shared": ("the folder of real networks and clips beside the repository", _SHARED.is_dir),

@@ -85,11 +85,13 @@ def test_no_layer_is_imported_by_its_folder_name() -> None:
 
 def test_the_runtime_needs_no_optional_package() -> None:
     optional = ["torch", "onnx", "onnxruntime", "openvino", "nncf", "lightning", "jinja2", "matplotlib"]
+    optional += ["starlette", "uvicorn", "prometheus_client"]
+    heavy = ("s2tf_edge.models", "s2tf_edge.training", "s2tf_edge.export", "s2tf_edge.calibration")
+    with_extra = {f"s2tf_edge.runtime.web.{name}" for name in ("app", "guard", "metrics")}
     light = [
         name
         for name in MODULES
-        if not name.startswith(("s2tf_edge.models", "s2tf_edge.training", "s2tf_edge.export", "s2tf_edge.calibration"))
-        and name != "s2tf_edge.runtime.backends.torch_session"
+        if not name.startswith(heavy) and name not in {"s2tf_edge.runtime.backends.torch_session", *with_extra}
     ]
     lines = [
         "import importlib, sys",

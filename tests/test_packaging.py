@@ -17,7 +17,7 @@ FOLDERS = {
     "calibration": "s2tf_edge/calibration",
     "export": "s2tf_edge/export",
 }
-DATA_SUFFIXES = {".j2", ".npz", ".typed"}
+DATA_SUFFIXES = {".css", ".html", ".j2", ".js", ".npz", ".svg", ".typed"}
 
 
 @pytest.fixture(scope="module")

@@ -251,8 +251,8 @@ def _stream(
         sinks = make_sinks(outputs, sources, stop=stop)
         with _session(artifact, run_on) as session:
             records = recognize(sources, session, options=options, stop=stop)
-            is_gone = pump(records, sinks, stop=stop, several=len(sources) > 1)
-        if stop.is_set() and not is_gone:
+            pump(records, sinks, stop=stop, several=len(sources) > 1)
+        if stop.was_signalled:
             raise KeyboardInterrupt
 
 
@@ -291,14 +291,21 @@ def _sources(texts: Sequence[str], cameras: Sequence[int]) -> list[Source]:
     return sources
 
 
+class _Stop(threading.Event):
+    """Ends a run in order. One that the user has seen enough of ends well, one that a signal ended does not."""
+
+    was_signalled = False
+
+
 @contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
+def _stop_on_signals() -> Iterator[_Stop]:
     """Ctrl-C and SIGTERM end the run in order, with all that was written complete; a second one ends it at once."""
-    stop = threading.Event()
+    stop = _Stop()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        if stop.was_signalled:
             raise KeyboardInterrupt
+        stop.was_signalled = True
         stop.set()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -110,7 +110,9 @@ def make_sinks(options: OutputOptions, sources: Sequence[Source], *, stop: threa
     if options.serve is not None:
         from s2tf_edge.runtime.web_sink import WebSink
 
-        sinks.append(WebSink(options.serve, token=options.token))
+        page = WebSink(options.serve, token=options.token)
+        page.start()
+        sinks.append(page)
     if options.show:
         from s2tf_edge.runtime.screen import Screen
 
@@ -118,7 +120,7 @@ def make_sinks(options: OutputOptions, sources: Sequence[Source], *, stop: threa
     return [*sinks, live] if live is not None else sinks
 
 
-def pump(records: Iterable[Record], sinks: Sequence[Sink], *, stop: threading.Event, several: bool) -> bool:
+def pump(records: Iterable[Record], sinks: Sequence[Sink], *, stop: threading.Event, several: bool) -> None:
     """Hands every record to every sink.
 
     Args:
@@ -126,9 +128,6 @@ def pump(records: Iterable[Record], sinks: Sequence[Sink], *, stop: threading.Ev
         sinks: closed at the end, whatever happens.
         stop: set where the reader of stdout has had enough.
         several: whether there are several sources, so that the failure of one is worth a line.
-
-    Returns:
-        Whether a reader of stdout went away: then the run ends well.
     """
     from s2tf_edge.runtime.predictions import Failure, Summary
 
@@ -148,7 +147,6 @@ def pump(records: Iterable[Record], sinks: Sequence[Sink], *, stop: threading.Ev
                 summary = record
     if summary is not None and summary.frames_in:
         _tell(summary)
-    return bool(gone)
 
 
 def _result_sink(options: OutputOptions, live: LiveView | None) -> Sink:

@@ -1,0 +1,111 @@
+"""Whether a stream does what it is there for: ``/healthz``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from s2tf_edge.runtime.predictions import Failure, Prediction, Record, Start, Status, Summary
+
+__all__ = ["Health", "Verdict"]
+
+_PATIENCE_SECONDS: Final = 30.0
+_PATIENCE_SPANS: Final = 3
+"""A long clip takes long to be complete."""
+_WELL: Final = ("waiting", "playing", "ended")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    name: str
+    state: str = "waiting"
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The answer."""
+
+    status: str
+    """ok; degraded: some source is lost or failed, others go on; or not well: starting, failing, stalled or ended."""
+    reason: str | None
+    seconds_since_prediction: float | None
+    sources: tuple[_Source, ...]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether at least one source plays or waits, and predictions come."""
+        return self.status in ("ok", "degraded")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        since = self.seconds_since_prediction
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "seconds_since_prediction": None if since is None else round(since, 3),
+            "sources": [vars(source) for source in self.sources],
+        }
+
+
+class Health:
+    """Follows a stream.
+
+    Args:
+        patience_seconds: without a prediction, from which on the stream counts as stalled; three times the length of a
+            clip where that is more.
+    """
+
+    def __init__(self, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+        self._patience_seconds = patience_seconds
+        self._sources: dict[int, _Source] = {}
+        self._predicted_at: float | None = None
+        self._started_at: float | None = None
+        self._has_ended = False
+
+    def write(self, record: Record) -> None:
+        """Takes a record."""
+        if isinstance(record, Prediction):
+            self._predicted_at = time.monotonic()
+            self._seen(record.source)
+        elif isinstance(record, Status):
+            states = [_Source(name=item.name, state=item.state, message=item.message) for item in record.sources]
+            self._sources = dict(enumerate(states))
+        elif isinstance(record, Failure):
+            failed = _Source(name=record.name, state="failed", message=record.message)
+            self._sources = {**self._sources, record.source: failed}
+        elif isinstance(record, Start):
+            self._patience_seconds = max(self._patience_seconds, _PATIENCE_SPANS * record.clip.span_seconds)
+            self._sources = {index: _Source(name=name) for index, name in enumerate(record.sources)}
+            self._started_at = time.monotonic()
+        elif isinstance(record, Summary):
+            self._has_ended = True
+
+    def verdict(self) -> Verdict:
+        """How the stream is now."""
+        now = time.monotonic()
+        since = None if self._predicted_at is None else now - self._predicted_at
+        sources = tuple(self._sources.values())
+        status, reason = self._judged(sources, now)
+        return Verdict(status=status, reason=reason, seconds_since_prediction=since, sources=sources)
+
+    def _seen(self, source: int) -> None:
+        """A stream without Status records says by its predictions alone that a source plays."""
+        held = self._sources.get(source)
+        if held is not None and held.state == "waiting":
+            self._sources = {**self._sources, source: _Source(name=held.name, state="playing")}
+
+    def _judged(self, sources: tuple[_Source, ...], now: float) -> tuple[str, str | None]:
+        if self._has_ended:
+            return "ended", "all sources have ended"
+        if self._started_at is None:
+            return "starting", "the network is being loaded"
+        ill = [source for source in sources if source.state not in _WELL]
+        reason = "; ".join(source.message or f"{source.name} is {source.state}" for source in ill)
+        if ill and not any(source.state in ("waiting", "playing") for source in sources):
+            return "failing", reason
+        silent_seconds = now - (self._predicted_at or self._started_at)
+        if silent_seconds > self._patience_seconds:
+            return "stalled", f"no prediction for {silent_seconds:.0f} s"
+        return ("degraded", reason) if ill else ("ok", None)

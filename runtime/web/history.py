@@ -1,0 +1,112 @@
+"""The newest records as JSON, for clients that come late or read slowly, in memory that never grows.
+
+There is no queue for each client. All read one history and remember how far they are:
+
+    history   … 41 42 43 44 45 46 47 48        the oldest go as new ones come
+                      ↑           ↑
+              slow client    quick client      42 was gone before the slow one read it: one is missed
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import heapq
+import json
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from s2tf_edge.runtime.predictions import Picture, Prediction, Record, Status, to_json
+
+__all__ = ["Entry", "History", "missed"]
+
+_KEPT: Final[Mapping[str, int]] = {"prediction": 300, "status": 600, "event": 200, "gap": 50, "error": 5}
+"""How many of each type are kept, of each source apart; of the others the newest."""
+_BATCH: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One record."""
+
+    number: int
+    """Its position among all, from 1."""
+    values: Mapping[str, Any]
+
+    @functools.cached_property
+    def text(self) -> str:
+        """As JSON, made once for all clients."""
+        return json.dumps(self.values, ensure_ascii=False)
+
+
+class History:
+    """Takes records from the stream's thread and gives them to any number of readers on others."""
+
+    def __init__(self) -> None:
+        self.run = secrets.token_hex(4)
+        """Tells this history from that of a server that ran here before."""
+        self._lock = threading.Lock()
+        self._newest = 0
+        self._kept: dict[tuple[str, int], deque[Entry]] = {}
+
+    def write(self, record: Record) -> None:
+        """Takes a record; pictures are not for it."""
+        if isinstance(record, Picture):
+            return
+        values = _values(record)
+        key = (values["type"], values.get("source", -1))
+        with self._lock:
+            self._newest += 1
+            kept = self._kept.setdefault(key, deque(maxlen=_KEPT.get(key[0], 1)))
+            kept.append(Entry(number=self._newest, values=values))
+
+    def after(self, number: int) -> list[Entry]:
+        """The oldest entries that came after ``number``, in order, as many as are sent at once; 0 is before all."""
+        with self._lock:
+            parts = [_after(kept, number) for kept in self._kept.values()]
+        return list(heapq.merge(*parts, key=lambda entry: entry.number))[:_BATCH]
+
+    def position(self, event_id: str | None) -> int:
+        """How far a client is that says what it read last; 0 for one that is new here."""
+        run, _, number = (event_id or "").partition("-")
+        return int(number) if run == self.run and number.isdecimal() and number.isascii() else 0
+
+
+def missed(entries: list[Entry], *, position: int) -> int:
+    """How many entries a client at ``position`` missed before and among those that it is given.
+
+    One that is new here has missed none.
+    """
+    return entries[-1].number - position - len(entries) if entries and position else 0
+
+
+def _after(kept: deque[Entry], number: int) -> list[Entry]:
+    def newest_first() -> Iterator[Entry]:
+        for entry in reversed(kept):
+            if entry.number <= number:
+                return
+            yield entry
+
+    return list(newest_first())[::-1]
+
+
+def _values(record: Record) -> dict[str, Any]:
+    """The record's JSON object, and what only the page wants to know.
+
+    ``at`` is Unix time; a prediction also has its stages, and whether there is a mask of it.
+    """
+    if isinstance(record, Status):
+        sources = [dataclasses.asdict(source) for source in record.sources]
+        stages = {name: dict(values) for name, values in record.stages_ms.items()}
+        values = {"type": "status", "seconds": record.seconds, "drops": dict(record.drops)}
+        return values | {"stages_ms": stages, "sources": sources, "at": time.time()}
+    values = to_json(record) or {}
+    if isinstance(record, Prediction):
+        stages_ms = {name: round(value, 3) for name, value in record.stages_ms.items()}
+        values |= {"stages_ms": stages_ms, "saliency": record.mask is not None}
+    return values | {"at": time.time()}

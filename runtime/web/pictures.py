@@ -1,0 +1,116 @@
+"""The newest picture of each source as a JPEG, encoded only while somebody looks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange
+from numpy.typing import NDArray
+
+from s2tf_edge.data.frames import scale_frame
+from s2tf_edge.errors import UsageError
+from s2tf_edge.runtime.predictions import Picture, Record
+
+__all__ = ["Jpeg", "Pictures", "to_jpeg"]
+
+logger = logging.getLogger(__name__)
+
+_LONG_SIDE: Final = 640
+_PERIOD_SECONDS: Final = 1 / 15
+_TICK_SECONDS: Final = 1 / 60
+_QUALITY: Final = 4
+"""FFmpeg's scale: 2 is the best, 31 the worst."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jpeg:
+    """An encoded picture."""
+
+    number: int
+    """Its position among the pictures of its source, from 1."""
+    made_at: float
+    """``time.monotonic`` when its encoding began."""
+    data: bytes
+    """Empty where the picture cannot be converted."""
+
+
+class Pictures:
+    """Keeps a reference to each source's newest picture; readers encode it, once for all of them.
+
+    One thread encodes, so that the page takes no more than one core from the stream.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[int, tuple[int, Picture]] = {}
+        self._encoded: dict[int, Jpeg] = {}
+        self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="pictures of the page")
+
+    def write(self, record: Record) -> None:
+        """Takes a picture in place of the one before."""
+        if isinstance(record, Picture):
+            number, _ = self._newest.get(record.source, (0, None))
+            self._newest[record.source] = (number + 1, record)
+
+    async def newest(self, source: int) -> Jpeg | None:
+        """The newest picture, or one a fifteenth of a second older; None before the first."""
+        async with self._locks[source]:
+            number, picture = self._newest.get(source, (0, None))
+            jpeg = self._encoded.get(source)
+            now = time.monotonic()
+            if picture is None or (jpeg and (jpeg.number == number or now - jpeg.made_at < _PERIOD_SECONDS)):
+                return jpeg
+            data = await asyncio.get_running_loop().run_in_executor(self._encoder, _encoded, picture.frame)
+            self._encoded[source] = Jpeg(number=number, made_at=now, data=data)
+            return self._encoded[source]
+
+    async def after(self, source: int, number: int, *, timeout_seconds: float) -> Jpeg | None:
+        """A picture other than ``number``, waiting for it as long as that; None if there is none."""
+        until = time.monotonic() + timeout_seconds
+        while True:
+            jpeg = await self.newest(source)
+            if jpeg is not None and jpeg.number != number:
+                return jpeg
+            if time.monotonic() >= until:
+                return None
+            await asyncio.sleep(_TICK_SECONDS)
+
+    def close(self) -> None:
+        """Ends the encoder and lets go of the pictures."""
+        self._encoder.shutdown(wait=False, cancel_futures=True)
+        self._newest.clear()
+
+
+def to_jpeg(image: NDArray[np.uint8]) -> bytes:
+    """Encodes a picture.
+
+    Args:
+        image: uint8 [H, W, 3] in RGB.
+    """
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+    frame = frame.reformat(format="yuv420p", dst_color_range=ColorRange.JPEG)
+    encoder = av.CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuv420p"
+    encoder.color_range, encoder.time_base = ColorRange.JPEG, Fraction(1)
+    encoder.qmin = encoder.qmax = _QUALITY
+    frame.pts = 0
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+
+
+def _encoded(frame: av.VideoFrame) -> bytes:
+    long, short = max(frame.width, frame.height), min(frame.width, frame.height)
+    short_side = max(1, short * _LONG_SIDE // long) if long > _LONG_SIDE else 0
+    try:
+        return to_jpeg(scale_frame(frame, short_side))
+    except UsageError as error:
+        logger.debug("no picture for the page: %s", error)
+        return b""
