@@ -133,6 +133,7 @@ class Reading:
 
     def _taken(self, decoded: Decoded, seconds: float) -> Iterator[Gap | Picture | Window]:
         report = self._report
+        report.first_seconds = report.first_seconds if report.frames else seconds
         report.frames += 1
         report.state, report.message = "playing", None
         report.position_seconds, report.presented_at = seconds, decoded.presented_at
