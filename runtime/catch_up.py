@@ -16,6 +16,8 @@ _SKIP_SECONDS: Final = 1.0
 _DROP_SECONDS: Final = 2.0
 _NEAR_SECONDS: Final = 0.5
 _IDLE_SECONDS: Final = 2.0
+_KEY_SECONDS: Final = 10.0
+"""Longest wait for a key frame; a source may have none, where its pictures are refreshed strip by strip."""
 
 
 class CatchUp:
@@ -24,26 +26,27 @@ class CatchUp:
     def __init__(self) -> None:
         self.skips = False
         """Whether frames that no other frame refers to are left out."""
-        self._drops = False
+        self._dropping_since: float | None = None
         self._late_since: float | None = None
         self._waited_seconds = 0.0
 
-    def takes(self, lag_seconds: float, *, is_key: bool) -> bool:
+    def takes(self, lag_seconds: float, *, is_key: bool, arrived_at: float) -> bool:
         """Whether the next packet is decoded.
 
         Args:
             lag_seconds: how long ago it was presented.
             is_key: whether its frame refers to no other.
+            arrived_at: ``perf_counter`` when it came.
         """
-        if self._drops:
-            self._drops = not is_key or lag_seconds > _NEAR_SECONDS
-        else:
-            self._drops = lag_seconds > _DROP_SECONDS
+        if self._dropping_since is None:
+            self._dropping_since = arrived_at if lag_seconds > _DROP_SECONDS else None
+        elif lag_seconds <= _NEAR_SECONDS and (is_key or arrived_at - self._dropping_since > _KEY_SECONDS):
+            self._dropping_since = None
         if lag_seconds > _SKIP_SECONDS:
             self.skips = True
         elif lag_seconds < _NEAR_SECONDS:
             self.skips = False
-        return not self._drops
+        return self._dropping_since is None
 
     def is_idle(self, lag_seconds: float, *, waited_seconds: float, arrived_at: float) -> bool:
         """Whether packets are late although the reader waits for them, so that leaving frames out cannot help.

@@ -144,7 +144,9 @@ class PacketReader:
             if self._catch_up.is_idle(lag_seconds, waited_seconds=waited_seconds, arrived_at=arrived_at):
                 self._clock = PresentationClock()
                 presented_at = self._presented(packet, arrived_at)
-            if not self._catch_up.takes(arrived_at - presented_at, is_key=packet.is_keyframe):
+            # FFmpeg's virtual device gives whole pictures, though it does not say so.
+            is_key = packet.is_keyframe or self._source.paced
+            if not self._catch_up.takes(arrived_at - presented_at, is_key=is_key, arrived_at=arrived_at):
                 self._leave_out()
                 return False
         if len(self._presented_at) >= _MAX_HELD:

@@ -66,6 +66,7 @@ class Reading:
     def __init__(self, report: SourceReport, *, spec: ClipSpec, options: LaneOptions, stop: threading.Event) -> None:
         self._report = report
         self._options = options
+        self._stop = stop
         self._decoder = Decoder(
             report.source,
             stop=stop,
@@ -112,8 +113,9 @@ class Reading:
                     break
                 yield [*gaps, *self._taken(decoded, seconds)]
         finally:
-            self._count()
-        if not report.reconnects:
+            if not self._stop.is_set():
+                self._count()
+        if not report.reconnects and not self._stop.is_set():
             yield list(self._windower.finish())
 
     def _until(self, start_seconds: float) -> float:
@@ -131,6 +133,7 @@ class Reading:
 
     def _taken(self, decoded: Decoded, seconds: float) -> Iterator[Gap | Picture | Window]:
         report = self._report
+        report.first_seconds = report.first_seconds if report.frames else seconds
         report.frames += 1
         report.state, report.message = "playing", None
         report.position_seconds, report.presented_at = seconds, decoded.presented_at

@@ -125,7 +125,7 @@ def _address(text: str, scheme: str) -> Source:
     suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
     live = not scheme.startswith("http") or suffix not in VIDEO_SUFFIXES or suffix in _ENDLESS_SUFFIXES
     # A file goes on where it was when its connection breaks.
-    resumed = {} if live else {"reconnect": "1", "reconnect_on_network_error": "1", "reconnect_delay_max": "5"}
+    resumed = {} if live else {"reconnect": "1", "reconnect_delay_max": "5"}
     return Source(name=redacted(url), url=url, options={**_PROTOCOLS[scheme], **resumed, **options}, live=live)
 
 

@@ -30,6 +30,8 @@ class SourceReport:
     out_of_order: int = 0
     frames_behind: int = 0
     """Frames that were left out because decoding was behind."""
+    first_seconds: float = 0.0
+    """Presentation time of the first frame that was read."""
     position_seconds: float = 0.0
     """Presentation time of the newest frame."""
     presented_at: float | None = None

@@ -42,11 +42,13 @@ def open_container(
         hwaccel: what decodes in place of the processor; its frames arrive in main memory.
 
     Raises:
-        InputFileError: a file that is missing, not readable, empty or not a video, or has no video stream.
+        InputFileError: a file that is missing, not readable, empty or not a video, or has no video stream; or stdin
+            that brings none.
         SourceError: a device or URL that cannot be opened or has no video stream.
     """
     name = str(path_or_url)
-    on_disk = format is None and not name.startswith(("pipe:", "/dev/")) and "://" not in name
+    is_pipe = name.startswith("pipe:")
+    on_disk = format is None and not is_pipe and not name.startswith("/dev/") and "://" not in name
     if on_disk:
         _check_file(Path(name))
     try:
@@ -62,8 +64,9 @@ def open_container(
             metadata_errors="replace",
         )
     except (av.FFmpegError, OSError, ValueError) as error:
-        if on_disk:
-            msg = f"{name} is not a video that FFmpeg can read ({reason(error)}); give a video such as an .mp4 or .avi"
+        if on_disk or is_pipe:
+            shown = "stdin" if is_pipe else name
+            msg = f"{shown} is not a video that FFmpeg can read ({reason(error)}); give a video such as an .mp4 or .avi"
             raise InputFileError(msg) from error
         msg = f"cannot open {redacted(name)} ({reason(error)}); check the address, and that the device is on"
         # PyAV's error quotes the URL with its password, which a traceback in the log would show.
@@ -72,7 +75,7 @@ def open_container(
         video_stream(container)
     except InputFileError as error:
         container.close()
-        kind: type[S2TFError] = InputFileError if on_disk else SourceError
+        kind: type[S2TFError] = InputFileError if on_disk or is_pipe else SourceError
         msg = f"{redacted(name)} {error}"
         raise kind(msg) from None
     return container

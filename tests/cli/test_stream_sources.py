@@ -82,6 +82,15 @@ def test_stdin_loses_nothing(started: Any, tmp_path: Path, suffix: str) -> None:
     assert (records[-1]["frames_in"], records[-1]["drops"]) == (100, {})
 
 
+@pytest.mark.parametrize("content", [b"", b"dear diary\n" * 100])
+def test_stdin_without_a_video_is_one_line(started: Any, content: bytes) -> None:
+    process = started("--source", "-")
+    _, err = process.communicate(content, 60)
+    (line,) = err.decode().splitlines()
+    assert process.returncode == 9
+    assert "stdin is not a video that FFmpeg can read" in line
+
+
 @pytest.mark.parametrize("scheme", ["rtsp", "http", "tcp", "rtmp"])
 def test_a_password_is_never_shown(run: Callable[..., tuple[int, str, str]], tmp_path: Path, scheme: str) -> None:
     url = f"{scheme}://admin:hunter2@127.0.0.1:1/live?token=hunter2&channel=1"

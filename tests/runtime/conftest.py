@@ -60,6 +60,7 @@ def write_video(
     times: Sequence[float] | None = None,
     size: int = 64,
     gop: int = 250,
+    rotation_degrees: int = 0,
 ) -> Path:
     """A video of flat grey frames.
 
@@ -70,12 +71,15 @@ def write_video(
         times: presentation time of each frame in seconds.
         size: pixels of the short side; the long one is half as long again.
         gop: frames from one key frame to the next, at most.
+        rotation_degrees: counter-clockwise, by which the file asks to be turned.
     """
     with av.open(str(path), "w") as container:
         stream = container.add_stream(
             "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "4", "g": str(gop)}
         )
         stream.width, stream.height, stream.pix_fmt = size * 3 // 2, size, "yuv420p"
+        if rotation_degrees:
+            stream.set_display_rotation(rotation_degrees)
         stream.time_base = stream.codec_context.time_base = TIME_BASE
         for index, level in enumerate(levels):
             image: NDArray[np.uint8] = np.full((size, size * 3 // 2, 3), level, np.uint8)

@@ -202,6 +202,20 @@ def test_the_picture_may_change_its_size_midway(spec: ClipSpec) -> None:
     assert items[0].frames.mean(axis=(1, 2, 3)) == pytest.approx([0, 60, 120, 180], abs=1)
 
 
+def test_the_picture_may_be_turned_midway(make_video: Callable[..., Path], spec: ClipSpec) -> None:
+    paths = [make_video("level.mp4", [50] * 2), make_video("turned.mp4", [200] * 2, rotation_degrees=90)]
+    windower = _windower(spec)
+    items: list[Gap | Window] = []
+    for number, path in enumerate(paths):
+        with av.open(str(path)) as container:
+            for index, frame in enumerate(container.decode(video=0)):
+                seconds = (2 * number + index) * spec.period_seconds
+                items += windower.add(frame, pts_seconds=seconds, presented_at=0.0)
+    (window,) = items
+    assert isinstance(window, Window)
+    assert window.frames.mean(axis=(1, 2, 3)) == pytest.approx([50, 50, 200, 200], abs=2)
+
+
 def test_a_window_outlives_the_ring(spec: ClipSpec) -> None:
     items = _feed(_windower(spec), [index * spec.period_seconds for index in range(12)])
     first = items[0]
