@@ -93,10 +93,9 @@ class WebSink:
         """Gives clients what they do not have yet, and ends; cuts off after a moment those who do not take it."""
         self._page.closing.set()
         self._server.should_exit = True
-        if self._thread.ident is None:
-            self._socket.close()
-        else:
+        if self._thread.ident is not None:
             self._end()
+        self._socket.close()
         self._page.close()
 
     def _end(self) -> None:

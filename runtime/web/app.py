@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -62,7 +64,7 @@ class Page:
         self._history.write(record)
 
     def close(self) -> None:
-        """Lets go of what is held for clients."""
+        """Ends what works for clients."""
         self._pictures.close()
 
     def app(self, *, address: Address, token: str | None) -> ASGIApp:
@@ -103,7 +105,7 @@ class Page:
     async def _jpeg(self, request: Request) -> Response:
         """The newest picture; with ``?after=NUMBER`` waits a moment for another than that, and may have none."""
         source, after = request.path_params["source"], request.query_params.get("after", "")
-        if after.isdecimal():
+        if re.fullmatch("[0-9]{1,15}", after):
             jpeg = await self._pictures.after(source, int(after), timeout_seconds=_PICTURE_WAIT_SECONDS)
         else:
             jpeg = await self._pictures.newest(source)
@@ -123,14 +125,14 @@ class Page:
             jpeg = await self._pictures.after(source, number, timeout_seconds=_PICTURE_WAIT_SECONDS)
             if jpeg is not None:
                 number = jpeg.number
-                yield _part(jpeg)
+                yield _part(jpeg) if jpeg.data else b""
 
     async def _saliency(self, request: Request) -> Response:
         """The newest mask of a source, over the centre crop that its network saw."""
         prediction = self._masks.get(request.path_params["source"])
         if prediction is None or prediction.mask is None:
             return _nothing("there is no mask; networks with saliency give one where it is asked for")
-        rows = (255 * prediction.mask.clip(0, 1)).round().astype(int).tolist()
+        rows = (255 * np.nan_to_num(prediction.mask).clip(0, 1)).round().astype(int).tolist()
         return JSONResponse({"t_end": prediction.t_end, "rows": rows})
 
     async def _metrics_text(self, _request: Request) -> Response:

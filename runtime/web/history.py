@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import heapq
 import json
+import re
 import secrets
 import threading
 import time
@@ -74,7 +75,7 @@ class History:
     def position(self, event_id: str | None) -> int:
         """How far a client is that says what it read last; 0 for one that is new here."""
         run, _, number = (event_id or "").partition("-")
-        return int(number) if run == self.run and number.isdecimal() and number.isascii() else 0
+        return int(number) if run == self.run and re.fullmatch("[0-9]{1,15}", number) else 0
 
 
 def missed(entries: list[Entry], *, position: int) -> int:

@@ -159,7 +159,8 @@ class Source {
   drawTimeline() {
     const actions = this.open ? [...this.events, this.open] : this.events;
     const newest = Math.max(this.status?.position_seconds ?? 0, this.last?.t_end ?? 0, this.events.at(-1)?.t_end ?? 0);
-    const oldest = Math.min(this.predictions[0]?.t_start ?? newest, this.events[0]?.t_start ?? newest);
+    const none = Math.max(0, newest - SHOWN_SECONDS[0]);
+    const oldest = Math.min(this.predictions[0]?.t_start ?? none, this.events[0]?.t_start ?? none);
     const span = clamp(newest - oldest, ...SHOWN_SECONDS);
     const from = newest - span > oldest ? newest - span : oldest;
     const width = this.part(".timeline").clientWidth;

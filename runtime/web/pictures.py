@@ -63,11 +63,13 @@ class Pictures:
 
     async def newest(self, source: int) -> Jpeg | None:
         """The newest picture, or one a fifteenth of a second older; None before the first."""
+        if source not in self._newest:
+            return None
         async with self._locks[source]:
-            number, picture = self._newest.get(source, (0, None))
+            number, picture = self._newest[source]
             jpeg = self._encoded.get(source)
             now = time.monotonic()
-            if picture is None or (jpeg and (jpeg.number == number or now - jpeg.made_at < _PERIOD_SECONDS)):
+            if jpeg and (jpeg.number == number or now - jpeg.made_at < _PERIOD_SECONDS):
                 return jpeg
             data = await asyncio.get_running_loop().run_in_executor(self._encoder, _encoded, picture.frame)
             self._encoded[source] = Jpeg(number=number, made_at=now, data=data)
@@ -85,9 +87,8 @@ class Pictures:
             await asyncio.sleep(_TICK_SECONDS)
 
     def close(self) -> None:
-        """Ends the encoder and lets go of the pictures."""
+        """Ends the encoder."""
         self._encoder.shutdown(wait=False, cancel_futures=True)
-        self._newest.clear()
 
 
 def to_jpeg(image: NDArray[np.uint8]) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 import pytest
@@ -168,9 +168,9 @@ def test_masks_are_there_where_the_network_has_them(
     page: WebSink, make: SimpleNamespace, get: Callable[..., Any]
 ) -> None:
     assert get(page, "/saliency/0").status == 404
-    page.write(make.prediction(mask=np.array([[0.0, 0.5, 1.0], [2.0, -1.0, 0.2]], np.float32)))
+    page.write(make.prediction(mask=np.array([[0.0, 0.5, 1.0], [2.0, -1.0, np.nan]], np.float32)))
     page.write(make.prediction())
-    assert get(page, "/saliency/0").json == {"t_end": 1.0, "rows": [[0, 128, 255], [255, 0, 51]]}
+    assert get(page, "/saliency/0").json == {"t_end": 1.0, "rows": [[0, 128, 255], [255, 0, 0]]}
 
 
 def test_metrics_and_health_are_there(page: WebSink, make: SimpleNamespace, get: Callable[..., Any]) -> None:
@@ -243,12 +243,24 @@ def test_a_missing_extra_ends_in_the_pip_line(monkeypatch: pytest.MonkeyPatch) -
         WebSink("127.0.0.1:0")
 
 
-def test_a_sink_that_was_not_started_closes_too() -> None:
+@pytest.mark.parametrize("started", [False, True])
+def test_a_sink_closes_before_it_has_begun_to_answer(started: bool) -> None:
     sink = WebSink("127.0.0.1:0")
     place = _place(sink)
+    if started:
+        sink.start()
     sink.close()
+    assert not sink._thread.is_alive()
     with pytest.raises(ConnectionRefusedError, match="refused"):
         socket.create_connection(place)
+
+
+def test_what_is_no_number_is_none(page: WebSink, make: SimpleNamespace, get: Callable[..., Any]) -> None:
+    page.write(make.picture())
+    for after in ("", "-1", "x", "²", "9" * 5000):
+        assert get(page, f"/picture/0.jpg?after={quote(after)}").status == 200
+    for source in ("x", "-1", "1.5", "7"):
+        assert get(page, f"/picture/{source}.jpg").status == 404
 
 
 def test_a_stream_is_shown_as_it_runs(
