@@ -9,7 +9,7 @@
   walk            ██████████████████  91 %   run 6 % · skip 1 %
 
 197 waiting · 2 ended
-p50   decode 2.1 · scale 0.4 · infer 20.1 · age 45.0 ms
+p50   age 45 · decode 2.1 · scale 0.4 · infer 20 ms
 event walk 0.91   0:03.2 to 0:08.9   clips/walk.mp4
 """
 
@@ -121,7 +121,9 @@ class LiveView:
             yield _line(" · ".join(behind), "dim")
         stages = self._status.stages_ms if self._status else {}
         if stages:
-            times = (f"{stage} {times['p50']:.1f}" for stage, times in stages.items() if "p50" in times)
+            # The label's age first: the others are its parts, and may be cut on a narrow terminal.
+            names = sorted(stages, key=lambda stage: stage != "age")
+            times = (f"{name} {_short(stages[name]['p50'])}" for name in names)
             yield _line(f"p50   {' · '.join(times)} ms", "dim")
         for event in self._events:
             times_shown = f"{_clock(event.t_start, tenths=True)} to {_clock(event.t_end, tenths=True)}"
@@ -255,6 +257,10 @@ def _line(text: str, style: str) -> Text:
 def _cut(text: Text) -> Text:
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
+
+
+def _short(milliseconds: float) -> str:
+    return f"{milliseconds:.0f}" if milliseconds >= 10 else f"{milliseconds:.1f}"
 
 
 def _clock(seconds: float, *, tenths: bool = False) -> str:
