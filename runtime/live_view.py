@@ -164,7 +164,8 @@ class _SourceView:
         lines: list[RenderableType] = [_row(self._title(), _cut(Text(self._figures(), "dim")))]
         duration_seconds = self._status.duration_seconds if self._status else None
         if duration_seconds:
-            bar = ProgressBar(total=duration_seconds, completed=min(self._done_seconds(), duration_seconds))
+            done = min(self._done_seconds(), duration_seconds)
+            bar = ProgressBar(total=duration_seconds, completed=done, complete_style="cyan", finished_style="cyan")
             lines.append(Padding(bar, (0, 0, 0, 2)))
         lines.append(Padding(self._scores(threshold), (0, 0, 0, 2)))
         notes = self._notes()
@@ -200,7 +201,7 @@ class _SourceView:
 
     def _figures(self) -> str:
         """How fast and how far."""
-        if self._status is None or not self._status.frames:
+        if self._status is None or not self._status.frames or self.state != "playing":
             return self.state
         fps, speed = self._rates()
         position, duration_seconds = self._status.position_seconds, self._status.duration_seconds

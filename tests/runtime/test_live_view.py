@@ -156,7 +156,9 @@ def test_the_label_goes_with_the_signal(loss: Record) -> None:
 
 def test_a_lost_source_says_so_and_why() -> None:
     lost = _source(state="lost", frames=5, message="connection refused")
-    assert _shown(_start("x"), _status(1.0, lost))[1].strip() == "connection refused"
+    first, second, *_ = _shown(_start("x"), _status(1.0, lost))
+    assert first.split() == ["●", "x", "lost"]
+    assert second.strip() == "connection refused"
     assert _shown(_start("x"), _status(1.0, _source(state="lost", frames=5)))[1].strip() == "no signal"
 
 
