@@ -9,7 +9,7 @@
   walk            ██████████████████  91 %   run 6 % · skip 1 %
 
 197 waiting · 2 ended
-p50   decode 2.1 · scale 0.4 · infer 20.1 · age 45.0 ms
+p50   age 45 · decode 2.1 · scale 0.4 · infer 20 ms
 event walk 0.91   0:03.2 to 0:08.9   clips/walk.mp4
 """
 
@@ -121,7 +121,9 @@ class LiveView:
             yield _line(" · ".join(behind), "dim")
         stages = self._status.stages_ms if self._status else {}
         if stages:
-            times = (f"{stage} {times['p50']:.1f}" for stage, times in stages.items() if "p50" in times)
+            # The label's age first: the others are its parts, and may be cut on a narrow terminal.
+            names = sorted(stages, key=lambda stage: stage != "age")
+            times = (f"{name} {_short(stages[name]['p50'])}" for name in names)
             yield _line(f"p50   {' · '.join(times)} ms", "dim")
         for event in self._events:
             times_shown = f"{_clock(event.t_start, tenths=True)} to {_clock(event.t_end, tenths=True)}"
@@ -162,7 +164,8 @@ class _SourceView:
         lines: list[RenderableType] = [_row(self._title(), _cut(Text(self._figures(), "dim")))]
         duration_seconds = self._status.duration_seconds if self._status else None
         if duration_seconds:
-            bar = ProgressBar(total=duration_seconds, completed=min(self._done_seconds(), duration_seconds))
+            done = min(self._done_seconds(), duration_seconds)
+            bar = ProgressBar(total=duration_seconds, completed=done, complete_style="cyan", finished_style="cyan")
             lines.append(Padding(bar, (0, 0, 0, 2)))
         lines.append(Padding(self._scores(threshold), (0, 0, 0, 2)))
         notes = self._notes()
@@ -198,7 +201,7 @@ class _SourceView:
 
     def _figures(self) -> str:
         """How fast and how far."""
-        if self._status is None or not self._status.frames:
+        if self._status is None or not self._status.frames or self.state != "playing":
             return self.state
         fps, speed = self._rates()
         position, duration_seconds = self._status.position_seconds, self._status.duration_seconds
@@ -255,6 +258,10 @@ def _line(text: str, style: str) -> Text:
 def _cut(text: Text) -> Text:
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
+
+
+def _short(milliseconds: float) -> str:
+    return f"{milliseconds:.0f}" if milliseconds >= 10 else f"{milliseconds:.1f}"
 
 
 def _clock(seconds: float, *, tenths: bool = False) -> str:

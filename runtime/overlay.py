@@ -28,7 +28,7 @@ _BACKGROUND: Final = (16, 18, 24)
 _BEST: Final = (0, 128, 128)
 _OTHERS: Final = (70, 84, 104)
 _INK: Final = (255, 255, 255)
-_OPACITY: Final = 190
+_OPACITY: Final = 205
 """Of the panel, from 0 to 255; text is opaque."""
 
 

@@ -71,7 +71,7 @@ def _source(
 
 
 def _status(seconds: float, *sources: SourceStatus, drops: dict[str, int] | None = None) -> Status:
-    stages = {"infer": {"p50": 20.14, "p95": 30.0}, "age": {"p50": 45.0, "p95": 80.0}}
+    stages = {"infer": {"p50": 20.14}, "smooth": {"p50": 0.31}, "age": {"p50": 45.0}}
     return Status(seconds=seconds, drops=drops or {}, stages_ms=stages, sources=sources)
 
 
@@ -106,7 +106,7 @@ def test_a_camera_shows_its_rate_its_label_and_the_label_s_age() -> None:
     assert lines[0].endswith(" 30.0 fps · 1:15")
     assert lines[1].split() == ["walk", lines[1].split()[1], "75", "%", "run", "20", "%", "·", "jump", "5", "%"]
     assert lines[2].strip() == "label age 60 ms, p95 78 ms · 1 reconnect"
-    assert lines[-1] == "p50   infer 20.1 · age 45.0 ms"
+    assert lines[-1] == "p50   age 45 · infer 20 · smooth 0.3 ms"
 
 
 def test_a_higher_score_has_a_longer_bar() -> None:
@@ -156,7 +156,9 @@ def test_the_label_goes_with_the_signal(loss: Record) -> None:
 
 def test_a_lost_source_says_so_and_why() -> None:
     lost = _source(state="lost", frames=5, message="connection refused")
-    assert _shown(_start("x"), _status(1.0, lost))[1].strip() == "connection refused"
+    first, second, *_ = _shown(_start("x"), _status(1.0, lost))
+    assert first.split() == ["●", "x", "lost"]
+    assert second.strip() == "connection refused"
     assert _shown(_start("x"), _status(1.0, _source(state="lost", frames=5)))[1].strip() == "no signal"
 
 
