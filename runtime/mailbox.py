@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,10 +34,25 @@ Item = Window | Picture | Gap | Ended
 
 
 class Mailbox:
-    """A queue from many threads to one; items of one source keep their order."""
+    """A queue from many threads to one, in which sources take turns; items of one source keep their order.
 
-    def __init__(self) -> None:
-        self._items: deque[Item] = deque()
+    Pictures of a source that cannot wait go past its windows: they are to be seen while the network runs.
+    """
+
+    def __init__(self, groups: Iterable[Iterable[int]] = ()) -> None:
+        """An empty one.
+
+        Args:
+            groups: sources that are read one after another, and keep their order among each other; any other source
+                is a group by itself.
+        """
+        self._queues: dict[int, deque[Item]] = {}
+        for group in groups:
+            queue: deque[Item] = deque()
+            self._queues.update((source, queue) for source in group)
+        self._turns: deque[deque[Item]] = deque()
+        """Queues in which something waits, the one whose turn it is first."""
+        self._pictures: deque[Picture] = deque()
         self._waiting: Counter[tuple[int, type]] = Counter()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -54,17 +69,20 @@ class Mailbox:
         with self._changed:
             if wait:
                 self._changed.wait_for(lambda: self._is_closed or self._has_room(item))
-            elif not self._make_room(item):
+            if self._is_closed or not (wait or self._make_room(item)):
                 return
-            if not self._is_closed:
-                self._items.append(item)
-                self._waiting[item.source, type(item)] += _weight(item)
-                self._changed.notify_all()
+            self._add(item, passes=not wait)
+            self._changed.notify_all()
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits."""
-        return not self._items
+        """Whether nothing waits but pictures that go past."""
+        return not self._turns
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether ``take_pictures`` has something to give."""
+        return bool(self._pictures)
 
     def wait(self, until: Callable[[], bool], *, timeout_seconds: float) -> None:
         """Waits until something is so that an item, or a call of ``wake``, may have made so; or the time is over."""
@@ -77,14 +95,27 @@ class Mailbox:
             self._changed.notify_all()
 
     def take(self, *, windows: int) -> list[Item]:
-        """All items up to the ``windows``-th window, at once; none if nothing waits."""
+        """Items up to the ``windows``-th window, at once, from each group up to one window in turn."""
         taken: list[Item] = []
         with self._changed:
-            while self._items and windows:
-                taken.append(self._remove(0))
+            while self._turns and windows:
+                queue = self._turns.popleft()
+                taken += self._up_to_a_window(queue)
                 windows -= isinstance(taken[-1], Window)
+                if queue:
+                    self._turns.append(queue)
             self._changed.notify_all()
         return taken
+
+    def take_pictures(self) -> list[Picture]:
+        """Pictures that go past, at once."""
+        with self._changed:
+            pictures = [*self._pictures]
+            self._pictures.clear()
+            for picture in pictures:
+                self._forget(picture)
+            self._changed.notify_all()
+        return pictures
 
     def close(self) -> None:
         """Lets nobody wait any longer."""
@@ -92,27 +123,48 @@ class Mailbox:
             self._is_closed = True
             self._changed.notify_all()
 
+    def _add(self, item: Item, *, passes: bool) -> None:
+        self._waiting[item.source, type(item)] += _weight(item)
+        if passes and isinstance(item, Picture):
+            self._pictures.append(item)
+            return
+        queue = self._queues.setdefault(item.source, deque())
+        queue.append(item)
+        if not any(each is queue for each in self._turns):
+            self._turns.append(queue)
+
+    def _up_to_a_window(self, queue: deque[Item]) -> Iterator[Item]:
+        while queue:
+            item = queue.popleft()
+            self._forget(item)
+            yield item
+            if isinstance(item, Window):
+                return
+
     def _has_room(self, item: Item) -> bool:
         share, waiting = _SHARES.get(type(item)), self._waiting[item.source, type(item)]
         return share is None or not waiting or waiting + _weight(item) <= share
 
     def _make_room(self, item: Item) -> bool:
         if isinstance(item, Window):
-            for index, other in enumerate(self._items):
-                if isinstance(other, Window) and other.source == item.source:
-                    self._remove(index)
-                    self.drops["windows_superseded"] += 1
-                    break
+            self._supersede(item)
         elif not self._has_room(item):
-            self.drops["pictures_not_saved"] += 1
+            self.drops["pictures_left_out"] += 1
             return False
         return True
 
-    def _remove(self, index: int) -> Item:
-        item = self._items[index]
-        del self._items[index]
+    def _supersede(self, window: Window) -> None:
+        """The window that waits makes room for a newer one; its group keeps its turn."""
+        queue = self._queues.get(window.source, deque())
+        for index, old in enumerate(queue):
+            if isinstance(old, Window) and old.source == window.source:
+                del queue[index]
+                self._forget(old)
+                self.drops["windows_superseded"] += 1
+                return
+
+    def _forget(self, item: Item) -> None:
         self._waiting[item.source, type(item)] -= _weight(item)
-        return item
 
 
 def _weight(item: Item) -> int:

@@ -112,9 +112,10 @@ class _Run:
         self._recogniser = Recogniser(session.info, options)
         self._events = 0
         self._has_live = any(report.source.live for report in self._reports)
-        self._mailbox = Mailbox()
+        lanes = [*_lanes(self._reports)]
+        self._mailbox = Mailbox([report.index for report in reports] for reports in lanes)
         self._drops: Counter[str] = Counter()
-        self._lanes = [self._lane(reports) for reports in _lanes(self._reports)]
+        self._lanes = [self._lane(reports) for reports in lanes]
         self._open = {report.index for report in self._reports}
         self._batch = session.info.batch or len(self._lanes)
         self._started_at = perf_counter()
@@ -146,6 +147,7 @@ class _Run:
         """After an early end: what was under way, pictures, so that a saved video is whole, and the open events."""
         for item, result in pipeline.finished(wait=True):
             yield from self._told(item, result)
+        yield from self._pictures()
         while items := self._mailbox.take(windows=1):
             yield from (item for item in items if isinstance(item, Picture) and item.source in self._open)
         for index in sorted(self._open):
@@ -177,15 +179,21 @@ class _Run:
 
     def _step(self, pipeline: Pipeline) -> Iterator[Record]:
         self._mailbox.wait(
-            lambda: pipeline.is_ready or (pipeline.is_free and not self._mailbox.is_empty),
+            lambda: (
+                self._mailbox.has_pictures or pipeline.is_ready or (pipeline.is_free and not self._mailbox.is_empty)
+            ),
             timeout_seconds=_POLL_SECONDS,
         )
+        yield from self._pictures()
         if pipeline.is_free:
             pipeline.put([item for item in self._mailbox.take(windows=self._batch) if self._is_wanted(item)])
         for item, result in pipeline.finished():
             yield from self._told(item, result)
         self._lanes = [revived(lane) for lane in self._lanes]
         yield from self._status()
+
+    def _pictures(self) -> Iterator[Picture]:
+        yield from (picture for picture in self._mailbox.take_pictures() if picture.source in self._open)
 
     def _is_wanted(self, item: Item) -> bool:
         """Whether it is of a source that was not given up, and, where it is a window, young enough."""

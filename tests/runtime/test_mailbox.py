@@ -26,8 +26,8 @@ def _feeder(mailbox: Mailbox, count: int) -> threading.Thread:
     return threading.Thread(target=feed)
 
 
-def _starts(mailbox: Mailbox) -> list[tuple[int, float]]:
-    taken = mailbox.take(windows=100)
+def _starts(mailbox: Mailbox, *, windows: int = 100) -> list[tuple[int, float]]:
+    taken = mailbox.take(windows=windows)
     return [(item.source, item.t_start) for item in taken if isinstance(item, Window)]
 
 
@@ -63,9 +63,9 @@ def test_pictures_wait_by_their_size() -> None:
     mailbox = Mailbox()
     for _ in range(20):
         mailbox.put(picture, wait=False)
-    held = len(mailbox.take(windows=1))
+    held = len(mailbox.take_pictures())
     assert held == 128 * 2**20 // picture.nbytes == 10
-    assert mailbox.drops == {"pictures_not_saved": 20 - held}
+    assert mailbox.drops == {"pictures_left_out": 20 - held}
 
 
 def test_a_picture_larger_than_the_share_is_taken_alone() -> None:
@@ -75,7 +75,7 @@ def test_a_picture_larger_than_the_share_is_taken_alone() -> None:
     for _ in range(2):
         mailbox.put(picture, wait=False)
         mailbox.put(picture, wait=False)
-        assert mailbox.take(windows=1) == [picture]
+        assert mailbox.take_pictures() == [picture]
 
 
 def test_take_stops_after_as_many_windows_as_one_run_takes() -> None:
@@ -96,3 +96,47 @@ def test_closing_lets_nobody_wait() -> None:
     mailbox.close()
     feeder.join(5)
     assert not feeder.is_alive()
+
+
+def test_sources_take_turns_however_fast_they_come() -> None:
+    mailbox = Mailbox()
+    served = []
+    for number in range(30):
+        # Of the first source three windows come for each that is taken, of the others one.
+        for source in (0, 0, 0, 1, 2):
+            mailbox.put(_window(number, source=source), wait=False)
+        served += [source for source, _ in _starts(mailbox, windows=1)]
+    assert served[:6] == [0, 1, 2, 0, 1, 2]
+    assert [served.count(source) for source in range(3)] == [10, 10, 10]
+
+
+def test_sources_that_are_read_one_after_another_keep_their_order() -> None:
+    mailbox = Mailbox([[0, 1], [2]])
+    for source in (0, 0, 1, 1):
+        mailbox.put(_window(0, source=source), wait=True)
+        mailbox.put(_window(0, source=2), wait=False)
+    assert [source for source, _ in _starts(mailbox)] == [0, 2, 0, 1, 1]
+
+
+def test_pictures_of_a_source_that_cannot_wait_go_past_its_windows() -> None:
+    mailbox = Mailbox()
+    picture = Picture(source=0, pts_seconds=0.0, frame=av.VideoFrame(64, 48, "yuv420p"))
+    mailbox.put(_window(0), wait=False)
+    assert not mailbox.has_pictures
+    mailbox.put(picture, wait=False)
+    assert mailbox.has_pictures
+    assert mailbox.take_pictures() == [picture]
+    assert not mailbox.has_pictures
+    mailbox.put(picture, wait=True)
+    assert mailbox.take_pictures() == []
+    assert len(mailbox.take(windows=2)) == 2
+    assert mailbox.is_empty
+
+
+def test_what_comes_after_closing_changes_nothing() -> None:
+    mailbox = Mailbox()
+    mailbox.put(_window(1), wait=False)
+    mailbox.close()
+    mailbox.put(_window(2), wait=False)
+    assert _starts(mailbox) == [(0, 1)]
+    assert not mailbox.drops
