@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -159,6 +162,88 @@ def test_a_network_of_this_package(run: Callable[..., Printed], video: Path, tmp
     assert records[-1]["windows"] > 3
 
 
+def test_a_file_of_json_lines_for_each_source(
+    run: Callable[..., Printed], artifact: Path, video: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.mp4"
+    other.write_bytes(video.read_bytes())
+    code, out, _ = run(artifact, "--source", video, "--source", other, "--jsonl", f"{tmp_path / 'found'}/")
+    assert (code, out) == (0, "")
+    files = sorted((tmp_path / "found").iterdir())
+    assert [file.name for file in files] == ["other.jsonl", "two actions.jsonl"]
+    first, second = (_records(file.read_text(encoding="utf-8")) for file in files)
+    assert [each["type"] for each in first] == [each["type"] for each in second]
+    assert (first[0]["sources"], first[-1]["frames_in"]) == ([str(other)], 100)
+
+
+def test_a_part_of_a_file(run: Callable[..., Printed], artifact: Path, video: Path) -> None:
+    code, out, _ = run(artifact, "--source", video, "--start", "0:02", "--end", "3", "--jsonl", "-")
+    records = _records(out)
+    predictions = [record for record in records if record["type"] == "prediction"]
+    assert code == 0
+    assert {record["label"] for record in predictions} == {"bright"}
+    assert predictions[0]["t_start"] == 2
+    assert 2.9 <= predictions[-1]["t_end"] <= 3
+
+
+def test_saliency_over_a_saved_video(run: Callable[..., Printed], video: Path, tmp_path: Path) -> None:
+    from s2tf_edge.models import create_model, save_model
+
+    save_model(tmp_path / "model.pt", create_model("s2tf_r3d_10?width=0.0625", num_classes=4, frames=4, size=32))
+    saved = [tmp_path / "plain.mp4", tmp_path / "saliency.mp4"]
+    for path, flags in zip(saved, ([], ["--saliency"]), strict=True):
+        code, _, err = run(tmp_path / "model.pt", "--source", video, "--save", path, "--threads", 1, *flags)
+        assert code == 0, err
+    plain, salient = (next(av.open(str(path)).decode(video=0)).to_ndarray(format="rgb24") for path in saved)
+    assert plain.shape == salient.shape
+    # Of a picture without anything in it the mask is flat: what is seen is where it would lie.
+    assert np.abs(plain[:32].astype(int) - salient[:32].astype(int)).mean() > 0.2
+
+
+def test_a_self_test_that_is_too_short(run: Callable[..., Printed], artifact: Path) -> None:
+    code, out, err = run(artifact, "--selftest", "--duration", 5)
+    assert (code, out) == (2, "")
+    assert "a self-test takes 30 seconds or more, got 5" in err
+
+
+def test_a_page_while_it_runs(artifact: Path) -> None:
+    code = "from s2tf_edge.cli.stream import main; main()"
+    line = [sys.executable, "-c", code, str(artifact), "--source", CLIP, "--serve", "127.0.0.1:0", "--jsonl", "-"]
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        url = said.removeprefix("serving ").strip()
+        try:
+            metrics = _fetched_until(f"{url}metrics", "s2tf_windows")
+            assert json.loads(_fetched_until(f"{url}healthz", '"ok"'))["status"] == "ok"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert 'source="' in metrics
+
+
+def _fetched_until(url: str, text: str) -> str:
+    """The answer of ``url`` once it holds ``text``."""
+    deadline, answer = time.monotonic() + 30, ""
+    while text not in answer and time.monotonic() < deadline:
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=10) as response:
+            answer = response.read().decode()
+        time.sleep(0.05)
+    assert text in answer
+    return answer
+
+
+@pytest.mark.needs_display
+def test_without_a_display_nothing_can_be_shown(artifact: Path) -> None:
+    code = "from s2tf_edge.cli.stream import main; main()"
+    line = [sys.executable, "-c", code, str(artifact), "--source", CLIP, "--show"]
+    bare = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
+    done = subprocess.run(line, env=bare, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "showing pictures needs a display" in done.stderr
+
+
 def test_without_an_artifact_the_last_one_exported(run: Callable[..., Printed], artifact: Path, video: Path) -> None:
     remember_artifact(artifact)
     code, out, _ = run("--source", video, "--jsonl", "-")
@@ -189,6 +274,15 @@ def test_a_source_that_fails_beside_one_that_does_not(
         (("--source", CLIP, "--save", "x.avi"), 2, "must end in .mp4"),
         (("--source", CLIP, "--source", CLIP, "--save", "x.mp4"), 2, "of one source, got 2"),
         (("--source", CLIP, "--jsonl", "gone/x"), 9, "cannot write gone/x"),
+        (("--source", CLIP, "--jsonl", "text.mp4/"), 2, "is a file; name a folder"),
+        (("--source", CLIP, "--start", "x"), 2, "--start must be seconds"),
+        (("--source", CLIP, "--end", "5", "--duration", "5"), 2, "say the same thing twice"),
+        (("--source", CLIP, "--max-age", "0"), 2, "max age must be more than zero"),
+        (("--source", CLIP, "--hwaccel", "x"), 2, "hwaccel"),
+        (("--source", CLIP, "--saliency"), 2, "gives no saliency mask; export an SSF or S2TF network with --mask"),
+        (("--source", CLIP, "--serve", "0.0.0.0:0"), 2, "token"),
+        (("--source", CLIP, "--serve", "nonsense"), 2, "HOST:PORT"),
+        (("--source", CLIP, "--selftest"), 2, "leave out --source and --camera"),
     ],
 )
 def test_what_goes_wrong_is_one_line_and_an_exit_code(
