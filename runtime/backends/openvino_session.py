@@ -99,6 +99,8 @@ class OpenVinoSession(Session):
             msg = f"OpenVINO cannot run {self.path} on {self._device}: {last_line(error)}"
             raise UnsupportedError(msg) from error
         self._request: Any = self._compiled.create_infer_request()
+        # The first look at a tensor sets up OpenVINO's tie to numpy, in which two threads at once wait for each other.
+        _ = self._request.get_input_tensor().data
         self._has_mask = any(_MASK in output.get_names() for output in self._compiled.outputs)
 
     def _read(self) -> Any:
