@@ -72,8 +72,6 @@ class Screen:
         self.window = _window()
         """The tkinter window."""
         self._photo, self._is_open = _prepare(self.window, self._quit), True
-        self.has_quit = False
-        """Whether the user has seen enough, rather than the stream has ended."""
 
     def write(self, record: Record) -> None:
         """Takes any record, and draws if it is time."""
@@ -119,7 +117,6 @@ class Screen:
             self.window.destroy()
 
     def _quit(self) -> None:
-        self.has_quit = True
         self._stop.set()
         self.close()
 

@@ -53,7 +53,8 @@ class OutputOptions:
         """Whether the terminal shows how things stand while the stream runs."""
         from s2tf_edge.runtime.live_view import LiveView
 
-        return not self.quiet and LiveView.fits(errors_console)
+        mixes = self.jsonl == _STDOUT and sys.stdout.isatty()
+        return not (self.quiet or mixes) and LiveView.fits(errors_console)
 
     @property
     def needs_status(self) -> bool:

@@ -235,7 +235,6 @@ def test_a_key_ends_the_stream(shot: Shot, key: str) -> None:
     screen.window.event_generate(f"<Key-{key}>")
     screen.draw()
     assert stop.is_set()
-    assert screen.has_quit
     screen.write(_picture(BLUE))
     screen.close()
 
@@ -250,7 +249,6 @@ def test_a_stream_is_shown(shot: Shot, make_video: Callable[..., Path], brightne
     assert (np.abs(shot()[:200, :600].astype(int) - 128) < 4).all()
     screen.close()
     assert not stop.is_set()
-    assert not screen.has_quit
 
 
 def test_without_a_display_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
