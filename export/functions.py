@@ -19,7 +19,7 @@ import onnx
 import onnx.parser
 import onnx_ir as ir
 
-__all__ = ["DOMAIN", "FUNCTION_OPSET", "VERSION", "function", "function_names"]
+__all__ = ["DOMAIN", "FUNCTION_OPSET", "VERSION", "function"]
 
 DOMAIN: Final = "ai.s2tf"
 VERSION: Final = 1
@@ -115,11 +115,6 @@ NonLocal <grid> (x, theta, theta_bias, phi, phi_bias, g, g_bias, out, out_bias, 
 }
 """,
 }
-
-
-def function_names() -> tuple[str, ...]:
-    """The operators that have a body."""
-    return tuple(_BODIES)
 
 
 def function(name: str) -> ir.Function:
