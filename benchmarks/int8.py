@@ -1,6 +1,6 @@
 """Integer forms beside all others: one process, one machine, short turns, medians.
 
-    python benchmarks/int8.py --networks s2tf_nl_i3d_r50 x3d_s s2tf_x3d_s x3d_m s2tf_x3d_m --out int8.md
+    python benchmarks/int8.py --networks s2tf_nl_i3d_r50 x3d_s s2tf_x3d_s x3d_m s2tf_x3d_m --out docs/int8.md
 
     released       eager PyTorch, the saliency modules as published: frames interleaved, norms not folded
     onnx           ONNX Runtime, float32
@@ -51,6 +51,8 @@ COLUMNS = ("released", "onnx", "f32", "bf16", "naive", "naive, mixed", "ours", "
 RECIPES = tuple(
     f"{ranges}{part}" for ranges in ("mixed", "symmetric") for part in ("", ", dense layers", ", dense layers alone")
 )
+_FACTS = '`{"cpu"'
+"""How the line above the tables begins."""
 Run = Callable[[], Any]
 
 
@@ -60,7 +62,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20, help="timed runs of each form")
     parser.add_argument("--threads", type=int, default=0, help="0: one a core")
     parser.add_argument("--calib-clips", type=int, default=16)
-    parser.add_argument("--out", type=Path, help="where the table goes, besides the screen")
+    parser.add_argument("--out", type=Path, help="a page that ends with the tables")
     arguments = parser.parse_args()
     rows, tried = [], []
     for name in arguments.networks:
@@ -70,7 +72,7 @@ def main() -> None:
         tried.append(forms_row(name, measured))
         print(rows[-1], tried[-1], sep="\n", flush=True)
     if arguments.out:
-        arguments.out.write_text(document(rows, tried, arguments), encoding="utf-8")
+        write(arguments.out, tables(rows, tried, arguments))
 
 
 @dataclass
@@ -229,7 +231,13 @@ def _form_cell(attempt: dict[str, Any] | None) -> str:
     return f"{attempt['ms']:.1f}" if attempt["ms"] is not None else "refused"
 
 
-def document(rows: list[str], tried: list[str], arguments: argparse.Namespace) -> str:
+def write(page: Path, measured: str) -> None:
+    """Puts the tables at the end of a page, in place of those that are there."""
+    words = page.read_text(encoding="utf-8").partition(_FACTS)[0] if page.exists() else ""
+    page.write_text(words + measured, encoding="utf-8")
+
+
+def tables(rows: list[str], tried: list[str], arguments: argparse.Namespace) -> str:
     """Both tables, and what they were measured on."""
     facts = json.dumps({**hardware_facts(), "threads": arguments.threads or "one a core", "n": arguments.rounds})
     lines = [
