@@ -15,7 +15,7 @@ from s2tf_edge.runtime.smoothing import Smoothing
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_shared]
 
-_EACH_WINDOW = StreamOptions(smoothing=Smoothing(kind="none"))
+_EACH_WINDOW = StreamOptions(hop=4, smoothing=Smoothing(kind="none"))
 LABELS = {
     "v_SoccerJuggling_g23_c01.avi": "juggling soccer ball",
     "R6llTwEh07w.mp4": "using segway",
