@@ -1,9 +1,10 @@
 """Peak memory of calibration, whatever the number of clips.
 
-    python benchmarks/calibration_memory.py --model x3d_m --clips 500
+    python benchmarks/calibration_memory.py --model x3d_m --clips 500 --method minmax
 
-Quantises a network with random weights, by histograms, on clips of its published size, in a process of its own, and
-prints the process's peak resident memory. With ``--clips 5`` it should print about the same.
+Quantises a network with random weights for OpenVINO, on synthetic clips of its published size, in a process of its own,
+and prints the process's peak resident memory: by extremes (NNCF) or by histograms. With ``--clips 5`` it
+should print about the same.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import onnx
 
 from s2tf_edge.calibration.clips import CalibrationClips
-from s2tf_edge.calibration.qdq_ptq import quantize_graph
+from s2tf_edge.calibration.openvino_quantizer import OpenVinoGraphQuantizer, OpenVinoQuantizer
+from s2tf_edge.calibration.quantizer import Quantizer
+from s2tf_edge.calibration.ranges import METHODS
 from s2tf_edge.data.datasets import open_data
+from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
+from s2tf_edge.runtime.session import ModelInfo
 from s2tf_edge.spec import ClipSpec
 
 
@@ -29,8 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="x3d_m", help="name of a network")
     parser.add_argument("--clips", type=int, default=500)
-    parser.add_argument("--method", default="entropy")
-    parser.add_argument("--style", default="onnxruntime")
+    parser.add_argument("--method", default="entropy", choices=METHODS)
     parser.add_argument("--graph", type=Path, help="its graph, where it is made already")
     arguments = parser.parse_args()
     if arguments.graph is None:
@@ -62,12 +67,22 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     spec = ClipSpec.from_dict(json.loads(metadata["clip"]))
     clips = CalibrationClips(open_data(f"synthetic?clips={arguments.clips}"), spec, count=arguments.clips)
     started = time.perf_counter()
-    out = arguments.graph.with_name("integer.onnx")
-    quantize_graph(arguments.graph, out, clips=clips, style=arguments.style, method=arguments.method, spec=spec)
+    quantizer = _quantizer(arguments, spec, clips)
+    quantizer.write(quantizer.recipes[0], arguments.graph.parent)
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     size = f"{spec.frames}×{spec.size}²"
     seconds = time.perf_counter() - started
     print(f"{arguments.model}, {len(clips)} clips of {size}, {arguments.method}: {peak_mib:.0f} MiB, {seconds:.0f} s")
+
+
+def _quantizer(arguments: argparse.Namespace, spec: ClipSpec, clips: CalibrationClips) -> Quantizer:
+    info = ModelInfo(
+        name="n", network=arguments.model, target="openvino", precision="int8", spec=spec, labels=("a", "b")
+    )
+    if arguments.method != "minmax":
+        return OpenVinoGraphQuantizer(arguments.graph, clips=clips, info=info, method=arguments.method)
+    openvino: Any = require_without_telemetry("openvino", extra="export", purpose="this benchmark")
+    return OpenVinoQuantizer(lambda: openvino.Core().read_model(arguments.graph), clips=clips, info=info)
 
 
 if __name__ == "__main__":

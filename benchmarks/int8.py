@@ -1,15 +1,17 @@
 """Integer forms beside all others: one process, one machine, short turns, medians.
 
-    python benchmarks/int8.py --networks s2tf_nl_i3d_r50 x3d_s s2tf_x3d_s x3d_m s2tf_x3d_m --out int8.md
+    python benchmarks/int8.py --networks s2tf_nl_i3d_r50 x3d_s s2tf_x3d_s x3d_m s2tf_x3d_m --out docs/int8.md
 
-    released     eager PyTorch, the saliency modules as published: frames interleaved, norms not folded
-    onnx         ONNX Runtime, float32
-    f32, bf16    OpenVINO, float32 and what it prefers on this processor
-    naive        OpenVINO int8 as its documentation has it: nncf.quantize and compile_model with their defaults
-    ours         OpenVINO int8 as s2tf-export makes it
+    released       eager PyTorch, the saliency modules as published: frames interleaved, norms not folded
+    onnx           ONNX Runtime, float32
+    f32, bf16      OpenVINO, float32 and what it prefers on this processor
+    naive          OpenVINO int8 as its documentation has it: nncf.quantize and compile_model with their defaults
+    naive, mixed   the same with NNCF's other preset, which is to be more accurate
+    ours           OpenVINO int8 as s2tf-export makes it
+    auto           what s2tf-export --precision auto kept: never slower than the others, but for what noise there is
 
 Weights are random and calibration clips synthetic: only time is measured here. Where other programs run on the machine,
-compare columns of one row, not rows.
+compare columns of one row, not rows. A table of the integer forms that were tried follows.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +47,12 @@ from s2tf_edge.runtime.session import SessionOptions, open_session
 from s2tf_edge.spec import ClipSpec
 
 NETWORKS = ("s2tf_nl_i3d_r50", "x3d_s", "s2tf_x3d_s", "x3d_m", "s2tf_x3d_m")
-COLUMNS = ("released", "onnx", "f32", "bf16", "naive", "ours")
+COLUMNS = ("released", "onnx", "f32", "bf16", "naive", "naive, mixed", "ours", "auto")
+RECIPES = tuple(
+    f"{ranges}{part}" for ranges in ("mixed", "symmetric") for part in ("", ", dense layers", ", dense layers alone")
+)
+_FACTS = '`{"cpu"'
+"""How the line above the tables begins."""
 Run = Callable[[], Any]
 
 
@@ -54,31 +62,45 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20, help="timed runs of each form")
     parser.add_argument("--threads", type=int, default=0, help="0: one a core")
     parser.add_argument("--calib-clips", type=int, default=16)
-    parser.add_argument("--out", type=Path, help="where the table goes, besides the screen")
+    parser.add_argument("--out", type=Path, help="a page that ends with the tables")
     arguments = parser.parse_args()
-    rows = []
+    rows, tried = [], []
     for name in arguments.networks:
         with tempfile.TemporaryDirectory() as folder:
-            times, notes = measure(name, Path(folder), arguments)
-        rows.append(row(name, times, notes))
-        print(rows[-1], flush=True)
+            measured = measure(name, Path(folder), arguments)
+        rows.append(row(name, measured))
+        tried.append(forms_row(name, measured))
+        print(rows[-1], tried[-1], sep="\n", flush=True)
     if arguments.out:
-        arguments.out.write_text(document(rows, arguments), encoding="utf-8")
+        write(arguments.out, tables(rows, tried, arguments))
 
 
-def measure(name: str, folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Milliseconds of every form that runs, and why others do not."""
+@dataclass
+class Measured:
+    """What became of one network."""
+
+    times: dict[str, list[float]] = field(default_factory=dict)
+    """Milliseconds of every form that runs, round by round."""
+    notes: dict[str, str] = field(default_factory=dict)
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    """Integer forms that ours was chosen from."""
+
+
+def measure(name: str, folder: Path, arguments: argparse.Namespace) -> Measured:
+    """Makes and times every form that there is."""
     torch.manual_seed(0)
     save_model(folder / "model.pt", create_model(name, num_classes=400))
     network = load_model(folder / "model.pt").eval()
     clip = np.random.default_rng(0).standard_normal(network.spec.input_shape()).astype(np.float32)
     runs: dict[str, Run] = {"released": released(network, clip, threads=arguments.threads)}
-    notes: dict[str, str] = {}
+    measured = Measured()
+    calib = f"synthetic?clips={2 * arguments.calib_clips}"
     forms = {
         "onnx": {"target": "onnx", "custom_ops": "inline"},
         "f32": {"target": "openvino", "precision": "fp32"},
         "bf16": {"target": "openvino", "precision": "fp16"},
-        "ours": {"target": "openvino", "precision": "int8", "calib": f"synthetic?clips={2 * arguments.calib_clips}"},
+        "ours": {"target": "openvino", "precision": "int8", "calib": calib},
+        "auto": {"target": "openvino", "precision": "auto", "calib": calib},
     }
     for form, options in forms.items():
         result = export(
@@ -89,12 +111,19 @@ def measure(name: str, folder: Path, arguments: argparse.Namespace) -> tuple[dic
         session.open()
         runs[form] = lambda session=session: session.infer(clip)  # type: ignore[misc]
         if form == "ours":
-            notes["ours"] = f"{result.meta.build['recipe']}; {result.layers_line()}"
-    try:
-        runs["naive"] = naive(folder / "f32/model.xml", network.spec, clip, count=arguments.calib_clips)
-    except RuntimeError as error:
-        notes["naive"] = str(error).strip().splitlines()[-1]
-    return in_turns(runs, rounds=arguments.rounds), notes
+            measured.notes[form] = f"{result.meta.build['recipe']}; {result.layers_line()}"
+            measured.attempts = result.meta.build["attempts"]
+        if form == "auto":
+            measured.notes[form] = result.meta.precision["asked"]
+    clips = calibration_clips(network.spec, count=arguments.calib_clips)
+    for form, preset in (("naive", None), ("naive, mixed", "mixed")):
+        found = naive(folder / "f32/model.xml", clips, clip, preset=preset)
+        if isinstance(found, str):
+            measured.notes[form] = found
+        else:
+            runs[form] = found
+    measured.times = in_turns(runs, rounds=arguments.rounds)
+    return measured
 
 
 def in_turns(runs: dict[str, Run], *, rounds: int) -> dict[str, list[float]]:
@@ -109,17 +138,24 @@ def in_turns(runs: dict[str, Run], *, rounds: int) -> dict[str, list[float]]:
     return times
 
 
-def naive(model: Path, spec: ClipSpec, clip: np.ndarray, *, count: int) -> Run:
-    """What a user writes who follows the documentation of OpenVINO and NNCF."""
+def calibration_clips(spec: ClipSpec, *, count: int) -> list[np.ndarray]:
+    """Synthetic ones, all at once."""
+    return [preprocess(video.read(spec), spec)[np.newaxis] for video in open_data(f"synthetic?clips={count}").videos]
+
+
+def naive(model: Path, clips: list[np.ndarray], clip: np.ndarray, *, preset: str | None) -> Run | str:
+    """What a user writes who follows the documentation of OpenVINO and NNCF; or why it does not compile."""
     openvino: Any = require_without_telemetry("openvino", extra="export", purpose="this benchmark")
     nncf: Any = require_without_telemetry("nncf", extra="export", purpose="this benchmark")
     nncf.set_log_level(logging.ERROR)
-    videos = open_data(f"synthetic?clips={count}").videos
-    clips = [preprocess(video.read(spec), spec)[np.newaxis] for video in videos]
+    options = {} if preset is None else {"preset": nncf.QuantizationPreset(preset)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        quantized = nncf.quantize(openvino.Core().read_model(model), nncf.Dataset(clips))
-    compiled = openvino.Core().compile_model(quantized, "CPU")
+        quantized = nncf.quantize(openvino.Core().read_model(model), nncf.Dataset(clips), **options)
+    try:
+        compiled = openvino.Core().compile_model(quantized, "CPU")
+    except RuntimeError as error:
+        return str(error).strip().splitlines()[-1]
     return lambda: compiled({"clip": clip})
 
 
@@ -169,34 +205,51 @@ def _edges(preserver: nn.Module, x: Tensor, stride: int) -> Tensor:
     return torch.sigmoid(last(x))
 
 
-def row(name: str, times: dict[str, list[float]], notes: dict[str, str]) -> str:
+def row(name: str, measured: Measured) -> str:
     """Medians, and the worst of ten, in milliseconds; eager's median over ours."""
     cells = []
     for form in COLUMNS:
-        if form in times:
-            p90 = statistics.quantiles(times[form], n=10)[-1]
-            cells.append(f"{statistics.median(times[form]):.1f} ({p90:.1f})")
+        if form in measured.times:
+            times = measured.times[form]
+            cells.append(f"{statistics.median(times):.1f} ({statistics.quantiles(times, n=10)[-1]:.1f})")
         else:
             cells.append("does not compile")
-    speedup = statistics.median(times["released"]) / statistics.median(times["ours"])
-    details = "; ".join(f"{form}: {note}" for form, note in notes.items())
+    speedup = statistics.median(measured.times["released"]) / statistics.median(measured.times["ours"])
+    details = "; ".join(f"{form}: {note}" for form, note in measured.notes.items())
     return f"| `{name}` | {' | '.join(cells)} | {speedup:.1f}× | {details} |"
 
 
-def document(rows: list[str], arguments: argparse.Namespace) -> str:
-    """The table as a page."""
+def forms_row(name: str, measured: Measured) -> str:
+    """Shortest times of the integer forms that were tried."""
+    by_recipe = {attempt["recipe"]: attempt for attempt in measured.attempts}
+    return f"| `{name}` | {' | '.join(_form_cell(by_recipe.get(recipe)) for recipe in RECIPES)} |"
+
+
+def _form_cell(attempt: dict[str, Any] | None) -> str:
+    if attempt is None:
+        return "–"
+    return f"{attempt['ms']:.1f}" if attempt["ms"] is not None else "refused"
+
+
+def write(page: Path, measured: str) -> None:
+    """Puts the tables at the end of a page, in place of those that are there."""
+    words = page.read_text(encoding="utf-8").partition(_FACTS)[0] if page.exists() else ""
+    page.write_text(words + measured, encoding="utf-8")
+
+
+def tables(rows: list[str], tried: list[str], arguments: argparse.Namespace) -> str:
+    """Both tables, and what they were measured on."""
     facts = json.dumps({**hardware_facts(), "threads": arguments.threads or "one a core", "n": arguments.rounds})
     lines = [
-        "# Integer forms beside all others",
-        "",
-        "Milliseconds of one clip: median, and the 90th percentile in parentheses.",
-        "Written by `benchmarks/int8.py`, where the columns are explained.",
-        "",
         f"`{facts}`",
         "",
         f"| network | {' | '.join(COLUMNS)} | released / ours | |",
         f"|---|{'---|' * (len(COLUMNS) + 2)}",
         *rows,
+        "",
+        f"| network | {' | '.join(RECIPES)} |",
+        f"|---|{'---|' * len(RECIPES)}",
+        *tried,
         "",
     ]
     return "\n".join(lines)

@@ -7,7 +7,6 @@ clip until the last has run, which for 300 clips of a 3D network is hundreds of 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -17,6 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
+from s2tf_edge.calibration.batches import Batches
 from s2tf_edge.errors import UsageError
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.session import Clips
@@ -65,7 +65,7 @@ class Activations:
         Yields:
             A tensor's name and its values.
         """
-        for batch in _batches(clips, self._batch):
+        for batch in Batches(clips, size=self._batch):
             for names, session in self._groups:
                 yield from zip(names, session.run(names, {self._input: batch}), strict=True)
 
@@ -75,13 +75,6 @@ def _batch(model: ir.Model) -> int:
     shape = model.graph.inputs[0].shape
     first = shape[0] if shape is not None else 1
     return first if isinstance(first, int) else 1
-
-
-def _batches(clips: Iterable[Clips], size: int) -> Iterator[Clips]:
-    clips = iter(clips)
-    while part := list(itertools.islice(clips, size)):
-        batch: Any = np.concatenate(part + part[-1:] * (size - len(part)))
-        yield batch
 
 
 def _group(model: ir.Model, tensors: Sequence[str], *, limit: int) -> list[list[str]]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import onnx
 
+from s2tf_edge.calibration.openvino_nodes import layer_name
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.backends.ort_session import KEPT_OUT
@@ -36,8 +37,6 @@ _ORT_FLOAT: Final = {
     **dict.fromkeys(("Conv", "FusedConv", "NhwcFusedConv"), _CONVOLUTION),
     **dict.fromkeys(("Gemm", "MatMul", "FusedGemm", "FusedMatMul"), _MATRIX_PRODUCT),
 }
-_OPENVINO_SUFFIX: Final = "/WithoutBiases"
-"""What OpenVINO appends to the name of an ONNX convolution when it takes its bias apart."""
 _OPENVINO_KINDS: Final = {"Convolution": _CONVOLUTION, "FullyConnected": _MATRIX_PRODUCT, "MatMul": _MATRIX_PRODUCT}
 
 
@@ -132,9 +131,11 @@ def audit_openvino(compiled: Any) -> Audit:
         kind = _OPENVINO_KINDS.get(_text(facts, "layerType"))
         if kind:
             name = _text(facts, "originalLayersNames").partition(",")[0] or op.get_friendly_name()
-            name = name.removesuffix(_OPENVINO_SUFFIX)
             found.add(
-                kind, name, type_=_text(facts, "runtimePrecision"), reason="OpenVINO chose a floating-point kernel"
+                kind,
+                layer_name(name),
+                type_=_text(facts, "runtimePrecision"),
+                reason="OpenVINO chose a floating-point kernel",
             )
     return found.audit()
 

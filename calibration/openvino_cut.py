@@ -16,19 +16,23 @@ from typing import Any, Final
 
 import onnx
 
-__all__ = ["DENSE", "DEPTHWISE", "LAYERS", "activation_ranges", "cut", "integer_layers", "name_layers"]
+from s2tf_edge.calibration.openvino_nodes import (
+    PASSING,
+    is_activation_quantizer,
+    is_weight_quantizer,
+    layer_name,
+    origin,
+    readers,
+    source,
+)
+
+__all__ = ["DENSE", "DEPTHWISE", "LAYERS", "cut", "integer_layers", "name_layers"]
 
 DENSE: Final = frozenset(["Convolution", "MatMul"])
 DEPTHWISE: Final = frozenset(["GroupConvolution"])
 LAYERS: Final = DENSE | DEPTHWISE
 """Operators whose operands become integers."""
-_PASSING: Final = frozenset(
-    ["MaxPool", "Pad", "Concat", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "StridedSlice", "Split"]
-)
-"""Operators that only move or pick values: integers stay integers."""
 _CARRIERS: Final = frozenset(["Parameter", "Result", "Constant", "FakeQuantize"])
-_NAME_SUFFIX: Final = "/WithoutBiases"
-"""Of a convolution whose bias OpenVINO took apart."""
 
 
 def name_layers(network: Any, graph: Path) -> None:
@@ -48,7 +52,9 @@ def name_layers(network: Any, graph: Path) -> None:
 def integer_layers(network: Any, *, operators: Collection[str]) -> tuple[str, ...]:
     """Names of the layers of some kinds whose operands come as integers, in the order in which they run."""
     ops = network.get_ordered_ops()
-    return tuple(_layer_name(op) for op in ops if op.get_type_name() in operators and _is_quantized(op))
+    return tuple(
+        layer_name(op.get_friendly_name()) for op in ops if op.get_type_name() in operators and _is_quantized(op)
+    )
 
 
 def cut(network: Any, original: Any, *, layers: Collection[str], between: bool) -> Any:
@@ -64,49 +70,17 @@ def cut(network: Any, original: Any, *, layers: Collection[str], between: bool) 
     originals = {op.get_friendly_name(): op for op in original.get_ordered_ops()}
     takers = _takers_of_integers(network, layers, between=between)
     for op in network.get_ordered_ops():
-        if op.get_type_name() in LAYERS and _layer_name(op) not in layers:
+        if op.get_type_name() in LAYERS and layer_name(op.get_friendly_name()) not in layers:
             _restore_layer(op, originals)
         if op.get_name() not in takers:
             _unquantize(op)
     return network
 
 
-def activation_ranges(network: Any) -> dict[str, tuple[float, float]]:
-    """Lowest and highest value of every quantised activation, by NNCF's name of its quantiser."""
-    ranges = {}
-    for op in network.get_ordered_ops():
-        name = str(op.get_friendly_name())
-        if op.get_type_name() == "FakeQuantize" and not _is_weight_quantizer(op):
-            low, high = (_source(op, port).data for port in (1, 2))
-            ranges[name] = (float(f"{low.min():.6g}"), float(f"{high.max():.6g}"))
-    return ranges
-
-
-def _layer_name(op: Any) -> str:
-    """As the ONNX graph has it."""
-    return str(op.get_friendly_name()).removesuffix(_NAME_SUFFIX)
-
-
-def _source(op: Any, port: int) -> Any:
-    return op.input_value(port).get_node()
-
-
-def _origin(op: Any, port: int) -> Any:
-    """Where an operand comes from, before it was moved about."""
-    node = _source(op, port)
-    while node.get_type_name() in _PASSING:
-        node = _source(node, 0)
-    return node
-
-
 def _is_quantized(layer: Any) -> bool:
     """Whether both operands come as integers."""
-    origins = (_origin(layer, port) for port in (0, 1))
-    return all(node.get_type_name() == "FakeQuantize" or _is_weight_quantizer(node) for node in origins)
-
-
-def _is_weight_quantizer(op: Any) -> bool:
-    return str(op.get_friendly_name()).rpartition("/")[2].startswith("fq_weights")
+    origins = (origin(layer, port) for port in (0, 1))
+    return all(node.get_type_name() == "FakeQuantize" or is_weight_quantizer(node) for node in origins)
 
 
 def _takers_of_integers(network: Any, layers: Collection[str], *, between: bool) -> set[str]:
@@ -118,12 +92,14 @@ def _takers_of_integers(network: Any, layers: Collection[str], *, between: bool)
         between: whether operators that take nothing but results of such layers do so as well.
     """
     ops = [op for op in network.get_ordered_ops() if op.get_type_name() not in _CARRIERS]
-    takers = {op.get_name() for op in ops if op.get_type_name() in LAYERS and _layer_name(op) in layers}
+    takers = {
+        op.get_name() for op in ops if op.get_type_name() in LAYERS and layer_name(op.get_friendly_name()) in layers
+    }
     if between:
         _add_operators_between(takers, ops)
     for op in reversed(ops):
         # A pool or transposition is read as it is written.
-        if op.get_type_name() in _PASSING and any(reader.get_name() in takers for reader in _readers(op)):
+        if op.get_type_name() in PASSING and any(reader.get_name() in takers for reader in readers(op)):
             takers.add(op.get_name())
     return takers
 
@@ -133,38 +109,34 @@ def _add_operators_between(takers: set[str], ops: Sequence[Any]) -> None:
     integer = set(takers)
     for op in ops:
         ports = [port for port in range(op.get_input_size()) if not _is_constant(op, port)]
-        given = [_quantized(_source(op, port)).get_name() for port in ports]
+        given = [_quantized(source(op, port)).get_name() for port in ports]
         if op.get_type_name() not in LAYERS and given and integer.issuperset(given):
             integer.add(op.get_name())
-            if op.get_type_name() not in _PASSING:
+            if op.get_type_name() not in PASSING:
                 takers.add(op.get_name())
 
 
 def _is_constant(op: Any, port: int) -> bool:
     """Whether an operand is one, such as a bias, which is given its shape before it is added."""
-    return bool(_origin(op, port).get_type_name() == "Constant")
+    return bool(origin(op, port).get_type_name() == "Constant")
 
 
 def _quantized(node: Any) -> Any:
     """What a quantiser quantises; any other node is its own."""
-    return _source(node, 0) if node.get_type_name() == "FakeQuantize" else node
-
-
-def _readers(op: Any) -> list[Any]:
-    return [reader.get_node() for output in op.outputs() for reader in output.get_target_inputs()]
+    return source(node, 0) if node.get_type_name() == "FakeQuantize" else node
 
 
 def _unquantize(op: Any) -> None:
     """Lets an operator take its activations as they are before they are quantised."""
     for port in range(op.get_input_size()):
-        source = _source(op, port)
-        if source.get_type_name() == "FakeQuantize" and not _is_weight_quantizer(source):
-            op.input(port).replace_source_output(source.input_value(0))
+        quantizer = source(op, port)
+        if is_activation_quantizer(quantizer):
+            op.input(port).replace_source_output(quantizer.input_value(0))
 
 
 def _restore_layer(layer: Any, originals: Mapping[str, Any]) -> None:
     """Gives a layer back the weights that it had in float, and the bias, which NNCF corrects for integers."""
-    biased = [reader for reader in _readers(layer) if reader.get_type_name() == "Add"]
+    biased = [reader for reader in readers(layer) if reader.get_type_name() == "Add"]
     for op in (layer, *biased):
         for port in range(op.get_input_size()):
             _restore_constant(op, originals[op.get_friendly_name()], port)
@@ -172,11 +144,11 @@ def _restore_layer(layer: Any, originals: Mapping[str, Any]) -> None:
 
 def _restore_constant(op: Any, original: Any, port: int) -> None:
     """Of an operand that is one, though it may be moved about before."""
-    source, node = _source(original, port), _source(op, port)
-    if _is_weight_quantizer(node) and node.get_type_name() == "FakeQuantize":
+    before, node = source(original, port), source(op, port)
+    if is_weight_quantizer(node) and node.get_type_name() == "FakeQuantize":
         op.input(port).replace_source_output(node.input_value(0))
-        node = _source(op, port)
-    if source.get_type_name() == "Constant":
-        op.input(port).replace_source_output(source.output(0))
-    elif source.get_type_name() in _PASSING and node.get_type_name() == source.get_type_name():
-        _restore_constant(node, source, 0)
+        node = source(op, port)
+    if before.get_type_name() == "Constant":
+        op.input(port).replace_source_output(before.output(0))
+    elif before.get_type_name() in PASSING and node.get_type_name() == before.get_type_name():
+        _restore_constant(node, before, 0)

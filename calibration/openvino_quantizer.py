@@ -4,17 +4,18 @@ What NNCF quantises is not always what OpenVINO can compile, nor what it runs fa
 convolution with asymmetric activations that feeds a depthwise one has no implementation; depthwise 3-D convolutions
 are no faster in integer than in bfloat16; and additions, products and swish between quantised layers cost more in
 changes of type than integers save. So the recipes go from all that NNCF quantises down to dense convolutions and matrix
-products alone. Each is cut from one quantised network: its statistics are gathered once, however many are tried.
-Symmetric activations, which take other statistics, are left for where none of these compiles and agrees.
+products alone. With symmetric activations, convolutions are faster by a few percent and numbers below zero coarser.
+
+Each form is cut from one quantised network: its statistics are gathered once, however many are tried.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import io
-import itertools
 import logging
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -22,16 +23,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import numpy as np
-
+from s2tf_edge.calibration.batches import Batches
 from s2tf_edge.calibration.openvino_cut import (
     DENSE,
     DEPTHWISE,
     LAYERS,
-    activation_ranges,
     cut,
     integer_layers,
     name_layers,
+)
+from s2tf_edge.calibration.openvino_ranges import (
+    activation_ranges,
+    fold_before_quantizing,
+    make_products_symmetric,
+    make_symmetric,
 )
 from s2tf_edge.calibration.qdq_quantizer import QdqQuantizer
 from s2tf_edge.calibration.quantizer import Quantizer
@@ -44,8 +49,6 @@ __all__ = ["OpenVinoGraphQuantizer", "OpenVinoQuantizer"]
 logger = logging.getLogger(__name__)
 
 _MODEL_FILE: Final = "model.xml"
-_WITHOUT_DEPTHWISE: Final = "mixed, dense layers"
-"""Where nothing is depthwise, this is ``mixed``."""
 
 
 class SizedClips(Protocol):
@@ -58,8 +61,8 @@ class SizedClips(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class _Recipe:
-    preset: str
-    """NNCF's preset: mixed (activations asymmetric, more accurate) or performance (symmetric)."""
+    is_symmetric: bool = False
+    """Whether zero is the middle of all activations that have both signs."""
     layers: frozenset[str] = LAYERS
     """Operators with weights that are quantised."""
     between: bool = True
@@ -67,18 +70,20 @@ class _Recipe:
 
 
 _RECIPES: Final = {
-    "mixed": _Recipe(preset="mixed"),
-    "mixed, dense layers": _Recipe(preset="mixed", layers=DENSE),
-    "mixed, dense layers alone": _Recipe(preset="mixed", layers=DENSE, between=False),
-    "performance": _Recipe(preset="performance"),
-    "performance, dense layers alone": _Recipe(preset="performance", layers=DENSE, between=False),
+    "mixed": _Recipe(),
+    "mixed, dense layers": _Recipe(layers=DENSE),
+    "mixed, dense layers alone": _Recipe(layers=DENSE, between=False),
+    "symmetric": _Recipe(is_symmetric=True),
+    "symmetric, dense layers": _Recipe(is_symmetric=True, layers=DENSE),
+    "symmetric, dense layers alone": _Recipe(is_symmetric=True, layers=DENSE, between=False),
 }
+"""Mixed is NNCF's word for symmetric weights and asymmetric activations."""
+_FOR_DEPTHWISE: Final = ("mixed, dense layers", "symmetric, dense layers")
+"""Where nothing is depthwise, these leave nothing out."""
 
 
 class OpenVinoQuantizer(Quantizer):
     """NNCF's post-training quantisation, and what can be made of its result."""
-
-    fallbacks = ("performance", "performance, dense layers alone")
 
     def __init__(
         self,
@@ -98,17 +103,14 @@ class OpenVinoQuantizer(Quantizer):
         """
         self._float = read()
         kinds = {op.get_type_name() for op in self._float.get_ordered_ops()}
-        mixed = [name for name in _RECIPES if name not in self.fallbacks]
-        self.recipes = tuple(name for name in mixed if name != _WITHOUT_DEPTHWISE or kinds & DEPTHWISE)
+        self.recipes = tuple(name for name in _RECIPES if name not in _FOR_DEPTHWISE or kinds & DEPTHWISE)
         self._clips = clips
         self._info = dataclasses.replace(info, precision="int8")
         self._inference_precision = inference_precision
-        self._quantized: dict[str, Any] = {}
 
     def layers(self, recipe: str) -> tuple[str, ...]:
         """Convolutions and matrix products with integer operands."""
-        chosen = _RECIPES[recipe]
-        return integer_layers(self._network(chosen.preset), operators=chosen.layers)
+        return integer_layers(self._network(recipe), operators=_RECIPES[recipe].layers)
 
     def write(self, recipe: str, folder: Path, *, floats: Collection[str] = ()) -> Path:
         """Writes ``model.xml`` and ``model.bin``."""
@@ -122,26 +124,36 @@ class OpenVinoQuantizer(Quantizer):
         return OpenVinoSession(path, self._info, options, inference_precision=self._inference_precision)
 
     def describe(self, recipe: str) -> dict[str, Any]:
-        """NNCF's preset and method, and the range of every quantised activation."""
+        """What quantised it and how, and the range of every quantised activation."""
         return {
             "method": "minmax",
-            "quantiser": f"nncf.quantize, preset {_RECIPES[recipe].preset}",
+            "quantiser": "nncf.quantize, preset mixed",
+            "activations": "symmetric" if _RECIPES[recipe].is_symmetric else "asymmetric",
             "activation_ranges": activation_ranges(self._cut(recipe, ())),
         }
 
     def _cut(self, recipe: str, floats: Collection[str]) -> Any:
         chosen = _RECIPES[recipe]
         layers = [layer for layer in self.layers(recipe) if layer not in floats]
-        return cut(self._network(chosen.preset), self._float, layers=layers, between=chosen.between)
+        return cut(self._network(recipe), self._float, layers=layers, between=chosen.between)
 
-    def _network(self, preset: str) -> Any:
-        """The network as NNCF quantises it, with all that it quantises."""
-        if preset not in self._quantized:
-            logger.info("quantising, preset %s, on %d clips", preset, len(self._clips))
-            self._quantized[preset] = _quantize(
-                self._float.clone(), self._clips, batch=self._info.batch or 1, preset=preset
-            )
-        return self._quantized[preset]
+    def _network(self, recipe: str) -> Any:
+        """With all that NNCF quantises, and the ranges of a recipe."""
+        return self._symmetric if _RECIPES[recipe].is_symmetric else self._asymmetric
+
+    @functools.cached_property
+    def _asymmetric(self) -> Any:
+        logger.info("quantising on %d clips", len(self._clips))
+        network = _quantize(self._float.clone(), self._clips, batch=self._info.batch or 1)
+        fold_before_quantizing(network)
+        make_products_symmetric(network)
+        return network
+
+    @functools.cached_property
+    def _symmetric(self) -> Any:
+        network = self._asymmetric.clone()
+        make_symmetric(network)
+        return network
 
 
 class OpenVinoGraphQuantizer(QdqQuantizer):
@@ -183,30 +195,13 @@ class OpenVinoGraphQuantizer(QdqQuantizer):
         return OpenVinoSession(path, self._info, options, inference_precision=self._inference_precision)
 
 
-class _Batches:
-    """Clips, as many at once as a network takes; the last batch is filled up with the last clip.
-
-    It does not tell its length: knowing it, NNCF leaves a pass at the last batch, and the pass is never finished.
-    """
-
-    def __init__(self, clips: SizedClips, *, size: int) -> None:
-        self._clips = clips
-        self._size = size
-
-    def __iter__(self) -> Iterator[Clips]:
-        clips = iter(self._clips)
-        while part := list(itertools.islice(clips, self._size)):
-            batch: Any = np.concatenate(part + part[-1:] * (self._size - len(part)))
-            yield batch
-
-
-def _quantize(network: Any, clips: SizedClips, *, batch: int, preset: str) -> Any:
+def _quantize(network: Any, clips: SizedClips, *, batch: int) -> Any:
     with _quiet_nncf() as nncf:
         estimators: Any = importlib.import_module("nncf.quantization.range_estimator")
         return nncf.quantize(
             network,
-            nncf.Dataset(_Batches(clips, size=batch)),
-            preset=nncf.QuantizationPreset(preset),
+            nncf.Dataset(Batches(clips, size=batch)),
+            preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(clips) + 1,
             # NNCF's default averages the extremes of single clips and cuts off what lies beyond: three to six times the
             # error, measured on small S2TF and 3D ResNets.

@@ -27,7 +27,7 @@ from s2tf_edge.preprocess import normalise
 from s2tf_edge.runtime.session import Clips
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["MeasuredGraph", "QdqReport", "measure_graph", "quantize_graph"]
+__all__ = ["MeasuredGraph", "QdqReport", "measure_graph"]
 
 _MIN_OPSET: Final = 13
 """From which QuantizeLinear takes a scale for each channel."""
@@ -124,38 +124,6 @@ def measure_graph(
     if spec is not None:
         ranges |= _pixel_ranges(model, spec, tensors=tensors)
     return MeasuredGraph(graph=graph, style=chosen, method=method, ranges=ranges)
-
-
-def quantize_graph(
-    graph: Path,
-    out: Path,
-    *,
-    clips: Iterable[Clips],
-    style: str,
-    method: str = "minmax",
-    exclude: Sequence[str] = (),
-    spec: ClipSpec | None = None,
-) -> QdqReport:
-    """Quantises a float32 graph to int8 weights and 8-bit activations.
-
-    Args:
-        graph: an ONNX file with one input, functions inlined.
-        out: where the integer graph goes.
-        clips: to measure activations on, as in ``measure_graph``.
-        style: tensorrt, openvino or onnxruntime.
-        method: how ranges are chosen, one of ``s2tf_edge.calibration.ranges.METHODS``.
-        exclude: regular expressions, searched in nodes' names; what matches stays in floating point.
-        spec: the clips as pixels, as in ``measure_graph``.
-
-    Raises:
-        MissingExtraError: ONNX Runtime is not installed.
-        UnsupportedError: the graph's opset is below 13, or nothing in it can be quantised.
-        UsageError: style or method are unknown, an expression matches no layer, or there are no clips.
-        VerificationError: an activation is not finite.
-    """
-    # Expressions are checked before clips are read, which takes minutes.
-    _place(_load(graph), find_style(style), exclude=exclude)
-    return measure_graph(graph, clips=clips, style=style, method=method, spec=spec).write(out, exclude=exclude)
 
 
 def _pixel_ranges(model: ir.Model, spec: ClipSpec, *, tensors: Collection[str]) -> dict[str, Range]:

@@ -71,11 +71,9 @@ class Quantizer(abc.ABC):
 
     Attributes:
         recipes: ways to quantise, all of which are worth trying.
-        fallbacks: others, for where none of these will do.
     """
 
     recipes: tuple[str, ...]
-    fallbacks: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def layers(self, recipe: str) -> tuple[str, ...]:

@@ -2,17 +2,18 @@
 
     recipe             compiles   agrees   ms
     mixed              no         ·        ·       "No suitable implementations"
-    performance        yes        yes      19.1
+    symmetric          yes        yes      19.1
     ...                yes        yes      14.2    ← fastest
 
-All that open are timed side by side, in short turns, so that whatever else the machine does falls on all alike.
+All that open are timed side by side, in short turns, so that whatever else the machine does falls on all alike. What
+else it does only ever adds, so the shortest of a form's times tells most about the form.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Collection, Sequence
@@ -31,11 +32,15 @@ __all__ = ["Attempt", "rank", "table", "time_sessions", "try_recipes"]
 
 logger = logging.getLogger(__name__)
 
-_ROUNDS: Final = 15
 _WARMUP: Final = 2
-_MAX_SECONDS: Final = 20.0
-"""Time that all rounds may take together; with slow networks there are fewer, three at least."""
-_MIN_ROUNDS: Final = 3
+_ROUNDS: Final = (5, 15)
+"""Fewest and most of all forms."""
+_FINAL_ROUNDS: Final = (10, 40)
+"""Fewest and most of those that come close to the fastest."""
+_SECONDS: Final = 10.0
+"""After which the fewest rounds will do."""
+_CLOSE: Final = 1.15
+"""Times of the fastest that are tried further: a few runs tell forms that differ more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +52,7 @@ class Attempt:
     """``ok``, or why it is none: the compiler's words, or how its logits differ."""
     compiles: bool = True
     milliseconds: float | None = None
-    """Median time of one run on this machine."""
+    """Shortest time of one run on this machine."""
     path: Path | None = None
 
     @property
@@ -61,7 +66,7 @@ class Attempt:
 
 
 def try_recipes(quantizer: Quantizer, folder: Path, *, judge: Judge, floats: Collection[str] = ()) -> list[Attempt]:
-    """Writes, opens, checks and times every recipe, and the fallbacks where none of them will do.
+    """Writes, opens, checks and times every recipe.
 
     Args:
         quantizer: for one network and target.
@@ -70,27 +75,18 @@ def try_recipes(quantizer: Quantizer, folder: Path, *, judge: Judge, floats: Col
         floats: layers that stay in float.
 
     Returns:
-        One attempt for each recipe tried, in their order.
+        One attempt for each recipe, in their order.
     """
-    attempts = _try_all(quantizer, quantizer.recipes, folder, judge=judge, floats=floats)
-    if any(attempt.is_ok for attempt in attempts):
-        return attempts
-    return [*attempts, *_try_all(quantizer, quantizer.fallbacks, folder, judge=judge, floats=floats)]
-
-
-def _try_all(
-    quantizer: Quantizer, recipes: Sequence[str], folder: Path, *, judge: Judge, floats: Collection[str]
-) -> list[Attempt]:
     attempts = []
     with ExitStack() as stack:
         sessions: dict[str, Session] = {}
-        for recipe in recipes:
+        for recipe in quantizer.recipes:
             place = Path(tempfile.mkdtemp(dir=folder))
             attempt, session = _try(quantizer, recipe, place, judge=judge, floats=floats)
             if session is not None:
                 sessions[recipe] = stack.enter_context(session)
             attempts.append(attempt)
-        times = dict(zip(sessions, time_sessions(list(sessions.values())), strict=True)) if sessions else {}
+        times = dict(zip(sessions, time_sessions(list(sessions.values())), strict=True))
     return [replace(each, milliseconds=times.get(each.recipe)) for each in attempts]
 
 
@@ -118,28 +114,50 @@ def _try(
 
 
 def time_sessions(sessions: Sequence[Session]) -> list[float]:
-    """Median milliseconds of one clip in each of several open sessions, which take turns."""
-    clips = [_clip(session) for session in sessions]
-    rounds: list[list[float]] = []
-    began = time.perf_counter()
-    while len(rounds) < _ROUNDS + _WARMUP:
-        rounds.append([_milliseconds(session, clip) for session, clip in zip(sessions, clips, strict=True)])
-        if time.perf_counter() - began > _MAX_SECONDS and len(rounds) >= _MIN_ROUNDS + _WARMUP:
-            break
+    """Shortest milliseconds of one clip in each of several open sessions, which take turns.
+
+    Those that come close to the fastest go on taking turns, so that forms a few percent apart are told from each other.
+    """
+    runners = [_Runner(session) for session in sessions]
+    _take_turns(runners, _ROUNDS)
+    fastest = min((each.shortest for each in runners), default=0.0)
+    close = [each for each in runners if each.shortest <= _CLOSE * fastest]
+    if len(close) > 1:
+        _take_turns(close, _FINAL_ROUNDS)
     # As they are printed and kept, so that the fastest in the table is the fastest.
-    return [round(statistics.median(times), 3) for times in zip(*rounds[_WARMUP:], strict=True)]
+    return [round(each.shortest, 3) for each in runners]
+
+
+class _Runner:
+    """A session, its clip and its shortest time so far."""
+
+    def __init__(self, session: Session) -> None:
+        self.shortest = math.inf
+        self._session = session
+        self._clip = _clip(session)
+        for _ in range(_WARMUP):
+            session.infer(self._clip)
+
+    def run(self) -> None:
+        began = time.perf_counter()
+        self._session.infer(self._clip)
+        self.shortest = min(self.shortest, 1e3 * (time.perf_counter() - began))
+
+
+def _take_turns(runners: Sequence[_Runner], rounds: tuple[int, int]) -> None:
+    fewest, most = rounds
+    began = time.perf_counter()
+    for done in range(1, most + 1):
+        for runner in runners:
+            runner.run()
+        if done >= fewest and time.perf_counter() - began > _SECONDS:
+            break
 
 
 def _clip(session: Session) -> Clips:
     spec = session.info.spec
     pixels = np.random.default_rng(0).integers(0, 256, spec.input_shape(session.info.batch or 1))
     return pixels.astype(np.uint8) if spec.dtype == "uint8" else (pixels / 128 - 1).astype(np.float32)
-
-
-def _milliseconds(session: Session, clip: Clips) -> float:
-    began = time.perf_counter()
-    session.infer(clip)
-    return 1e3 * (time.perf_counter() - began)
 
 
 def rank(attempts: Sequence[Attempt], *, mendable: bool = False) -> list[Attempt]:

@@ -19,7 +19,7 @@ import onnx
 import onnx.parser
 import onnx_ir as ir
 
-__all__ = ["DOMAIN", "FUNCTION_OPSET", "VERSION", "function", "function_names"]
+__all__ = ["DOMAIN", "FUNCTION_OPSET", "VERSION", "function"]
 
 DOMAIN: Final = "ai.s2tf"
 VERSION: Final = 1
@@ -88,7 +88,8 @@ TemporalFusion (saliency, reduce, project) => ("project/Conv")
   "project/Conv" = Conv ("Relu", project)
 }
 """,
-    # x [N, C, T, H, W] → the same shape; scale [1] is 1 / √(C / 2), grid is [0, 0, T, H, W].
+    # x [N, C, T, H, W] → the same shape; scale [1] is 1 / √(C / 2), grid is [0, 0, T, H, W]. Attention, which is never
+    # negative, comes first in its product: integer kernels take unsigned integers on the left only.
     "NonLocal": """
 NonLocal <grid> (x, theta, theta_bias, phi, phi_bias, g, g_bias, out, out_bias, scale) => ("Add")
 {
@@ -104,20 +105,16 @@ NonLocal <grid> (x, theta, theta_bias, phi, phi_bias, g, g_bias, out, out_bias, 
   "Transpose" = Transpose <perm = [0, 2, 1]> ("Mul")
   "MatMul" = MatMul ("Transpose", "phi/Reshape")
   "Softmax" = Softmax <axis = 2> ("MatMul")
-  "Transpose_2" = Transpose <perm = [0, 2, 1]> ("Softmax")
-  "MatMul_2" = MatMul ("g/Reshape", "Transpose_2")
+  "Transpose_2" = Transpose <perm = [0, 2, 1]> ("g/Reshape")
+  "MatMul_2" = MatMul ("Softmax", "Transpose_2")
+  "Transpose_3" = Transpose <perm = [0, 2, 1]> ("MatMul_2")
   "grid/Constant" = Constant <value_ints: ints = @grid> ()
-  "Reshape" = Reshape ("MatMul_2", "grid/Constant")
+  "Reshape" = Reshape ("Transpose_3", "grid/Constant")
   "out.conv/Conv" = Conv ("Reshape", out, out_bias)
   "Add" = Add (x, "out.conv/Conv")
 }
 """,
 }
-
-
-def function_names() -> tuple[str, ...]:
-    """The operators that have a body."""
-    return tuple(_BODIES)
 
 
 def function(name: str) -> ir.Function:

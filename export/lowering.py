@@ -23,6 +23,7 @@ from s2tf_edge.export.functions import DOMAIN
 from s2tf_edge.export.macs import count_macs
 from s2tf_edge.export.onnx_file import count_operators
 from s2tf_edge.export.passes.float16 import Float16
+from s2tf_edge.export.passes.strided_stem import FoldStrides
 from s2tf_edge.export.passes.u8_input import U8Input
 from s2tf_edge.spec import ClipSpec
 
@@ -81,6 +82,8 @@ def lower(
     if precision == "int8":
         # A pad of -inf before a pool cannot be quantised, and would keep all around it in float.
         MergePads()(model)
+        if target.name == "openvino":
+            FoldStrides()(model)
     check_supported(model, target.name)
     if precision == "fp16" and target.name in _HALF_GRAPHS:
         Float16()(model)

@@ -14,7 +14,7 @@ from s2tf_edge.export.build import AUTO, Target
 from s2tf_edge.export.tensorrt_options import EngineOptions
 from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
 
-__all__ = ["CUSTOM_OPS", "INPUTS", "METHODS", "OPSETS", "PROFILE", "ExportOptions"]
+__all__ = ["CALIB_CLIPS", "CUSTOM_OPS", "INPUTS", "METHODS", "OPSETS", "PROFILE", "ExportOptions"]
 
 CUSTOM_OPS: Final = ("auto", "keep", "inline")
 INPUTS: Final = ("f32", "u8")
@@ -23,6 +23,7 @@ OPSETS: Final = (18, 24)
 METHODS: Final = ("minmax", "entropy", "percentile", "mse")
 _INTEGER_FLAGS: Final = {"--exclude": (), "--calib-method": METHODS[0], "--max-drop": None, "--sensitivity": None}
 """Flags that say something about int8 alone, and their defaults."""
+CALIB_CLIPS: Final = 300
 _ALL_POINTS: Final = 100
 _MAX_BATCH: Final = 256
 PROFILE: Final = (1, 4, 16)
@@ -48,7 +49,7 @@ class ExportOptions:
     calib: str | LabelledVideos | None = None
     """Labelled videos, or what ``open_data`` takes: int8 measures ranges on them, every precision is verified on others
     of them. Only what has a name can be made again: with videos of the caller's own there is no ``reproduce.sh``."""
-    calib_clips: int = 300
+    calib_clips: int = CALIB_CLIPS
     """How many clips of them at most."""
     calib_method: str = "minmax"
     """How ranges of activations are chosen: minmax, entropy, percentile or mse."""
@@ -120,12 +121,21 @@ class ExportOptions:
                 "synthetic"
             )
             raise UsageError(msg)
+        self._check_data()
         self._check_integers(precision)
         self._check_auto(target, precision)
         if self.custom_ops == "keep" and not target.may_keep:
             msg = f"{target.name} runs standard operators only, so --custom-ops keep is not for it; leave it out"
             raise UsageError(msg)
         self._check_engine(target)
+
+    def _check_data(self) -> None:
+        if self.calib is None and self.calib_clips != CALIB_CLIPS:
+            msg = f"--calib-clips {self.calib_clips} counts clips of --calib, which is missing; give --calib DATA"
+            raise UsageError(msg)
+        if self.eval is not None and not self.verify and self.max_drop is None:
+            msg = "--eval is to verify on, which --no-verify leaves out; drop one of them"
+            raise UsageError(msg)
 
     def _check_integers(self, precision: str) -> None:
         if precision == "int8" or (precision == AUTO and self.calib is not None):
@@ -208,7 +218,7 @@ class ExportOptions:
             "--calib-clips": self.calib_clips if self.calib else None,
             "--calib-method": None if self.calib_method == METHODS[0] else self.calib_method,
             "--max-drop": self.max_drop,
-            "--eval": _absolute(self.eval),
+            "--eval": _absolute(self.eval) if self.verify or self.max_drop is not None else None,
             "--custom-ops": None if self.custom_ops == "auto" else self.custom_ops,
             "--batch": None if self.batch == 1 else self.batch,
             "--input": None if self.input == "f32" else self.input,

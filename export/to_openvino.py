@@ -6,7 +6,6 @@ network.
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,18 +14,17 @@ from s2tf_edge.calibration.openvino_cut import name_layers
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.export.build import Build, BuildRequest
 from s2tf_edge.export.describe import describe
-from s2tf_edge.export.integer import best_integer_form, openvino_quantizer
+from s2tf_edge.export.integer import best_integer_form, obtained_types, openvino_quantizer
 from s2tf_edge.export.unsupported import unsupported_operators
 from s2tf_edge.runtime.backends.openvino_session import compile_config, last_line
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import SessionOptions
 
-__all__ = ["MODEL_FILE", "build_openvino", "layer_types"]
+__all__ = ["MODEL_FILE", "build_openvino"]
 
 MODEL_FILE: Final = "model.xml"
 _FILES: Final = (MODEL_FILE, "model.bin")
 _INFERENCE: Final = {"fp32": "f32", "fp16": "default", "int8": "default"}
-_COUNTED: Final = {"Convolution": "Convolution", "FullyConnected": "MatMul", "MatMul": "MatMul"}
 
 
 def build_openvino(request: BuildRequest) -> Build:
@@ -48,8 +46,8 @@ def build_openvino(request: BuildRequest) -> Build:
     network = _read(openvino.Core(), request.graph)
     _save(openvino, network, request)
     inference = _INFERENCE[request.precision]
-    compiled = _compile(openvino.Core(), request, inference)
-    return Build(files=_FILES, inference=inference, obtained=layer_types(compiled))
+    audit = audit_openvino(_compile(openvino.Core(), request, inference))
+    return Build(files=_FILES, inference=inference, obtained=obtained_types(audit))
 
 
 def _build_int8(openvino: Any, request: BuildRequest) -> Build:
@@ -57,12 +55,11 @@ def _build_int8(openvino: Any, request: BuildRequest) -> Build:
     quantizer = openvino_quantizer(lambda: _read_named(core, request.graph), request, inference_precision=inference)
     with best_integer_form(quantizer, request) as form:
         _save(openvino, core.read_model(form.folder / MODEL_FILE), request)
-    compiled = _compile(core, request, inference)
-    audit = audit_openvino(compiled)
+    audit = audit_openvino(_compile(core, request, inference))
     return Build(
         files=_FILES,
         inference=inference,
-        obtained=layer_types(compiled),
+        obtained=obtained_types(audit),
         options=form.options,
         audit=audit.to_dict(),
         calibration=form.calibration,
@@ -103,14 +100,3 @@ def _compile(core: Any, request: BuildRequest, inference: str) -> Any:
 def _describe(network: Any, request: BuildRequest) -> None:
     for key, value in describe(request.network, request.labels, request.spec).items():
         network.set_rt_info(value, ["s2tf_edge", key])
-
-
-def layer_types(compiled: Any) -> dict[str, dict[str, int]]:
-    """How many convolutions and matrix products a compiled network runs in each type, as the runtime reports it."""
-    counts: dict[str, Counter[str]] = {}
-    for op in compiled.get_runtime_model().get_ordered_ops():
-        info = op.get_rt_info()
-        kind = _COUNTED.get(info["layerType"].astype(str)) if "layerType" in info else None
-        if kind:
-            counts.setdefault(kind, Counter())[info["runtimePrecision"].astype(str)] += 1
-    return {kind: dict(types) for kind, types in counts.items()}

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from s2tf_edge.calibration.audit import Audit, Layer, Tally, audit_graph, audit_onnxruntime, audit_openvino
-from s2tf_edge.calibration.qdq_ptq import quantize_graph
+from s2tf_edge.calibration.qdq_ptq import measure_graph
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 
@@ -26,8 +26,11 @@ def compile_graph() -> Callable[[Path], Any]:
     return lambda path: core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
-def _quantized(float_graph: Callable[[str], Path], noise: Any, out: Path, **options: Any) -> Path:
-    quantize_graph(float_graph(NAME), out, clips=noise((1, 3, 8, 32, 32), 2), **options)
+def _quantized(
+    float_graph: Callable[[str], Path], noise: Any, out: Path, *, style: str, exclude: Sequence[str] = ()
+) -> Path:
+    measured = measure_graph(float_graph(NAME), clips=noise((1, 3, 8, 32, 32), 2), style=style)
+    measured.write(out, exclude=exclude)
     return out
 
 

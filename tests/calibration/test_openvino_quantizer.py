@@ -41,7 +41,7 @@ SHAPES = {
 }
 KINDS = {"Convolution", "GroupConvolution", "MatMul"}
 EVERYTHING, DENSE, ALONE = "mixed", "mixed, dense layers", "mixed, dense layers alone"
-SYMMETRIC, SYMMETRIC_ALONE = OpenVinoQuantizer.fallbacks
+SYMMETRIC, SYMMETRIC_DENSE, SYMMETRIC_ALONE = "symmetric", "symmetric, dense layers", "symmetric, dense layers alone"
 
 
 def _info(shape: Sequence[int], *, batch: int | None = 1) -> ModelInfo:
@@ -82,7 +82,7 @@ Make = Callable[[str], OpenVinoQuantizer]
 
 @pytest.fixture(scope="module")
 def quantizer(graph_of: FloatGraph, noise: Noise) -> Make:
-    """The quantiser of a network, the same for all tests: it quantises once for each preset."""
+    """The quantiser of a network, the same for all tests: it quantises once."""
     made: dict[str, OpenVinoQuantizer] = {}
 
     def make(name: str) -> OpenVinoQuantizer:
@@ -233,23 +233,24 @@ def test_some_form_of_x3d_compiles_on_any_machine(quantizer: Make, tmp_path: Pat
     """Where the processor has bfloat16, not all of them do."""
     made = quantizer(name)
     found = _attempts(made, made.recipes, tmp_path)
-    assert list(found) == [EVERYTHING, DENSE, ALONE]
-    assert found[ALONE] == ""
+    assert list(found) == [EVERYTHING, DENSE, ALONE, SYMMETRIC, SYMMETRIC_DENSE, SYMMETRIC_ALONE]
+    assert [recipe for recipe in (ALONE, SYMMETRIC, SYMMETRIC_DENSE, SYMMETRIC_ALONE) if found[recipe]] == []
     for complaint in filter(None, found.values()):
         assert "OpenVINO cannot run" in complaint
 
 
 def test_depthwise_layers_are_left_out_only_where_there_are_any(quantizer: Make) -> None:
-    assert quantizer(DEPTHWISE).recipes == (EVERYTHING, DENSE, ALONE)
-    assert quantizer(R3D).recipes == (EVERYTHING, ALONE)
+    assert quantizer(DEPTHWISE).recipes == (EVERYTHING, DENSE, ALONE, SYMMETRIC, SYMMETRIC_DENSE, SYMMETRIC_ALONE)
+    assert quantizer(R3D).recipes == (EVERYTHING, ALONE, SYMMETRIC, SYMMETRIC_ALONE)
 
 
 @pytest.mark.parametrize(
-    ("recipe", "preset"), [(EVERYTHING, "mixed"), (ALONE, "mixed"), (SYMMETRIC_ALONE, "performance")]
+    ("recipe", "activations"), [(EVERYTHING, "asymmetric"), (ALONE, "asymmetric"), (SYMMETRIC_ALONE, "symmetric")]
 )
-def test_it_says_what_quantised_it_and_to_what_ranges(quantizer: Make, recipe: str, preset: str) -> None:
+def test_it_says_what_quantised_it_and_to_what_ranges(quantizer: Make, recipe: str, activations: str) -> None:
     described = json.loads(json.dumps(quantizer(R3D).describe(recipe)))
-    assert (described["method"], described["quantiser"]) == ("minmax", f"nncf.quantize, preset {preset}")
+    assert (described["method"], described["quantiser"]) == ("minmax", "nncf.quantize, preset mixed")
+    assert described["activations"] == activations
     ranges = described["activation_ranges"]
     assert all("fq_weights" not in name and low <= 0 <= high for name, (low, high) in ranges.items())
     if recipe == EVERYTHING:

@@ -103,7 +103,8 @@ def test_int8_prints_its_integer_layers(run: Callable[..., Printed], model_file:
     code, out, err = run(model_file, *target, "--calib", "synthetic?clips=10", "--calib-clips", "4")
     assert code == 0, err
     *tried, counted = out.partition("verified")[0].splitlines()
-    assert [re.split(" {2,}", line.strip())[0] for line in tried] == ["mixed", "mixed, dense layers alone"]
+    recipes = ["mixed", "mixed, dense layers alone", "symmetric", "symmetric, dense layers alone"]
+    assert [re.split(" {2,}", line.strip())[0] for line in tried] == recipes
     assert sum(line.endswith(" ms  fastest") for line in tried) >= 1
     assert counted == "integer: 12 of 12 convolutions, 1 of 1 matrix products"
     assert "4 calibration clips; give 100 or more" in " ".join(err.split())

@@ -232,3 +232,15 @@ def test_what_a_target_does_not_take_is_refused_before_it_is_asked() -> None:
             UnsupportedError, match=r"MaxPool 'pool/MaxPool' of module pool, which takes float32 \[1, 3"
         ):
             _lower_plain(_plain(nodes), target)
+
+
+@pytest.mark.parametrize(
+    ("target", "precision", "is_folded"),
+    [("openvino", "int8", True), ("openvino", "fp16", False), ("onnx", "int8", False), ("trt-rtx", "int8", False)],
+)
+def test_pixels_are_folded_for_the_integer_kernels_of_openvino(
+    lowered: Lower, network: VideoNetwork, tmp_path: Path, target: str, precision: str, is_folded: bool
+) -> None:
+    result = lowered(target, precision=precision)
+    assert ("SpaceToDepth" in {node.op_type for node in result.model.graph}) is is_folded
+    _assert_agrees(result, network, tmp_path, spec=network.spec, tolerance=1e-5)

@@ -77,6 +77,8 @@ def test_values_out_of_their_range_are_refused(options: dict[str, Any], message:
         ("onnx", {"workspace": 1.0}, r"--workspace is for TensorRT, but the target is onnx; leave it out"),
         ("openvino", {"timing_cache": Path("t")}, r"--timing-cache is for TensorRT, but the target is openvino"),
         ("openvino", {"version_compatible": True}, r"--version-compatible is for TensorRT, but the target is openvino"),
+        ("onnx", {"calib_clips": 20}, r"--calib-clips 20 counts clips of --calib, which is missing; give --calib DATA"),
+        ("onnx", {"eval": "synthetic", "verify": False}, r"--eval is to verify on, which --no-verify leaves out"),
         ("onnx", {"hardware_compatible": True}, r"--hardware-compatible is for TensorRT, but the target is onnx"),
     ],
 )
@@ -132,6 +134,17 @@ def test_auto_takes_what_is_for_int8_where_it_may_come_to_that() -> None:
         assert command is not None
         assert flags & set(command) == said
         assert "--calib" in command
+
+
+def test_a_bound_is_measured_on_videos_that_nothing_else_is_for() -> None:
+    options = ExportOptions(
+        target="openvino", precision="auto", calib="synthetic", eval="synthetic", max_drop=1.0, verify=False
+    )
+    options.check(TARGETS["openvino"], precision="auto")
+    for precision, is_said in (("int8", True), ("fp16", False)):
+        command = options.command(Path("m.pt"), precision=precision, folder=Path("a"))
+        assert command is not None
+        assert ("--eval" in command) is is_said
 
 
 def test_defaults_need_no_words() -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from s2tf_edge.export import ExportOptions, export
-from s2tf_edge.runtime import Prediction, recognize
+from s2tf_edge.export.options import CALIB_CLIPS
+from s2tf_edge.runtime import Prediction, StreamOptions, open_session, recognize
+from s2tf_edge.runtime.smoothing import Smoothing
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_shared]
 
+_EACH_WINDOW = StreamOptions(hop=4, smoothing=Smoothing(kind="none"))
 LABELS = {
     "v_SoccerJuggling_g23_c01.avi": "juggling soccer ball",
     "R6llTwEh07w.mp4": "using segway",
@@ -43,3 +46,37 @@ def test_the_openvino_artifact_recognises_real_clips(shared: Path, tmp_path: Pat
         records = recognize(shared / "clips/real" / name, folder)
         labels = Counter(record.label for record in records if isinstance(record, Prediction))
         assert labels.most_common(1)[0][0] == label
+
+
+def test_integers_say_what_floats_say_of_real_clips(shared: Path, tmp_path: Path) -> None:
+    graph = shared / "models/i3d_rgb_k400_t32.onnx"
+    folders = {}
+    for precision in ("fp32", "int8"):
+        options = ExportOptions(
+            target="openvino",
+            precision=precision,
+            meta=graph.with_suffix(".json"),
+            out=tmp_path / precision,
+            calib=str(shared / "clips/weizmann") if precision == "int8" else None,
+            calib_clips=60 if precision == "int8" else CALIB_CLIPS,
+        )
+        folders[precision] = export(graph, options).folder
+    floats, integers = (_labels(shared / "clips/real", folders[precision]) for precision in ("fp32", "int8"))
+    assert floats.keys() == integers.keys()
+    assert len(floats) >= 100
+    agreeing = sum(integers[window] == label for window, label in floats.items())
+    assert agreeing >= 0.98 * len(floats)
+    for name, label in LABELS.items():
+        said = Counter(each for (source, _), each in integers.items() if source == name)
+        assert said.most_common(1)[0][0] == label
+
+
+def _labels(clips: Path, artifact: Path) -> dict[tuple[str, float], str]:
+    """The label of every window of the real clips, by file and time."""
+    found = {}
+    with open_session(artifact) as session:
+        for clip in sorted(clips.iterdir()):
+            for record in recognize(clip, session, options=_EACH_WINDOW):
+                if isinstance(record, Prediction):
+                    found[clip.name, record.t_start] = record.label
+    return found
