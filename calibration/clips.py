@@ -24,10 +24,12 @@ from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.session import Clips
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["RECOMMENDED_CLIPS", "CalibrationClips", "ClipChoice", "choose_clips"]
+__all__ = ["RECOMMENDED_CLIPS", "CalibrationClips", "ClipChoice", "choose_clips", "headroom"]
 
 RECOMMENDED_CLIPS: Final = 100
 """Fewer than this many clips give ranges that depend on which ones they are."""
+
+_HEADROOM: Final = 1.3
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,16 @@ def choose_clips(data: LabelledVideos, *, count: int, seed: int = 0) -> list[Cli
         ClipChoice(video=data.videos[index], at=round(float(moments[index]), 6))
         for index in data.in_turns(seed=seed)[:count]
     ]
+
+
+def headroom(clips: int) -> float:
+    """By how much ranges are wider than the extremes of so many clips.
+
+    What comes later goes beyond the extremes of a few. That costs far more than coarser steps: I3D, calibrated on 60
+    clips of people before a lawn, scored 0.65 where float scores 1.00 in a clip of traffic, 0.90 with ranges 1.3 times
+    as wide.
+    """
+    return _HEADROOM if clips < RECOMMENDED_CLIPS else 1.0
 
 
 class CalibrationClips:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from s2tf_edge.calibration.batches import Batches
+from s2tf_edge.calibration.clips import headroom
 from s2tf_edge.calibration.openvino_cut import (
     DENSE,
     DEPTHWISE,
@@ -37,6 +38,7 @@ from s2tf_edge.calibration.openvino_ranges import (
     fold_before_quantizing,
     make_products_symmetric,
     make_symmetric,
+    widen,
 )
 from s2tf_edge.calibration.qdq_quantizer import QdqQuantizer
 from s2tf_edge.calibration.quantizer import Quantizer
@@ -145,6 +147,7 @@ class OpenVinoQuantizer(Quantizer):
     def _asymmetric(self) -> Any:
         logger.info("quantising on %d clips", len(self._clips))
         network = _quantize(self._float.clone(), self._clips, batch=self._info.batch or 1)
+        widen(network, headroom(len(self._clips)))
         fold_before_quantizing(network)
         make_products_symmetric(network)
         return network

@@ -9,7 +9,7 @@ import numpy as np
 from s2tf_edge.calibration.openvino_nodes import PASSING, is_activation_quantizer, origin, readers, source
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 
-__all__ = ["activation_ranges", "fold_before_quantizing", "make_products_symmetric", "make_symmetric"]
+__all__ = ["activation_ranges", "fold_before_quantizing", "make_products_symmetric", "make_symmetric", "widen"]
 
 _LOW, _HIGH = (1, 3), (2, 4)
 """Ports of a FakeQuantize: bounds of what it takes, and of what it gives."""
@@ -24,6 +24,13 @@ def activation_ranges(network: Any) -> dict[str, tuple[float, float]]:
         low, high = (source(op, port).data for port in (1, 2))
         ranges[str(op.get_friendly_name())] = (float(f"{low.min():.6g}"), float(f"{high.max():.6g}"))
     return ranges
+
+
+def widen(network: Any, factor: float) -> None:
+    """Makes the ranges of all activations wider; zero stays where it is among their steps."""
+    for op in filter(is_activation_quantizer, network.get_ordered_ops()):
+        for port in (*_LOW, *_HIGH):
+            _set_bound(op, port, source(op, port).data * np.float32(factor))
 
 
 def make_symmetric(network: Any) -> None:
@@ -59,12 +66,16 @@ def _centre(quantizer: Any) -> None:
     low, high = (source(quantizer, port).data for port in (1, 2))
     if low.min() >= 0 or np.allclose(low, -high * _LOWEST):
         return
-    openvino: Any = require_without_telemetry("openvino", extra="export", purpose="int8 export")
     bound = np.maximum(-low, high)
     for ports, values in ((_LOW, -bound * _LOWEST), (_HIGH, bound)):
         for port in ports:
-            constant = openvino.op.Constant(np.asarray(values, np.float32))
-            quantizer.input(port).replace_source_output(constant.output(0))
+            _set_bound(quantizer, port, values)
+
+
+def _set_bound(quantizer: Any, port: int, values: Any) -> None:
+    openvino: Any = require_without_telemetry("openvino", extra="export", purpose="int8 export")
+    constant = openvino.op.Constant(np.asarray(values, np.float32))
+    quantizer.input(port).replace_source_output(constant.output(0))
 
 
 def _move_behind(quantizer: Any, fold: Any) -> None:

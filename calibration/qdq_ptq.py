@@ -131,7 +131,7 @@ def _pixel_ranges(model: ir.Model, spec: ClipSpec, *, tensors: Collection[str]) 
     names = [str(value.name) for value in before_layers(model.graph) if value.name in tensors]
     shape = (spec.frames, spec.size, spec.size, 3)
     clips = [normalise(np.full(shape, pixel, np.uint8), spec)[np.newaxis] for pixel in (0, 255)]
-    return measure_ranges(model, clips, tensors=names, method="minmax", is_signed=lambda _: True)
+    return measure_ranges(model, clips, tensors=names, method="minmax", is_signed=lambda _: True, is_sample=False)
 
 
 def _load(graph: Path) -> ir.Model:

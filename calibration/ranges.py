@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from s2tf_edge.calibration.activations import Activations
+from s2tf_edge.calibration.clips import headroom
 from s2tf_edge.calibration.histograms import BINS, THRESHOLDS, Histogram, count_magnitudes
 from s2tf_edge.errors import UsageError, VerificationError
 from s2tf_edge.runtime.session import Clips
@@ -21,7 +22,7 @@ from s2tf_edge.runtime.session import Clips
 __all__ = ["METHODS", "Range", "measure_ranges"]
 
 METHODS: Final = ("minmax", *THRESHOLDS)
-"""Ways to choose a range; see ``s2tf_edge.calibration.histograms`` for all but ``minmax``, which clips nothing."""
+"""Ways to choose a range; see ``s2tf_edge.calibration.histograms`` for all but ``minmax``, which cuts nothing off."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ class Range:
         """The smallest range that covers both."""
         return Range(low=min(self.low, other.low), high=max(self.high, other.high))
 
+    def scaled(self, factor: float) -> Range:
+        """``factor`` times as wide on either side of zero."""
+        return Range(low=factor * self.low, high=factor * self.high)
+
     def clipped(self, magnitude: float) -> Range:
         """The part of it with absolute values up to ``magnitude``."""
         return Range(low=max(self.low, -magnitude), high=min(self.high, magnitude))
@@ -54,12 +59,13 @@ def measure_ranges(
     tensors: Sequence[str],
     method: str,
     is_signed: Callable[[Range], bool],
+    is_sample: bool = True,
 ) -> dict[str, Range]:
     """Measures the range of each tensor, for a quantiser of 8 bits with one scale a tensor.
 
-    ``minmax`` goes through the clips once. The other methods do so twice: for the extremes, and for histograms up to
-    them. In memory are one clip, some of its activations (see ``s2tf_edge.calibration.activations``) and a histogram
-    a tensor.
+    ``minmax`` goes through the clips once, and leaves room beyond the extremes of few (``clips.headroom``). The other
+    methods go through them twice: for the extremes, and for histograms up to them. In memory are one clip, some of its
+    activations (see ``s2tf_edge.calibration.activations``) and a histogram a tensor.
 
     Args:
         graph: in float32, with one input, the clip.
@@ -67,6 +73,7 @@ def measure_ranges(
         tensors: names of values of the graph.
         method: one of ``METHODS``.
         is_signed: whether a tensor with such values becomes int8, symmetric about zero; else uint8.
+        is_sample: whether the clips are a sample of what is to come, rather than all there can be.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
@@ -77,13 +84,28 @@ def measure_ranges(
         msg = f"no calibration method is called {method!r}; there are {', '.join(METHODS)}"
         raise UsageError(msg)
     activations = Activations(_load(graph), tensors)
-    ranges = _extremes(activations, clips)
+    counted = _Counted(clips)
+    ranges = _extremes(activations, counted)
     if method == "minmax":
-        return ranges
+        room = headroom(counted.count) if is_sample else 1.0
+        return {name: extremes.scaled(room) for name, extremes in ranges.items()}
     return {
         name: ranges[name].clipped(_threshold(counts, ranges[name], method=method, signed=is_signed(ranges[name])))
         for name, counts in _histograms(activations, clips, ranges).items()
     }
+
+
+class _Counted:
+    """Clips, counted as they are gone through."""
+
+    def __init__(self, clips: Iterable[Clips]) -> None:
+        self._clips = clips
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Clips]:
+        for clip in self._clips:
+            self.count += 1
+            yield clip
 
 
 def _load(graph: onnx.ModelProto | ir.Model | Path) -> ir.Model:

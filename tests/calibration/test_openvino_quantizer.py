@@ -13,6 +13,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from s2tf_edge.calibration.clips import RECOMMENDED_CLIPS
 from s2tf_edge.calibration.openvino_cut import name_layers
 from s2tf_edge.calibration.openvino_quantizer import OpenVinoGraphQuantizer, OpenVinoQuantizer
 from s2tf_edge.calibration.quantizer import Quantizer
@@ -306,7 +307,20 @@ def test_ranges_reach_the_extremes_of_all_clips() -> None:
     clips = [np.full((1, 3, 4, 16, 16), value, np.float32) for value in (-0.1, 0.1, 0.1, 0.1, 8.0)]
     made = OpenVinoQuantizer(_network, clips=clips, info=_info((1, 3, 4, 16, 16)))
     low, high = made.describe(EVERYTHING)["activation_ranges"]["clip/fq_output_0"]
-    assert low < 0 < high == pytest.approx(8.0, rel=0.06)
+    assert low < 0 < high == pytest.approx(1.3 * 8.0, rel=0.06)
+
+
+def test_ranges_from_few_clips_leave_room() -> None:
+    ranges = {}
+    for count in (RECOMMENDED_CLIPS - 1, RECOMMENDED_CLIPS):
+        clips = [np.full((1, 3, 4, 16, 16), (-1.0) ** index, np.float32) for index in range(count)]
+        made = OpenVinoQuantizer(_network, clips=clips, info=_info((1, 3, 4, 16, 16)))
+        ranges[count] = made.describe(EVERYTHING)["activation_ranges"]
+    few, many = ranges.values()
+    assert len(many) >= 2
+    # OpenVINO numbers its operators anew in each network; the order stays.
+    for bounds, (low, high) in zip(few.values(), many.values(), strict=True):
+        assert bounds == pytest.approx((1.3 * low, 1.3 * high), rel=1e-4)
 
 
 def test_passes_over_the_clips_are_finished() -> None:

@@ -9,6 +9,7 @@ import onnx
 import onnx.parser
 import pytest
 
+from s2tf_edge.calibration.clips import RECOMMENDED_CLIPS, headroom
 from s2tf_edge.calibration.ranges import METHODS, Range, measure_ranges
 from s2tf_edge.errors import UsageError, VerificationError
 from s2tf_edge.runtime.session import Clips
@@ -45,7 +46,16 @@ def test_extremes_are_over_all_clips() -> None:
     clips[1][0, 0, 0, 0, 0] = 50
     clips[2][0, 2, 3, 15, 15] = -70
     ranges = measure_ranges(MODEL, clips, tensors=["clip", "relu", "logits"], method="minmax", is_signed=_signed)
-    assert ranges == {"clip": Range(low=-70, high=50), "relu": Range(high=50), "logits": Range(low=-50)}
+    extremes = {"clip": Range(low=-70, high=50), "relu": Range(high=50), "logits": Range(low=-50)}
+    assert ranges == {name: each.scaled(headroom(len(clips))) for name, each in extremes.items()}
+
+
+def test_few_clips_leave_room_beyond_their_extremes() -> None:
+    assert (headroom(RECOMMENDED_CLIPS - 1), headroom(RECOMMENDED_CLIPS)) == (1.3, 1.0)
+    for count, high in ((RECOMMENDED_CLIPS - 1, 1.3), (RECOMMENDED_CLIPS, 1.0)):
+        clips = [np.ones_like(_clips()[0]) for _ in range(count)]
+        ranges = measure_ranges(MODEL, clips, tensors=["clip"], method="minmax", is_signed=_signed)
+        assert ranges["clip"] == Range(high=high)
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "minmax"])
