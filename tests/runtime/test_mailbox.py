@@ -112,10 +112,40 @@ def test_sources_take_turns_however_fast_they_come() -> None:
 
 def test_sources_that_are_read_one_after_another_keep_their_order() -> None:
     mailbox = Mailbox([[0, 1], [2]])
-    for source in (0, 0, 1, 1):
+    for source in (0, 1):
         mailbox.put(_window(0, source=source), wait=True)
         mailbox.put(_window(0, source=2), wait=False)
-    assert [source for source, _ in _starts(mailbox)] == [0, 2, 0, 1, 1]
+    assert [source for source, _ in _starts(mailbox)] == [0, 2, 1]
+
+
+def test_many_short_files_wait_as_one_long_one_does() -> None:
+    mailbox = Mailbox([range(20)])
+
+    def feed() -> None:
+        for source in range(20):
+            mailbox.put(_window(0, source=source), wait=True)
+            mailbox.put(Ended(source=source), wait=True)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    feeder.join(0.05)
+    assert feeder.is_alive()
+    taken: list[int] = []
+    while len(taken) < 20:
+        mailbox.wait(lambda: not mailbox.is_empty, timeout_seconds=5)
+        waiting = _starts(mailbox)
+        assert len(waiting) <= 2
+        taken += [source for source, _ in waiting]
+    feeder.join(5)
+    assert taken == [*range(20)]
+
+
+def test_of_many_short_files_that_do_not_wait_the_newest_windows_are_kept() -> None:
+    mailbox = Mailbox([range(20)])
+    for source in range(20):
+        mailbox.put(_window(0, source=source), wait=False)
+    assert [source for source, _ in _starts(mailbox)] == [18, 19]
+    assert mailbox.drops == {"windows_superseded": 18}
 
 
 def test_pictures_of_a_source_that_cannot_wait_go_past_its_windows() -> None:
