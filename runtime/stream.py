@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
@@ -45,11 +45,11 @@ def recognize(
     *,
     options: StreamOptions | None = None,
     stop: threading.Event | None = None,
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """Recognises actions in sources until they end.
 
     Files are read one after another, live sources together with them. A source that fails gives a Failure, and the
-    others go on.
+    others go on. Whoever does not take all records closes the generator before the session.
 
     Args:
         sources: see ``parse_source`` for what text may say.
@@ -68,6 +68,7 @@ def recognize(
         SourceError: no source could be read, and the first of them was live.
         MissingExtraError: the artifact's runtime is not installed.
         UnsupportedError: the runtime refuses the network on this device.
+        VerificationError: the network computes logits that are not finite.
     """
     options = options or StreamOptions()
     parsed = _parse(sources)
@@ -128,9 +129,9 @@ class _Run:
                 # Before a camera is opened, so that its first frames do not wait for the runtime's lazy set-up.
                 pipeline.warm_up()
             yield self._start()
-            for lane in self._lanes:
-                lane.start()
             try:
+                for lane in self._lanes:
+                    lane.start()
                 while self._open and not self._stop.is_set():
                     yield from self._step(pipeline)
             finally:
