@@ -21,6 +21,8 @@ __all__ = ["Ended", "Item", "Mailbox"]
 
 _SHARES: Final = {Window: 2, Picture: 128 * 2**20}
 """How much of a kind may wait for each group of sources: windows by number, pictures by their bytes."""
+_MAX_PASSING: Final = 30
+"""Pictures of a group that may go past its windows: more would be shown with labels of a later second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ class Mailbox:
         """Queues in which something waits, the one whose turn it is first."""
         self._pictures: deque[Picture] = deque()
         self._waiting: Counter[tuple[int, type]] = Counter()
+        self._passing: Counter[int] = Counter()
         self._changed = threading.Condition()
         self._is_closed = False
         self.drops: Counter[str] = Counter()
@@ -80,7 +83,7 @@ class Mailbox:
 
     @property
     def has_pictures(self) -> bool:
-        """Whether ``take_pictures`` has something to give."""
+        """Whether ``take_picture`` has something to give."""
         return bool(self._pictures)
 
     def wait(self, until: Callable[[], bool], *, timeout_seconds: float) -> None:
@@ -106,15 +109,15 @@ class Mailbox:
             self._changed.notify_all()
         return taken
 
-    def take_pictures(self) -> list[Picture]:
-        """Pictures that go past, at once."""
+    def take_picture(self) -> Picture | None:
+        """The next picture that goes past, at once; None where there is none."""
         with self._changed:
-            pictures = [*self._pictures]
-            self._pictures.clear()
-            for picture in pictures:
-                self._forget(picture)
-            self._changed.notify_all()
-        return pictures
+            if not self._pictures:
+                return None
+            picture = self._pictures.popleft()
+            self._passing[self._group(picture)] -= 1
+            self._forget(picture)
+        return picture
 
     def close(self) -> None:
         """Lets nobody wait any longer."""
@@ -127,6 +130,7 @@ class Mailbox:
         self._waiting[group, type(item)] += _weight(item)
         if passes and isinstance(item, Picture):
             self._pictures.append(item)
+            self._passing[group] += 1
             return
         queue = self._queues.setdefault(group, deque())
         queue.append(item)
@@ -148,7 +152,7 @@ class Mailbox:
     def _make_room(self, item: Item) -> bool:
         if isinstance(item, Window):
             self._supersede(item)
-        elif not self._has_room(item):
+        elif not self._has_room(item) or self._passing[self._group(item)] >= _MAX_PASSING:
             self.drops["pictures_left_out"] += 1
             return False
         return True

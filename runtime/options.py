@@ -44,7 +44,8 @@ class StreamOptions:
     saliency: bool = False
     """Whether predictions carry the network's saliency mask."""
     pictures: bool = False
-    """Whether every frame is yielded as a Picture, before the predictions that it completes."""
+    """Whether frames are yielded as Pictures: of a file all, each before the predictions that it completes; of a live
+    source as they come, but for those that nobody takes in time."""
     status_seconds: float | None = None
     """Seconds between two Status records; None for none."""
 

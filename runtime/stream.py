@@ -148,7 +148,8 @@ class _Run:
         """After an early end: what was under way, pictures, so that a saved video is whole, and the open events."""
         for item, result in pipeline.finished(wait=True):
             yield from self._told(item, result)
-        yield from self._pictures()
+        while self._mailbox.has_pictures:
+            yield from self._picture()
         while items := self._mailbox.take(windows=1):
             yield from (item for item in items if isinstance(item, Picture) and item.source in self._open)
         for index in sorted(self._open):
@@ -185,7 +186,8 @@ class _Run:
             ),
             timeout_seconds=_POLL_SECONDS,
         )
-        yield from self._pictures()
+        # One at a time: whoever draws or saves them may be slow, and labels are not to wait for that.
+        yield from self._picture()
         if pipeline.is_free:
             pipeline.put([item for item in self._mailbox.take(windows=self._batch) if self._is_wanted(item)])
         for item, result in pipeline.finished():
@@ -193,8 +195,10 @@ class _Run:
         self._lanes = [revived(lane) for lane in self._lanes]
         yield from self._status()
 
-    def _pictures(self) -> Iterator[Picture]:
-        yield from (picture for picture in self._mailbox.take_pictures() if picture.source in self._open)
+    def _picture(self) -> Iterator[Picture]:
+        picture = self._mailbox.take_picture()
+        if picture is not None and picture.source in self._open:
+            yield picture
 
     def _is_wanted(self, item: Item) -> bool:
         """Whether it is of a source that was not given up, and, where it is a window, young enough."""
