@@ -65,6 +65,10 @@ class StreamOptions:
         for name in ("duration_seconds", "max_age_seconds", "max_outage_seconds", "fps", "status_seconds"):
             self._check_positive(name)
 
+    def keeps_all(self, *, live: bool) -> bool:
+        """Whether every window is run, of live sources or of files."""
+        return self.policy == "every" or (self.policy == "auto" and not live)
+
     def _check_positive(self, name: str) -> None:
         value = getattr(self, name)
         if value is not None and not value > 0:

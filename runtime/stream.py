@@ -22,14 +22,16 @@ from time import perf_counter
 from typing import Final
 
 from s2tf_edge.errors import S2TFError, UsageError
-from s2tf_edge.runtime.lane import Lane, LaneOptions, SourceReport, revived
+from s2tf_edge.runtime.lane import Lane, revived
 from s2tf_edge.runtime.mailbox import Ended, Item, Mailbox
 from s2tf_edge.runtime.options import StreamOptions
 from s2tf_edge.runtime.pipeline import Pipeline, Result
 from s2tf_edge.runtime.predictions import Event, Failure, Gap, Picture, Prediction, Record, Start, Status, Summary
+from s2tf_edge.runtime.reading import LaneOptions
 from s2tf_edge.runtime.recogniser import Recogniser
 from s2tf_edge.runtime.session import Session, open_session
 from s2tf_edge.runtime.source import Source, parse_source
+from s2tf_edge.runtime.source_report import SourceReport
 from s2tf_edge.runtime.timing import StageTimes
 from s2tf_edge.runtime.window import Window
 
@@ -124,7 +126,8 @@ class _Run:
 
     def records(self) -> Iterator[Record]:
         # Where a source cannot wait, what was prepared ahead of its turn would be out of date.
-        with Pipeline(self._session, overlap=self._keeps_all, on_result=self._mailbox.wake) as pipeline:
+        overlap = self._options.keeps_all(live=self._has_live)
+        with Pipeline(self._session, overlap=overlap, on_result=self._mailbox.wake) as pipeline:
             if self._has_live:
                 # Before a camera is opened, so that its first frames do not wait for the runtime's lazy set-up.
                 pipeline.warm_up()
@@ -139,11 +142,6 @@ class _Run:
             yield from self._rest(pipeline)
         yield self._summary(interrupted=self._stop.is_set())
 
-    @property
-    def _keeps_all(self) -> bool:
-        policy = self._options.policy
-        return policy == "every" or (policy == "auto" and not self._has_live)
-
     def _rest(self, pipeline: Pipeline) -> Iterator[Record]:
         """After an early end: what was under way, pictures, so that a saved video is whole, and the open events."""
         for item, result in pipeline.finished(wait=True):
@@ -156,10 +154,9 @@ class _Run:
             yield from self._end(index)
 
     def _lane(self, reports: Sequence[SourceReport]) -> Lane:
-        live = reports[0].source.live
         options = LaneOptions(
             hop=self._hop,
-            keep_all=self._options.policy == "every" or (self._options.policy == "auto" and not live),
+            keep_all=self._options.keeps_all(live=reports[0].source.live),
             duration_seconds=self._options.duration_seconds,
             pictures=self._options.pictures,
             start_seconds=self._options.start_seconds,
