@@ -107,7 +107,7 @@ class _File:
             windows=facts["windows"],
             events=self._events,
             gaps=facts["gaps"],
-            drops={cause: facts[cause] for cause in ("corrupt_packets",) if facts.get(cause)},
+            drops={cause: facts[cause] for cause in ("corrupt_packets", "frames_behind") if facts.get(cause)},
             stages_ms=self._times.to_dict(),
             sources=(facts,),
         )

@@ -20,7 +20,7 @@ from s2tf_edge.runtime.source import OPEN_SECONDS, READ_SECONDS, Source
 from s2tf_edge.runtime.source_report import SourceReport
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["Lane", "LaneOptions", "SourceReport", "revived"]
+__all__ = ["Lane", "revived"]
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,8 @@
 """Between the threads that read and the one that runs the network: a queue that cannot grow.
 
-Each source has a share. Where a source can wait, as a file can, its thread waits until there is room, and nothing is
-lost. Where it cannot, a window that is ready takes the place of one that still waits, and what is lost is counted.
+Each source has a share; files that are read one after another have one together, or a folder of short ones would fill
+the memory. Where a source can wait, as a file can, its thread waits until there is room, and nothing is lost. Where it
+cannot, a window that is ready takes the place of one that still waits, and what is lost is counted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from s2tf_edge.runtime.window import Window
 __all__ = ["Ended", "Item", "Mailbox"]
 
 _SHARES: Final = {Window: 2, Picture: 128 * 2**20}
-"""How much of a kind may wait for each source: windows by number, pictures by their bytes."""
+"""How much of a kind may wait for each group of sources: windows by number, pictures by their bytes."""
+_MAX_PASSING: Final = 30
+"""Pictures of a group that may go past its windows: more would be shown with labels of a later second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +49,13 @@ class Mailbox:
             groups: sources that are read one after another, and keep their order among each other; any other source
                 is a group by itself.
         """
+        self._groups = {source: number for number, group in enumerate(groups) for source in group}
         self._queues: dict[int, deque[Item]] = {}
-        for group in groups:
-            queue: deque[Item] = deque()
-            self._queues.update((source, queue) for source in group)
         self._turns: deque[deque[Item]] = deque()
         """Queues in which something waits, the one whose turn it is first."""
         self._pictures: deque[Picture] = deque()
         self._waiting: Counter[tuple[int, type]] = Counter()
+        self._passing: Counter[int] = Counter()
         self._changed = threading.Condition()
         self._is_closed = False
         self.drops: Counter[str] = Counter()
@@ -81,7 +83,7 @@ class Mailbox:
 
     @property
     def has_pictures(self) -> bool:
-        """Whether ``take_pictures`` has something to give."""
+        """Whether ``take_picture`` has something to give."""
         return bool(self._pictures)
 
     def wait(self, until: Callable[[], bool], *, timeout_seconds: float) -> None:
@@ -107,15 +109,15 @@ class Mailbox:
             self._changed.notify_all()
         return taken
 
-    def take_pictures(self) -> list[Picture]:
-        """Pictures that go past, at once."""
+    def take_picture(self) -> Picture | None:
+        """The next picture that goes past, at once; None where there is none."""
         with self._changed:
-            pictures = [*self._pictures]
-            self._pictures.clear()
-            for picture in pictures:
-                self._forget(picture)
-            self._changed.notify_all()
-        return pictures
+            if not self._pictures:
+                return None
+            picture = self._pictures.popleft()
+            self._passing[self._group(picture)] -= 1
+            self._forget(picture)
+        return picture
 
     def close(self) -> None:
         """Lets nobody wait any longer."""
@@ -124,11 +126,13 @@ class Mailbox:
             self._changed.notify_all()
 
     def _add(self, item: Item, *, passes: bool) -> None:
-        self._waiting[item.source, type(item)] += _weight(item)
+        group = self._group(item)
+        self._waiting[group, type(item)] += _weight(item)
         if passes and isinstance(item, Picture):
             self._pictures.append(item)
+            self._passing[group] += 1
             return
-        queue = self._queues.setdefault(item.source, deque())
+        queue = self._queues.setdefault(group, deque())
         queue.append(item)
         if not any(each is queue for each in self._turns):
             self._turns.append(queue)
@@ -142,29 +146,34 @@ class Mailbox:
                 return
 
     def _has_room(self, item: Item) -> bool:
-        share, waiting = _SHARES.get(type(item)), self._waiting[item.source, type(item)]
+        share, waiting = _SHARES.get(type(item)), self._waiting[self._group(item), type(item)]
         return share is None or not waiting or waiting + _weight(item) <= share
 
     def _make_room(self, item: Item) -> bool:
         if isinstance(item, Window):
             self._supersede(item)
-        elif not self._has_room(item):
+        elif not self._has_room(item) or self._passing[self._group(item)] >= _MAX_PASSING:
             self.drops["pictures_left_out"] += 1
             return False
         return True
 
     def _supersede(self, window: Window) -> None:
         """The window that waits makes room for a newer one; its group keeps its turn."""
-        queue = self._queues.get(window.source, deque())
+        queue = self._queues.get(self._group(window), deque())
+        is_full = not self._has_room(window)
         for index, old in enumerate(queue):
-            if isinstance(old, Window) and old.source == window.source:
+            if isinstance(old, Window) and (is_full or old.source == window.source):
                 del queue[index]
                 self._forget(old)
                 self.drops["windows_superseded"] += 1
                 return
 
     def _forget(self, item: Item) -> None:
-        self._waiting[item.source, type(item)] -= _weight(item)
+        self._waiting[self._group(item), type(item)] -= _weight(item)
+
+    def _group(self, item: Item) -> int:
+        """The number of its source's group; one that was named in none is a group by itself."""
+        return self._groups.get(item.source, -1 - item.source)
 
 
 def _weight(item: Item) -> int:

@@ -44,7 +44,8 @@ class StreamOptions:
     saliency: bool = False
     """Whether predictions carry the network's saliency mask."""
     pictures: bool = False
-    """Whether every frame is yielded as a Picture, before the predictions that it completes."""
+    """Whether frames are yielded as Pictures: of a file all, each before the predictions that it completes; of a live
+    source as they come, but for those that nobody takes in time."""
     status_seconds: float | None = None
     """Seconds between two Status records; None for none."""
 
@@ -63,6 +64,10 @@ class StreamOptions:
             raise UsageError(msg)
         for name in ("duration_seconds", "max_age_seconds", "max_outage_seconds", "fps", "status_seconds"):
             self._check_positive(name)
+
+    def keeps_all(self, *, live: bool) -> bool:
+        """Whether every window is run, of live sources or of files."""
+        return self.policy == "every" or (self.policy == "auto" and not live)
 
     def _check_positive(self, name: str) -> None:
         value = getattr(self, name)

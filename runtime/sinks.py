@@ -18,6 +18,7 @@ _GAPS: Final = {
     "pause": "no signal until {:.2f} s",
     "clock": "its clock went back to {:.2f} s",
     "lost": "lost, and found again at {:.2f} s",
+    "behind": "too slow to decode, frames left out until {:.2f} s",
 }
 """What a gap of each cause is called."""
 

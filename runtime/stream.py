@@ -15,21 +15,23 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
 from s2tf_edge.errors import S2TFError, UsageError
-from s2tf_edge.runtime.lane import Lane, LaneOptions, SourceReport, revived
+from s2tf_edge.runtime.lane import Lane, revived
 from s2tf_edge.runtime.mailbox import Ended, Item, Mailbox
 from s2tf_edge.runtime.options import StreamOptions
 from s2tf_edge.runtime.pipeline import Pipeline, Result
 from s2tf_edge.runtime.predictions import Event, Failure, Gap, Picture, Prediction, Record, Start, Status, Summary
+from s2tf_edge.runtime.reading import LaneOptions
 from s2tf_edge.runtime.recogniser import Recogniser
 from s2tf_edge.runtime.session import Session, open_session
 from s2tf_edge.runtime.source import Source, parse_source
+from s2tf_edge.runtime.source_report import SourceReport
 from s2tf_edge.runtime.timing import StageTimes
 from s2tf_edge.runtime.window import Window
 
@@ -45,11 +47,11 @@ def recognize(
     *,
     options: StreamOptions | None = None,
     stop: threading.Event | None = None,
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """Recognises actions in sources until they end.
 
     Files are read one after another, live sources together with them. A source that fails gives a Failure, and the
-    others go on.
+    others go on. Whoever does not take all records closes the generator before the session.
 
     Args:
         sources: see ``parse_source`` for what text may say.
@@ -68,6 +70,7 @@ def recognize(
         SourceError: no source could be read, and the first of them was live.
         MissingExtraError: the artifact's runtime is not installed.
         UnsupportedError: the runtime refuses the network on this device.
+        VerificationError: the network computes logits that are not finite.
     """
     options = options or StreamOptions()
     parsed = _parse(sources)
@@ -123,14 +126,15 @@ class _Run:
 
     def records(self) -> Iterator[Record]:
         # Where a source cannot wait, what was prepared ahead of its turn would be out of date.
-        with Pipeline(self._session, overlap=self._keeps_all, on_result=self._mailbox.wake) as pipeline:
+        overlap = self._options.keeps_all(live=self._has_live)
+        with Pipeline(self._session, overlap=overlap, on_result=self._mailbox.wake) as pipeline:
             if self._has_live:
                 # Before a camera is opened, so that its first frames do not wait for the runtime's lazy set-up.
                 pipeline.warm_up()
             yield self._start()
-            for lane in self._lanes:
-                lane.start()
             try:
+                for lane in self._lanes:
+                    lane.start()
                 while self._open and not self._stop.is_set():
                     yield from self._step(pipeline)
             finally:
@@ -138,26 +142,21 @@ class _Run:
             yield from self._rest(pipeline)
         yield self._summary(interrupted=self._stop.is_set())
 
-    @property
-    def _keeps_all(self) -> bool:
-        policy = self._options.policy
-        return policy == "every" or (policy == "auto" and not self._has_live)
-
     def _rest(self, pipeline: Pipeline) -> Iterator[Record]:
         """After an early end: what was under way, pictures, so that a saved video is whole, and the open events."""
         for item, result in pipeline.finished(wait=True):
             yield from self._told(item, result)
-        yield from self._pictures()
+        while self._mailbox.has_pictures:
+            yield from self._picture()
         while items := self._mailbox.take(windows=1):
             yield from (item for item in items if isinstance(item, Picture) and item.source in self._open)
         for index in sorted(self._open):
             yield from self._end(index)
 
     def _lane(self, reports: Sequence[SourceReport]) -> Lane:
-        live = reports[0].source.live
         options = LaneOptions(
             hop=self._hop,
-            keep_all=self._options.policy == "every" or (self._options.policy == "auto" and not live),
+            keep_all=self._options.keeps_all(live=reports[0].source.live),
             duration_seconds=self._options.duration_seconds,
             pictures=self._options.pictures,
             start_seconds=self._options.start_seconds,
@@ -184,7 +183,8 @@ class _Run:
             ),
             timeout_seconds=_POLL_SECONDS,
         )
-        yield from self._pictures()
+        # One at a time: whoever draws or saves them may be slow, and labels are not to wait for that.
+        yield from self._picture()
         if pipeline.is_free:
             pipeline.put([item for item in self._mailbox.take(windows=self._batch) if self._is_wanted(item)])
         for item, result in pipeline.finished():
@@ -192,8 +192,10 @@ class _Run:
         self._lanes = [revived(lane) for lane in self._lanes]
         yield from self._status()
 
-    def _pictures(self) -> Iterator[Picture]:
-        yield from (picture for picture in self._mailbox.take_pictures() if picture.source in self._open)
+    def _picture(self) -> Iterator[Picture]:
+        picture = self._mailbox.take_picture()
+        if picture is not None and picture.source in self._open:
+            yield picture
 
     def _is_wanted(self, item: Item) -> bool:
         """Whether it is of a source that was not given up, and, where it is a window, young enough."""

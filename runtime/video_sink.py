@@ -32,6 +32,8 @@ FORMATS: Final = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _TIME_BASE: Final = Fraction(1, 60_000)
 _MAX_HELD_BYTES: Final = 128 * 2**20
 _STEP_SECONDS: Final = 0.04
+_MAX_PAUSE_SECONDS: Final = 3600.0
+"""FFmpeg writes no MP4 in which a frame stays for ten hours, as after a camera's night without power."""
 _BT709: Final = 1
 
 
@@ -40,7 +42,8 @@ class VideoSink:
 
     Pictures that come before the first prediction are held back until it is there (128 MiB of them at most), so that
     even a video shorter than a clip shows its label from the start. Where the source's clock goes back, as in files
-    strung together, what follows is saved behind what came before. The file is written under another name and gets its
+    strung together, what follows is saved behind what came before; a pause of more than an hour is saved as one of an
+    hour. The file is written under another name and gets its
     own on closing, if the Summary has come: a run that failed leaves none.
 
     Args:
@@ -64,6 +67,7 @@ class VideoSink:
         self._aside = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._source = source
         self._shift_seconds = 0.0
+        self._last_seconds: float | None = None
         self._held: deque[Picture] = deque()
         self._held_bytes = 0
         self._annotator = Annotator(source=source, saliency=saliency)
@@ -113,8 +117,16 @@ class VideoSink:
         while self._held:
             picture = self._held.popleft()
             self._writer = self._writer or _Writer(self._aside, FORMATS[self._path.suffix.lower()], self._annotator)
-            self._writer.write(picture, at_seconds=picture.pts_seconds + self._shift_seconds)
+            self._writer.write(picture, at_seconds=self._saved_at(picture.pts_seconds))
         self._held_bytes = 0
+
+    def _saved_at(self, pts_seconds: float) -> float:
+        """Where in the saved video a picture goes: a long pause before it is cut short."""
+        # Not told by the Gap: pictures of a live source go past it.
+        if self._last_seconds is not None:
+            self._shift_seconds -= max(0.0, pts_seconds - self._last_seconds - _MAX_PAUSE_SECONDS)
+        self._last_seconds = pts_seconds
+        return pts_seconds + self._shift_seconds
 
 
 class _Writer:

@@ -28,6 +28,10 @@ __all__ = ["Entry", "History", "missed"]
 
 _KEPT: Final[Mapping[str, int]] = {"prediction": 300, "status": 600, "event": 200, "gap": 50, "error": 5}
 """How many of each type are kept, of each source apart; of the others the newest."""
+_MAX_ENTRIES: Final = 30_000
+"""Of all sources together, as a folder may hold any number of videos; of what was silent longest the oldest go."""
+_MAX_STATES: Final = 60_000
+"""In all Status records together: each has the state of every source."""
 _BATCH: Final = 64
 
 
@@ -53,7 +57,9 @@ class History:
         """Tells this history from that of a server that ran here before."""
         self._lock = threading.Lock()
         self._newest = 0
+        self._count = 0
         self._kept: dict[tuple[str, int], deque[Entry]] = {}
+        """By type and source, what was written to last being last."""
 
     def write(self, record: Record) -> None:
         """Takes a record; pictures are not for it."""
@@ -63,14 +69,26 @@ class History:
         key = (values["type"], values.get("source", -1))
         with self._lock:
             self._newest += 1
-            kept = self._kept.setdefault(key, deque(maxlen=_KEPT.get(key[0], 1)))
+            kept = self._kept.pop(key, None) or deque(maxlen=_room(record, key[0]))
+            before = len(kept)
             kept.append(Entry(number=self._newest, values=values))
+            self._kept[key] = kept
+            self._count += len(kept) - before
+            if self._count > _MAX_ENTRIES:
+                self._make_room()
 
     def after(self, number: int) -> list[Entry]:
         """The oldest entries that came after ``number``, in order, as many as are sent at once; 0 is before all."""
         with self._lock:
             parts = [_after(kept, number) for kept in self._kept.values()]
         return list(heapq.merge(*parts, key=lambda entry: entry.number))[:_BATCH]
+
+    def _make_room(self) -> None:
+        key = next(key for key in self._kept if key[1] >= 0)
+        self._kept[key].popleft()
+        self._count -= 1
+        if not self._kept[key]:
+            del self._kept[key]
 
     def position(self, event_id: str | None) -> int:
         """How far a client is that says what it read last; 0 for one that is new here."""
@@ -84,6 +102,14 @@ def missed(entries: list[Entry], *, position: int) -> int:
     One that is new here has missed none.
     """
     return entries[-1].number - position - len(entries) if entries and position else 0
+
+
+def _room(record: Record, kind: str) -> int:
+    """How many records of this type are kept, of one source."""
+    kept = _KEPT.get(kind, 1)
+    if isinstance(record, Status):
+        return max(1, min(kept, _MAX_STATES // max(1, len(record.sources))))
+    return kept
 
 
 def _after(kept: deque[Entry], number: int) -> list[Entry]:

@@ -415,7 +415,8 @@ function connect() {
     $("connection").dataset.state = state;
     $("connection").textContent = text;
   };
-  events.onopen = () => say("playing", "live");
+  // After the end the connection stays, or is tried again: the stream may be started anew.
+  events.onopen = () => summary || say("playing", "live");
   events.onmessage = ({ data }) => {
     let record;
     try {
@@ -428,13 +429,11 @@ function connect() {
     offset = offset === null || record.type === "start" ? lag : Math.min(offset, lag);
     TAKE[record.type]?.(record);
     changed = true;
-    if (record.type === "summary") {
-      events.close();
-      say("ended", "ended");
-    }
+    if (record.type === "start") say("playing", "live");
+    if (record.type === "summary") say("ended", "ended");
   };
   events.onerror = () => {
-    say("lost", "no connection: trying again…");
+    if (!summary) say("lost", "no connection: trying again…");
     if (events.readyState !== EventSource.CLOSED) return;
     setTimeout(connect, 3000);
   };

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from s2tf_edge.data.frames import scale_frame
 from s2tf_edge.errors import UsageError
-from s2tf_edge.runtime.predictions import Picture, Record
+from s2tf_edge.runtime.predictions import Picture, Record, SourceStatus, Status
 
 __all__ = ["Jpeg", "Pictures", "to_jpeg"]
 
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 _LONG_SIDE: Final = 640
 _PERIOD_SECONDS: Final = 1 / 15
 _TICK_SECONDS: Final = 1 / 60
+_ENDED: Final = 8
+"""Sources that have ended whose last picture is kept: one may be large, and a folder may hold any number of videos."""
 _QUALITY: Final = 4
 """FFmpeg's scale: 2 is the best, 31 the worst."""
 
@@ -56,17 +59,20 @@ class Pictures:
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="pictures of the page")
 
     def write(self, record: Record) -> None:
-        """Takes a picture in place of the one before."""
+        """Takes a picture in place of the one before; learns from a Status which sources have ended."""
         if isinstance(record, Picture):
             number, _ = self._newest.get(record.source, (0, None))
             self._newest[record.source] = (number + 1, record)
+        elif isinstance(record, Status):
+            self._let_go(record.sources)
 
     async def newest(self, source: int) -> Jpeg | None:
         """The newest picture, or one a fifteenth of a second older; None before the first."""
-        if source not in self._newest:
+        held = self._newest.get(source)
+        if held is None:
             return None
         async with self._locks[source]:
-            number, picture = self._newest[source]
+            number, picture = self._newest.get(source, held)
             jpeg = self._encoded.get(source)
             now = time.monotonic()
             if jpeg and (jpeg.number == number or now - jpeg.made_at < _PERIOD_SECONDS):
@@ -85,6 +91,14 @@ class Pictures:
             if time.monotonic() >= until:
                 return None
             await asyncio.sleep(_TICK_SECONDS)
+
+    def _let_go(self, sources: Sequence[SourceStatus]) -> None:
+        ended = [source for source in self._newest if sources[source].state in ("ended", "failed")]
+        for source in ended[:-_ENDED]:
+            del self._newest[source]
+        for source in [*self._encoded]:
+            if source not in self._newest:
+                del self._encoded[source]
 
     def close(self) -> None:
         """Ends the encoder."""

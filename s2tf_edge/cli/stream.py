@@ -6,7 +6,7 @@ import dataclasses
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -249,8 +249,11 @@ def _stream(
         run_on = dataclasses.replace(run_on, hint="throughput", requests=0)
     with _stop_on_signals() as stop:
         sinks = make_sinks(outputs, sources, stop=stop)
-        with _session(artifact, run_on) as session:
-            records = recognize(sources, session, options=options, stop=stop)
+        # Where a sink fails, the runs under way end before the session is closed.
+        with (
+            _session(artifact, run_on) as session,
+            closing(recognize(sources, session, options=options, stop=stop)) as records,
+        ):
             pump(records, sinks, stop=stop, several=len(sources) > 1)
         if stop.was_signalled:
             raise KeyboardInterrupt

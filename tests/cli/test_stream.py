@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -26,6 +27,7 @@ from s2tf_edge.cli import stream as command
 from s2tf_edge.data.video import probe
 from s2tf_edge.runtime.artifact import ArtifactMeta, sha256, write_meta
 from s2tf_edge.runtime.recents import remember_artifact
+from s2tf_edge.runtime.session import Session
 from s2tf_edge.spec import ClipSpec
 
 LABELS = ("dark", "grey", "bright")
@@ -232,6 +234,24 @@ def _fetched_until(url: str, text: str) -> str:
         time.sleep(0.05)
     assert text in answer
     return answer
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is made of Linux's /dev/full")
+def test_where_a_disk_is_full_the_runs_end_before_the_session_is_closed(
+    run: Callable[..., Printed], artifact: Path, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running: list[str] = []
+
+    def close(session: Session) -> None:
+        running.extend(thread.name for thread in threading.enumerate() if thread.name.startswith("infer"))
+        real_close(session)
+
+    real_close = Session.close
+    monkeypatch.setattr(Session, "close", close)
+    code, _, err = run(artifact, "--source", video, "--jsonl", "/dev/full")
+    assert code == 9
+    assert "No space left on device" in err
+    assert running == []
 
 
 @pytest.mark.needs_display

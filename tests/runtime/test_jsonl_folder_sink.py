@@ -48,7 +48,15 @@ def _prediction(source: int) -> Prediction:
 
 
 def _facts(name: str, *, frames: int, error: str | None = None) -> dict[str, Any]:
-    return {"name": name, "frames": frames, "windows": 1, "gaps": 0, "corrupt_packets": 2, "error": error}
+    return {
+        "name": name,
+        "frames": frames,
+        "windows": 1,
+        "gaps": 0,
+        "corrupt_packets": 2,
+        "frames_behind": 3,
+        "error": error,
+    }
 
 
 def _summary(*facts: dict[str, Any]) -> Summary:
@@ -88,7 +96,7 @@ def test_each_file_reads_as_if_its_source_had_been_the_only_one(tmp_path: Path) 
     assert {line["source"] for line in lines[1:-1]} == {0}
     summary = lines[-1]
     assert (summary["frames_in"], summary["windows"], summary["events"]) == (7, 1, 1)
-    assert summary["drops"] == {"corrupt_packets": 2}
+    assert summary["drops"] == {"corrupt_packets": 2, "frames_behind": 3}
     assert summary["stages_ms"]["age"]["p50"] == pytest.approx(40, rel=0.02)
     assert summary["stages_ms"]["queue"]["n"] == 1
     assert [source["name"] for source in summary["sources"]] == ["in/ÿ y.avi"]

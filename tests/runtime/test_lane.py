@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from s2tf_edge.runtime.lane import Lane, LaneOptions
+from s2tf_edge.runtime.lane import Lane
 from s2tf_edge.runtime.mailbox import Mailbox
+from s2tf_edge.runtime.reading import LaneOptions
 from s2tf_edge.runtime.source import parse_source
 from s2tf_edge.runtime.source_report import SourceReport
 from s2tf_edge.spec import ClipSpec

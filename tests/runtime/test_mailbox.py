@@ -31,6 +31,13 @@ def _starts(mailbox: Mailbox, *, windows: int = 100) -> list[tuple[int, float]]:
     return [(item.source, item.t_start) for item in taken if isinstance(item, Window)]
 
 
+def _pictures(mailbox: Mailbox) -> list[Picture]:
+    taken: list[Picture] = []
+    while picture := mailbox.take_picture():
+        taken.append(picture)
+    return taken
+
+
 def test_a_live_source_keeps_its_newest_window() -> None:
     mailbox = Mailbox()
     for number in range(5):
@@ -63,9 +70,19 @@ def test_pictures_wait_by_their_size() -> None:
     mailbox = Mailbox()
     for _ in range(20):
         mailbox.put(picture, wait=False)
-    held = len(mailbox.take_pictures())
+    held = len(_pictures(mailbox))
     assert held == 128 * 2**20 // picture.nbytes == 10
     assert mailbox.drops == {"pictures_left_out": 20 - held}
+
+
+def test_few_pictures_go_past_however_small_they_are() -> None:
+    mailbox = Mailbox()
+    frame = av.VideoFrame(16, 16, "yuv420p")
+    for _ in range(2):
+        for number in range(100):
+            mailbox.put(Picture(source=0, pts_seconds=number, frame=frame), wait=False)
+        assert [picture.pts_seconds for picture in _pictures(mailbox)] == [*range(30)]
+    assert mailbox.drops == {"pictures_left_out": 140}
 
 
 def test_a_picture_larger_than_the_share_is_taken_alone() -> None:
@@ -75,7 +92,7 @@ def test_a_picture_larger_than_the_share_is_taken_alone() -> None:
     for _ in range(2):
         mailbox.put(picture, wait=False)
         mailbox.put(picture, wait=False)
-        assert mailbox.take_pictures() == [picture]
+        assert _pictures(mailbox) == [picture]
 
 
 def test_take_stops_after_as_many_windows_as_one_run_takes() -> None:
@@ -112,10 +129,40 @@ def test_sources_take_turns_however_fast_they_come() -> None:
 
 def test_sources_that_are_read_one_after_another_keep_their_order() -> None:
     mailbox = Mailbox([[0, 1], [2]])
-    for source in (0, 0, 1, 1):
+    for source in (0, 1):
         mailbox.put(_window(0, source=source), wait=True)
         mailbox.put(_window(0, source=2), wait=False)
-    assert [source for source, _ in _starts(mailbox)] == [0, 2, 0, 1, 1]
+    assert [source for source, _ in _starts(mailbox)] == [0, 2, 1]
+
+
+def test_many_short_files_wait_as_one_long_one_does() -> None:
+    mailbox = Mailbox([range(20)])
+
+    def feed() -> None:
+        for source in range(20):
+            mailbox.put(_window(0, source=source), wait=True)
+            mailbox.put(Ended(source=source), wait=True)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    feeder.join(0.05)
+    assert feeder.is_alive()
+    taken: list[int] = []
+    while len(taken) < 20:
+        mailbox.wait(lambda: not mailbox.is_empty, timeout_seconds=5)
+        waiting = _starts(mailbox)
+        assert len(waiting) <= 2
+        taken += [source for source, _ in waiting]
+    feeder.join(5)
+    assert taken == [*range(20)]
+
+
+def test_of_many_short_files_that_do_not_wait_the_newest_windows_are_kept() -> None:
+    mailbox = Mailbox([range(20)])
+    for source in range(20):
+        mailbox.put(_window(0, source=source), wait=False)
+    assert [source for source, _ in _starts(mailbox)] == [18, 19]
+    assert mailbox.drops == {"windows_superseded": 18}
 
 
 def test_pictures_of_a_source_that_cannot_wait_go_past_its_windows() -> None:
@@ -125,10 +172,10 @@ def test_pictures_of_a_source_that_cannot_wait_go_past_its_windows() -> None:
     assert not mailbox.has_pictures
     mailbox.put(picture, wait=False)
     assert mailbox.has_pictures
-    assert mailbox.take_pictures() == [picture]
+    assert _pictures(mailbox) == [picture]
     assert not mailbox.has_pictures
     mailbox.put(picture, wait=True)
-    assert mailbox.take_pictures() == []
+    assert _pictures(mailbox) == []
     assert len(mailbox.take(windows=2)) == 2
     assert mailbox.is_empty
 

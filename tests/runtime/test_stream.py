@@ -251,6 +251,19 @@ def test_a_slow_network_gets_the_newest_window_of_a_live_source(
     assert max(item.age_ms for item in _of(Prediction, records)[1:]) < 1000
 
 
+def test_labels_do_not_wait_for_those_who_are_slow_to_draw(brightness: Session) -> None:
+    ages_ms, began = [], time.perf_counter()
+    options = StreamOptions(hop=1, pictures=True, duration_seconds=6.0)
+    for record in recognize(_flat("gray"), brightness, options=options):
+        if isinstance(record, Picture):
+            # Twice as slow as the source.
+            time.sleep(0.08)
+        elif isinstance(record, Prediction) and time.perf_counter() - began > 3:
+            ages_ms.append(record.age_ms)
+    # In turn with all pictures that wait, it would be a second and a half, and more and more.
+    assert np.median(ages_ms) < 700
+
+
 def test_stopping_ends_in_order(brightness: Session) -> None:
     stop = threading.Event()
     records = _until(

@@ -100,6 +100,18 @@ def test_pictures_of_another_source_and_out_of_order_are_left_out(tmp_path: Path
     assert [frame.pts_seconds for frame in read_frames(tmp_path / "out.mp4")] == pytest.approx([0.0, 0.2], abs=1e-3)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_night_without_signal_does_not_cost_the_recording(tmp_path: Path, suffix: str) -> None:
+    out, back = tmp_path / f"out{suffix}", 12 * 3600.0
+    gap = Gap(source=0, t_start=0.0, t_end=back, cause="lost")
+    sink = VideoSink(out)
+    # Pictures of a live source may come before the gap that they follow.
+    for record in (_picture(0.0), _picture(back), gap, _picture(back + 1), _summary()):
+        sink.write(record)
+    sink.close()
+    assert [frame.pts_seconds for frame in read_frames(out)] == pytest.approx([0.0, 3600.0, 3601.0], abs=1e-3)
+
+
 def _start() -> Start:
     return Start(
         artifact="a",

@@ -6,7 +6,9 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
+from s2tf_edge.runtime.web import history as module
 from s2tf_edge.runtime.web.history import Entry, History, missed
 
 
@@ -55,6 +57,29 @@ def test_memory_is_bounded_and_a_busy_source_does_not_push_out_another_or_the_st
     assert [entry.values["type"] for entry in entries[:2]] == ["start", "prediction"]
     assert entries[1].values["label"] == "quiet"
     assert entries[-1].number == 5003
+
+
+def test_of_any_number_of_files_the_latest_are_kept(make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_ENTRIES", 50)
+    history = History()
+    history.write(make.start(*(f"{number}.mp4" for number in range(100))))
+    for source in range(100):
+        for _ in range(20):
+            history.write(make.prediction(source=source))
+        history.write(make.event(source=source))
+    entries = _all(history)
+    assert len(entries) == 50
+    assert entries[0].values["type"] == "start"
+    assert [entry.number for entry in entries[1:]] == [*range(2102 - 49, 2102)]
+
+
+def test_the_more_sources_the_fewer_states_are_kept(make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_STATES", 40)
+    for sources, kept in ((1, 40), (8, 5), (100, 1)):
+        history = History()
+        for _ in range(45):
+            history.write(make.status(*[make.source_status()] * sources))
+        assert len(_all(history)) == kept
 
 
 def test_a_client_that_falls_behind_misses_what_is_gone(make: SimpleNamespace) -> None:

@@ -170,16 +170,21 @@ def test_sources_fit_every_window(page: WebSink, make: SimpleNamespace, tab: Pag
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.parametrize(
+    ("ends", "state"), [(False, "no connection: trying again…"), (True, "ended")], ids=["killed", "ended"]
+)
 def test_it_finds_a_server_that_is_started_again(
-    serve: Callable[..., WebSink], make: SimpleNamespace, tab: Page
+    serve: Callable[..., WebSink], make: SimpleNamespace, tab: Page, ends: bool, state: str
 ) -> None:
     first = serve()
     first.write(make.start("old door"))
     first.write(make.prediction("waving"))
     tab.goto(first.url)
     expect(tab.locator(".caption .label")).to_have_text("waving")
+    if ends:
+        first.write(make.summary())
     first.close()
-    expect(tab.locator("#connection")).to_have_text("no connection: trying again…")
+    expect(tab.locator("#connection")).to_have_text(state)
     second = serve(first.url.removeprefix("http://").rstrip("/"))
     second.write(make.start("new door"))
     expect(tab.locator(".name")).to_have_text(["new door"])

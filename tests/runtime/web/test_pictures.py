@@ -55,6 +55,18 @@ def test_one_encoding_serves_all_and_what_was_not_asked_for_is_not_encoded(make:
     assert all(other is first for other in others)
 
 
+def test_of_any_number_of_files_that_have_ended_the_last_pictures_are_kept(make: SimpleNamespace) -> None:
+    pictures = Pictures()
+    for source in range(20):
+        pictures.write(make.picture(source=source))
+        assert asyncio.run(pictures.newest(source)) is not None
+        states = ["ended"] * source + ["playing"] + ["waiting"] * (19 - source)
+        pictures.write(make.status(*(make.source_status(state=state) for state in states)))
+    kept = [source for source in range(20) if asyncio.run(pictures.newest(source)) is not None]
+    assert kept == [*range(11, 20)]
+    assert [*pictures._encoded] == kept
+
+
 def test_another_picture_is_waited_for(make: SimpleNamespace) -> None:
     pictures = Pictures()
     pictures.write(make.picture())
