@@ -57,10 +57,11 @@ class Pipeline:
             overlap: whether one more input is prepared than there are runs.
             on_result: called, from another thread, whenever a run is over.
         """
-        self._stack = ExitStack()
         count = session.requests + overlap
         runs = threading.Semaphore(session.requests)
-        forks = [session, *(self._fork(session) for _ in range(count - 1))]
+        with ExitStack() as stack:
+            forks = [session, *(_fork(session, stack) for _ in range(count - 1))]
+            self._stack = stack.pop_all()
         self._free: SimpleQueue[_Runner] = SimpleQueue()
         for fork in forks:
             self._free.put(_Runner(fork, runs))
@@ -118,11 +119,6 @@ class Pipeline:
             for item in items:
                 yield item, next(results) if isinstance(item, Window) else None
 
-    def _fork(self, session: Session) -> Session:
-        fork = session.fork()
-        self._stack.callback(fork.close)
-        return fork
-
     def _run(self, windows: Sequence[Window]) -> list[Result]:
         runner = self._free.get()
         try:
@@ -179,6 +175,12 @@ class _Runner:
         for window, clip in zip(windows, clips, strict=True):
             normalise(window.frames, spec, out=clip)
         return clips
+
+
+def _fork(session: Session, stack: ExitStack) -> Session:
+    fork = session.fork()
+    stack.callback(fork.close)
+    return fork
 
 
 def _mask(outputs: Outputs, index: int) -> NDArray[np.float32] | None:

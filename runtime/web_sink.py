@@ -52,6 +52,7 @@ class WebSink:
         import uvicorn
 
         from s2tf_edge.runtime.web.app import Page
+        from s2tf_edge.runtime.web.connection import Connection
 
         self._socket = listen(asked)
         self._address = replace(asked, port=self._socket.getsockname()[1])
@@ -61,7 +62,7 @@ class WebSink:
             uvicorn.Config(
                 app,
                 loop="asyncio",
-                http="h11",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -283,3 +283,15 @@ def test_a_stream_is_shown_as_it_runs(
     predictions = [record for record in records if record["type"] == "prediction"]
     count = f's2tf_label_age_seconds_count{{index="0",source="{records[0]["sources"][0]}"}} {float(len(predictions))}'
     assert count in get(page, "/metrics").text
+
+
+def test_connections_that_ask_for_nothing_do_not_keep_others_out(
+    page: WebSink, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2tf_edge.runtime.web.connection.REQUEST_SECONDS", 0.2)
+    idle = [socket.create_connection(_place(page), timeout=30) for _ in range(10)]
+    # Closed by the other side: nothing more to read.
+    assert [each.recv(1) for each in idle] == [b""] * len(idle)
+    for each in idle:
+        each.close()
+    assert get(page, "/page.js").status == 200
