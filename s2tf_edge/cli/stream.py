@@ -108,7 +108,7 @@ def stream(
     save: Annotated[
         Path | None,
         typer.Option(
-            help="Save the video with its labels: .mp4, .mov or .mkv; one source only.", rich_help_panel=_OUTPUT
+            help="Save the video with its labels: .mp4, .mov, or .mkv for long ones; one source.", rich_help_panel=_OUTPUT
         ),
     ] = None,
     show: Annotated[
