@@ -94,19 +94,16 @@ def measure(name: str, folder: Path, arguments: argparse.Namespace) -> Measured:
     clip = np.random.default_rng(0).standard_normal(network.spec.input_shape()).astype(np.float32)
     runs: dict[str, Run] = {"released": released(network, clip, threads=arguments.threads)}
     measured = Measured()
-    calib = f"synthetic?clips={2 * arguments.calib_clips}"
-    forms = {
+    calibration = {"calib": f"synthetic?clips={2 * arguments.calib_clips}", "calib_clips": arguments.calib_clips}
+    forms: dict[str, dict[str, Any]] = {
         "onnx": {"target": "onnx", "custom_ops": "inline"},
         "f32": {"target": "openvino", "precision": "fp32"},
         "bf16": {"target": "openvino", "precision": "fp16"},
-        "ours": {"target": "openvino", "precision": "int8", "calib": calib},
-        "auto": {"target": "openvino", "precision": "auto", "calib": calib},
+        "ours": {"target": "openvino", "precision": "int8", **calibration},
+        "auto": {"target": "openvino", "precision": "auto", **calibration},
     }
     for form, options in forms.items():
-        result = export(
-            folder / "model.pt",
-            ExportOptions(out=folder / form, calib_clips=arguments.calib_clips, **options),  # type: ignore[arg-type]
-        )
+        result = export(folder / "model.pt", ExportOptions(out=folder / form, **options))
         session = open_session(result.folder, SessionOptions(threads=arguments.threads))
         session.open()
         runs[form] = lambda session=session: session.infer(clip)  # type: ignore[misc]
