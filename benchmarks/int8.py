@@ -152,7 +152,7 @@ def naive(model: Path, clips: list[np.ndarray], clip: np.ndarray, *, preset: str
     try:
         compiled = openvino.Core().compile_model(quantized, "CPU")
     except RuntimeError as error:
-        return str(error).strip().splitlines()[-1]
+        return str(error).strip().splitlines()[-1].partition(".")[0]
     return lambda: compiled({"clip": clip})
 
 
