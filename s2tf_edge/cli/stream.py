@@ -11,8 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from s2tf_edge.cli import stream_flags as flags
 from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, setup_logging, version_option
 from s2tf_edge.cli.durations import part_of_video
 from s2tf_edge.cli.stream_outputs import OutputOptions, check_outputs, make_sinks, pump
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["main", "stream"]
 
 _NAME = "s2tf-stream"
-_INPUT, _OUTPUT, _RECOGNITION = "Input", "Output", "Recognition"
 _SELF_TEST_SECONDS = 60.0
 _STATUS_SECONDS = 0.5
 _EXAMPLES = (
@@ -42,141 +40,31 @@ _EXAMPLES = (
 
 
 def stream(
-    artifact: Annotated[
-        Path | None,
-        typer.Argument(
-            help="An artifact folder or a model.pt; the last exported one if left out.",
-            metavar="[ARTIFACT]",
-            readable=False,
-        ),
-    ] = None,
-    source: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A video, a folder or glob of videos, a list.txt, /dev/videoN, rtsp://, http(s)://, tcp://, udp://, - "
-            "for stdin, or lavfi:EXPR; repeatable.",
-            rich_help_panel=_INPUT,
-        ),
-    ] = None,
-    camera: Annotated[
-        list[int] | None, typer.Option(help="This machine's N-th camera; repeatable.", rich_help_panel=_INPUT)
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            help="Where in each file to begin: seconds, MM:SS or HH:MM:SS.", metavar="TIME", rich_help_panel=_INPUT
-        ),
-    ] = None,
-    end: Annotated[
-        str | None, typer.Option(help="Where in each file to end.", metavar="TIME", rich_help_panel=_INPUT)
-    ] = None,
-    duration: Annotated[
-        float | None, typer.Option(help="Seconds of each source to read.", rich_help_panel=_INPUT)
-    ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(
-            help="Frames a second to ask of a camera, or to assume of a stream without times.", rich_help_panel=_INPUT
-        ),
-    ] = None,
-    hwaccel: Annotated[
-        str | None,
-        typer.Option(
-            help="Decode with this hardware, such as cuda, qsv or vaapi; auto takes what there is.",
-            rich_help_panel=_INPUT,
-        ),
-    ] = None,
-    reconnect: Annotated[
-        bool, typer.Option(help="Whether a live source that is lost is opened again.", rich_help_panel=_INPUT)
-    ] = True,
-    max_outage: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds that a source may stay lost before it is given up; for ever by default.",
-            metavar="SECONDS",
-            rich_help_panel=_INPUT,
-        ),
-    ] = None,
-    jsonl: Annotated[
-        str | None,
-        typer.Option(
-            help="Write JSON lines to this file, a file a source into this FOLDER/, or to stdout (-).",
-            metavar="FILE",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    save: Annotated[
-        Path | None,
-        typer.Option(
-            help="Save the video with its labels: .mp4, .mov, or .mkv for long ones; one source.", rich_help_panel=_OUTPUT
-        ),
-    ] = None,
-    show: Annotated[
-        bool,
-        typer.Option("--show", help="Show the video with its labels in a window; q ends.", rich_help_panel=_OUTPUT),
-    ] = False,
-    serve: Annotated[
-        str | None,
-        typer.Option(
-            help="Serve a page with live pictures, labels and latencies; any host but this needs --token.",
-            metavar="HOST:PORT",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(help="What a browser must show to see the page.", envvar="S2TF_TOKEN", rich_help_panel=_OUTPUT),
-    ] = None,
-    saliency: Annotated[
-        bool,
-        typer.Option(
-            "--saliency",
-            help="Draw the network's saliency mask as a heat map; for artifacts exported with --mask, and model.pt.",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = False,
-    topk: Annotated[int, typer.Option(help="Best classes named in each prediction.", rich_help_panel=_RECOGNITION)] = 5,
-    threshold: Annotated[
-        float, typer.Option(help="Score from which on a label counts as an action.", rich_help_panel=_RECOGNITION)
-    ] = 0.3,
-    smooth: Annotated[
-        str,
-        typer.Option(
-            help="ema:A (A is the newest window's weight), mean:K (K windows) or none.", rich_help_panel=_RECOGNITION
-        ),
-    ] = "ema:0.6",
-    hop: Annotated[
-        int | None,
-        typer.Option(
-            help="Frames of a clip from one window's start to the next's; a quarter of a clip by default.",
-            rich_help_panel=_RECOGNITION,
-        ),
-    ] = None,
-    policy: Annotated[
-        str,
-        typer.Option(
-            help="every window, the latest, or auto: every for files, latest for live sources.",
-            rich_help_panel=_RECOGNITION,
-        ),
-    ] = "auto",
-    max_age: Annotated[
-        float | None,
-        typer.Option(
-            help="Drop windows that are older than this rather than run them.",
-            metavar="SECONDS",
-            rich_help_panel=_RECOGNITION,
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="Device as the runtime names it, such as CPU or GPU.")] = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads of the network; 0 lets the runtime choose.")] = 0,
-    selftest: Annotated[
-        bool,
-        typer.Option(
-            "--selftest",
-            help="Show that this machine keeps up: made sources at twice what it can run, for a minute or --duration "
-            "seconds, 30 at least; ends with 6 if label age or memory grow.",
-        ),
-    ] = False,
+    artifact: flags.Artifact = None,
+    source: flags.Sources = None,
+    camera: flags.Cameras = None,
+    start: flags.Start = None,
+    end: flags.End = None,
+    duration: flags.Duration = None,
+    fps: flags.FramesPerSecond = None,
+    hwaccel: flags.HardwareDecoding = None,
+    reconnect: flags.Reconnect = True,
+    max_outage: flags.MaxOutage = None,
+    jsonl: flags.Jsonl = None,
+    save: flags.Save = None,
+    show: flags.Show = False,
+    serve: flags.Serve = None,
+    token: flags.Token = None,
+    saliency: flags.Saliency = False,
+    topk: flags.TopK = 5,
+    threshold: flags.Threshold = 0.3,
+    smooth: flags.Smooth = "ema:0.6",
+    hop: flags.Hop = None,
+    policy: flags.Policy = "auto",
+    max_age: flags.MaxAge = None,
+    device: flags.Device = "auto",
+    threads: flags.Threads = 0,
+    selftest: flags.SelfTest = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     version: Annotated[bool, version_option(_NAME)] = False,

@@ -1,0 +1,144 @@
+"""The flags of ``s2tf-stream``, in the order of its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+_INPUT: Final = "Input"
+_OUTPUT: Final = "Output"
+_RECOGNITION: Final = "Recognition"
+
+Artifact = Annotated[
+    Path | None,
+    typer.Argument(
+        help="An artifact folder or a model.pt; the last exported one if left out.",
+        metavar="[ARTIFACT]",
+        readable=False,
+    ),
+]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A video, a folder or glob of videos, a list.txt, /dev/videoN, rtsp://, http(s)://, tcp://, udp://, - "
+        "for stdin, or lavfi:EXPR; repeatable.",
+        rich_help_panel=_INPUT,
+    ),
+]
+Cameras = Annotated[
+    list[int] | None, typer.Option(help="This machine's N-th camera; repeatable.", rich_help_panel=_INPUT)
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        help="Where in each file to begin: seconds, MM:SS or HH:MM:SS.", metavar="TIME", rich_help_panel=_INPUT
+    ),
+]
+End = Annotated[str | None, typer.Option(help="Where in each file to end.", metavar="TIME", rich_help_panel=_INPUT)]
+Duration = Annotated[float | None, typer.Option(help="Seconds of each source to read.", rich_help_panel=_INPUT)]
+FramesPerSecond = Annotated[
+    float | None,
+    typer.Option(
+        help="Frames a second to ask of a camera, or to assume of a stream without times.", rich_help_panel=_INPUT
+    ),
+]
+HardwareDecoding = Annotated[
+    str | None,
+    typer.Option(
+        help="Decode with this hardware, such as cuda, qsv or vaapi; auto takes what there is.",
+        rich_help_panel=_INPUT,
+    ),
+]
+Reconnect = Annotated[
+    bool, typer.Option(help="Whether a live source that is lost is opened again.", rich_help_panel=_INPUT)
+]
+MaxOutage = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds that a source may stay lost before it is given up; for ever by default.",
+        metavar="SECONDS",
+        rich_help_panel=_INPUT,
+    ),
+]
+Jsonl = Annotated[
+    str | None,
+    typer.Option(
+        help="Write JSON lines to this file, a file a source into this FOLDER/, or to stdout (-).",
+        metavar="FILE",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Save = Annotated[
+    Path | None,
+    typer.Option(
+        help="Save the video with its labels: .mp4, .mov, or .mkv for long ones (one source).", rich_help_panel=_OUTPUT
+    ),
+]
+Show = Annotated[
+    bool,
+    typer.Option("--show", help="Show the video with its labels in a window; q ends.", rich_help_panel=_OUTPUT),
+]
+Serve = Annotated[
+    str | None,
+    typer.Option(
+        help="Serve a page with live pictures, labels and latencies; any host but this needs --token.",
+        metavar="HOST:PORT",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Token = Annotated[
+    str | None,
+    typer.Option(help="What a browser must show to see the page.", envvar="S2TF_TOKEN", rich_help_panel=_OUTPUT),
+]
+Saliency = Annotated[
+    bool,
+    typer.Option(
+        "--saliency",
+        help="Draw the network's saliency mask as a heat map; for artifacts exported with --mask, and model.pt.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+TopK = Annotated[int, typer.Option(help="Best classes named in each prediction.", rich_help_panel=_RECOGNITION)]
+Threshold = Annotated[
+    float, typer.Option(help="Score from which on a label counts as an action.", rich_help_panel=_RECOGNITION)
+]
+Smooth = Annotated[
+    str,
+    typer.Option(
+        help="ema:A (A is the newest window's weight), mean:K (K windows) or none.", rich_help_panel=_RECOGNITION
+    ),
+]
+Hop = Annotated[
+    int | None,
+    typer.Option(
+        help="Frames of a clip from one window's start to the next's; a quarter of a clip by default.",
+        rich_help_panel=_RECOGNITION,
+    ),
+]
+Policy = Annotated[
+    str,
+    typer.Option(
+        help="every window, the latest, or auto: every for files, latest for live sources.",
+        rich_help_panel=_RECOGNITION,
+    ),
+]
+MaxAge = Annotated[
+    float | None,
+    typer.Option(
+        help="Drop windows that are older than this rather than run them.",
+        metavar="SECONDS",
+        rich_help_panel=_RECOGNITION,
+    ),
+]
+Device = Annotated[str, typer.Option(help="Device as the runtime names it, such as CPU or GPU.")]
+Threads = Annotated[int, typer.Option(help="CPU threads of the network; 0 lets the runtime choose.")]
+SelfTest = Annotated[
+    bool,
+    typer.Option(
+        "--selftest",
+        help="Show that this machine keeps up: made sources at twice what it can run, for a minute or --duration "
+        "seconds, 30 at least; ends with 6 if label age or memory grow.",
+    ),
+]
