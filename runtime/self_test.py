@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass, field
+from array import array
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
 
@@ -82,21 +83,39 @@ class SelfTest:
         }
 
 
-@dataclass
-class _Seen:
-    """What a run showed, in the order of time."""
+class _Series:
+    """Values over time, in the few bytes that a measurement of memory may take itself."""
 
-    ages: list[tuple[float, float]] = field(default_factory=list)
-    """Seconds since the start, age in milliseconds."""
-    memory: list[tuple[float, float]] = field(default_factory=list)
-    """Seconds since the start, MB."""
-    superseded: int = 0
+    def __init__(self) -> None:
+        self._seconds = array("d")
+        self._values = array("d")
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def add(self, seconds: float, value: float) -> None:
+        self._seconds.append(seconds)
+        self._values.append(value)
+
+    def percentile(self, percent: float, part: tuple[float, float]) -> float:
+        """Of the values within a part; not a number where there are none."""
+        seconds, values = np.array(self._seconds), np.array(self._values)
+        within = values[(part[0] <= seconds) & (seconds <= part[1])]
+        return float(np.percentile(within, percent)) if len(within) else math.nan
+
+
+class _Seen:
+    """What a run showed."""
+
+    def __init__(self) -> None:
+        self.ages_ms, self.memory_mb = _Series(), _Series()
+        self.superseded = 0
 
     def add(self, record: Record, seconds: float) -> None:
         if isinstance(record, Prediction):
-            self.ages.append((seconds, record.age_ms))
+            self.ages_ms.add(seconds, record.age_ms)
         elif isinstance(record, Status):
-            self.memory.append((seconds, resident_memory_mb()))
+            self.memory_mb.add(seconds, resident_memory_mb())
         elif isinstance(record, Summary):
             self.superseded = record.drops.get("windows_superseded", 0)
 
@@ -128,10 +147,10 @@ def self_test(session: Session, *, seconds: float, progress: Progress = no_progr
     return SelfTest(
         seconds=perf_counter() - began,
         sources=count,
-        windows=len(seen.ages),
+        windows=len(seen.ages_ms),
         superseded=seen.superseded,
-        age_ms=(_percentile(seen.ages, 95, first), _percentile(seen.ages, 95, last)),
-        memory_mb=(_percentile(seen.memory, 50, first), _percentile(seen.memory, 50, last)),
+        age_ms=(seen.ages_ms.percentile(95, first), seen.ages_ms.percentile(95, last)),
+        memory_mb=(seen.memory_mb.percentile(50, first), seen.memory_mb.percentile(50, last)),
     )
 
 
@@ -151,9 +170,3 @@ def _parts(seconds: float) -> tuple[tuple[float, float], tuple[float, float]]:
     """The first part, after as much time for warm-up, and the last."""
     part = min(_PART_SECONDS, seconds / 3)
     return (part, 2 * part), (seconds - part, seconds)
-
-
-def _percentile(samples: list[tuple[float, float]], percent: float, part: tuple[float, float]) -> float:
-    """Of the values within a part; not a number where there are none."""
-    values = [value for seconds, value in samples if part[0] <= seconds <= part[1]]
-    return float(np.percentile(values, percent)) if values else math.nan

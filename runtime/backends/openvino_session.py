@@ -112,7 +112,12 @@ class OpenVinoSession(Session):
 
     def _run(self, clips: Clips) -> Outputs:
         try:
-            self._request.infer({"clip": clips})
+            # Handing the clip over by name keeps some bytes for ever with each run (seen with OpenVINO 2026.4).
+            tensor = self._request.get_tensor("clip")
+            tensor.shape = clips.shape
+            tensor.data[:] = clips
+            self._request.start_async()
+            self._request.wait()
             return Outputs(logits=self._output("logits"), mask=self._output(_MASK) if self._has_mask else None)
         except RuntimeError as error:
             msg = f"{self.path} does not take or give what its meta.json says ({last_line(error)}); export it again"

@@ -10,6 +10,7 @@ from typing import Final, cast
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -105,7 +106,9 @@ def turned(image: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
     Returns:
         A view, [H, W, C] or [W, H, C].
     """
-    data = cast("Mapping[str, bytes]", frame.side_data).get("DISPLAYMATRIX")
+    # frame.side_data would tie the frame to itself: hundreds of pictures wait for Python's collector then.
+    container = SideDataContainer(frame)  # type: ignore[call-arg]  # PyAV's stubs leave its argument out
+    data = cast("Mapping[str, bytes]", container).get("DISPLAYMATRIX")
     if data is None:
         return image
     a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()

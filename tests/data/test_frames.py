@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from collections.abc import Callable
 from fractions import Fraction
@@ -120,3 +121,18 @@ def test_a_forked_process_scales_frames_as_its_parent_did() -> None:
     child.kill()
     assert not alive
     assert child.exitcode == 0
+
+
+def test_scaled_frames_leave_nothing_to_the_collector(make_video: Callable[..., Path]) -> None:
+    """Frames of a long video in a cycle of references would fill memory until Python looks for cycles."""
+    path = make_video(frames=4, image=QUARTERS, rotation_degrees=90, mirrored=True)
+    gc.collect()
+    gc.disable()
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                scale_frame(frame, 16)
+        del frame
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -29,7 +29,7 @@ def test_more_comes_than_can_be_run(
     # A window of this network comes every 0.08 s.
     assert (result.sources, said[-1][1]) == (1, 12)
     assert 12 < result.seconds < 22
-    assert 20 < result.windows < 41
+    assert 10 < result.windows <= result.seconds / session.delay_seconds
     assert result.load > 2
     assert 300 <= result.age_ms[0] < 1500
     assert result.memory_mb[0] == pytest.approx(resident_memory_mb(), rel=0.2)
