@@ -50,7 +50,7 @@ def demo(
     """Train, export, quantise, stream and measure a small network on moving shapes.
 
     It learns ten actions that no single frame can tell apart: directions, rotations, approach and retreat, orders of
-    colours. Takes 5 to 6 minutes on two CPU cores; the end is [bold]report.html[/bold] in the folder.
+    colours. Takes 5 to 10 minutes on two CPU cores; the end is [bold]report.html[/bold] in the folder.
     """
     del version
     setup_logging(quiet=quiet, verbose=verbose)
