@@ -2,7 +2,7 @@
 
     python benchmarks/calibration_memory.py --model x3d_m --clips 500 --method minmax
 
-Quantises a network with random weights for OpenVINO, on synthetic clips of its published size, in a process of its own,
+Quantizes a network with random weights for OpenVINO, on synthetic clips of its published size, in a process of its own,
 and prints the process's peak resident memory: by extremes (NNCF) or by histograms. With ``--clips 5`` it
 should print about the same.
 """
@@ -21,10 +21,10 @@ from typing import Any
 
 import onnx
 
-from s2tf_edge.calibration.clips import CalibrationClips
-from s2tf_edge.calibration.openvino_quantizer import OpenVinoGraphQuantizer, OpenVinoQuantizer
-from s2tf_edge.calibration.quantizer import Quantizer
-from s2tf_edge.calibration.ranges import METHODS
+from s2tf_edge.calibration.base import Quantizer
+from s2tf_edge.calibration.calibration_clips import CalibrationClips
+from s2tf_edge.calibration.nncf_openvino.quantizer import OpenVinoGraphQuantizer, OpenVinoQuantizer
+from s2tf_edge.calibration.ranges.ranges import METHODS
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import ModelInfo
@@ -48,9 +48,9 @@ def _in_two_processes(arguments: argparse.Namespace) -> None:
     """Makes the graph here, and calibrates in a process that has never loaded PyTorch."""
     import torch
 
-    from s2tf_edge.export.custom_ops import InlineCustomOps
-    from s2tf_edge.export.onnx_file import write_graph
-    from s2tf_edge.export.to_onnx import to_onnx
+    from s2tf_edge.export.graph.custom_ops import InlineCustomOps
+    from s2tf_edge.export.graph.onnx_file import write_graph
+    from s2tf_edge.export.sources.torch_to_onnx import to_onnx
     from s2tf_edge.models import create_model
 
     torch.manual_seed(0)

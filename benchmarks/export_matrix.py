@@ -17,8 +17,8 @@ import torch
 
 from s2tf_edge.errors import S2TFError
 from s2tf_edge.export import ExportOptions, ExportResult, export
-from s2tf_edge.export.macs import count_macs
-from s2tf_edge.export.to_onnx import to_onnx
+from s2tf_edge.export.graph.macs import count_macs
+from s2tf_edge.export.sources.torch_to_onnx import to_onnx
 from s2tf_edge.models import create_model, network_cost
 from s2tf_edge.models.model_file import load_model, save_model
 from s2tf_edge.runtime.hardware import hardware_facts

@@ -43,7 +43,8 @@ from s2tf_edge.models.saliency import Saliency, SaliencyPath
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.hardware import hardware_facts
-from s2tf_edge.runtime.session import SessionOptions, open_session
+from s2tf_edge.runtime.open import open_session
+from s2tf_edge.runtime.session import SessionOptions
 from s2tf_edge.spec import ClipSpec
 
 NETWORKS = ("s2tf_nl_i3d_r50", "x3d_s", "s2tf_x3d_s", "x3d_m", "s2tf_x3d_m")

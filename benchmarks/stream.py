@@ -33,7 +33,7 @@ from s2tf_edge.spec import ClipSpec
 
 VIDEO = "testsrc2=size=1280x720:rate=30:duration={seconds},noise=alls=10:allf=t,format=yuv420p"
 COPIES = """Copies of a window of {frames} × {size}²: each frame is scaled straight from the decoder's picture, then
-copied to the ring twice; the window leaves the ring as one copy ({window_mb:.1f} MB), and is normalised into memory
+copied to the ring twice; the window leaves the ring as one copy ({window_mb:.1f} MB), and is normalized into memory
 that is used again ({input_mb:.1f} MB), or with `--input u8` given to the network as it is."""
 
 

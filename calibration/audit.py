@@ -1,6 +1,6 @@
 """How many convolutions and matrix products really run in integers, and why the others do not.
 
-Quantised is not the same as integer: a runtime fuses only what it has kernels for, and computes the rest in floating
+Quantized is not the same as integer: a runtime fuses only what it has kernels for, and computes the rest in floating
 point between conversions. So the compiled network is asked, and not the graph that went into it; of TensorRT, whose
 networks are strongly typed, the graph's types are what is compiled.
 """
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import onnx
 
-from s2tf_edge.calibration.openvino_nodes import layer_name
+from s2tf_edge.calibration.nncf_openvino.nodes import layer_name
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.backends.ort_session import KEPT_OUT
@@ -80,7 +80,7 @@ class Audit:
 
 
 def audit_graph(graph: onnx.ModelProto | Path) -> Audit:
-    """What a graph with Q/DQ asks for, which is what TensorRT compiles: a layer whose operands are both dequantised.
+    """What a graph with Q/DQ asks for, which is what TensorRT compiles: a layer whose operands are both dequantized.
 
     Args:
         graph: functions inlined.
@@ -96,13 +96,13 @@ def audit_graph(graph: onnx.ModelProto | Path) -> Audit:
             if node.op_type == "MatMul":
                 floats = ["operands"] if floats else []
             found.add(
-                kind, node.name, type_="f32" if floats else "i8", reason=f"its {' and '.join(floats)} are not quantised"
+                kind, node.name, type_="f32" if floats else "i8", reason=f"its {' and '.join(floats)} are not quantized"
             )
     return found.audit()
 
 
 def audit_onnxruntime(graph: Path) -> Audit:
-    """What ONNX Runtime's CPU kernels compute in, from the graph that it runs after its own optimisation.
+    """What ONNX Runtime's CPU kernels compute in, from the graph that it runs after its own optimization.
 
     Raises:
         InputFileError: ONNX Runtime cannot read the graph.
@@ -117,7 +117,7 @@ def audit_onnxruntime(graph: Path) -> Audit:
         elif kind := _ORT_FLOAT.get(node.op_type):
             is_quantized = dequantized.issuperset(node.input[:2])
             reason = (
-                "ONNX Runtime found no integer kernel for it" if is_quantized else "its operands are not all quantised"
+                "ONNX Runtime found no integer kernel for it" if is_quantized else "its operands are not all quantized"
             )
             found.add(kind, node.name, type_="f32", reason=reason)
     return found.audit()

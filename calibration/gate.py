@@ -2,7 +2,7 @@
 
 Recipes are measured as they are, the fastest first. If none is good enough, layers of the fastest go back to float, the
 most harmful first. The saliency path comes before all others: its sigmoids, products and means squeeze what differs
-into few integers. Then layers follow in the order of the noise that quantising each alone puts on the logits
+into few integers. Then layers follow in the order of the noise that quantizing each alone puts on the logits
 (``sensitivity``), in groups that double.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from s2tf_edge.calibration.quantizer import Drop, Judge, Quantizer
+from s2tf_edge.calibration.base import Drop, Judge, Quantizer
 from s2tf_edge.calibration.search import Attempt
 from s2tf_edge.calibration.sensitivity import Sensitivity
 from s2tf_edge.errors import AccuracyError, S2TFError, UsageError

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from s2tf_edge.calibration.quantizer import Judge, Quantizer
+from s2tf_edge.calibration.base import Judge, Quantizer
 from s2tf_edge.errors import BuildError, S2TFError, VerificationError
 from s2tf_edge.runtime.session import Clips, Session
 

@@ -1,4 +1,4 @@
-"""Which layers quantisation hurts: each is quantised alone, and the noise that this puts on the logits is measured.
+"""Which layers quantization hurts: each is quantized alone, and the noise that this puts on the logits is measured.
 
 The signal-to-noise ratio is ``10 · log10(Σ logits² / Σ (logits - integer logits)²)`` in decibels, over the calibration
 clips looked at, as in Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference" (2018).
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2tf_edge.calibration.quantizer import Quantizer
+from s2tf_edge.calibration.base import Quantizer
 from s2tf_edge.errors import S2TFError
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.session import Clips
@@ -28,7 +28,7 @@ Sensitivity = Callable[[Sequence[str]], list[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerNoise:
-    """What quantising one layer alone does."""
+    """What quantizing one layer alone does."""
 
     layer: str
     snr_db: float
@@ -47,13 +47,13 @@ def measure_sensitivity(
     layers: Collection[str] | None = None,
     progress: Progress = no_progress,
 ) -> list[LayerNoise]:
-    """Quantises each layer alone and compares the logits with those of all layers in float.
+    """Quantizes each layer alone and compares the logits with those of all layers in float.
 
     Args:
         quantizer: for one network and target.
-        recipe: the way to quantise.
+        recipe: the way to quantize.
         clips: a few, each [1, …] as the session takes it.
-        layers: those to measure; None for all that the recipe quantises.
+        layers: those to measure; None for all that the recipe quantizes.
         progress: told of each layer.
 
     Returns:

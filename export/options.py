@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
-from s2tf_edge.export.build import AUTO, Target
-from s2tf_edge.export.tensorrt_options import EngineOptions
+from s2tf_edge.export.targets.base import AUTO, Target
+from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
 
 __all__ = ["CALIB_CLIPS", "CUSTOM_OPS", "INPUTS", "METHODS", "OPSETS", "PROFILE", "ExportOptions"]
@@ -46,8 +46,8 @@ class ExportOptions:
     """The artifact's folder; None for ``<stem>_<target>_<precision>`` beside the model."""
     meta: Path | None = None
     """The description of the clips that a plain ``.onnx`` takes."""
-    calib: str | LabelledVideos | None = None
-    """Labelled videos, or what ``open_data`` takes: int8 measures ranges on them, every precision is verified on others
+    calib: str | LabeledVideos | None = None
+    """Labeled videos, or what ``open_data`` takes: int8 measures ranges on them, every precision is verified on others
     of them. Only what has a name can be made again: with videos of the caller's own there is no ``reproduce.sh``."""
     calib_clips: int = CALIB_CLIPS
     """How many clips of them at most."""
@@ -56,9 +56,9 @@ class ExportOptions:
     max_drop: float | None = None
     """Points of top-1 on ``eval`` that int8 may lose; layers go back to float until it loses no more."""
     sensitivity: Path | None = None
-    """An HTML page to write: what quantising each layer alone does to the logits."""
-    eval: str | LabelledVideos | None = None
-    """Labelled videos to verify on."""
+    """An HTML page to write: what quantizing each layer alone does to the logits."""
+    eval: str | LabeledVideos | None = None
+    """Labeled videos to verify on."""
     exclude: tuple[str, ...] = ()
     """Regular expressions for names of layers that stay in floating point (int8)."""
     custom_ops: str = "auto"
@@ -68,7 +68,7 @@ class ExportOptions:
     dynamic_batch: bool = False
     """Whether the artifact takes any number of clips at once."""
     input: str = "f32"
-    """f32, normalised [N, 3, T, H, W]; or u8, frames [N, T, H, W, 3] that the graph normalises."""
+    """f32, normalized [N, 3, T, H, W]; or u8, frames [N, T, H, W, 3] that the graph normalizes."""
     mask: bool = False
     """Whether the saliency mask is an output too."""
     opset: int | None = None
@@ -101,7 +101,7 @@ class ExportOptions:
             msg = f"--max-drop must lie between 0 and 100 points, got {self.max_drop:g}"
             raise UsageError(msg)
         if self.max_drop is not None and self.eval is None:
-            msg = "--max-drop needs labelled videos to measure the loss on; give --eval DATA"
+            msg = "--max-drop needs labeled videos to measure the loss on; give --eval DATA"
             raise UsageError(msg)
         if self.workspace is not None and not 0 < self.workspace <= 1024:
             msg = f"--workspace must lie in (0, 1024] GiB, got {self.workspace:g}"
@@ -140,7 +140,7 @@ class ExportOptions:
     def _check_integers(self, precision: str) -> None:
         if precision == "int8" or (precision == AUTO and self.calib is not None):
             if self.custom_ops == "keep":
-                msg = "--custom-ops keep leaves nodes that cannot be quantised; leave it out with int8"
+                msg = "--custom-ops keep leaves nodes that cannot be quantized; leave it out with int8"
                 raise UsageError(msg)
             return
         for flag, default in _INTEGER_FLAGS.items():
@@ -187,7 +187,7 @@ class ExportOptions:
 
     def command(self, source: Path, *, precision: str, folder: Path) -> list[str] | None:
         """The command line that makes the same artifact again; None where videos were given that have no name."""
-        if isinstance(self.calib, LabelledVideos) or isinstance(self.eval, LabelledVideos):
+        if isinstance(self.calib, LabeledVideos) or isinstance(self.eval, LabeledVideos):
             return None
         options = self if precision in {"int8", AUTO} else self._without_integers()
         arguments = ["s2tf-export", str(source.absolute()), "--target", self.target, "--precision", precision]
@@ -233,7 +233,7 @@ def _field(flag: str) -> str:
     return flag.removeprefix("--").replace("-", "_")
 
 
-def _absolute(data: str | LabelledVideos | None) -> str | None:
+def _absolute(data: str | LabeledVideos | None) -> str | None:
     """A data set's name, as it is understood from any folder."""
     if not isinstance(data, str):
         return None

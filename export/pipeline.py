@@ -11,30 +11,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2tf_edge.calibration.clips import CalibrationClips
+from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.data.datasets import open_data
-from s2tf_edge.data.labelled import LabelledVideos
-from s2tf_edge.export.artifact import check_destination, new_artifact, package_versions, seal, write_script
-from s2tf_edge.export.auto import form_lines, make_fastest
-from s2tf_edge.export.build import AUTO, GRAPH_FILE, Build, BuildRequest, Integers, Target, find_target
-from s2tf_edge.export.judge import NetworkJudge
+from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.export.artifact_folder import check_destination, new_artifact, package_versions, seal, write_script
+from s2tf_edge.export.fastest import form_lines, make_fastest
 from s2tf_edge.export.options import ExportOptions
-from s2tf_edge.export.parity import Verification
-from s2tf_edge.export.proof import Proof, proof_clips, prove
 from s2tf_edge.export.rebuild import RebuildPlan, is_rebuild, plan_rebuild, run_rebuild
-from s2tf_edge.export.runnable import is_engine
 from s2tf_edge.export.sensitivity_page import check_page, write_sensitivity
-from s2tf_edge.export.sources import Source, open_source
-from s2tf_edge.export.tensorrt_engine import find_builder
+from s2tf_edge.export.sources.network import Source, open_source
+from s2tf_edge.export.targets.base import AUTO, GRAPH_FILE, Build, BuildRequest, Integers, Target, find_target
+from s2tf_edge.export.targets.tensorrt_engine import find_builder
+from s2tf_edge.export.verify.judge import NetworkJudge
+from s2tf_edge.export.verify.proof import Proof, proof_clips, prove
+from s2tf_edge.export.verify.runnable import is_engine
+from s2tf_edge.export.verify.verification import Verification
 from s2tf_edge.export.write import write_json
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.artifact import ArtifactMeta, sha256
-from s2tf_edge.runtime.evaluate import network_classes
+from s2tf_edge.runtime.evaluation.multi_view import network_classes
 from s2tf_edge.runtime.hardware import hardware_facts
 from s2tf_edge.spec import ClipSpec
 
 if TYPE_CHECKING:
-    from s2tf_edge.export.lowering import Lowered
+    from s2tf_edge.export.graph.lowering import Lowered
 
 __all__ = ["ExportPlan", "ExportResult", "export", "plan_export", "run_plan"]
 
@@ -53,9 +53,9 @@ class ExportPlan:
     folder: Path
     """Where the artifact will be."""
     options: ExportOptions
-    calib: LabelledVideos | None = None
+    calib: LabeledVideos | None = None
     """``options.calib``, opened."""
-    evaluation: LabelledVideos | None = None
+    evaluation: LabeledVideos | None = None
     """``options.eval``, opened."""
 
     @property
@@ -188,7 +188,7 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
     )
 
 
-def _opened(data: str | LabelledVideos | None) -> LabelledVideos | None:
+def _opened(data: str | LabeledVideos | None) -> LabeledVideos | None:
     return open_data(data) if isinstance(data, str) else data
 
 
@@ -256,8 +256,8 @@ def _calibration(plan: ExportPlan, progress: Progress) -> CalibrationClips | Non
 
 def _lower(plan: ExportPlan, path: Path) -> Lowered:
     """Writes the finished graph to ``path``."""
-    from s2tf_edge.export.lowering import lower
-    from s2tf_edge.export.onnx_file import write_graph
+    from s2tf_edge.export.graph.lowering import lower
+    from s2tf_edge.export.graph.onnx_file import write_graph
 
     options = plan.options
     logger.info("making the graph of %s", plan.source.name)

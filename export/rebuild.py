@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError, UsageError, VerificationError
-from s2tf_edge.export.artifact import (
+from s2tf_edge.export.artifact_folder import (
     SCRIPT_FILE,
     check_destination,
     new_artifact,
@@ -30,17 +30,18 @@ from s2tf_edge.export.artifact import (
     seal,
     write_script,
 )
-from s2tf_edge.export.build import ENGINE_FILE, GRAPH_FILE, find_target
 from s2tf_edge.export.options import ExportOptions
-from s2tf_edge.export.parity import SEEDED_CLIPS, Verification, seeded_clips, verify
-from s2tf_edge.export.runnable import runnable_session
-from s2tf_edge.export.tensorrt_engine import build_engine, find_builder
-from s2tf_edge.export.tensorrt_options import EngineOptions
-from s2tf_edge.export.to_tensorrt import engine_build
+from s2tf_edge.export.targets.base import ENGINE_FILE, GRAPH_FILE, find_target
+from s2tf_edge.export.targets.tensorrt_engine import build_engine, find_builder
+from s2tf_edge.export.targets.tensorrt_options import EngineOptions
+from s2tf_edge.export.targets.tensorrt_target import engine_build
+from s2tf_edge.export.verify.runnable import runnable_session
+from s2tf_edge.export.verify.verification import SEEDED_CLIPS, Verification, seeded_clips, verify
 from s2tf_edge.export.write import write_json
 from s2tf_edge.runtime.artifact import META_FILE, ArtifactMeta, check_files, read_meta
 from s2tf_edge.runtime.hardware import hardware_facts
-from s2tf_edge.runtime.session import Outputs, artifact_info
+from s2tf_edge.runtime.open import artifact_info
+from s2tf_edge.runtime.session import Outputs
 
 __all__ = ["EXPECTED_FILE", "RebuildPlan", "is_rebuild", "plan_rebuild", "run_rebuild", "write_expected"]
 

@@ -1,4 +1,4 @@
-"""The page of ``--sensitivity``: what quantising each layer alone does to the logits, as bars and as a table."""
+"""The page of ``--sensitivity``: what quantizing each layer alone does to the logits, as bars and as a table."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def sensitivity_page(noises: Sequence[LayerNoise]) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Sensitivity to int8</title><style>{_STYLE}</style></head><body>
 <h1>Sensitivity to int8</h1>
-<p>Each layer was quantised alone, and the logits compared with those of the network in float on a few calibration
+<p>Each layer was quantized alone, and the logits compared with those of the network in float on a few calibration
 clips. A long bar is good: 20 dB means noise of a tenth of the signal, 40 dB of a hundredth; below 20 dB bars are red.
 With <code>--max-drop</code> the most sensitive layers are the first to return to float, after the saliency path;
 <code>--exclude</code> takes their names.</p>

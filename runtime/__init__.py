@@ -11,13 +11,14 @@
 Records are a Start, then Predictions, Events, Gaps and Failures as they come, and a Summary last.
 """
 
-from s2tf_edge.runtime.accuracy import Evaluation
 from s2tf_edge.runtime.artifact import ArtifactMeta, read_meta
-from s2tf_edge.runtime.evaluate import Views, evaluate
-from s2tf_edge.runtime.options import StreamOptions
-from s2tf_edge.runtime.predictions import Event, Failure, Gap, Prediction, Record, Start, Summary
-from s2tf_edge.runtime.session import ModelInfo, Outputs, Session, SessionOptions, open_session
-from s2tf_edge.runtime.stream import recognize
+from s2tf_edge.runtime.evaluation.accuracy import Evaluation
+from s2tf_edge.runtime.evaluation.multi_view import Views, evaluate
+from s2tf_edge.runtime.open import open_session
+from s2tf_edge.runtime.session import ModelInfo, Outputs, Session, SessionOptions
+from s2tf_edge.runtime.streaming.recognize import recognize
+from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, Start, Summary
+from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
 __all__ = [
     "ArtifactMeta",

@@ -13,27 +13,24 @@ from __future__ import annotations
 import abc
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError, UsageError, VerificationError
-from s2tf_edge.extras import require
-from s2tf_edge.runtime.artifact import META_FILE, ArtifactMeta, check_files, read_meta
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["Clips", "ModelInfo", "Outputs", "Session", "SessionOptions", "artifact_info", "concatenate", "open_session"]
+__all__ = ["Clips", "ModelInfo", "Outputs", "Session", "SessionOptions", "concatenate"]
 
 Clips = NDArray[np.float32] | NDArray[np.uint8]
 """Clips in the layout and dtype of the network's ``ClipSpec``: float32 [N, 3, T, H, W] or uint8 [N, T, H, W, 3]."""
 
 HINTS = ("latency", "throughput")
-_MAX_BATCH = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +42,7 @@ class SessionOptions:
     threads: int = 0
     """CPU threads for one inference; 0 lets the runtime choose."""
     hint: str = "latency"
-    """Optimise for latency or throughput."""
+    """Optimize for latency or throughput."""
     requests: int = 1
     """Runs that are to go side by side, each in a fork of the session; 0 lets the runtime choose."""
     cache: Path | None = None
@@ -217,100 +214,6 @@ class Session(abc.ABC):
         outputs = self._run(padded)
         mask = None if outputs.mask is None else outputs.mask[:-missing]
         return Outputs(logits=outputs.logits[:-missing], mask=mask)
-
-
-def open_session(path: str | Path, options: SessionOptions | None = None) -> Session:
-    """A session for a ``model.pt`` or an artifact folder; enter it, or call ``open()``, before use.
-
-    Raises:
-        InputFileError: nothing readable is there, or files have changed since they were exported.
-        MissingExtraError: the runtime it needs is not installed.
-    """
-    path, options = Path(path), options or SessionOptions()
-    if path.is_dir():
-        meta = read_meta(path)
-        check_files(meta, path)
-        return _artifact_session(path, meta, options)
-    if not path.is_file():
-        msg = f"{path} does not exist; give a model.pt or an artifact folder made by s2tf-export"
-        raise InputFileError(msg)
-    if path.name == META_FILE:
-        return open_session(path.parent, options)
-    require("torch", extra="train", purpose=f"running {path}")
-    from s2tf_edge.runtime.backends.torch_session import TorchSession
-
-    return TorchSession.from_file(path, options)
-
-
-def _artifact_session(path: Path, meta: ArtifactMeta, options: SessionOptions) -> Session:
-    if meta.target not in _BACKENDS:
-        msg = f"{path} was built for target {meta.target!r}; this version runs {', '.join(_BACKENDS)} artifacts"
-        raise InputFileError(msg)
-    if meta.build.get("deferred"):
-        finish = f"run its build.sh, or s2tf-export {path} --target {meta.target}"
-        msg = f"the engine of {path} is still to be built: on the device, {finish}"
-        raise InputFileError(msg)
-    return _BACKENDS[meta.target](path / meta.model, artifact_info(path, meta), options, meta)
-
-
-def _ort(path: Path, info: ModelInfo, options: SessionOptions, _meta: ArtifactMeta) -> Session:
-    from s2tf_edge.runtime.backends.ort_session import OrtSession
-
-    return OrtSession(path, info, options)
-
-
-def _openvino(path: Path, info: ModelInfo, options: SessionOptions, meta: ArtifactMeta) -> Session:
-    from s2tf_edge.runtime.backends.openvino_session import OpenVinoSession
-
-    precision = str(meta.precision.get("inference", "default"))
-    return OpenVinoSession(path, info, options, inference_precision=precision)
-
-
-def _tensorrt(path: Path, info: ModelInfo, options: SessionOptions, meta: ArtifactMeta) -> Session:
-    from s2tf_edge.runtime.backends.tensorrt_session import TensorRtSession
-
-    built_with = meta.build.get("built_with")
-    if not isinstance(built_with, Mapping):
-        again = f"s2tf-export {path.parent} --target {meta.target}"
-        msg = f"{path.parent} does not say what built its engine; build it again: {again}"
-        raise InputFileError(msg)
-    return TensorRtSession(path, info, options, target=meta.target, built_with=built_with)
-
-
-_BACKENDS: Final[Mapping[str, Callable[[Path, ModelInfo, SessionOptions, ArtifactMeta], Session]]] = {
-    "onnx": _ort,
-    "openvino": _openvino,
-    "trt": _tensorrt,
-    "trt-rtx": _tensorrt,
-}
-"""What runs artifacts, by target."""
-
-
-def artifact_info(path: Path, meta: ArtifactMeta) -> ModelInfo:
-    """What ``meta`` says of the artifact at ``path``.
-
-    Raises:
-        InputFileError: the shape of the input, or the precision, is missing or no such thing.
-    """
-    try:
-        batch = meta.inputs["clip"]["shape"][0]
-        precision = str(meta.precision["asked"])
-    except (KeyError, IndexError, TypeError) as error:
-        msg = f"{path / META_FILE} lacks the shape of input 'clip' or the precision; export again"
-        raise InputFileError(msg) from error
-    if batch is not None and not (type(batch) is int and 1 <= batch <= _MAX_BATCH):
-        msg = f"{path / META_FILE} has batch {batch!r}; it must be null or from 1 to {_MAX_BATCH}; export again"
-        raise InputFileError(msg)
-    return ModelInfo(
-        name=path.resolve().name,
-        network=meta.network,
-        target=meta.target,
-        precision=precision,
-        spec=meta.clip,
-        labels=meta.labels,
-        batch=batch,
-        has_mask="mask" in meta.outputs,
-    )
 
 
 def concatenate(parts: Sequence[Outputs]) -> Outputs:

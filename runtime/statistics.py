@@ -60,10 +60,10 @@ def wilson_interval(successes: int, n: int) -> Interval:
         msg = f"an interval needs 0 <= successes <= n and n >= 1, got {successes} of {n}"
         raise UsageError(msg)
     proportion, weight = successes / n, 1 + _Z**2 / n
-    centre = (proportion + _Z**2 / (2 * n)) / weight
+    center = (proportion + _Z**2 / (2 * n)) / weight
     half = _Z / weight * math.sqrt(proportion * (1 - proportion) / n + _Z**2 / (4 * n**2))
     # Exact at the ends, where rounding would leave 1e-17 of something that is zero.
-    return Interval(low=centre - half if successes else 0.0, high=centre + half if successes < n else 1.0)
+    return Interval(low=center - half if successes else 0.0, high=center + half if successes < n else 1.0)
 
 
 def paired_difference_interval(*, only_first: int, only_second: int, n: int) -> Interval:

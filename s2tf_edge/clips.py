@@ -27,7 +27,7 @@ from s2tf_edge.spec import ClipSpec
 __all__ = ["Frame", "SampleClock", "clip_start_seconds"]
 
 _TOLERANCE_FRAMES: Final = 0.4
-"""Tolerance in frames at ``spec.fps``: below one half, so that two neighbours are never mistaken for each other."""
+"""Tolerance in frames at ``spec.fps``: below one half, so that two neighbors are never mistaken for each other."""
 _TOLERANCE_INTERVALS: Final = 0.5
 """Tolerance in frames of a video of more frames a second: half of one, so that the nearest is taken."""
 
@@ -83,7 +83,7 @@ def clip_start_seconds(spec: ClipSpec, *, first_seconds: float, last_seconds: fl
         spec: gives the clip's length in time.
         first_seconds: presentation time of the video's first frame.
         last_seconds: presentation time of its last.
-        at: 0 for a clip that starts with the video, 1 for one that ends with it, 0.5 for the centre clip.
+        at: 0 for a clip that starts with the video, 1 for one that ends with it, 0.5 for the center clip.
 
     Returns:
         Seconds; the first frame at or after it is the clip's first. ``first_seconds`` where the video is shorter than

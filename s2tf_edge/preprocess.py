@@ -17,20 +17,20 @@ from s2tf_edge.errors import UsageError
 from s2tf_edge.spec import ClipSpec
 
 __all__ = [
-    "CENTRE",
+    "CENTER",
     "INTERPOLATION",
-    "centre_crop",
+    "center_crop",
     "crop",
     "crop_corner",
     "crop_frames",
-    "normalise",
+    "normalize",
     "preprocess",
     "scale_frames",
     "scaled_size",
 ]
 
-CENTRE: Final = 0.5
-"""Position of the centre crop."""
+CENTER: Final = 0.5
+"""Position of the center crop."""
 _MAX_ASPECT: Final = 32
 _SWS_BILINEAR, _SWS_FULL_CHR_H_INT, _SWS_ACCURATE_RND, _SWS_BITEXACT = 0x2, 0x2000, 0x40000, 0x80000
 INTERPOLATION: Final = _SWS_BILINEAR | _SWS_FULL_CHR_H_INT | _SWS_ACCURATE_RND | _SWS_BITEXACT
@@ -80,9 +80,9 @@ def scale_frames(frames: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8
     return scaled
 
 
-def centre_crop(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The central ``size × size`` pixels: ``crop`` at ``CENTRE``."""
-    return crop(frames, size, position=CENTRE)
+def center_crop(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The central ``size × size`` pixels: ``crop`` at ``CENTER``."""
+    return crop(frames, size, position=CENTER)
 
 
 def crop(frames: NDArray[np.uint8], size: int, *, position: float) -> NDArray[np.uint8]:
@@ -91,7 +91,7 @@ def crop(frames: NDArray[np.uint8], size: int, *, position: float) -> NDArray[np
     Args:
         frames: uint8 [T, H, W, 3], H and W at least ``size``.
         size: side of the crop in pixels.
-        position: 0 for the left or top end, 0.5 for the centre, 1 for the right or bottom end.
+        position: 0 for the left or top end, 0.5 for the center, 1 for the right or bottom end.
 
     Returns:
         A view, uint8 [T, size, size, 3].
@@ -108,13 +108,13 @@ def crop(frames: NDArray[np.uint8], size: int, *, position: float) -> NDArray[np
     return frames[:, top : top + size, left : left + size]
 
 
-def crop_corner(height: int, width: int, size: int, *, position: float = CENTRE) -> tuple[int, int]:
+def crop_corner(height: int, width: int, size: int, *, position: float = CENTER) -> tuple[int, int]:
     """Row and column of the upper left pixel of the square that ``crop`` cuts from a frame."""
     across, along = (min(height, width) - size) // 2, int((max(height, width) - size) * position)
     return (along, across) if height > width else (across, along)
 
 
-def normalise(
+def normalize(
     frames: NDArray[np.uint8], spec: ClipSpec, *, out: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32] | NDArray[np.uint8]:
     """Turns cropped frames into what the network takes.
@@ -145,9 +145,9 @@ def normalise(
 
 
 def preprocess(
-    frames: NDArray[np.uint8], spec: ClipSpec, *, position: float = CENTRE
+    frames: NDArray[np.uint8], spec: ClipSpec, *, position: float = CENTER
 ) -> NDArray[np.float32] | NDArray[np.uint8]:
-    """All of it: scales, crops and normalises the frames of one clip.
+    """All of it: scales, crops and normalizes the frames of one clip.
 
     Args:
         frames: uint8 [T, H, W, 3] of any size, T as in ``spec``.
@@ -155,15 +155,15 @@ def preprocess(
         position: of the crop, as in ``crop``.
 
     Returns:
-        As ``normalise``: one clip without the batch axis.
+        As ``normalize``: one clip without the batch axis.
 
     Raises:
         UsageError: the frames do not fit ``spec`` or are too long and narrow, or ``position`` lies outside [0, 1].
     """
-    return normalise(crop_frames(frames, spec, position=position), spec)
+    return normalize(crop_frames(frames, spec, position=position), spec)
 
 
-def crop_frames(frames: NDArray[np.uint8], spec: ClipSpec, *, position: float = CENTRE) -> NDArray[np.uint8]:
+def crop_frames(frames: NDArray[np.uint8], spec: ClipSpec, *, position: float = CENTER) -> NDArray[np.uint8]:
     """Scales and crops the frames of one clip: ``preprocess`` without the last step.
 
     Args:

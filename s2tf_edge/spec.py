@@ -24,7 +24,7 @@ class ClipSpec:
     """How a clip is cut from a video and fed to a network.
 
     A clip is ``frames`` frames, ``stride / fps`` seconds apart, scaled so that the short side has ``resize_short_side``
-    pixels, cropped to ``size × size`` and normalised as ``(pixel / 255 - mean) / std``, channels in the order RGB.
+    pixels, cropped to ``size × size`` and normalized as ``(pixel / 255 - mean) / std``, channels in the order RGB.
 
     Raises:
         UsageError: a value is out of its range, or values contradict each other.
@@ -45,7 +45,7 @@ class ClipSpec:
     std: tuple[float, float, float] = (0.225, 0.225, 0.225)
     """Standard deviation by channel, of pixels in [0, 1]."""
     layout: str = "NCTHW"
-    """Order of the network's input axes: NCTHW (normalised outside the graph) or NTHWC (raw pixels)."""
+    """Order of the network's input axes: NCTHW (normalized outside the graph) or NTHWC (raw pixels)."""
     dtype: str = "float32"
     """Type of the network's input: float32 with NCTHW, uint8 with NTHWC."""
 

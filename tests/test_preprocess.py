@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from s2tf_edge.errors import UsageError
-from s2tf_edge.preprocess import centre_crop, crop, normalise, preprocess, scale_frames, scaled_size
+from s2tf_edge.preprocess import center_crop, crop, normalize, preprocess, scale_frames, scaled_size
 from s2tf_edge.spec import ClipSpec
 
 
@@ -70,37 +70,37 @@ def test_crop_slides_along_the_long_side(frames: NDArray[np.uint8], position: fl
     np.testing.assert_array_equal(turned, frames[:, 4:20, left : left + 16].swapaxes(1, 2))
 
 
-def test_centre_crop_is_a_view_of_the_middle(frames: NDArray[np.uint8]) -> None:
-    cropped = centre_crop(frames, 24)
+def test_center_crop_is_a_view_of_the_middle(frames: NDArray[np.uint8]) -> None:
+    cropped = center_crop(frames, 24)
     assert np.shares_memory(cropped, frames)
     np.testing.assert_array_equal(cropped, frames[:, :, 4:28])
 
 
 def test_crop_refuses_what_does_not_fit(frames: NDArray[np.uint8]) -> None:
     with pytest.raises(UsageError, match=r"cannot crop 25×25 at position 0\.5 .* from frames of 32×24"):
-        centre_crop(frames, 25)
+        center_crop(frames, 25)
     with pytest.raises(UsageError, match=r"position 1\.5"):
         crop(frames, 8, position=1.5)
 
 
-def test_normalise_is_the_formula_in_float32(frames: NDArray[np.uint8]) -> None:
+def test_normalize_is_the_formula_in_float32(frames: NDArray[np.uint8]) -> None:
     spec = ClipSpec(frames=4, size=16, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-    clip = normalise(centre_crop(frames, 16), spec)
+    clip = normalize(center_crop(frames, 16), spec)
     assert (clip.shape, clip.dtype.name, clip.flags.c_contiguous) == ((3, 4, 16, 16), "float32", True)
     exact = (frames[:, 4:20, 8:24] / 255.0 - spec.mean) / spec.std
     np.testing.assert_allclose(clip, exact.transpose(3, 0, 1, 2), rtol=0, atol=2e-6)
 
 
-def test_normalise_leaves_bytes_to_networks_that_take_them(frames: NDArray[np.uint8]) -> None:
+def test_normalize_leaves_bytes_to_networks_that_take_them(frames: NDArray[np.uint8]) -> None:
     spec = ClipSpec(frames=4, size=16, layout="NTHWC", dtype="uint8")
-    clip = normalise(centre_crop(frames, 16), spec)
+    clip = normalize(center_crop(frames, 16), spec)
     assert (clip.dtype.name, clip.flags.c_contiguous) == ("uint8", True)
     np.testing.assert_array_equal(clip, frames[:, 4:20, 8:24])
 
 
-def test_preprocess_scales_crops_and_normalises(frames: NDArray[np.uint8]) -> None:
+def test_preprocess_scales_crops_and_normalizes(frames: NDArray[np.uint8]) -> None:
     spec = ClipSpec(frames=4, size=10, resize_short_side=12)
-    expected = normalise(crop(scale_frames(frames, 12), 10, position=1), spec)
+    expected = normalize(crop(scale_frames(frames, 12), 10, position=1), spec)
     np.testing.assert_array_equal(preprocess(frames, spec, position=1), expected)
     assert preprocess(frames, spec).shape == spec.input_shape()[1:]
 
@@ -108,7 +108,7 @@ def test_preprocess_scales_crops_and_normalises(frames: NDArray[np.uint8]) -> No
 def test_other_frames_are_refused(frames: NDArray[np.uint8]) -> None:
     spec = ClipSpec(frames=5, size=16)
     with pytest.raises(UsageError, match=r"a clip must be uint8 \[5, 16, 16, 3\], got uint8 \[4, 16, 16, 3\]"):
-        normalise(centre_crop(frames, 16), spec)
+        normalize(center_crop(frames, 16), spec)
     for wrong in (frames[0], frames[..., :2], frames[:0], frames.astype(np.float32)):
         with pytest.raises(UsageError, match=r"frames must be uint8 \[T, H, W, 3\], got"):
             scale_frames(wrong, 12)  # type: ignore[arg-type]

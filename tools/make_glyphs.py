@@ -1,9 +1,9 @@
-"""Draws ``runtime/glyphs.npz``, the letters of saved videos, with Pillow and a TrueType font.
+"""Draws ``runtime/sinks/glyphs.npz``, the letters of saved videos, with Pillow and a TrueType font.
 
-    python tools/make_glyphs.py DejaVuSans.ttf runtime/glyphs.npz
+    python tools/make_glyphs.py DejaVuSans.ttf runtime/sinks/glyphs.npz
 
 The one in the repository shows DejaVu Sans 2.37 (https://dejavu-fonts.github.io; free to embed and to redistribute, see
-its licence, that of Bitstream Vera), as it comes with matplotlib.
+its license, that of Bitstream Vera), as it comes with matplotlib.
 """
 
 from __future__ import annotations

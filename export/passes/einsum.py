@@ -39,7 +39,7 @@ class _Product:
 class EinsumToMatMul(NodeRewrite):
     """Einsum as Transpose, Reshape and MatMul, where it is a batched matrix product.
 
-    Attention and non-local blocks written with ``einsum`` contract two tensors. All targets run Einsum, but quantisers
+    Attention and non-local blocks written with ``einsum`` contract two tensors. All targets run Einsum, but quantizers
     and the fusions around attention know MatMul only. Left alone are ellipses, sums and diagonals of one operand, outer
     products, and groups of indices where two sizes are free.
     """

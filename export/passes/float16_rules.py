@@ -3,7 +3,7 @@
 float16 has 11 significant bits and ends at 65504. Convolutions and matrix products accumulate in float32 inside and
 only round their result, so they, ReLU, swish, squeeze-and-excitation and residual sums are float16. Float32 are
 
-- normalisations, softmax, and functions that turn small errors into large ones: exponentials, logarithms, powers and
+- normalizations, softmax, and functions that turn small errors into large ones: exponentials, logarithms, powers and
   roots;
 - sums over many values, as a compiler may add them up in the graph's type: 64 additions may be wrong by 64 half units
   of the last place, or 3 %, in the worst case;

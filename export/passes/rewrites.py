@@ -1,4 +1,4 @@
-"""Operators in another form, for targets and quantisers that take only that: same values, other nodes.
+"""Operators in another form, for targets and quantizers that take only that: same values, other nodes.
 
 What a target needs is found by asking its compiler (``capabilities``). Where a library has the rewrite, it is used, and
 the names of layers are put back.
@@ -48,7 +48,7 @@ class SwishToSigmoid(NodeRewrite):
     """Swish as ``x · sigmoid(alpha · x)``.
 
     Swish is an operator from opset 24 on. TensorRT 10, and ONNX Runtime and OpenVINO of before, do not know it, and
-    quantisers look for the product.
+    quantizers look for the product.
     """
 
     operators = frozenset(["Swish"])
@@ -73,7 +73,7 @@ class SwishToSigmoid(NodeRewrite):
 class DropIdentities(NodeRewrite):
     """Takes out what changes nothing: Identity, Dropout outside training, Cast to the type that a value has.
 
-    Between a convolution or a weight and what reads it, such a node keeps compilers and quantisers from seeing the
+    Between a convolution or a weight and what reads it, such a node keeps compilers and quantizers from seeing the
     pair: ONNX Runtime fused 4 integer convolutions of 20 where weights passed through Identity. Branches of control
     flow stay as they are: an Identity there may give a value of the graph around it as an output.
     """
@@ -118,7 +118,7 @@ class FoldNorms(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Folds those whose convolution has no other reader and weights of its own."""
-        names = {norm.outputs[0].name: conv.name for norm in model.graph for conv in _normalised_by(norm)}
+        names = {norm.outputs[0].name: conv.name for norm in model.graph for conv in _normalized_by(norm)}
         rules = RewriteRuleSet([fuse_batchnorm_into_conv_rule, fuse_batchnorm_into_gemm_rule])
         count = rules.apply_to_model(model)
         editor = GraphEditor(model.graph)
@@ -131,7 +131,7 @@ class FoldNorms(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=count > 0)
 
 
-def _normalised_by(norm: ir.Node) -> list[ir.Node]:
+def _normalized_by(norm: ir.Node) -> list[ir.Node]:
     """The layer whose result a batch norm takes."""
     x = norm.inputs[0] if norm.op_type == "BatchNormalization" else None
     producer = None if x is None else x.producer()

@@ -1,4 +1,4 @@
-"""Normalisation and layout inside the graph, so that an artifact takes the bytes of a clip as they were decoded."""
+"""Normalization and layout inside the graph, so that an artifact takes the bytes of a clip as they were decoded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LAYER = "input"
 class U8Input(ir.passes.InPlacePass):
     """Turns the input ``clip`` from float32 [N, 3, T, S, S] into uint8 [N, T, S, S, 3].
 
-    The new nodes compute what ``s2tf_edge.preprocess.normalise`` computes, in the same order of arithmetic: cast to
+    The new nodes compute what ``s2tf_edge.preprocess.normalize`` computes, in the same order of arithmetic: cast to
     float32, minus 255 mean, divided by 255 std, then channels first. The cast comes first because TensorRT refuses to
     transpose bytes.
     """
@@ -63,7 +63,7 @@ class U8Input(ir.passes.InPlacePass):
                 first, op_type, inputs, layer=_LAYER, attributes=attributes, dtype=ir.DataType.FLOAT, shape=shape
             )
 
-        # As in normalise: the factor of 255 is applied in float32.
+        # As in normalize: the factor of 255 is applied in float32.
         mean, std = (
             editor.constant(ir.tensor(np.asarray(values, np.float32) * 255), name=f"{_LAYER}/{name}")
             for name, values in (("mean", self._spec.mean), ("std", self._spec.std))

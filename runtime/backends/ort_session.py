@@ -18,7 +18,7 @@ _PREFERRED: Final = ("CUDA", "CPU")
 """Providers that ``auto`` chooses from, best first."""
 _FATAL_ONLY: Final = 4
 KEPT_OUT: Final = ("WeightBiasQuantization",)
-"""Optimisations left out: this one puts layers between integer ones that were left in float back to integers."""
+"""Optimizations left out: this one puts layers between integer ones that were left in float back to integers."""
 _MASK: Final = "mask"
 _UNKNOWN_OP: Final = "is not a registered function/op"
 

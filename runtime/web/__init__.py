@@ -1,1 +1,1 @@
-"""The parts of the page that ``s2tf_edge.runtime.web_sink`` serves; ``app`` and ``metrics`` need the extra ``web``."""
+"""The parts of the page that ``s2tf_edge.runtime.web.sink`` serves; ``app`` and ``metrics`` need the extra ``web``."""

@@ -43,13 +43,13 @@ export class Chart {
     this.canvas.addEventListener("pointerleave", () => tip(null));
   }
 
-  // series: [{name, colour, values: [number or null, …], note}], all of one length.
+  // series: [{name, color, values: [number or null, …], note}], all of one length.
   draw(series, seconds) {
     Object.assign(this, { series, seconds });
-    this.legend.replaceChildren(...series.map(({ name, colour, note }) => {
+    this.legend.replaceChildren(...series.map(({ name, color, note }) => {
       const item = document.createElement("span");
       item.textContent = item.title = note ? `${name} ${note}` : name;
-      item.style.setProperty("--colour", colour);
+      item.style.setProperty("--color", color);
       return item;
     }));
     const { canvas } = this;
@@ -104,10 +104,10 @@ export class Chart {
     const step = w / count;
     for (let i = 0; i < count; i++) {
       let sum = 0;
-      for (const { values, colour } of this.series) {
+      for (const { values, color } of this.series) {
         const value = values[i];
         if (!value) continue;
-        context.fillStyle = colour;
+        context.fillStyle = color;
         context.fillRect(x0 + i * step, y(sum + value), Math.max(1, step - Math.min(1.5, step / 4)), y(sum) - y(sum + value));
         sum += value;
       }
@@ -115,9 +115,9 @@ export class Chart {
   }
 
   lines(context, { x0, w, y }) {
-    for (const { values, colour } of this.series) {
+    for (const { values, color } of this.series) {
       const step = w / values.length;
-      context.strokeStyle = colour;
+      context.strokeStyle = color;
       context.lineWidth = 2;
       context.lineJoin = "round";
       context.beginPath();

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
-from s2tf_edge.runtime.predictions import Failure, Prediction, Record, Start, Status, Summary
+from s2tf_edge.runtime.streaming.records import Failure, Prediction, Record, Start, Status, Summary
 
 __all__ = ["Health", "Verdict"]
 

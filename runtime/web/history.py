@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from s2tf_edge.runtime.predictions import Picture, Prediction, Record, Status, to_json
+from s2tf_edge.runtime.streaming.records import Picture, Prediction, Record, Status, to_json
 
 __all__ = ["Entry", "History", "missed"]
 

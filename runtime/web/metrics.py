@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from s2tf_edge.runtime.predictions import Event, Prediction, Record, SourceStatus, Start, Status
+from s2tf_edge.runtime.streaming.records import Event, Prediction, Record, SourceStatus, Start, Status
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 

@@ -12,17 +12,17 @@ const $ = (id) => document.getElementById(id);
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-const colours = new Map();
+const colors = new Map();
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // What follows on each other is far apart in hue.
-const colour = (position) => `hsl(${(175 + position * 137.5) % 360} 48% ${css("--light")})`;
+const color = (position) => `hsl(${(175 + position * 137.5) % 360} 48% ${css("--light")})`;
 
-// A label gets a colour of its own once it is the best one, and keeps it.
-function colourOf(label) {
-  if (!colours.has(label)) colours.set(label, colours.size);
-  return colour(colours.get(label));
+// A label gets a color of its own once it is the best one, and keeps it.
+function colorOf(label) {
+  if (!colors.has(label)) colors.set(label, colors.size);
+  return color(colors.get(label));
 }
 
 function number(value, digits = 0) {
@@ -92,7 +92,7 @@ class Source {
   predicted(record) {
     const goesOn = this.open?.label === record.label;
     const isAction = record.score >= this.start.threshold;
-    if (isAction) colourOf(record.label);
+    if (isAction) colorOf(record.label);
     if (isAction && goesOn) Object.assign(this.open, { t_end: record.t_end, score: record.score });
     else this.open = isAction ? { label: record.label, t_start: record.t_start, t_end: record.t_end, score: record.score } : null;
     this.predictions.push(record);
@@ -107,7 +107,7 @@ class Source {
   }
 
   happened(event) {
-    colourOf(event.label);
+    colorOf(event.label);
     this.events.push(event);
     if (this.events.length > EVENTS) this.events.shift();
     // What goes on is another action, or the rest of one of the same name.
@@ -150,7 +150,7 @@ class Source {
     rows(this.part(".bars"), topk.slice(0, 5), () => element("li", "i", "span", "span"), (row, [name, value]) => {
       const [bar, text, percent] = row.children;
       bar.style.width = `${100 * value}%`;
-      bar.style.setProperty("--colour", name === label || colours.has(name) ? colourOf(name) : "var(--muted)");
+      bar.style.setProperty("--color", name === label || colors.has(name) ? colorOf(name) : "var(--muted)");
       text.textContent = text.title = name;
       percent.textContent = `${Math.round(100 * value)} %`;
     });
@@ -172,7 +172,7 @@ class Source {
       node.style.left = `${100 * left}%`;
       node.style.width = `${100 * (right - left)}%`;
       node.className = `${item.label === null ? "gap" : ""} ${item === this.open ? "open" : ""} ${(right - left) * width < 44 ? "narrow" : ""}`;
-      if (item.label !== null) node.style.setProperty("--colour", colourOf(item.label));
+      if (item.label !== null) node.style.setProperty("--color", colorOf(item.label));
       node.textContent = item.label ?? "";
       node.setAttribute("aria-label", describe(item).replaceAll("\n", ", "));
     });
@@ -181,7 +181,7 @@ class Source {
     const recent = actions.slice(sources.length > 1 ? -3 : -8).reverse();
     rows(this.part(".recent"), recent, () => element("li", "b", "time"), (row, item) => {
       const [label, time] = row.children;
-      row.style.setProperty("--colour", colourOf(item.label));
+      row.style.setProperty("--color", colorOf(item.label));
       label.textContent = label.title = item.label;
       const end = item === this.open && this.state === "playing" ? "now" : clock(item.t_end);
       time.textContent = `${clock(item.t_start)} – ${end} · ${Math.round(100 * item.score)} %`;
@@ -240,7 +240,7 @@ class Source {
     const context = canvas.getContext("2d");
     context.drawImage(bitmap, 0, 0);
     if (!this.heat || !this.mask) return;
-    // The network sees the centre: the short side scaled to resize_short_side, of which a square of size is cut.
+    // The network sees the center: the short side scaled to resize_short_side, of which a square of size is cut.
     const side = (Math.min(canvas.width, canvas.height) * this.start.clip.size) / this.start.clip.resize_short_side;
     const left = (canvas.width - side) / 2, top = (canvas.height - side) / 2;
     context.imageSmoothingQuality = "high";
@@ -295,7 +295,7 @@ const TAKE = {
     start = record;
     summary = null;
     statuses = [];
-    colours.clear();
+    colors.clear();
     const own = ++run;
     sources = record.sources.map((name, index) => new Source(index, name, record));
     $("sources").replaceChildren(...sources.map(({ node }) => node));
@@ -358,7 +358,7 @@ function drawCharts(predictions, seconds) {
   const part = (stage) => (each) => (stage === "age" ? each.age_ms : each.stages_ms[stage] ?? 0);
   const stages = (known.length ? known : ["age"]).map((stage) => ({
     name: stage,
-    colour: css(stage === "age" ? "--infer" : `--${stage}`),
+    color: css(stage === "age" ? "--infer" : `--${stage}`),
     values: aged.map((bin) => mean(bin.map(part(stage)))),
     note: predictions.length ? duration(mean(predictions.map(part(stage)))).join(" ") : "",
   }));
@@ -372,7 +372,7 @@ function drawCharts(predictions, seconds) {
   };
   charts.fps.draw(sources.map(({ name, fps, state }, i) => ({
     name: sources.length > 1 ? name : "",
-    colour: sources.length > 1 ? colour(i) : css("--accent"),
+    color: sources.length > 1 ? color(i) : css("--accent"),
     values: timed.map(rate(({ sources: all }) => all[i]?.frames ?? 0)),
     note: fps === null || state !== "playing" ? "" : number(fps, 1),
   })), seconds);
@@ -380,7 +380,7 @@ function drawCharts(predictions, seconds) {
   const hues = ["--bad", "--queue", "--smooth", "--preprocess", "--wait"];
   charts.drops.draw(Object.keys(drops).map((cause, i) => ({
     name: cause.replaceAll("_", " "),
-    colour: css(hues[i % hues.length]),
+    color: css(hues[i % hues.length]),
     values: timed.map(rate((status) => status.drops[cause] ?? 0)),
     note: number(drops[cause]),
   })), seconds);

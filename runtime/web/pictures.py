@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from s2tf_edge.data.frames import scale_frame
 from s2tf_edge.errors import UsageError
-from s2tf_edge.runtime.predictions import Picture, Record, SourceStatus, Status
+from s2tf_edge.runtime.streaming.records import Picture, Record, SourceStatus, Status
 
 __all__ = ["Jpeg", "Pictures", "to_jpeg"]
 

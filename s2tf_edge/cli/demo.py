@@ -47,10 +47,10 @@ def demo(
     verbose: Verbose = False,
     version: Annotated[bool, version_option(_NAME)] = False,
 ) -> None:
-    """Train, export, quantise, stream and measure a small network on moving shapes.
+    """Train, export, quantize, stream and measure a small network on moving shapes.
 
     It learns ten actions that no single frame can tell apart: directions, rotations, approach and retreat, orders of
-    colours. Takes 5 to 10 minutes on two CPU cores; the end is [bold]report.html[/bold] in the folder.
+    colors. Takes 5 to 10 minutes on two CPU cores; the end is [bold]report.html[/bold] in the folder.
     """
     del version
     setup_logging(quiet=quiet, verbose=verbose)
@@ -82,7 +82,7 @@ def demo(
     segments = _make_video(video, seed=seed)
     saved = ["--jsonl", predictions, "--save", out / "actions_labelled.mp4"]
     _call("s2tf-stream", artifacts[-1], "--source", video, *saved, *common)
-    typer.echo(_recognised(predictions, segments))
+    typer.echo(_recognized(predictions, segments))
 
     _say("4/4  Measure accuracy and latency side by side")
     test = ["--data", f"synthetic?split=test&clips={_TEST_CLIPS}&seed={seed}", "--duration", 3, "--warmup", 1]
@@ -129,7 +129,7 @@ def _make_video(path: Path, *, seed: int) -> Sequence[Segment]:
     return segments
 
 
-def _recognised(predictions: Path, segments: Sequence[Segment]) -> str:
+def _recognized(predictions: Path, segments: Sequence[Segment]) -> str:
     """How many of the windows that lie within one action were given its label."""
     records: list[dict[str, Any]] = [json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines()]
     right = total = 0

@@ -35,15 +35,16 @@ def evaluate(
     verbose: Verbose = False,
     version: Annotated[bool, version_option(_NAME)] = False,
 ) -> None:
-    """Measure [bold]top-1 and top-5[/bold] of a network on labelled videos, with 95 % intervals."""
+    """Measure [bold]top-1 and top-5[/bold] of a network on labeled videos, with 95 % intervals."""
     del version
     setup_logging(quiet=quiet, verbose=verbose)
     from s2tf_edge.data.datasets import open_data
-    from s2tf_edge.runtime.evaluate import Views
-    from s2tf_edge.runtime.evaluate import evaluate as measure
-    from s2tf_edge.runtime.evaluation_files import write_evaluation
-    from s2tf_edge.runtime.output_folder import output_folder
-    from s2tf_edge.runtime.session import SessionOptions, open_session
+    from s2tf_edge.runtime.evaluation.multi_view import Views
+    from s2tf_edge.runtime.evaluation.multi_view import evaluate as measure
+    from s2tf_edge.runtime.evaluation.output_folder import output_folder
+    from s2tf_edge.runtime.evaluation.result_files import write_evaluation
+    from s2tf_edge.runtime.open import open_session
+    from s2tf_edge.runtime.session import SessionOptions
 
     how, videos = Views.parse(views), open_data(data)
     with ExitStack() as stack:

@@ -84,7 +84,7 @@ def export(
     input_type: Annotated[
         str,
         typer.Option(
-            "--input", help="f32: normalised clips; u8: frames uint8 [N, T, H, W, 3], which the graph normalises."
+            "--input", help="f32: normalized clips; u8: frames uint8 [N, T, H, W, 3], which the graph normalizes."
         ),
     ] = "f32",
     mask: Annotated[bool, typer.Option("--mask", help="Put out the saliency mask too (ssf_ and s2tf_).")] = False,
@@ -107,7 +107,7 @@ def export(
     sensitivity: Annotated[
         Path | None,
         typer.Option(
-            help="HTML page to write: what quantising each layer alone does to the logits (int8).", readable=False
+            help="HTML page to write: what quantizing each layer alone does to the logits (int8).", readable=False
         ),
     ] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Skip the comparison with MODEL.")] = False,
@@ -120,7 +120,7 @@ def export(
     del version
     setup_logging(quiet=quiet, verbose=verbose)
     from s2tf_edge.export import ExportOptions, plan_export, run_plan
-    from s2tf_edge.runtime.recents import remember_artifact
+    from s2tf_edge.runtime.cache import remember_artifact
 
     options = ExportOptions(
         target=target,
@@ -164,7 +164,7 @@ def main() -> None:
 
 
 def _result_lines(result: ExportResult, model: Path) -> str:
-    from s2tf_edge.export.artifact import folder_bytes
+    from s2tf_edge.export.artifact_folder import folder_bytes
 
     lines = [
         *result.tried_lines(),

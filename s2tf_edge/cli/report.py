@@ -11,8 +11,8 @@ import typer
 from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, setup_logging, version_option
 
 if TYPE_CHECKING:
-    from s2tf_edge.runtime.report import Report
-    from s2tf_edge.runtime.report_conditions import Condition
+    from s2tf_edge.runtime.reporting.build import Report
+    from s2tf_edge.runtime.reporting.conditions import Condition
 
 __all__ = ["main", "report"]
 
@@ -36,7 +36,7 @@ def report(
     warmup: Annotated[float, typer.Option(help="Seconds of inference for each artifact before that.")] = 2.0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 lets the runtime choose.")] = 0,
     hint: Annotated[
-        str, typer.Option(help="What OpenVINO is told to optimise for: latency or throughput; clips run one by one.")
+        str, typer.Option(help="What OpenVINO is told to optimize for: latency or throughput; clips run one by one.")
     ] = "latency",
     baseline: Annotated[
         str | None, typer.Option(help="Artifact to compare the others with; the first that runs unless given.")
@@ -63,12 +63,12 @@ def report(
     del version
     setup_logging(quiet=quiet, verbose=verbose)
     from s2tf_edge.data.datasets import open_data
-    from s2tf_edge.runtime.evaluate import Views
-    from s2tf_edge.runtime.measure import MeasureOptions
-    from s2tf_edge.runtime.output_folder import output_folder
-    from s2tf_edge.runtime.report import make_report
-    from s2tf_edge.runtime.report_conditions import parse_fail_under, parse_slo
-    from s2tf_edge.runtime.report_files import report_values, require_report_extra, write_report
+    from s2tf_edge.runtime.evaluation.multi_view import Views
+    from s2tf_edge.runtime.evaluation.output_folder import output_folder
+    from s2tf_edge.runtime.reporting.build import make_report
+    from s2tf_edge.runtime.reporting.conditions import parse_fail_under, parse_slo
+    from s2tf_edge.runtime.reporting.measure import MeasureOptions
+    from s2tf_edge.runtime.reporting.report_files import report_values, require_report_extra, write_report
     from s2tf_edge.runtime.session import SessionOptions
 
     require_report_extra()
@@ -124,7 +124,7 @@ def _print_summary(found: Report, values: dict[str, Any], out: Path) -> None:
 
 def _check_bounds(found: Report, *, slo: Sequence[Condition], floor: Sequence[Condition]) -> None:
     from s2tf_edge.errors import AccuracyError
-    from s2tf_edge.runtime.report_verdict import choose, shortfalls
+    from s2tf_edge.runtime.reporting.verdict import choose, shortfalls
 
     if slo and choose(found, slo) is None:
         msg = f"no artifact meets {' and '.join(map(str, slo))}; {'; '.join(shortfalls(found, slo))}"

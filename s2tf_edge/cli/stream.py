@@ -18,9 +18,9 @@ from s2tf_edge.cli.stream_outputs import OutputOptions, check_outputs, make_sink
 from s2tf_edge.errors import AccuracyError, UsageError
 
 if TYPE_CHECKING:
-    from s2tf_edge.runtime.options import StreamOptions
     from s2tf_edge.runtime.session import Session, SessionOptions
-    from s2tf_edge.runtime.source import Source
+    from s2tf_edge.runtime.sources.source import Source
+    from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
 __all__ = ["main", "stream"]
 
@@ -31,7 +31,7 @@ _EXAMPLES = (
     "s2tf-stream --camera 0",
     "s2tf-stream --camera 0 --serve 127.0.0.1:8080",
     "s2tf-stream model_openvino_int8 --source rtsp://user:password@10.0.0.7/stream --max-outage 3600",
-    "s2tf-stream model_openvino_int8 --source clip.mp4 --save labelled.mp4",
+    "s2tf-stream model_openvino_int8 --source clip.mp4 --save labeled.mp4",
     "s2tf-stream model.pt --source clips/ --jsonl predictions/",
     "s2tf-stream model_openvino_int8 --source match.mp4 --start 10:00 --end 12:30 --saliency --save part.mp4",
     "s2tf-stream model_openvino_int8 --selftest",
@@ -69,13 +69,13 @@ def stream(
     verbose: Verbose = False,
     version: Annotated[bool, version_option(_NAME)] = False,
 ) -> None:
-    """Recognise [bold]actions[/bold], live or in files."""
+    """Recognize [bold]actions[/bold], live or in files."""
     del version
     setup_logging(quiet=quiet, verbose=verbose)
-    from s2tf_edge.runtime.options import StreamOptions
-    from s2tf_edge.runtime.recents import last_artifact
+    from s2tf_edge.runtime.cache import last_artifact
     from s2tf_edge.runtime.session import SessionOptions
-    from s2tf_edge.runtime.smoothing import Smoothing
+    from s2tf_edge.runtime.streaming.smoothing import Smoothing
+    from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
     run_on = SessionOptions(device=device, threads=threads)
     if selftest:
@@ -130,7 +130,7 @@ def _stream(
     options: StreamOptions,
     outputs: OutputOptions,
 ) -> None:
-    from s2tf_edge.runtime.stream import recognize
+    from s2tf_edge.runtime.streaming.recognize import recognize
 
     if options.policy != "latest" and not any(source.live for source in sources):
         # Nobody waits for the single window of a file: as many runs side by side as the runtime likes.
@@ -143,12 +143,12 @@ def _stream(
             closing(recognize(sources, session, options=options, stop=stop)) as records,
         ):
             pump(records, sinks, stop=stop, several=len(sources) > 1)
-        if stop.was_signalled:
+        if stop.was_signaled:
             raise KeyboardInterrupt
 
 
 def _self_test(artifact: Path, run_on: SessionOptions, *, seconds: float) -> None:
-    from s2tf_edge.runtime.self_test import self_test
+    from s2tf_edge.runtime.streaming.self_test import self_test
 
     with _session(artifact, run_on) as session, progress_bar("streaming from made sources") as progress:
         result = self_test(session, seconds=seconds, progress=progress)
@@ -160,7 +160,7 @@ def _self_test(artifact: Path, run_on: SessionOptions, *, seconds: float) -> Non
 
 def _session(artifact: Path, run_on: SessionOptions) -> Session:
     from s2tf_edge.runtime.cache import compiled_models
-    from s2tf_edge.runtime.session import open_session
+    from s2tf_edge.runtime.open import open_session
 
     return open_session(artifact, dataclasses.replace(run_on, cache=compiled_models()))
 
@@ -172,7 +172,7 @@ def _check_alone(source: Sequence[str] | None, camera: Sequence[int] | None) -> 
 
 
 def _sources(texts: Sequence[str], cameras: Sequence[int]) -> list[Source]:
-    from s2tf_edge.runtime.source import camera, parse_source
+    from s2tf_edge.runtime.sources.source import camera, parse_source
 
     sources = [source for text in texts for source in parse_source(text)]
     sources += [camera(index) for index in cameras]
@@ -185,7 +185,7 @@ def _sources(texts: Sequence[str], cameras: Sequence[int]) -> list[Source]:
 class _Stop(threading.Event):
     """Ends a run in order. One that the user has seen enough of ends well, one that a signal ended does not."""
 
-    was_signalled = False
+    was_signaled = False
 
 
 @contextmanager
@@ -194,9 +194,9 @@ def _stop_on_signals() -> Iterator[_Stop]:
     stop = _Stop()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.was_signalled:
+        if stop.was_signaled:
             raise KeyboardInterrupt
-        stop.was_signalled = True
+        stop.was_signaled = True
         stop.set()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

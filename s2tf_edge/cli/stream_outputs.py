@@ -18,10 +18,10 @@ from s2tf_edge.cli.app import errors_console
 from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from s2tf_edge.runtime.live_view import LiveView
-    from s2tf_edge.runtime.predictions import Record, Summary
-    from s2tf_edge.runtime.sinks import Sink
-    from s2tf_edge.runtime.source import Source
+    from s2tf_edge.runtime.sinks.terminal import LiveView
+    from s2tf_edge.runtime.sinks.text import Sink
+    from s2tf_edge.runtime.sources.source import Source
+    from s2tf_edge.runtime.streaming.records import Record, Summary
 
 __all__ = ["OutputOptions", "check_outputs", "make_sinks", "pump"]
 
@@ -51,7 +51,7 @@ class OutputOptions:
     @property
     def has_live_view(self) -> bool:
         """Whether the terminal shows how things stand while the stream runs."""
-        from s2tf_edge.runtime.live_view import LiveView
+        from s2tf_edge.runtime.sinks.terminal import LiveView
 
         mixes = self.jsonl == _STDOUT and sys.stdout.isatty()
         return not (self.quiet or mixes) and LiveView.fits(errors_console)
@@ -102,20 +102,20 @@ def make_sinks(options: OutputOptions, sources: Sequence[Source], *, stop: threa
         MissingExtraError: what shows or serves pictures is not installed.
         UsageError: what is asked for cannot be had.
     """
-    from s2tf_edge.runtime.live_view import LiveView
+    from s2tf_edge.runtime.sinks.terminal import LiveView
 
     live = LiveView(errors_console) if options.has_live_view else None
     sinks: list[Sink] = [_result_sink(options, live)]
     if options.save is not None:
         sinks.append(_video_sink(options.save, sources, saliency=options.saliency))
     if options.serve is not None:
-        from s2tf_edge.runtime.web_sink import WebSink
+        from s2tf_edge.runtime.web.sink import WebSink
 
         page = WebSink(options.serve, token=options.token)
         page.start()
         sinks.append(page)
     if options.show:
-        from s2tf_edge.runtime.screen import Screen
+        from s2tf_edge.runtime.sinks.screen import Screen
 
         sinks.append(Screen(stop=stop, saliency=options.saliency))
     return [*sinks, live] if live is not None else sinks
@@ -130,7 +130,7 @@ def pump(records: Iterable[Record], sinks: Sequence[Sink], *, stop: threading.Ev
         stop: set where the reader of stdout has had enough.
         several: whether there are several sources, so that the failure of one is worth a line.
     """
-    from s2tf_edge.runtime.predictions import Failure, Summary
+    from s2tf_edge.runtime.streaming.records import Failure, Summary
 
     gone: set[Sink] = set()
     summary: Summary | None = None
@@ -151,8 +151,8 @@ def pump(records: Iterable[Record], sinks: Sequence[Sink], *, stop: threading.Ev
 
 
 def _result_sink(options: OutputOptions, live: LiveView | None) -> Sink:
-    from s2tf_edge.runtime.jsonl_folder_sink import JsonlFolderSink
-    from s2tf_edge.runtime.sinks import JsonlSink, TextSink
+    from s2tf_edge.runtime.sinks.jsonl_folder import JsonlFolderSink
+    from s2tf_edge.runtime.sinks.text import JsonlSink, TextSink
 
     if options.jsonl_folder is not None:
         return JsonlFolderSink(options.jsonl_folder)
@@ -164,7 +164,7 @@ def _result_sink(options: OutputOptions, live: LiveView | None) -> Sink:
 
 
 def _video_sink(path: Path, sources: Sequence[Source], *, saliency: bool) -> Sink:
-    from s2tf_edge.runtime.video_sink import VideoSink
+    from s2tf_edge.runtime.sinks.video_file import VideoSink
 
     if len(sources) > 1:
         msg = f"--save writes the video of one source, got {len(sources)}; give one --source or --camera"

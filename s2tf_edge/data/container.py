@@ -35,7 +35,7 @@ def open_container(
 
     Args:
         path_or_url: a file, or what FFmpeg opens: a URL, a device, ``pipe:0``, an expression for ``lavfi``.
-        format: FFmpeg's input format, needed for devices (``v4l2``) and ``lavfi``; None to recognise it.
+        format: FFmpeg's input format, needed for devices (``v4l2``) and ``lavfi``; None to recognize it.
         options: FFmpeg's options for the format.
         timeout_seconds: longest wait for opening, and for each read afterwards: one for both, or one each; None waits
             for ever.

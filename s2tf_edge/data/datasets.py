@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from s2tf_edge.data.files import open_folder, open_list
-from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.scenes import LABELS
 from s2tf_edge.data.splits import split_by_group
 from s2tf_edge.data.synthetic import synthetic_videos
@@ -21,7 +21,7 @@ _SYNTHETIC: Final = "synthetic"
 _OPTIONS: Final[dict[str, Callable[[str], Any]]] = {"clips": int, "split": str, "seed": int}
 
 
-def open_data(data: str | Path, *, labels: Sequence[str] | None = None) -> LabelledVideos:
+def open_data(data: str | Path, *, labels: Sequence[str] | None = None) -> LabeledVideos:
     """A data set.
 
     Args:
@@ -49,8 +49,8 @@ def open_data(data: str | Path, *, labels: Sequence[str] | None = None) -> Label
 
 
 def split(
-    videos: LabelledVideos, validation: str, *, group_by: str | None = None, seed: int = 0
-) -> tuple[LabelledVideos, LabelledVideos]:
+    videos: LabeledVideos, validation: str, *, group_by: str | None = None, seed: int = 0
+) -> tuple[LabeledVideos, LabeledVideos]:
     """Training and validation videos.
 
     Args:
@@ -73,7 +73,7 @@ def split(
     return split_by_group(videos, fraction=fraction, group_by=group_by, seed=seed)
 
 
-def _open_synthetic(query: str, labels: Sequence[str] | None) -> LabelledVideos:
+def _open_synthetic(query: str, labels: Sequence[str] | None) -> LabeledVideos:
     options: dict[str, Any] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in _OPTIONS:

@@ -1,4 +1,4 @@
-"""Shapes, backgrounds and noise for synthetic scenes, in vectorised numpy."""
+"""Shapes, backgrounds and noise for synthetic scenes, in vectorized numpy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SHAPES", "background", "cover", "hue_colours", "noise"]
+__all__ = ["SHAPES", "background", "cover", "hue_colors", "noise"]
 
 Floats = NDArray[np.float32]
 Shape = Callable[[Floats, Floats], Floats]
@@ -22,11 +22,11 @@ _RIM: Final = 0.14
 """Width of a shape's dark rim, in radii."""
 
 
-def hue_colours(hues: NDArray[np.float64]) -> Floats:
-    """Saturated colours, float32 [..., 3] in [0, 1], of hues in cycles: 0 is red, 1/3 green, 2/3 blue."""
+def hue_colors(hues: NDArray[np.float64]) -> Floats:
+    """Saturated colors, float32 [..., 3] in [0, 1], of hues in cycles: 0 is red, 1/3 green, 2/3 blue."""
     ramps = np.abs((hues[..., None] * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
-    colours: Floats = np.clip(ramps, 0.08, 0.95).astype(np.float32)
-    return colours
+    colors: Floats = np.clip(ramps, 0.08, 0.95).astype(np.float32)
+    return colors
 
 
 def cover(
@@ -41,7 +41,7 @@ def cover(
 
     Args:
         shape: one of ``SHAPES``.
-        rows: [T, H], pixels downwards from the shape's centre.
+        rows: [T, H], pixels downwards from the shape's center.
         columns: [T, W], pixels to the right of it.
         radius: [T], pixels.
         angle: [T], radians clockwise.
@@ -99,7 +99,7 @@ def _texture(seed: int, height: int, width: int) -> Floats:
     texture = np.full((height, width, 3), rng.uniform(0.3, 0.6), np.float32)
     for cells, amplitude in _OCTAVES:
         grid = rng.uniform(-1, 1, (round(cells * height / short), round(cells * width / short), 3))
-        # Mostly grey, slightly coloured.
+        # Mostly gray, slightly colored.
         grid = amplitude * (0.65 * grid[..., :1] + 0.35 * grid)
         down, across = _interpolation(height, grid.shape[0]), _interpolation(width, grid.shape[1])
         texture += np.einsum("hg,gkc,wk->hwc", down, grid, across, optimize=True).astype(np.float32)
@@ -118,8 +118,8 @@ def _scatter(texture: Floats, rng: np.random.Generator) -> None:
         radius=rng.uniform(0.08, 0.18, 1) * min(height, width),
         angle=rng.uniform(0, 2 * np.pi, 1),
     )
-    colour = 0.35 * hue_colours(rng.uniform(size=1)) + np.float32(rng.uniform(0.05, 0.4))
-    texture += coverage[0, ..., None] * np.float32(0.8) * (colour * brightness[0, ..., None] - texture)
+    color = 0.35 * hue_colors(rng.uniform(size=1)) + np.float32(rng.uniform(0.05, 0.4))
+    texture += coverage[0, ..., None] * np.float32(0.8) * (color * brightness[0, ..., None] - texture)
 
 
 def _ring(length: int, origin: float) -> NDArray[np.float64]:

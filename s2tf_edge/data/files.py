@@ -1,4 +1,4 @@
-"""Labelled video files: found in folders of class folders, or listed in a text file."""
+"""Labeled video files: found in folders of class folders, or listed in a text file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.video import read_clip
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
@@ -56,7 +56,7 @@ class VideoFile:
         return read_clip(self.path, spec, at=at)
 
 
-def open_folder(folder: Path, *, labels: Sequence[str] | None = None) -> LabelledVideos:
+def open_folder(folder: Path, *, labels: Sequence[str] | None = None) -> LabeledVideos:
     """The videos in a folder of class folders, at any depth within a class, sorted; hidden files are left out.
 
     Args:
@@ -76,10 +76,10 @@ def open_folder(folder: Path, *, labels: Sequence[str] | None = None) -> Labelle
         raise InputFileError(msg)
     names = _known(tuple(classes), labels, source=folder)
     videos = [VideoFile(path=path, label=names.index(name)) for name, paths in classes.items() for path in paths]
-    return LabelledVideos(name=str(folder), labels=names, videos=videos)
+    return LabeledVideos(name=str(folder), labels=names, videos=videos)
 
 
-def open_list(path: Path, *, labels: Sequence[str] | None = None) -> LabelledVideos:
+def open_list(path: Path, *, labels: Sequence[str] | None = None) -> LabeledVideos:
     """The videos of a list file: ``path label`` or ``path,label`` a line; empty lines and ``#`` comments are left out.
 
     Args:
@@ -105,7 +105,7 @@ def open_list(path: Path, *, labels: Sequence[str] | None = None) -> LabelledVid
         msg = f"{path} lists {len(missing)} videos of {len(paths)} that do not exist, the first is {missing[0]}"
         raise InputFileError(msg)
     videos = [VideoFile(path=video, label=index[label]) for video, label in zip(paths, listed, strict=True)]
-    return LabelledVideos(name=str(path), labels=names, videos=videos)
+    return LabeledVideos(name=str(path), labels=names, videos=videos)
 
 
 def list_lines(path: Path) -> Iterator[tuple[int, str]]:

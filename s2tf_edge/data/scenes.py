@@ -1,6 +1,6 @@
 """Moving shapes over cluttered backgrounds: ten actions that no single frame can tell apart, made from a seed.
 
-A scene is five phases (across, down, size, angle, colour), each drawn uniformly. Its class picks the one that runs
+A scene is five phases (across, down, size, angle, color), each drawn uniformly. Its class picks the one that runs
 through its cycle, and in which direction; so a frame looks the same in distribution whatever the class, and one class
 of each pair is the other played backwards:
 
@@ -8,7 +8,7 @@ of each pair is the other played backwards:
     down     moving up                    moving down
     size     approaching                  retreating
     angle    rotating clockwise           rotating counterclockwise
-    colour   turning red, green, blue     turning blue, green, red
+    color   turning red, green, blue     turning blue, green, red
 
 Cycles repeat for ever, so that any second of a scene shows its class. Mirroring a picture would change its class.
 """
@@ -23,12 +23,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s2tf_edge.data.drawing import SHAPES, background, cover, hue_colours, noise
+from s2tf_edge.data.drawing import SHAPES, background, cover, hue_colors, noise
 from s2tf_edge.errors import UsageError
 
 __all__ = ["LABELS", "Scene"]
 
-_PHASES: Final = ("across", "down", "size", "angle", "colour")
+_PHASES: Final = ("across", "down", "size", "angle", "color")
 _MOTIONS: Final[dict[str, tuple[str, int]]] = {
     "moving left": ("across", -1),
     "moving right": ("across", 1),
@@ -38,8 +38,8 @@ _MOTIONS: Final[dict[str, tuple[str, int]]] = {
     "retreating": ("size", -1),
     "rotating clockwise": ("angle", 1),
     "rotating counterclockwise": ("angle", -1),
-    "turning red, green, blue": ("colour", 1),
-    "turning blue, green, red": ("colour", -1),
+    "turning red, green, blue": ("color", 1),
+    "turning blue, green, red": ("color", -1),
 }
 LABELS: Final = tuple(_MOTIONS)
 """Names of the classes; those at 2k and 2k + 1 are each other's time reversal."""
@@ -119,7 +119,7 @@ class Scene:
 
     def _draw_shape(self, picture: NDArray[np.float32], phases: NDArray[np.float64]) -> None:
         """Paints the shape over ``picture``, float32 [T, H, W, 3], in place."""
-        across, down, size, angle, colour = phases
+        across, down, size, angle, color = phases
         _, height, width, _ = picture.shape
         radius = min(height, width) * 0.16 * 2.2**size
         alpha, shade = cover(
@@ -129,7 +129,7 @@ class Scene:
             radius=radius,
             angle=2 * np.pi * angle,
         )
-        painted = hue_colours(colour)[:, None, None, :] * shade[..., None]
+        painted = hue_colors(color)[:, None, None, :] * shade[..., None]
         painted -= picture
         painted *= alpha[..., None]
         picture += painted

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
 
 __all__ = ["split_by_group"]
@@ -18,8 +18,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def split_by_group(
-    videos: LabelledVideos, *, fraction: float, group_by: str | None = None, seed: int = 0
-) -> tuple[LabelledVideos, LabelledVideos]:
+    videos: LabeledVideos, *, fraction: float, group_by: str | None = None, seed: int = 0
+) -> tuple[LabeledVideos, LabeledVideos]:
     """Sets a share of the videos aside for validation.
 
     Args:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from s2tf_edge.clips import clip_start_seconds
 from s2tf_edge.data.container import add_video_stream
-from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.scenes import LABELS, Scene
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
@@ -55,7 +55,7 @@ class SyntheticVideo:
         return Scene(label=self.label, seed=self.seed).render(times, spec.resize_short_side)
 
 
-def synthetic_videos(*, clips: int = 400, split: str = "train", seed: int = 0) -> LabelledVideos:
+def synthetic_videos(*, clips: int = 400, split: str = "train", seed: int = 0) -> LabeledVideos:
     """A data set of scenes, as many of each class, no scene of one split in the other.
 
     Args:
@@ -77,7 +77,7 @@ def synthetic_videos(*, clips: int = 400, split: str = "train", seed: int = 0) -
         SyntheticVideo(name=f"synthetic/{seed}/{split}/{index}", label=index % len(LABELS), seed=first + index)
         for index in range(clips)
     ]
-    return LabelledVideos(name="synthetic", labels=LABELS, videos=videos, flips=False)
+    return LabeledVideos(name="synthetic", labels=LABELS, videos=videos, flips=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,7 +166,7 @@ def stage_sizes(first: int) -> list[int]:
 
 
 def init_convolutions(module: nn.Module) -> None:
-    """He initialisation by fan-out, as the published 3D ResNets and I3D have it."""
+    """He initialization by fan-out, as the published 3D ResNets and I3D have it."""
     for child in module.modules():
         if isinstance(child, nn.Conv3d):
             nn.init.kaiming_normal_(child.weight, mode="fan_out", nonlinearity="relu")

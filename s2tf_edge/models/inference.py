@@ -2,7 +2,7 @@
 
 - Batch norm folds into the convolution before it.
 - Taps of a kernel that only ever meet padding are cut off: where a stage has one frame, a 3-tap temporal kernel is
-  its centre tap.
+  its center tap.
 
 The network itself already pools the mask into the head and treats saliency frame by frame (see ``saliency``).
 """

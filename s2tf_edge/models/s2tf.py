@@ -50,7 +50,7 @@ class VideoNetwork(nn.Module):
         """Classifies clips.
 
         Args:
-            clip: float32 [N, 3, T, H, W], normalised as ``spec`` says.
+            clip: float32 [N, 3, T, H, W], normalized as ``spec`` says.
             return_saliency: also return what the saliency modules found, None for a plain backbone.
 
         Returns:

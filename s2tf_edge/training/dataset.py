@@ -1,4 +1,4 @@
-"""Labelled videos as a PyTorch data set, in an order and with an augmentation that depend on seed and epoch alone."""
+"""Labeled videos as a PyTorch data set, in an order and with an augmentation that depend on seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from s2tf_edge.data.labelled import LabelledVideo, LabelledVideos
+from s2tf_edge.data.labeled import LabeledVideo, LabeledVideos
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.preprocess import normalise, preprocess, scale_frames
+from s2tf_edge.preprocess import normalize, preprocess, scale_frames
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["Augmentation", "ClipDataset", "EpochSampler"]
@@ -38,7 +38,7 @@ class Augmentation:
         cropped = scale_frames(self._crop(frames, rng), spec.size)
         if self.flips and rng.random() < 0.5:
             cropped = cropped[:, :, ::-1]
-        clip = normalise(np.ascontiguousarray(cropped), spec)
+        clip = normalize(np.ascontiguousarray(cropped), spec)
         contrast = 1 + rng.uniform(-self.brightness, self.brightness)
         shift = rng.uniform(-self.brightness, self.brightness) / float(np.mean(spec.std)) / 2
         return (clip * np.float32(contrast) + np.float32(shift)).astype(np.float32, copy=False)
@@ -54,14 +54,14 @@ class Augmentation:
 class ClipDataset(Dataset[tuple[Tensor, int]]):
     """Clips of videos, with their labels.
 
-    Without an augmentation, index ``i`` is the centre crop of the centre clip of video ``i``. With one, index
+    Without an augmentation, index ``i`` is the center crop of the center clip of video ``i``. With one, index
     ``epoch * len + i`` is a clip of video ``i % len(videos)`` in that epoch: at a random time, in a random crop;
     ``repeats`` clips of each video make an epoch.
     """
 
     def __init__(
         self,
-        videos: LabelledVideos,
+        videos: LabeledVideos,
         spec: ClipSpec,
         *,
         seed: int = 0,
@@ -94,14 +94,14 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         msg = f"none of the {len(self._videos)} videos of {self._videos.name} can be read"
         raise InputFileError(msg)
 
-    def _clip(self, video: LabelledVideo, epoch: int, position: int) -> Tensor:
+    def _clip(self, video: LabeledVideo, epoch: int, position: int) -> Tensor:
         if self._augmentation is None:
             return torch.from_numpy(preprocess(video.read(self._spec), self._spec))
         rng = np.random.default_rng((self._seed, epoch, position))
         frames = video.read(self._spec, at=float(rng.random()))
         return torch.from_numpy(self._augmentation(frames, self._spec, rng))
 
-    def _report(self, video: LabelledVideo, error: InputFileError) -> None:
+    def _report(self, video: LabeledVideo, error: InputFileError) -> None:
         if video.name not in self._unreadable:
             self._unreadable.add(video.name)
             logger.warning("left out of training: %s", error)

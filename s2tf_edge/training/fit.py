@@ -24,7 +24,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.models import VideoNetwork, create_model, default_spec, load_model, save_model
 from s2tf_edge.progress import Progress, no_progress
@@ -64,8 +64,8 @@ class TrainResult:
 def train(
     config: TrainConfig,
     *,
-    videos: LabelledVideos,
-    validation: LabelledVideos,
+    videos: LabeledVideos,
+    validation: LabeledVideos,
     out: Path,
     pretrained: Path | None = None,
     resume: str | Path = "auto",
@@ -164,7 +164,7 @@ def _threads_beside(workers: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _make_network(config: TrainConfig, videos: LabelledVideos, pretrained: Path | None) -> VideoNetwork:
+def _make_network(config: TrainConfig, videos: LabeledVideos, pretrained: Path | None) -> VideoNetwork:
     spec = make_spec(config)
     network = create_model(
         config.model,
@@ -221,8 +221,8 @@ def _make_trainer(config: TrainConfig, out: Path, *, callbacks: list[Callback]) 
 
 def _make_loaders(
     config: TrainConfig,
-    videos: LabelledVideos,
-    validation: LabelledVideos,
+    videos: LabeledVideos,
+    validation: LabeledVideos,
     trainer: pl.Trainer,
     spec: ClipSpec,
     resumption: Resumption | None,

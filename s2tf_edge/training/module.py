@@ -55,7 +55,7 @@ class TrainingModule(pl.LightningModule):
         return total
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
-        """Logs loss and top-1 of the centre clips."""
+        """Logs loss and top-1 of the center clips."""
         clips, labels = batch
         logits = self.network(clips)
         self._log("val_loss", nn.functional.cross_entropy(logits, labels), labels)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import torch
 
-from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.module import RUN_KEY
@@ -36,7 +36,7 @@ class Resumption:
 
 
 def describe_run(
-    config: TrainConfig, videos: LabelledVideos, validation: LabelledVideos, pretrained: Path | None
+    config: TrainConfig, videos: LabeledVideos, validation: LabeledVideos, pretrained: Path | None
 ) -> dict[str, Any]:
     """All that decides in which weights a run ends, as plain values."""
     settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in _WITHOUT_EFFECT}
@@ -104,6 +104,6 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     return [f"other {key}" if key in hidden else f"{key} {before.get(key)} then, {now[key]} now" for key in names]
 
 
-def _names_hash(videos: LabelledVideos) -> str:
+def _names_hash(videos: LabeledVideos) -> str:
     listed = "\n".join(f"{video.label} {video.name}" for video in videos.videos)
     return hashlib.sha256(listed.encode()).hexdigest()

@@ -10,9 +10,9 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from s2tf_edge.export.custom_ops import InlineCustomOps
-from s2tf_edge.export.onnx_file import write_graph
-from s2tf_edge.export.to_onnx import to_onnx
+from s2tf_edge.export.graph.custom_ops import InlineCustomOps
+from s2tf_edge.export.graph.onnx_file import write_graph
+from s2tf_edge.export.sources.torch_to_onnx import to_onnx
 from s2tf_edge.models import create_model
 from s2tf_edge.runtime.session import Clips
 

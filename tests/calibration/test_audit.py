@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from s2tf_edge.calibration.audit import Audit, Layer, Tally, audit_graph, audit_onnxruntime, audit_openvino
-from s2tf_edge.calibration.qdq_ptq import measure_graph
+from s2tf_edge.calibration.qdq.ptq import measure_graph
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 
@@ -59,12 +59,12 @@ def test_layers_left_out_are_named_with_a_reason(
     for audit in audits.values():
         assert audit.convolutions.integer == len(names) - 1
         assert [layer.name for layer in audit.convolutions.rest] == [name]
-    assert audits["graph"].convolutions.rest[0].reason == "its input and weight are not quantised"
+    assert audits["graph"].convolutions.rest[0].reason == "its input and weight are not quantized"
     assert audits["openvino"].convolutions.rest[0].reason == "OpenVINO chose a floating-point kernel"
     assert audits["onnxruntime"].convolutions.rest[0].type == "f32"
 
 
-def test_what_is_quantised_but_not_fused_counts_as_float(
+def test_what_is_quantized_but_not_fused_counts_as_float(
     float_graph: Callable[[str], Path], noise: Any, tmp_path: Path
 ) -> None:
     """ONNX Runtime has no kernel for 3D convolutions with int8 activations."""
@@ -84,7 +84,7 @@ def test_a_matrix_product_of_one_integer_operand_is_not_integer(tmp_path: Path) 
     ]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 4]) for name in ("clip", "logits")]
     model = helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:], [scale]))
-    rest = (Layer(name="attention/MatMul", type="f32", reason="its operands are not quantised"),)
+    rest = (Layer(name="attention/MatMul", type="f32", reason="its operands are not quantized"),)
     assert audit_graph(model) == Audit(convolutions=NONE, matrix_products=Tally(integer=0, total=1, rest=rest))
 
 

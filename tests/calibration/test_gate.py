@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from s2tf_edge.calibration.base import Drop, Quantizer
 from s2tf_edge.calibration.gate import Gated, meet_bound
-from s2tf_edge.calibration.quantizer import Drop, Quantizer
 from s2tf_edge.calibration.search import Attempt, rank, try_recipes
 from s2tf_edge.errors import AccuracyError, UnsupportedError, UsageError
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
@@ -47,7 +47,7 @@ class _Session(Session):
 
 @dataclass
 class _Noisy(Quantizer):
-    """Every layer that is quantised adds noise of its own, and each recipe some more."""
+    """Every layer that is quantized adds noise of its own, and each recipe some more."""
 
     noises: dict[str, float]
     extra: dict[str, float] = field(default_factory=lambda: {"only": 0.0})

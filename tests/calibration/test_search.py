@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from s2tf_edge.calibration.quantizer import Drop, Quantizer
+from s2tf_edge.calibration.base import Drop, Quantizer
 from s2tf_edge.calibration.search import Attempt, rank, table, time_sessions, try_recipes
 from s2tf_edge.errors import BuildError, UnsupportedError, UsageError, VerificationError
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
@@ -92,7 +92,7 @@ class _Judge:
         return f"off by {error:.1f}" if error > 0.1 else None
 
     def drop(self, session: Session) -> Drop:
-        msg = "there are no labelled videos"
+        msg = "there are no labeled videos"
         raise UsageError(msg)
 
 

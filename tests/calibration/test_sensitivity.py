@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from s2tf_edge.calibration.quantizer import Quantizer
+from s2tf_edge.calibration.base import Quantizer
 from s2tf_edge.calibration.sensitivity import LayerNoise, measure_sensitivity, signal_to_noise, worst_first
 from s2tf_edge.errors import UnsupportedError
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
@@ -60,7 +60,7 @@ class _Noisy(Quantizer):
         return {}
 
 
-def test_each_layer_is_quantised_alone_and_heard() -> None:
+def test_each_layer_is_quantized_alone_and_heard() -> None:
     told: list[tuple[int, int]] = []
     noises = measure_sensitivity(_Noisy(), "only", clips=CLIPS, progress=lambda done, total: told.append((done, total)))
     assert [noise.layer for noise in noises] == list(NOISES)

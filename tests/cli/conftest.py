@@ -1,4 +1,4 @@
-"""A real artifact that is made and opened in no time: mean colour over the clip, then one linear layer."""
+"""A real artifact that is made and opened in no time: mean color over the clip, then one linear layer."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def small_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     graph = helper.make_graph(
         [
             helper.make_node("GlobalAveragePool", ["clip"], ["pooled"]),
-            helper.make_node("Flatten", ["pooled"], ["colour"]),
-            helper.make_node("Gemm", ["colour", "weights"], ["logits"]),
+            helper.make_node("Flatten", ["pooled"], ["color"]),
+            helper.make_node("Gemm", ["color", "weights"], ["logits"]),
         ],
         "small",
         [helper.make_tensor_value_info("clip", float32, spec.input_shape())],

@@ -25,7 +25,7 @@ from s2tf_edge.errors import S2TFError
 from s2tf_edge.export import ExportOptions
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import save_model
-from s2tf_edge.runtime.recents import last_artifact
+from s2tf_edge.runtime.cache import last_artifact
 
 _INT8 = ("--target", "openvino", "--precision", "int8", "--calib", "synthetic?clips=4")
 _ONNX, _OPENVINO, _RTX = ("--target", "onnx"), ("--target", "openvino"), ("--target", "trt-rtx")
@@ -177,10 +177,10 @@ def test_verification_can_be_left_out(run: Callable[..., Printed], model_file: P
         ((*_OPENVINO, "--sensitivity", "a.html"), 2, "--sensitivity is for int8, but the precision is fp16"),
         ((*_INT8, "--sensitivity", "nowhere/a.html"), 9, "cannot write nowhere/a.html: its folder must exist"),
         ((*_INT8, "--calib-method", "max"), 2, "--calib-method must be one of minmax, entropy, percentile, mse"),
-        ((*_INT8, "--max-drop", "1"), 2, "--max-drop needs labelled videos to measure the loss on; give --eval"),
+        ((*_INT8, "--max-drop", "1"), 2, "--max-drop needs labeled videos to measure the loss on; give --eval"),
         ((*_INT8, "--max-drop", "1", "--eval", "synthetic"), 2, "the network lacks the label 'moving left' of"),
         ((*_INT8, "--max-drop", "-1", "--eval", "synthetic"), 2, "--max-drop must lie between 0 and 100 points"),
-        ((*_ONNX, *_INT8[2:], "--custom-ops", "keep"), 2, "--custom-ops keep leaves nodes that cannot be quantised"),
+        ((*_ONNX, *_INT8[2:], "--custom-ops", "keep"), 2, "--custom-ops keep leaves nodes that cannot be quantized"),
         ((*_ONNX, "--precision", "auto", "--exclude", "a"), 2, "--exclude is for int8, but auto tries that only with"),
         ((*_RTX, "--precision", "auto", "--defer-build"), 2, "--precision auto times what it builds, which --defer-"),
         ((*_OPENVINO, "--precision", "int8", "--calib", "synthetic", "--exclude", "("), 2, "not a regular expression"),

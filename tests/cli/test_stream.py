@@ -26,11 +26,11 @@ from onnx import TensorProto, helper
 from s2tf_edge.cli import stream as command
 from s2tf_edge.data.video import probe
 from s2tf_edge.runtime.artifact import ArtifactMeta, sha256, write_meta
-from s2tf_edge.runtime.recents import remember_artifact
+from s2tf_edge.runtime.cache import remember_artifact
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.spec import ClipSpec
 
-LABELS = ("dark", "grey", "bright")
+LABELS = ("dark", "gray", "bright")
 LEVELS = (0.1, 0.5, 0.9)
 SPEC = ClipSpec(frames=4, stride=2, fps=25.0, size=32, layout="NTHWC", dtype="uint8")
 CLIP = "lavfi:color=white:size=64x48:rate=25"
@@ -122,7 +122,7 @@ def test_readable_lines_on_stdout_and_a_summary_on_stderr(
 ) -> None:
     code, out, err = run(artifact, "--source", video, "--smooth", "none", "--hop", 1)
     assert code == 0
-    assert [line.split()[2] for line in out.splitlines() if "grey" not in line] == ["dark", "bright"]
+    assert [line.split()[2] for line in out.splitlines() if "gray" not in line] == ["dark", "bright"]
     assert "100 frames" in err
 
 

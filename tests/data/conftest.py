@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 LEVELS_PER_FRAME = 4
-"""Frame i of a written video is of grey level 4 i, so that a decoded frame tells which one it is."""
+"""Frame i of a written video is of gray level 4 i, so that a decoded frame tells which one it is."""
 
 
 class MakeVideo(Protocol):
@@ -60,8 +60,8 @@ def make_video(tmp_path: Path) -> MakeVideo:
             if rotation_degrees or mirrored:
                 stream.set_display_rotation(rotation_degrees, hflip=mirrored)
             for index in range(frames):
-                grey = np.full((*size, 3), LEVELS_PER_FRAME * index, np.uint8)
-                picture = av.VideoFrame.from_ndarray(grey if image is None else image, format="rgb24")
+                gray = np.full((*size, 3), LEVELS_PER_FRAME * index, np.uint8)
+                picture = av.VideoFrame.from_ndarray(gray if image is None else image, format="rgb24")
                 picture.pts, picture.time_base = (index if pts is None else pts[index]), Fraction(1, fps)
                 container.mux(stream.encode(picture))
             container.mux(stream.encode(None))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from s2tf_edge.data.files import VideoFile, open_folder, open_list
-from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
 
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def listed(videos: LabelledVideos, folder: Path) -> list[tuple[str, str]]:
+def listed(videos: LabeledVideos, folder: Path) -> list[tuple[str, str]]:
     return [(Path(video.name).relative_to(folder).as_posix(), videos.labels[video.label]) for video in videos.videos]
 
 

@@ -16,7 +16,7 @@ from s2tf_edge.errors import UsageError
 from s2tf_edge.preprocess import scale_frames
 
 
-def planar_grey(level: int, *, format: str = "yuv420p", color_range: int = 1) -> av.VideoFrame:
+def planar_gray(level: int, *, format: str = "yuv420p", color_range: int = 1) -> av.VideoFrame:
     dtype, neutral = (np.uint16, 512) if "10" in format else (np.uint8, 128)
     planes = np.full((72, 64), neutral, dtype)
     planes[:48] = level
@@ -36,7 +36,7 @@ def planar_grey(level: int, *, format: str = "yuv420p", color_range: int = 1) ->
     ],
 )
 def test_ranges_and_depths_become_rgb(level: int, format: str, color_range: int, expected: int) -> None:
-    image = scale_frame(planar_grey(level, format=format, color_range=color_range), 24)
+    image = scale_frame(planar_gray(level, format=format, color_range=color_range), 24)
     assert image.shape == (24, 32, 3)
     assert np.abs(image.astype(int) - expected).max() <= 1
 

@@ -60,11 +60,11 @@ def test_one_frame_tells_nothing() -> None:
     assert nearest_centroid_accuracy(frames, labels) < 0.18
 
 
-def shape_centre(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
+def shape_center(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Of the most saturated pixels: the shape's, for all else is muted."""
     saturation = frame.max(axis=2).astype(int) - frame.min(axis=2)
-    centre: NDArray[np.float64] = np.argwhere(saturation > 0.7 * saturation.max()).mean(axis=0)
-    return centre
+    center: NDArray[np.float64] = np.argwhere(saturation > 0.7 * saturation.max()).mean(axis=0)
+    return center
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_names_say_where_shapes_move(name: str, axis: int, sign: int) -> None:
     steps = []
     for seed in range(6):
         frames = Scene(label=LABELS.index(name), seed=seed).render(TIMES, 64)
-        steps.append(np.median(np.diff([shape_centre(frame) for frame in frames], axis=0), axis=0))
+        steps.append(np.median(np.diff([shape_center(frame) for frame in frames], axis=0), axis=0))
     assert np.median(steps, axis=0)[axis] * sign > 1
     assert abs(np.median(steps, axis=0)[1 - axis]) < 0.5
 

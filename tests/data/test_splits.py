@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from s2tf_edge.data.files import VideoFile
-from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.splits import split_by_group
 from s2tf_edge.errors import UsageError
 
@@ -15,27 +15,27 @@ LABELS = ("bend", "run", "wave")
 
 
 @pytest.fixture
-def videos() -> LabelledVideos:
+def videos() -> LabeledVideos:
     files = [
         VideoFile(path=Path(f"{label}/{person}_{take}.mp4"), label=index)
         for index, label in enumerate(LABELS)
         for person in PEOPLE
         for take in (1, 2)
     ]
-    return LabelledVideos(name="made", labels=LABELS, videos=files)
+    return LabeledVideos(name="made", labels=LABELS, videos=files)
 
 
-def names(videos: LabelledVideos) -> list[str]:
+def names(videos: LabeledVideos) -> list[str]:
     return [video.name for video in videos.videos]
 
 
-def test_each_class_gives_its_share(videos: LabelledVideos) -> None:
+def test_each_class_gives_its_share(videos: LabeledVideos) -> None:
     train, validation = split_by_group(videos, fraction=0.2)
     assert Counter(video.label for video in validation.videos) == {0: 2, 1: 2, 2: 2}
     assert sorted(names(train) + names(validation)) == sorted(names(videos))
 
 
-def test_groups_stay_on_one_side(videos: LabelledVideos) -> None:
+def test_groups_stay_on_one_side(videos: LabeledVideos) -> None:
     train, validation = split_by_group(videos, fraction=0.4, group_by=r"^([a-z]+)_")
     people = [{Path(name).name[:3] for name in names(side)} for side in (train, validation)]
     assert len(people[1]) == 2
@@ -44,13 +44,13 @@ def test_groups_stay_on_one_side(videos: LabelledVideos) -> None:
 
 
 @pytest.mark.parametrize("group_by", [None, r"^([a-z]+)_"])
-def test_a_seed_gives_one_split(videos: LabelledVideos, group_by: str | None) -> None:
+def test_a_seed_gives_one_split(videos: LabeledVideos, group_by: str | None) -> None:
     splits = [names(split_by_group(videos, fraction=0.4, group_by=group_by, seed=seed)[1]) for seed in (0, 0, 1, 2, 3)]
     assert splits[0] == splits[1]
     assert any(other != splits[0] for other in splits[2:])
 
 
-def test_neither_side_is_empty(videos: LabelledVideos) -> None:
+def test_neither_side_is_empty(videos: LabeledVideos) -> None:
     assert len(split_by_group(videos, fraction=0.001)[1]) == len(LABELS)
     assert len(split_by_group(videos, fraction=0.999)[0]) == len(LABELS)
     with pytest.raises(UsageError, match="cannot split 1 videos of made in two"):
@@ -67,12 +67,12 @@ def test_neither_side_is_empty(videos: LabelledVideos) -> None:
         (r"(", "needs a regular expression with a group"),
     ],
 )
-def test_patterns_that_find_no_group_are_refused(videos: LabelledVideos, group_by: str, message: str) -> None:
+def test_patterns_that_find_no_group_are_refused(videos: LabeledVideos, group_by: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         split_by_group(videos, fraction=0.2, group_by=group_by)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -1.0, float("nan")])
-def test_shares_outside_zero_to_one_are_refused(videos: LabelledVideos, fraction: float) -> None:
+def test_shares_outside_zero_to_one_are_refused(videos: LabeledVideos, fraction: float) -> None:
     with pytest.raises(UsageError, match="must lie between 0 and 1"):
         split_by_group(videos, fraction=fraction)

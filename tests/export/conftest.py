@@ -11,7 +11,7 @@ import torch
 from onnx import numpy_helper, parser
 
 from s2tf_edge.data.datasets import open_data
-from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.export import ExportOptions, ExportResult, export
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import load_model, save_model
@@ -33,7 +33,7 @@ def network(model_file: Path) -> VideoNetwork:
 
 
 @pytest.fixture(scope="session")
-def videos() -> LabelledVideos:
+def videos() -> LabeledVideos:
     return open_data("synthetic?clips=20")
 
 

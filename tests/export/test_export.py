@@ -17,14 +17,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from s2tf_edge.calibration.clips import choose_clips
+from s2tf_edge.calibration.calibration_clips import choose_clips
 from s2tf_edge.data.datasets import open_data
-from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError, VerificationError
 from s2tf_edge.export import ExportOptions, ExportPlan, ExportResult, export, plan_export
-from s2tf_edge.export.parity import seeded_clips
-from s2tf_edge.export.proof import Proof, prove
-from s2tf_edge.export.sources import NetworkSource
+from s2tf_edge.export.sources.network import NetworkSource
+from s2tf_edge.export.verify.proof import Proof, prove
+from s2tf_edge.export.verify.verification import seeded_clips
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import load_model, save_model
 from s2tf_edge.models.s2tf import VideoNetwork
@@ -33,7 +33,7 @@ from s2tf_edge.runtime.artifact import ArtifactMeta, check_files, read_meta, sha
 from s2tf_edge.runtime.backends import torch_session
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.backends.tensorrt_library import EngineLog, has_gpu, load_tensorrt
-from s2tf_edge.runtime.session import open_session
+from s2tf_edge.runtime.open import open_session
 from s2tf_edge.spec import ClipSpec
 
 _CUSTOM_OPS = {
@@ -65,7 +65,7 @@ def rtx_fp16(model_file: Path, folder: Path) -> ExportResult:
 
 
 @pytest.fixture(scope="module")
-def int8(model_file: Path, folder: Path, videos: LabelledVideos) -> ExportResult:
+def int8(model_file: Path, folder: Path, videos: LabeledVideos) -> ExportResult:
     out = folder / "int8"
     return export(
         model_file, ExportOptions(target="openvino", precision="int8", out=out, calib=videos, exclude=(r"saliency\.",))
@@ -194,7 +194,7 @@ def test_int8_counts_its_integer_layers(int8: ExportResult, network: VideoNetwor
     )
 
 
-def test_int8_says_what_it_was_calibrated_on(int8: ExportResult, videos: LabelledVideos) -> None:
+def test_int8_says_what_it_was_calibrated_on(int8: ExportResult, videos: LabeledVideos) -> None:
     calib = json.loads((int8.folder / "calib.json").read_text())
     assert (calib["data"], calib["count"], calib["skipped"]) == (videos.name, len(videos), {})
     assert {clip["video"] for clip in calib["clips"]} == {video.name for video in videos.videos}
@@ -212,7 +212,7 @@ class _Noise:
 
     name: str
     contrast: int
-    """Largest distance of a value from middle grey."""
+    """Largest distance of a value from middle gray."""
     label: int = 0
 
     def read(self, spec: ClipSpec, *, at: float = 0.5) -> NDArray[np.uint8]:
@@ -223,20 +223,20 @@ class _Noise:
 
 
 def test_int8_ranges_that_cut_off_other_videos_fail(tmp_path: Path) -> None:
-    """The calibration videos are nearly grey, those that are left over are not."""
+    """The calibration videos are nearly gray, those that are left over are not."""
     save_model(tmp_path / "plain.pt", create_model("r3d_10?width=0.125", num_classes=10, frames=4, size=24))
-    grey = LabelledVideos(name="n", labels=("a",), videos=[_Noise(name=f"{i}", contrast=3) for i in range(8)])
-    chosen = {each.video.name for each in choose_clips(grey, count=4)}
+    gray = LabeledVideos(name="n", labels=("a",), videos=[_Noise(name=f"{i}", contrast=3) for i in range(8)])
+    chosen = {each.video.name for each in choose_clips(gray, count=4)}
     mixed = [_Noise(name=f"{i}", contrast=3 if f"{i}" in chosen else 110) for i in range(8)]
-    data = dataclasses.replace(grey, videos=mixed)
+    data = dataclasses.replace(gray, videos=mixed)
     options = ExportOptions(target="openvino", precision="int8", calib=data, calib_clips=4, out=tmp_path / "a")
     with pytest.raises(VerificationError, match=r"no int8 form of this network agrees with it; try more cal"):
         export(tmp_path / "plain.pt", options)
-    assert export(tmp_path / "plain.pt", dataclasses.replace(options, calib=grey)).verification is not None
+    assert export(tmp_path / "plain.pt", dataclasses.replace(options, calib=gray)).verification is not None
 
 
 def test_only_calibration_data_with_a_name_can_be_made_again(
-    int8: ExportResult, model_file: Path, videos: LabelledVideos
+    int8: ExportResult, model_file: Path, videos: LabeledVideos
 ) -> None:
     assert not (int8.folder / "reproduce.sh").exists()
     options = ExportOptions(target="openvino", precision="int8", calib=videos)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
-from s2tf_edge.export.build import TARGETS, find_target
 from s2tf_edge.export.options import PROFILE, ExportOptions
-from s2tf_edge.export.tensorrt_options import EngineOptions
+from s2tf_edge.export.targets.base import TARGETS, find_target
+from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
 
 
@@ -35,7 +35,7 @@ from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
         ({"calib_method": "max"}, r"--calib-method must be one of minmax, entropy, percentile, mse, got 'max'"),
         ({"max_drop": -0.5, "eval": "e"}, r"--max-drop must lie between 0 and 100 points, got -0.5"),
         ({"max_drop": float("nan"), "eval": "e"}, r"--max-drop must lie between 0 and 100 points, got nan"),
-        ({"max_drop": 1.0}, r"--max-drop needs labelled videos to measure the loss on; give --eval DATA"),
+        ({"max_drop": 1.0}, r"--max-drop needs labeled videos to measure the loss on; give --eval DATA"),
         ({"exclude": ("stem", "(")}, r"--exclude '\(' is not a regular expression: missing \)"),
     ],
 )
@@ -172,6 +172,6 @@ def test_a_command_is_understood_from_any_folder(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("field", ["calib", "eval"])
-def test_videos_without_a_name_have_no_command(videos: LabelledVideos, field: str) -> None:
+def test_videos_without_a_name_have_no_command(videos: LabeledVideos, field: str) -> None:
     options = dataclasses.replace(ExportOptions(target="openvino"), **{field: videos})  # type: ignore[arg-type]
     assert options.command(Path("m.pt"), precision="fp16", folder=Path("a")) is None

@@ -21,7 +21,7 @@ from s2tf_edge.errors import InputFileError, MissingExtraError, UsageError
 from s2tf_edge.export import TARGETS, ExportOptions, ExportPlan, ExportResult, export, plan_export
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.runtime.artifact import check_files, read_meta, sha256
-from s2tf_edge.runtime.session import open_session
+from s2tf_edge.runtime.open import open_session
 
 _RTX = pytest.param("trt-rtx", marks=pytest.mark.needs_rtx)
 _FILES = {
@@ -80,7 +80,7 @@ def test_so_many_clips_at_once(
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino"])
-def test_bytes_give_the_logits_of_normalised_clips(
+def test_bytes_give_the_logits_of_normalized_clips(
     export_plain: Callable[..., ExportResult], tmp_path: Path, target: str
 ) -> None:
     precision = {"precision": "fp32", "dynamic_batch": True}
@@ -221,14 +221,14 @@ def test_only_a_float32_graph_is_exported_further(
 
 
 _STAGES = {
-    "reading": ("s2tf_edge.export.plain_onnx", "load_graph"),
-    "lowering": ("s2tf_edge.export.lowering", "lower"),
-    "writing the graph": ("s2tf_edge.export.onnx_file", "write_graph"),
-    "building": ("s2tf_edge.export.to_tensorrt", "build_engine"),
+    "reading": ("s2tf_edge.export.sources.plain_onnx", "load_graph"),
+    "lowering": ("s2tf_edge.export.graph.lowering", "lower"),
+    "writing the graph": ("s2tf_edge.export.graph.onnx_file", "write_graph"),
+    "building": ("s2tf_edge.export.targets.tensorrt_target", "build_engine"),
     "sealing": ("s2tf_edge.export.pipeline", "seal"),
     "choosing clips": ("s2tf_edge.export.pipeline", "proof_clips"),
-    "running the network": ("s2tf_edge.export.proof", "write_expected"),
-    "verifying": ("s2tf_edge.export.proof", "verify"),
+    "running the network": ("s2tf_edge.export.verify.proof", "write_expected"),
+    "verifying": ("s2tf_edge.export.verify.proof", "verify"),
     "writing what was found": ("s2tf_edge.export.pipeline", "write_json"),
 }
 

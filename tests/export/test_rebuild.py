@@ -18,10 +18,10 @@ import pytest
 
 from s2tf_edge.errors import BuildError, InputFileError, MissingExtraError, UsageError, VerificationError
 from s2tf_edge.export import ExportOptions, ExportResult, export, plan_export
-from s2tf_edge.export.artifact import seal
+from s2tf_edge.export.artifact_folder import seal
 from s2tf_edge.export.rebuild import RebuildPlan, is_rebuild
 from s2tf_edge.runtime.artifact import META_FILE, check_files, read_meta, sha256
-from s2tf_edge.runtime.session import open_session
+from s2tf_edge.runtime.open import open_session
 
 pytestmark = pytest.mark.needs_rtx
 RTX = ExportOptions(target="trt-rtx")

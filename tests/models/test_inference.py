@@ -86,9 +86,9 @@ def test_traces_to_operators_that_move_no_single_frame(name: str) -> None:
 @pytest.mark.slow
 def test_x3d_becomes_onnx_operators_that_every_runtime_has() -> None:
     pytest.importorskip("onnxscript")
-    from s2tf_edge.export.custom_ops import InlineCustomOps
-    from s2tf_edge.export.onnx_file import count_operators
-    from s2tf_edge.export.to_onnx import to_onnx
+    from s2tf_edge.export.graph.custom_ops import InlineCustomOps
+    from s2tf_edge.export.graph.onnx_file import count_operators
+    from s2tf_edge.export.sources.torch_to_onnx import to_onnx
 
     graph = to_onnx(create_model("s2tf_x3d_xs?width=0.125&size=32", num_classes=5).eval())
     InlineCustomOps()(graph)

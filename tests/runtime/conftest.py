@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
 
-LABELS = ("dark", "grey", "bright")
+LABELS = ("dark", "gray", "bright")
 LEVELS = np.array([0.1, 0.5, 0.9], np.float32)
 TIME_BASE = Fraction(1, 90_000)
 
 
 class BrightnessSession(Session):
-    """Tells dark, grey and bright clips apart by their mean, as slowly as asked for."""
+    """Tells dark, gray and bright clips apart by their mean, as slowly as asked for."""
 
     backend = "brightness"
     delay_seconds = 0.0
@@ -62,7 +62,7 @@ def write_video(
     gop: int = 250,
     rotation_degrees: int = 0,
 ) -> Path:
-    """A video of flat grey frames.
+    """A video of flat gray frames.
 
     Args:
         path: decides on the container by its suffix.
@@ -165,7 +165,7 @@ def serve_tcp() -> Iterator[Callable[..., TcpServer]]:
 
 
 class RtspServer:
-    """A live picture of one grey level at ``url``, from a process of its own."""
+    """A live picture of one gray level at ``url``, from a process of its own."""
 
     def __init__(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:

@@ -1,6 +1,6 @@
 """An RTSP server with one live picture, for tests; run by the system's Python, which has GStreamer's bindings.
 
-Arguments: port, and the grey level of its picture, from 0 to 255. Prints a line once it can be connected to.
+Arguments: port, and the gray level of its picture, from 0 to 255. Prints a line once it can be connected to.
 """
 
 from __future__ import annotations

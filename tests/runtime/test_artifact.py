@@ -75,7 +75,7 @@ def test_unknown_keys_are_left_to_later_versions(meta: ArtifactMeta, tmp_path: P
         ({"clip": {"frames": 8, "size": 32, "std": [float("nan")] * 3}}, "std must be three finite numbers above zero"),
         ({"clip": {"frames": 8, "size": 32, "mean": [0, 0, 10**400]}}, "clip spec is not valid"),
         ({"clip": {"frames": 8}}, "clip spec is not valid"),
-        ({"clip": {"frames": 8, "size": 32, "colour": 1}}, "unknown keys"),
+        ({"clip": {"frames": 8, "size": 32, "color": 1}}, "unknown keys"),
         ({"files": {}}, "is none of its files"),
         ({"files": {"../model.onnx": "0"}}, "leaves the folder"),
         ({"files": {"/model.onnx": "0"}}, "leaves the folder"),

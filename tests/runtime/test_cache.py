@@ -12,9 +12,9 @@ from s2tf_edge.errors import UsageError
 from s2tf_edge.export import ExportOptions, export
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import save_model
-from s2tf_edge.runtime.cache import cache_folder, compiled_models
-from s2tf_edge.runtime.recents import last_artifact, remember_artifact
-from s2tf_edge.runtime.session import SessionOptions, open_session
+from s2tf_edge.runtime.cache import cache_folder, compiled_models, last_artifact, remember_artifact
+from s2tf_edge.runtime.open import open_session
+from s2tf_edge.runtime.session import SessionOptions
 
 
 @pytest.fixture(autouse=True)
@@ -46,16 +46,15 @@ def test_a_folder_that_cannot_be_made_is_no_reason_to_fail(cache: Path) -> None:
 
 
 def test_a_user_without_a_home_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_home() -> Path:
-        msg = "Could not determine home directory."
-        raise RuntimeError(msg)
-
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", no_home)
+    # What it gives back where neither HOME nor the user's entry tells of a home.
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.chdir(tmp_path)
     assert compiled_models() is None
     remember_artifact(tmp_path)
     with pytest.raises(UsageError, match="none was exported yet"):
         last_artifact()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_network_that_another_process_removes_is_no_reason_to_compile_again(cache: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from s2tf_edge.errors import InputFileError, UsageError, VerificationError
 from s2tf_edge.runtime.artifact import ArtifactMeta, sha256, write_meta
-from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions, open_session
+from s2tf_edge.runtime.open import open_session
+from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
 
 SPEC = ClipSpec(frames=2, size=4)
@@ -64,7 +65,7 @@ def test_logits_that_are_not_finite_are_refused(value: float) -> None:
             session.infer(clips)
 
 
-@pytest.mark.parametrize("labels", [("dark",), ("dark", "grey", "bright")])
+@pytest.mark.parametrize("labels", [("dark",), ("dark", "gray", "bright")])
 def test_labels_that_are_not_the_networks_are_refused(labels: tuple[str, ...]) -> None:
     with (
         _session(1, labels=labels) as session,

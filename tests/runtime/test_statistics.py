@@ -1,4 +1,4 @@
-"""Intervals against published values and an independent optimiser; percentiles and fronts against their definitions."""
+"""Intervals against published values and an independent optimizer; percentiles and fronts against their definitions."""
 
 from __future__ import annotations
 

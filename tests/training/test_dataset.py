@@ -13,7 +13,7 @@ SPEC = ClipSpec(frames=4, size=24, resize_short_side=28, fps=15.0)
 STRONG = Augmentation(min_scale=0.5, brightness=0.3, flips=True)
 
 
-def test_evaluation_clips_are_the_centre_crop_of_the_centre_clip() -> None:
+def test_evaluation_clips_are_the_center_crop_of_the_center_clip() -> None:
     videos = open_data("synthetic?clips=10")
     clip, label = ClipDataset(videos, SPEC)[3]
     assert label == videos.videos[3].label

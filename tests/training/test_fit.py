@@ -12,7 +12,7 @@ import torch
 
 from s2tf_edge import load_model
 from s2tf_edge.data.datasets import open_data
-from s2tf_edge.data.labelled import LabelledVideos
+from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.synthetic import write_video
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.training import TrainConfig, train
@@ -32,7 +32,7 @@ TINY = TrainConfig(
 
 
 @pytest.fixture(scope="module")
-def sides() -> tuple[LabelledVideos, LabelledVideos]:
+def sides() -> tuple[LabeledVideos, LabeledVideos]:
     return open_data("synthetic?clips=20"), open_data("synthetic?clips=10&split=test")
 
 
@@ -44,7 +44,7 @@ def _state(path: Path) -> dict[str, torch.Tensor]:
     return load_model(path).state_dict()
 
 
-def test_a_run_leaves_what_the_command_promises(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
+def test_a_run_leaves_what_the_command_promises(tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]) -> None:
     steps: list[tuple[int, int]] = []
     result = train(
         TINY,
@@ -66,7 +66,7 @@ def test_a_run_leaves_what_the_command_promises(tmp_path: Path, sides: tuple[Lab
 
 
 def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
-    tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]
+    tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]
 ) -> None:
     def kill_in_second_epoch(done: int, total: int) -> None:
         del total
@@ -88,7 +88,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
 
 
 def test_training_starts_from_the_weights_that_fit(
-    tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos], caplog: pytest.LogCaptureFixture
 ) -> None:
     videos, validation = sides
     first = train(TINY, videos=videos, validation=validation, out=tmp_path / "first")
@@ -97,7 +97,7 @@ def test_training_starts_from_the_weights_that_fit(
     assert "fresh: none" in caplog.text
 
 
-def test_another_network_s_weights_are_refused(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
+def test_another_network_s_weights_are_refused(tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]) -> None:
     from s2tf_edge.models import create_model, save_model
 
     save_model(tmp_path / "other.pt", create_model("r3d_10?width=0.25", num_classes=3, frames=8, size=32))
@@ -106,7 +106,7 @@ def test_another_network_s_weights_are_refused(tmp_path: Path, sides: tuple[Labe
         train(config, videos=sides[0], validation=sides[1], out=tmp_path / "run", pretrained=tmp_path / "other.pt")
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]) -> None:
     bad = tmp_path / "bad.ckpt"
     bad.write_text("not a checkpoint", encoding="utf-8")
     with pytest.raises(InputFileError, match="is not a checkpoint of a training run"):
@@ -115,8 +115,8 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, sides: tuple[La
         train(TINY, videos=sides[0], validation=sides[1], out=tmp_path / "run", resume=tmp_path / "none.ckpt")
 
 
-def test_a_finished_run_is_not_relabelled_with_other_settings(
-    tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos], caplog: pytest.LogCaptureFixture
+def test_a_finished_run_is_not_relabeled_with_other_settings(
+    tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos], caplog: pytest.LogCaptureFixture
 ) -> None:
     videos, validation = sides
     first = train(TINY, videos=videos, validation=validation, out=tmp_path / "run")
@@ -134,7 +134,7 @@ def test_a_finished_run_is_not_relabelled_with_other_settings(
     assert "epochs 2 then, 3 now" in caplog.text
 
 
-def test_a_run_may_be_moved_and_goes_on(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
+def test_a_run_may_be_moved_and_goes_on(tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]) -> None:
     videos, validation = sides
     first = train(TINY, videos=videos, validation=validation, out=tmp_path / "before")
     expected = _state(first.model)
@@ -145,9 +145,7 @@ def test_a_run_may_be_moved_and_goes_on(tmp_path: Path, sides: tuple[LabelledVid
     assert all(torch.equal(expected[key], got[key]) for key in expected)
 
 
-def test_ctrl_c_is_an_interrupt_and_the_run_resumes(
-    tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]
-) -> None:
+def test_ctrl_c_is_an_interrupt_and_the_run_resumes(tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]) -> None:
     def interrupt(done: int, total: int) -> None:
         del total
         if done == 5:
@@ -161,7 +159,7 @@ def test_ctrl_c_is_an_interrupt_and_the_run_resumes(
     assert train(TINY, videos=sides[0], validation=sides[1], out=tmp_path).model.is_file()
 
 
-def test_fewer_epochs_than_done_are_refused(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
+def test_fewer_epochs_than_done_are_refused(tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]) -> None:
     train(TINY, videos=sides[0], validation=sides[1], out=tmp_path)
     shorter = dataclasses.replace(TINY, epochs=1)
     with pytest.raises(UsageError, match="has 2 epochs behind it, more than the 1 asked for"):
@@ -187,6 +185,6 @@ def test_videos_that_cannot_be_read_are_left_out(tmp_path: Path, workers: int) -
         train(config, videos=open_data(tmp_path / "data"), validation=good, out=tmp_path / "other")
 
 
-def test_an_empty_side_is_refused(tmp_path: Path, sides: tuple[LabelledVideos, LabelledVideos]) -> None:
+def test_an_empty_side_is_refused(tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]) -> None:
     with pytest.raises(UsageError, match="both sides of the split need videos, got 20 to train and 0 to validate"):
         train(TINY, videos=sides[0], validation=sides[1].subset([]), out=tmp_path)

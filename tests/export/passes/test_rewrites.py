@@ -97,7 +97,7 @@ def test_what_does_something_stays(nodes: str) -> None:
     assert not DropIdentities()(model).modified
 
 
-def _normalised(reader: str) -> onnx.ModelProto:
+def _normalized(reader: str) -> onnx.ModelProto:
     random = np.random.default_rng(1)
     weights = {"w": (5, 4, 3), "bias": (5,), "scale": (5,), "shift": (5,), "mean": (5,), "variance": (5,)}
     nodes = f"a = Conv (x, w, bias) b = BatchNormalization (a, scale, shift, mean, variance) y = Relu (b) {reader}"
@@ -112,13 +112,13 @@ def _normalised(reader: str) -> onnx.ModelProto:
 
 
 def test_a_norm_folds_into_its_convolution_which_keeps_its_name() -> None:
-    model = rewritten(FoldNorms(), _normalised(""))
+    model = rewritten(FoldNorms(), _normalized(""))
     assert names(model) == ["layer0/Conv", "layer2/Relu"]
     assert model.graph[0].outputs[0].name == "layer0/Conv"
 
 
 def test_a_norm_stays_where_the_convolution_is_read_elsewhere() -> None:
-    assert not FoldNorms()(ir.from_proto(_normalised("z = Sin (a)"))).modified
+    assert not FoldNorms()(ir.from_proto(_normalized("z = Sin (a)"))).modified
 
 
 @pytest.mark.parametrize("batch", ["2", "N"])

@@ -10,10 +10,10 @@ import openvino
 import pytest
 
 from s2tf_edge.export.passes.u8_input import U8Input
-from s2tf_edge.export.to_onnx import to_onnx
+from s2tf_edge.export.sources.torch_to_onnx import to_onnx
 from s2tf_edge.models import create_model
 from s2tf_edge.models.s2tf import VideoNetwork
-from s2tf_edge.preprocess import normalise
+from s2tf_edge.preprocess import normalize
 from s2tf_edge.spec import ClipSpec
 
 
@@ -48,8 +48,8 @@ def frames() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (2, 4, 32, 32, 3), np.uint8)
 
 
-def _normalised(frames: np.ndarray, spec: ClipSpec) -> np.ndarray:
-    return np.stack([normalise(each, spec) for each in frames])
+def _normalized(frames: np.ndarray, spec: ClipSpec) -> np.ndarray:
+    return np.stack([normalize(each, spec) for each in frames])
 
 
 def _onnxruntime(proto: onnx.ModelProto, clip: np.ndarray) -> np.ndarray:
@@ -60,7 +60,7 @@ def _onnxruntime(proto: onnx.ModelProto, clip: np.ndarray) -> np.ndarray:
 def test_the_same_bytes_give_the_same_logits(
     floats: onnx.ModelProto, pixels: ir.Model, frames: np.ndarray, small: VideoNetwork
 ) -> None:
-    expected = _onnxruntime(floats, _normalised(frames, small.spec))
+    expected = _onnxruntime(floats, _normalized(frames, small.spec))
     np.testing.assert_array_equal(_onnxruntime(ir.to_proto(pixels), frames), expected)
 
 
@@ -68,7 +68,7 @@ def test_openvino_agrees(floats: onnx.ModelProto, pixels: ir.Model, frames: np.n
     core = openvino.Core()
     network = core.read_model(ir.to_proto(pixels).SerializeToString())
     compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    expected = _onnxruntime(floats, _normalised(frames, small.spec))
+    expected = _onnxruntime(floats, _normalized(frames, small.spec))
     np.testing.assert_allclose(compiled({"clip": frames})["logits"], expected, rtol=0, atol=1e-5 * np.ptp(expected))
 
 

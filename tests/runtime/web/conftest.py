@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from s2tf_edge.runtime.predictions import (
+from s2tf_edge.runtime.streaming.records import (
     Event,
     Failure,
     Gap,
@@ -26,7 +26,7 @@ from s2tf_edge.runtime.predictions import (
     Status,
     Summary,
 )
-from s2tf_edge.runtime.web_sink import WebSink
+from s2tf_edge.runtime.web.sink import WebSink
 from s2tf_edge.spec import ClipSpec
 
 CLIP = ClipSpec(frames=16, stride=2, fps=25.0, size=64, resize_short_side=128)

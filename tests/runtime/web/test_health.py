@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from s2tf_edge.runtime.predictions import Record
+from s2tf_edge.runtime.streaming.records import Record
 from s2tf_edge.runtime.web.health import Health, Verdict
 from s2tf_edge.spec import ClipSpec
 

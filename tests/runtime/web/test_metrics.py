@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from s2tf_edge.runtime.predictions import Record
+from s2tf_edge.runtime.streaming.records import Record
 from s2tf_edge.runtime.web.metrics import Metrics
 
 HOSTILE = 'a "door"\\ \n{}'

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from s2tf_edge.runtime.web_sink import WebSink
+from s2tf_edge.runtime.web.sink import WebSink
 
 pytestmark = pytest.mark.needs_chromium
 
 HOSTILE = "<img src=x onerror='window.hacked = 1'><b>waving</b>"
 FLAGS = ("--disable-gpu", "--disable-quic")
 TOKEN = "correct-horse-battery"
-_COLOUR = "(canvas, x, y) => [...canvas.getContext('2d').getImageData(x, y, 1, 1).data.slice(0, 3)]"
+_COLOR = "(canvas, x, y) => [...canvas.getContext('2d').getImageData(x, y, 1, 1).data.slice(0, 3)]"
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +78,12 @@ def test_it_shows_a_stream(page: WebSink, make: SimpleNamespace, tab: Page, prob
 
 
 def _is_drawn(tab: Page, selector: str) -> bool:
-    """Whether a chart holds a colour, which its axes do not have."""
+    """Whether a chart holds a color, which its axes do not have."""
     script = """canvas => {
         const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
         for (let i = 0; i < data.length; i += 4) {
-            const colour = data.slice(i, i + 3);
-            if (data[i + 3] === 255 && Math.max(...colour) - Math.min(...colour) > 60) return true;
+            const color = data.slice(i, i + 3);
+            if (data[i + 3] === 255 && Math.max(...color) - Math.min(...color) > 60) return true;
         }
         return false;
     }"""
@@ -143,17 +143,17 @@ def test_the_heat_map_lies_where_the_network_looks(
         "() => document.querySelector('.picture canvas').getContext('2d').getImageData(60, 60, 1, 1).data[0] > 150"
     )
     # 64 of 128 pixels of the short side are cropped: 60 of 120, from (50, 30) to (110, 90).
-    grey = [_colour(tab, *place) for place in ((45, 60), (60, 25), (60, 95), (105, 60), (115, 60))]
-    assert grey == [pytest.approx([90, 90, 90], abs=3)] * 5
-    hot = [_colour(tab, *place) for place in ((54, 60), (60, 34), (60, 86))]
+    gray = [_color(tab, *place) for place in ((45, 60), (60, 25), (60, 95), (105, 60), (115, 60))]
+    assert gray == [pytest.approx([90, 90, 90], abs=3)] * 5
+    hot = [_color(tab, *place) for place in ((54, 60), (60, 34), (60, 86))]
     assert min(red - blue for red, _, blue in hot) > 80
     tab.get_by_role("button", name="heat map").click()
-    assert _colour(tab, 60, 60) == pytest.approx([90, 90, 90], abs=3)
+    assert _color(tab, 60, 60) == pytest.approx([90, 90, 90], abs=3)
     assert problems == []
 
 
-def _colour(tab: Page, x: int, y: int) -> list[int]:
-    return list(tab.locator(".picture canvas").evaluate(f"canvas => ({_COLOUR})(canvas, {x}, {y})"))
+def _color(tab: Page, x: int, y: int) -> list[int]:
+    return list(tab.locator(".picture canvas").evaluate(f"canvas => ({_COLOR})(canvas, {x}, {y})"))
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])

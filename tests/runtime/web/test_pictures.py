@@ -19,7 +19,7 @@ def _decoded(data: bytes) -> NDArray[np.uint8]:
         return next(container.decode(video=0)).to_ndarray(format="rgb24").astype(np.uint8)
 
 
-def test_colours_survive() -> None:
+def test_colors_survive() -> None:
     image = np.zeros((97, 131, 3), np.uint8)
     image[:48] = (250, 20, 10)
     image[48:] = (255, 255, 255)

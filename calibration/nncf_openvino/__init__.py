@@ -1,0 +1,1 @@
+"""Integers in an OpenVINO network, by NNCF."""

@@ -1,0 +1,1 @@
+"""Integers written into an ONNX graph as QuantizeLinear and DequantizeLinear."""

@@ -1,0 +1,73 @@
+"""Integer forms of ONNX graphs, with integers written into the graph, for ONNX Runtime and TensorRT."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import tempfile
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from s2tf_edge.calibration.base import Quantizer
+from s2tf_edge.calibration.qdq.ptq import MeasuredGraph, QdqReport, measure_graph
+from s2tf_edge.runtime.backends.ort_session import OrtSession
+from s2tf_edge.runtime.session import Clips, ModelInfo, Session, SessionOptions
+
+__all__ = ["QdqQuantizer"]
+
+_GRAPH_FILE: Final = "model.onnx"
+
+
+class QdqQuantizer(Quantizer):
+    """One recipe, whose ranges are measured once; ONNX Runtime runs the result, for whatever runtime it is made."""
+
+    def __init__(self, graph: Path, *, clips: Iterable[Clips], info: ModelInfo, style: str, method: str) -> None:
+        """Nothing is measured yet.
+
+        Args:
+            graph: float32, functions inlined.
+            clips: what activations' ranges are measured on.
+            info: what the graph takes and gives.
+            style: onnxruntime, tensorrt or openvino; see ``measure_graph``.
+            method: how ranges are chosen.
+        """
+        self.recipes = (f"Q/DQ for {style}, {method}",)
+        self._graph = graph
+        self._clips = clips
+        self._info = dataclasses.replace(info, precision="int8")
+        self._style = style
+        self._method = method
+
+    def layers(self, recipe: str) -> tuple[str, ...]:
+        """Convolutions and matrix products with integer operands."""
+        return self._full_report.layers
+
+    def write(self, recipe: str, folder: Path, *, floats: Collection[str] = ()) -> Path:
+        """Writes ``model.onnx``."""
+        path = folder / _GRAPH_FILE
+        if set(floats) >= set(self.layers(recipe)):
+            path.write_bytes(self._graph.read_bytes())
+        else:
+            self._measured.write(path, exclude=[f"^{re.escape(name)}$" for name in floats])
+        return path
+
+    def session(self, path: Path) -> Session:
+        """ONNX Runtime on the CPU."""
+        return OrtSession(path, self._info, SessionOptions(device="CPU"))
+
+    def describe(self, recipe: str) -> dict[str, Any]:
+        """Style, method and the range of every quantized activation."""
+        return self._full_report.to_dict()
+
+    @functools.cached_property
+    def _measured(self) -> MeasuredGraph:
+        return measure_graph(
+            self._graph, clips=self._clips, style=self._style, method=self._method, spec=self._info.spec
+        )
+
+    @functools.cached_property
+    def _full_report(self) -> QdqReport:
+        with tempfile.TemporaryDirectory() as folder:
+            return self._measured.write(Path(folder) / _GRAPH_FILE)

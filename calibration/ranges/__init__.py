@@ -1,0 +1,1 @@
+"""Ranges of activations, measured on clips."""

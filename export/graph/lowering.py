@@ -1,0 +1,162 @@
+"""From a network's float32 graph to the graph that one target gets: a row of passes, each with its own module.
+
+u8 input → custom operators inlined or kept → rewrites for the target → float16 → opset
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import onnx
+import onnx.version_converter
+import onnx_ir as ir
+
+from s2tf_edge.calibration.qdq.pool_padding import MergePads
+from s2tf_edge.errors import UnsupportedError, UsageError
+from s2tf_edge.export.graph.capabilities import check_supported, rewrites_for
+from s2tf_edge.export.graph.custom_ops import InlineCustomOps
+from s2tf_edge.export.graph.functions import DOMAIN
+from s2tf_edge.export.graph.macs import count_macs
+from s2tf_edge.export.graph.onnx_file import count_operators
+from s2tf_edge.export.passes.float16 import Float16
+from s2tf_edge.export.passes.strided_stem import FoldStrides
+from s2tf_edge.export.passes.u8_input import U8Input
+from s2tf_edge.export.targets.base import Target
+from s2tf_edge.spec import ClipSpec
+
+__all__ = ["Lowered", "lower"]
+
+_HALF_GRAPHS: Final = ("onnx", "trt", "trt-rtx")
+"""Targets whose precision is that of the types in the graph; OpenVINO chooses its own when it compiles."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lowered:
+    """A graph as its target gets it."""
+
+    model: ir.Model
+    operators: Mapping[str, Any]
+    """How every operator that is not simply standard went: nodes, and ``kept``, ``inlined`` or the pass that rewrote
+    it."""
+    facts: Mapping[str, Any]
+    """Opset, operators and multiply-accumulates, for ``meta.json``."""
+
+    def output_shape(self, name: str) -> list[int | None]:
+        """Shape of an output; None for the batch where it is free."""
+        output = next(each for each in self.model.graph.outputs if each.name == name)
+        return [side if isinstance(side, int) else None for side in output.shape or ()]
+
+
+def lower(
+    model: ir.Model, *, target: Target, precision: str, custom_ops: str, spec: ClipSpec, opset: int | None
+) -> Lowered:
+    """Applies the passes that ``target`` asks for; ``model`` is changed.
+
+    Args:
+        model: a source's graph in float32.
+        target: what it is for.
+        precision: fp16 turns the types of a graph to float16, where the target computes in the types of the graph.
+        custom_ops: auto, keep or inline.
+        spec: the clips that the finished graph takes; uint8 puts normalization into the graph.
+        opset: to convert to; None for the graph's own.
+
+    Raises:
+        UnsupportedError: a pass cannot do what it is for; or the graph cannot be converted to ``opset``.
+        UsageError: nodes with bodies are to be kept and converted to another opset, which would change the bodies.
+    """
+    macs = sum(count_macs(model).values())
+    form = target.custom_ops if custom_ops == "auto" else custom_ops
+    if precision == "int8":
+        # Quantizers see standard operators only.
+        form = "inline"
+    # Another opset means other bodies: converters know standard operators only.
+    if opset is not None and opset != model.opset_imports[""] and model.functions:
+        form = _inline_for_opset(custom_ops, opset)
+    if spec.dtype == "uint8":
+        U8Input(spec)(model)
+    operators = _lower_custom_ops(model, target=target, form=form)
+    operators |= _rewrite(model, target.name, opset=opset)
+    if precision == "int8":
+        # A pad of -inf before a pool cannot be quantized, and would keep all around it in float.
+        MergePads()(model)
+        if target.name == "openvino":
+            FoldStrides()(model)
+    check_supported(model, target.name)
+    if precision == "fp16" and target.name in _HALF_GRAPHS:
+        Float16()(model)
+    if opset is not None:
+        model = _converted(model, opset)
+    facts = {"opset": model.opset_imports[""], "macs": macs, "operators": count_operators(model)}
+    return Lowered(model=model, operators=operators, facts=facts)
+
+
+def _inline_for_opset(custom_ops: str, opset: int) -> str:
+    if custom_ops == "keep":
+        msg = f"--custom-ops keep ships bodies of opset 18, got --opset {opset}; leave one of them out"
+        raise UsageError(msg)
+    return "inline"
+
+
+def _lower_custom_ops(model: ir.Model, *, target: Target, form: str) -> dict[str, Any]:
+    found = _custom_nodes(model)
+    if form == "inline":
+        InlineCustomOps()(model)
+    elif target.is_engine:
+        _name_plugins(model)
+    return {
+        name: {"nodes": count, "lowered": "kept, with its body" if form == "keep" else "inlined"}
+        for name, count in found.items()
+    }
+
+
+def _name_plugins(model: ir.Model) -> None:
+    """Says where TensorRT is to look for a plugin of a node's name; without one, it takes the body."""
+    for node in model.graph:
+        if node.domain == DOMAIN:
+            node.attributes["plugin_namespace"] = ir.AttrString("plugin_namespace", DOMAIN)
+
+
+def _custom_nodes(model: ir.Model) -> Counter[str]:
+    """Nodes that have a body in the file."""
+    return Counter(f"{node.domain}::{node.op_type}" for node in model.graph if node.op_identifier() in model.functions)
+
+
+def _rewrite(model: ir.Model, target: str, *, opset: int | None) -> dict[str, Any]:
+    rewritten = {}
+    for operator, rewrite in rewrites_for(target, opset=opset).items():
+        count = count_operators(model).get(operator, 0)
+        if count and rewrite.make()(model).modified:
+            left = count_operators(model).get(operator, 0)
+            rewritten[operator] = {"nodes": count - left, "lowered": f"rewritten by {rewrite.name}: {rewrite.why}"}
+    return rewritten
+
+
+def _converted(model: ir.Model, opset: int) -> ir.Model:
+    own = model.opset_imports[""]
+    if own == opset:
+        return model
+    try:
+        # onnxscript's converter, which needs no copy of the weights, only goes up.
+        return _newer(model, opset) if opset > own else _older(model, opset)
+    except (RuntimeError, onnx.version_converter.ConvertError) as error:
+        reason = " ".join(str(error).rpartition("failed: ")[2].split())
+        msg = f"this graph of opset {own} cannot be converted to opset {opset} ({reason}); leave out --opset"
+        raise UnsupportedError(msg) from error
+
+
+def _newer(model: ir.Model, opset: int) -> ir.Model:
+    from onnxscript import version_converter
+
+    version_converter.convert_version(model, target_version=opset)
+    if model.opset_imports[""] != opset:
+        msg = f"an operator stays at opset {model.opset_imports['']}"
+        raise RuntimeError(msg)
+    return model
+
+
+def _older(model: ir.Model, opset: int) -> ir.Model:
+    proto = onnx.version_converter.convert_version(ir.to_proto(model), opset)
+    return ir.from_proto(onnx.shape_inference.infer_shapes(proto))

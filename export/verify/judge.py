@@ -1,0 +1,67 @@
+"""Says whether an integer form may stand for its network: by its logits, and by the top-1 that it loses."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+from s2tf_edge.calibration.base import Drop
+from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.errors import UsageError
+from s2tf_edge.export.verify.proof import Proof
+from s2tf_edge.export.verify.verification import verify
+from s2tf_edge.runtime.evaluation.accuracy import Evaluation, compare
+from s2tf_edge.runtime.evaluation.multi_view import evaluate
+from s2tf_edge.runtime.session import Session
+from s2tf_edge.runtime.statistics import Interval
+
+__all__ = ["NetworkJudge"]
+
+
+class NetworkJudge:
+    """Compares sessions with the network that was exported; what the network says is computed once."""
+
+    def __init__(self, proof: Proof, *, evaluation: LabeledVideos | None, checks_logits: bool = True) -> None:
+        """Nothing runs yet.
+
+        Args:
+            proof: the network and the clips that logits are compared on.
+            evaluation: labeled videos to measure top-1 on.
+            checks_logits: False accepts all logits.
+        """
+        self._proof = proof
+        self._evaluation = evaluation
+        self._checks_logits = checks_logits
+
+    def complaint(self, session: Session) -> str | None:
+        """How the logits of an open session differ from the network's; None if they agree."""
+        if not self._checks_logits:
+            return None
+        proof = self._proof
+        found = verify(session, proof.expected, proof.clips, precision=proof.precision)
+        return None if found.passed else str(dataclasses.replace(found, clips=proof.kind))
+
+    def drop(self, session: Session) -> Drop:
+        """The top-1 that an open session loses against the network, on the same videos.
+
+        Raises:
+            UsageError: there are no labeled videos.
+        """
+        if self._evaluation is None:
+            msg = "a bound on the loss of accuracy needs labeled videos to measure it on; give --eval DATA"
+            raise UsageError(msg)
+        lost = compare(self._expected, evaluate(session, self._evaluation))
+        return Drop(
+            n=lost.n,
+            float_top1=self._expected.top1.percent / 100,
+            top1=(self._expected.top1.percent - lost.drop) / 100,
+            interval=Interval(low=lost.drop_low / 100, high=lost.drop_high / 100),
+        )
+
+    @functools.cached_property
+    def _expected(self) -> Evaluation:
+        if self._evaluation is None:
+            msg = "there are no labeled videos to measure on"
+            raise UsageError(msg)
+        with self._proof.source.reference() as reference:
+            return evaluate(reference, self._evaluation)

@@ -1,0 +1,52 @@
+"""Running an artifact where it was made, which may have no GPU to run an engine on."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from s2tf_edge.errors import InputFileError, UnsupportedError
+from s2tf_edge.export.targets.base import GRAPH_FILE, TARGETS
+from s2tf_edge.export.verify.verification import ON_GPU
+from s2tf_edge.runtime.artifact import ArtifactMeta
+from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
+from s2tf_edge.runtime.open import artifact_info, open_session
+from s2tf_edge.runtime.session import Session, SessionOptions
+
+__all__ = ["is_engine", "runnable_session"]
+
+logger = logging.getLogger(__name__)
+
+
+def is_engine(target: str) -> bool:
+    """Whether artifacts of ``target`` are engines with their graph beside them."""
+    return TARGETS[target].is_engine
+
+
+def runnable_session(folder: Path, meta: ArtifactMeta) -> tuple[Session, str]:
+    """A session that runs here what the artifact runs, and what it is.
+
+    An engine needs its GPU: where there is none, or the engine is not built yet, its graph runs in its stead.
+    """
+    on_cpu = SessionOptions(device="CPU")
+    if not is_engine(meta.target):
+        return open_session(folder, on_cpu), meta.target
+    if has_gpu() and not meta.build.get("deferred") and (session := _on_gpu(folder, meta)):
+        return session, ON_GPU
+    from s2tf_edge.runtime.backends.ort_session import OrtSession
+
+    info = artifact_info(folder, meta)
+    return OrtSession(folder / GRAPH_FILE, info, on_cpu), "ONNX Runtime on the CPU, running the engine's graph"
+
+
+def _on_gpu(folder: Path, meta: ArtifactMeta) -> Session | None:
+    """The engine's session, opened; None where it was built for other GPUs than this machine's."""
+    session = open_session(folder)
+    try:
+        session.open()
+    except (InputFileError, UnsupportedError) as error:
+        if meta.target != "trt-rtx":
+            raise
+        logger.warning("the engine is not for this machine's GPU (%s); its graph is verified instead", error)
+        return None
+    return session

@@ -1,0 +1,108 @@
+"""What a report comes to: the artifact to choose, why the others fell short, and the commands to go on with."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from s2tf_edge.runtime.reporting.build import Report, Row
+from s2tf_edge.runtime.reporting.conditions import Condition
+from s2tf_edge.runtime.reporting.measure import Measurement
+
+__all__ = ["choose", "report_command", "shortfalls", "stream_command", "verdict"]
+
+
+def choose(report: Report, conditions: Sequence[Condition]) -> Row | None:
+    """The artifact to use under ``conditions``, None where none meets them all.
+
+    Where a condition bounds the accuracy, every artifact that meets it is accurate enough: the fastest one wins. Where
+    none does, the most accurate wins, the faster of two equals.
+    """
+    fit = [row for row in report.measured if all(condition.holds(row.metrics) for condition in conditions)]
+    if any(condition.quantity.about_accuracy for condition in conditions):
+        return min(fit, key=_p50, default=None)
+    return min(fit, key=lambda row: (-_top1(row), _p50(row)), default=None)
+
+
+def shortfalls(report: Report, conditions: Sequence[Condition]) -> list[str]:
+    """For each artifact that ran and misses a condition, its name and what it misses."""
+    found = []
+    for row in report.measured:
+        missed = [condition.explain(row.metrics) for condition in conditions if not condition.holds(row.metrics)]
+        if missed:
+            found.append(f"{row.name}: {'; '.join(missed)}")
+    return found
+
+
+def verdict(report: Report, slo: Sequence[Condition] = ()) -> str:
+    """One or two sentences that say what to use and what it costs."""
+    if slo:
+        winner, wanted = choose(report, slo), " and ".join(map(str, slo))
+        if winner is None:
+            return f"No artifact meets {wanted}."
+        return f"{winner.name} is the one to use under {wanted}: {_speed(report, winner)}{_cost(winner)}."
+    fastest = min(report.measured, key=_p50)
+    sentence = f"{fastest.name} is the fastest: {_speed(report, fastest)}{_cost(fastest)}."
+    if len(report.measured) == 1:
+        sentence = f"{fastest.name} takes {_speed(report, fastest)}, with {_top1(fastest):.1f} % top-1."
+    best = min(report.measured, key=lambda row: (-_top1(row), _p50(row)))
+    if _top1(best) > _top1(fastest):
+        sentence += f" The most accurate is {best.name}: {_top1(best):.1f} % top-1 at {_p50(best):.3g} ms."
+    return sentence
+
+
+def stream_command(row: Row, *, threads: int) -> str:
+    """The command that runs an artifact as it was measured."""
+    words = ["s2tf-stream", str(row.path), "--camera", "0"]
+    return shlex.join(words + (["--threads", str(threads)] if threads else []))
+
+
+def report_command(report: Report) -> str:
+    """The command that makes the report again."""
+    options = report.options
+    words = ["s2tf-report", *(str(row.path) for row in report.rows), "--data", report.data]
+    words += ["--views", str(options.views), "--hint", options.session.hint]
+    words += ["--duration", f"{options.duration_seconds:g}", "--warmup", f"{options.warmup_seconds:g}"]
+    for flag, value in (("--limit", options.limit), ("--threads", options.session.threads)):
+        words += [flag, str(value)] if value else []
+    if report.baseline is not None:
+        words += ["--baseline", str(report.baseline.path)]
+    return shlex.join(words)
+
+
+def _measured(row: Row) -> Measurement:
+    if row.measured is None:
+        msg = f"{row.name} was skipped, so there is nothing to choose by"
+        raise ValueError(msg)
+    return row.measured
+
+
+def _p50(row: Row) -> float:
+    return _measured(row).latency.p50_ms
+
+
+def _top1(row: Row) -> float:
+    return _measured(row).evaluation.top1.percent
+
+
+def _speed(report: Report, row: Row) -> str:
+    latency = _measured(row).latency
+    text = f"{latency.p50_ms:.3g} ms a clip (p95 {latency.p95_ms:.3g})"
+    if report.baseline is None or row.is_baseline:
+        return text
+    times = _p50(report.baseline) / latency.p50_ms
+    return f"{text}, {times:.1f}× as fast as {report.baseline.name}"
+
+
+def _cost(row: Row) -> str:
+    found = row.comparison
+    if found is None:
+        return f", {_top1(row):.1f} % top-1"
+    low, high = (found.drop_low, found.drop_high) if found.drop >= 0 else (-found.drop_high, -found.drop_low)
+    interval = f"95 % interval {low:+.1f} to {high:+.1f}, n = {found.n}"
+    if found.drop == 0:
+        return f", with the same top-1 ({interval})"
+    if low <= 0 <= high:
+        interval += ": too few videos to tell it from none"
+    change = "for a drop" if found.drop > 0 else "with a gain"
+    return f", {change} of {abs(found.drop):.1f} points in top-1 ({interval})"

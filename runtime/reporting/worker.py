@@ -1,0 +1,208 @@
+"""One artifact in a process of its own: the parent's handle on it, and what runs inside.
+
+The two talk over a pipe: (method, arguments) one way; any number of ``("progress", done, total)``, then ``("result",
+value)`` or ``("error", S2TFError)`` the other. A process that finds its pipe closed ends: none outlives its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.errors import S2TFError
+from s2tf_edge.progress import Progress, no_progress
+from s2tf_edge.runtime.evaluation.accuracy import Evaluation
+from s2tf_edge.runtime.evaluation.multi_view import Views, evaluate, first_clip, network_classes
+from s2tf_edge.runtime.open import open_session
+from s2tf_edge.runtime.session import ModelInfo, Session, SessionOptions
+
+__all__ = ["ArtifactProcess", "Loaded", "peak_memory_mb"]
+
+_PATIENCE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What is known of an artifact once it is loaded."""
+
+    info: ModelInfo
+    runtime: dict[str, Any]
+    """What the session says of itself."""
+    seconds: float
+    """From nothing to a session that is ready, the import of its runtime included."""
+
+
+class ArtifactProcess:
+    """A spawned process that holds one session; a context manager.
+
+    Every method raises the ``S2TFError`` that the process ran into, or one that says how the process died.
+    """
+
+    def __init__(self, path: Path, options: SessionOptions) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, self._far_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(self._far_end, path, options), daemon=True)
+
+    def load(self, data: LabeledVideos) -> Loaded:
+        """Opens the session and keeps ``data`` for what follows."""
+        loaded: Loaded = self._call("load", data)
+        return loaded
+
+    def time(self, seconds: float) -> list[int]:
+        """Nanoseconds of single clips, run one after another for ``seconds``; one at least.
+
+        One untimed clip comes first: it finds caches and threads as the neighbors' round left them.
+        """
+        times: list[int] = self._call("time", seconds)
+        return times
+
+    def peak_memory_mb(self) -> float:
+        """Largest resident memory of the process so far."""
+        peak: float = self._call("peak_memory_mb")
+        return peak
+
+    def evaluate(self, *, views: Views, limit: int | None, progress: Progress = no_progress) -> Evaluation:
+        """Accuracy on the data given to ``load``."""
+        evaluation: Evaluation = self._call("evaluate", views, limit, progress=progress)
+        return evaluation
+
+    def __enter__(self) -> ArtifactProcess:
+        with _interrupts_ignored():
+            self._process.start()
+        self._far_end.close()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pipe.close()
+        if kind is None:
+            self._process.join(_PATIENCE_SECONDS)
+        for end in (self._process.terminate, self._process.kill):
+            if self._process.is_alive():
+                end()
+                self._process.join(_PATIENCE_SECONDS)
+
+    def _call(self, method: str, *arguments: Any, progress: Progress = no_progress) -> Any:
+        try:
+            self._pipe.send((method, arguments))
+            while (message := self._pipe.recv())[0] == "progress":
+                progress(message[1], message[2])
+        except (EOFError, ConnectionError) as error:
+            raise S2TFError(self._obituary()) from error
+        kind, value = message
+        if kind == "error":
+            raise value
+        return value
+
+    def _obituary(self) -> str:
+        self._process.join(_PATIENCE_SECONDS)
+        code = self._process.exitcode
+        if code is None or code >= 0:
+            return f"its process ended unexpectedly (exit status {code})"
+        hint = ", perhaps for want of memory" if -code == signal.SIGKILL else ""
+        return f"its process was ended by signal {signal.Signals(-code).name}{hint}"
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, in MB of 10^6 bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Linux carries ru_maxrss over from the parent through fork and exec; VmHWM belongs to this program alone.
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+class _Served:
+    """What the process does, a method for each of ``ArtifactProcess``."""
+
+    def __init__(self, pipe: Connection, path: Path, options: SessionOptions) -> None:
+        self._pipe = pipe
+        self._path = path
+        self._options = options
+        self._session: Session
+
+    def load(self, data: LabeledVideos) -> Loaded:
+        started = time.perf_counter()
+        self._session = open_session(self._path, self._options)
+        self._session.open()
+        seconds = time.perf_counter() - started
+        self._data = data
+        network_classes(self._session.info.labels, data)
+        self._clip = first_clip(data, self._session.info.spec)
+        return Loaded(info=self._session.info, runtime=self._session.describe(), seconds=seconds)
+
+    def time(self, seconds: float) -> list[int]:
+        self._session.infer(self._clip)
+        times: list[int] = []
+        end = time.perf_counter() + seconds
+        while not times or time.perf_counter() < end:
+            started = time.perf_counter_ns()
+            self._session.infer(self._clip)
+            times.append(time.perf_counter_ns() - started)
+        return times
+
+    def peak_memory_mb(self) -> float:
+        return peak_memory_mb()
+
+    def evaluate(self, views: Views, limit: int | None) -> Evaluation:
+        def progress(done: int, total: int) -> None:
+            self._pipe.send(("progress", done, total))
+
+        return evaluate(self._session, self._data, views=views, limit=limit, progress=progress)
+
+
+def _serve(pipe: Connection, path: Path, options: SessionOptions) -> None:
+    # What runtimes print must not end up between the parent's results. Each process would give the same warnings:
+    # make_report gives them once.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    logging.getLogger("s2tf_edge").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    served = _Served(pipe, path, options)
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            method, arguments = pipe.recv()
+            pipe.send(_answer(served, method, arguments))
+
+
+def _answer(served: _Served, method: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
+    try:
+        return "result", getattr(served, method)(*arguments)
+    except S2TFError as error:
+        return "error", error
+    except ConnectionError:
+        raise
+    except Exception as error:
+        # One artifact's failure, of whatever kind, is a line in the report; the others go on.
+        return "error", S2TFError(f"{type(error).__name__}: {error}")
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started inside ignore Ctrl-C, from their first moment on; their parent ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

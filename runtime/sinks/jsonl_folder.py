@@ -1,0 +1,140 @@
+"""A file of predictions for each source."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.runtime.sources.timing import StageTimes
+from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, Start, Summary, to_json
+
+__all__ = ["JsonlFolderSink", "file_stems"]
+
+_SUFFIX: Final = ".jsonl"
+_MAX_STEM: Final = 100
+
+
+class JsonlFolderSink:
+    """Writes ``FOLDER/clip.jsonl`` for ``videos/clip.mp4``: as if that source had been the only one, number 0.
+
+    Each file has its own first line, all that was found in its source, and a summary of it once the run has ended. It
+    is made once its source has been read from; what a killed run has written stays. No file is open between two lines,
+    so that a folder may hold any number of videos.
+
+    Raises:
+        UsageError: ``folder`` is a file.
+        InputFileError: the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: tuple[_File, ...] = ()
+        if folder.exists() and not folder.is_dir():
+            msg = f"{folder} is a file; name a folder for a file of predictions a source"
+            raise UsageError(msg)
+        above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not os.access(above, os.W_OK):
+            msg = f"cannot write to {folder}; choose a folder that may be written to"
+            raise InputFileError(msg)
+
+    def write(self, record: Record) -> None:
+        """Writes to the file of the record's source; the first record opens none, the last one ends them all.
+
+        Raises:
+            InputFileError: a file cannot be written.
+        """
+        if isinstance(record, Start):
+            stems = file_stems(record.sources)
+            self._files = tuple(
+                _File(self._folder / (stem + _SUFFIX), dataclasses.replace(record, sources=(name,)))
+                for stem, name in zip(stems, record.sources, strict=True)
+            )
+        elif isinstance(record, Summary):
+            for file, facts in zip(self._files, record.sources, strict=True):
+                file.end(record, facts)
+        elif isinstance(record, Prediction | Event | Gap | Failure):
+            self._files[record.source].write(dataclasses.replace(record, source=0))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def file_stems(names: Sequence[str]) -> list[str]:
+    """A name without suffix for each source, none of them twice, whatever the case of its letters.
+
+    A file gives its own stem, anything else its name without what a file's name may not hold, nor a password. Of
+    sources with the same stem the second gets ``-2``, the third ``-3``, in their order.
+    """
+    taken: set[str] = set()
+    stems = []
+    for name in names:
+        stem = _stem(name)
+        candidates = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(names) + 2))
+        free = next(each for each in candidates if each.casefold() not in taken)
+        taken.add(free.casefold())
+        stems.append(free)
+    return stems
+
+
+class _File:
+    """The file of one source."""
+
+    def __init__(self, path: Path, start: Start) -> None:
+        self._path = path
+        self._held: list[Record] = [start]
+        self._is_begun = False
+        self._events = 0
+        self._times = StageTimes()
+
+    def write(self, record: Prediction | Event | Gap | Failure) -> None:
+        if isinstance(record, Prediction):
+            for stage, milliseconds in {**record.stages_ms, "infer": record.infer_ms, "age": record.age_ms}.items():
+                self._times.add(stage, milliseconds)
+        self._events += isinstance(record, Event)
+        self._put(record, begins=not isinstance(record, Failure))
+
+    def end(self, summary: Summary, facts: Mapping[str, Any]) -> None:
+        """The summary of this source; nothing of one that was never read from."""
+        own = dataclasses.replace(
+            summary,
+            frames_in=facts["frames"],
+            windows=facts["windows"],
+            events=self._events,
+            gaps=facts["gaps"],
+            drops={cause: facts[cause] for cause in ("corrupt_packets", "frames_behind") if facts.get(cause)},
+            stages_ms=self._times.to_dict(),
+            sources=(facts,),
+        )
+        self._put(own, begins=bool(facts["frames"]) and not facts["error"])
+
+    def _put(self, record: Record, *, begins: bool) -> None:
+        """Writes a line, and those held before it; or holds it, while nothing shows that the source can be read."""
+        self._held.append(record)
+        if self._is_begun or begins:
+            self._append(json.dumps(to_json(each), ensure_ascii=False) + "\n" for each in self._held)
+            self._held.clear()
+
+    def _append(self, lines: Iterable[str]) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a" if self._is_begun else "w", encoding="utf-8") as file:
+                file.writelines(lines)
+        except OSError as error:
+            msg = f"cannot write {self._path} ({error.strerror}); choose another folder with --jsonl"
+            raise InputFileError(msg) from error
+        self._is_begun = True
+
+
+def _stem(name: str) -> str:
+    if name == "-":
+        return "stdin"
+    if "://" not in name and not name.startswith(("lavfi:", "/dev/")):
+        return Path(name).stem[:_MAX_STEM]
+    without_password = re.sub(r"//[^/]*@", "//", name)
+    return re.sub(r"[^\w.]+", "-", without_password).strip("-.")[:_MAX_STEM] or "source"

@@ -1,0 +1,195 @@
+"""Decodes one source frame by frame, with the time at which each frame was presented."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from time import perf_counter
+from typing import Final
+
+import av
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from s2tf_edge.data.frames import FrameTimes
+from s2tf_edge.errors import InputFileError, S2TFError, SourceError
+from s2tf_edge.runtime.sources.packets import PacketReader
+from s2tf_edge.runtime.sources.source import Source
+from s2tf_edge.runtime.sources.timing import StageTimes
+
+__all__ = ["Decoded", "Decoder"]
+
+logger = logging.getLogger(__name__)
+
+_TOLERANCE_SECONDS: Final = 1e-3
+"""Containers round presentation times, Matroska to whole milliseconds."""
+
+_Timed = tuple[float, float, av.VideoFrame]
+"""Presentation time, ``perf_counter`` when it was presented, and the frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """A frame and its times."""
+
+    frame: av.VideoFrame
+    pts_seconds: float
+    """Presentation time; a live source starts at 0."""
+    presented_at: float
+    """``perf_counter`` when a live source presented it, or when its packet was read from a file."""
+    follows_cut: bool = False
+    """Whether frames before it were left out because decoding was behind."""
+
+
+class Decoder:
+    """Reads a source once, to its end or until ``stop`` is set.
+
+    Args:
+        source: what is read.
+        stop: ends reading from another thread.
+        times: where the time of decoding goes.
+        start_seconds: where to begin in a file, from its first frame.
+        fps: frames a second to ask of a camera, or to assume of a source without times.
+        hwaccel: as ``open_hwaccel`` takes it.
+        catch_up: whether frames of a live source are left out when decoding falls behind.
+
+    Raises:
+        InputFileError: the file cannot be read or holds no video.
+        SourceError: the address or device cannot be opened.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        stop: threading.Event,
+        times: StageTimes,
+        start_seconds: float = 0.0,
+        fps: float | None = None,
+        hwaccel: str | None = None,
+        catch_up: bool = True,
+    ) -> None:
+        self._source = source
+        self._stop = stop
+        self._times = times
+        self._start_seconds = 0.0 if source.live else start_seconds
+        self._skipped = 0
+        self.corrupt = 0
+        """Packets that did not decode."""
+        self._packets = PacketReader(source, stop=stop, fps=fps, hwaccel=hwaccel, catch_up=catch_up)
+        self._stream = self._packets.stream
+        # Threads that each decode a frame hold back as many frames, which a live source cannot afford.
+        self._stream.thread_type = "SLICE" if source.live else "AUTO"
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the source."""
+        self._packets.close()
+
+    @property
+    def broken(self) -> str:
+        """Why a file ended before its end, if it did."""
+        return self._packets.broken
+
+    @property
+    def behind(self) -> int:
+        """Frames left out because decoding was behind."""
+        return self._skipped + self._packets.left_out
+
+    @property
+    def frame_seconds(self) -> float:
+        """The usual time between two frames, as the source declares it; 0 where it does not."""
+        rate = self._stream.average_rate
+        return float(1 / rate) if rate else 0.0
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """From the first frame that is read to the end, as the source declares it; None where it does not."""
+        duration = self._packets.duration_seconds
+        return None if duration is None else max(0.0, duration - self._start_seconds)
+
+    def frames(self) -> Iterator[Decoded]:
+        """Yields every frame that decodes, in order of presentation.
+
+        Raises:
+            InputFileError: a file in which no frame decodes, or none from the start asked for.
+            SourceError: a live source that was lost, or gave no frame.
+        """
+        origin: float | None = None
+        for seconds, presented_at, frame in self._started() if self._start_seconds else self._timed():
+            origin = (seconds if self._source.live else 0.0) if origin is None else origin
+            follows_cut, self._packets.was_cut = self._packets.was_cut, False
+            yield Decoded(frame=frame, pts_seconds=seconds - origin, presented_at=presented_at, follows_cut=follows_cut)
+        if origin is None and not self._stop.is_set():
+            raise self._without_frames()
+
+    def _started(self) -> Iterator[_Timed]:
+        """The frames from the start on."""
+        stream = self._stream
+        begin: float | None = None
+        if stream.start_time is not None and stream.time_base is not None:
+            begin = float(stream.start_time * stream.time_base) + self._start_seconds - _TOLERANCE_SECONDS
+        for timed in self._timed() if begin is None else self._sought(begin):
+            begin = timed[0] + self._start_seconds - _TOLERANCE_SECONDS if begin is None else begin
+            if timed[0] >= begin:
+                yield timed
+
+    def _sought(self, seconds: float) -> Iterator[_Timed]:
+        """The frames from a key frame at or before ``seconds`` on."""
+        is_sought = self._packets.seek(seconds)
+        frames = self._timed()
+        first = next(frames, None) if is_sought else None
+        if first is not None and first[0] > seconds:
+            # Without an index a seek may land behind the key frame that is needed: from the beginning, then.
+            self._packets.rewind()
+            first, frames = None, self._timed()
+        yield from chain([first] if first else [], frames)
+
+    def _timed(self) -> Iterator[_Timed]:
+        times = FrameTimes(self._stream)
+        for frame in self._decoded():
+            presented_at = self._packets.presented_at(frame)
+            yield (presented_at if self._packets.is_timed_by_arrival else times.seconds(frame)), presented_at, frame
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        waiting = False
+        for packet in self._packets:
+            frames = self._decode(packet)
+            waiting = waiting or frames is None
+            for frame in frames or ():
+                # What refers to a lost frame is garbage: nothing until the next key frame, as for files read at once.
+                waiting = waiting and not frame.key_frame
+                if not waiting:
+                    yield frame
+
+    def _decode(self, packet: Packet[VideoStream]) -> list[av.VideoFrame] | None:
+        started = perf_counter()
+        skips = self._packets.skips
+        self._stream.codec_context.skip_frame = "NONREF" if skips else "DEFAULT"
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            self.corrupt += 1
+            if self.corrupt == 1:
+                logger.warning("%s is corrupt in parts (%s); what decodes is used", self._source.name, error.strerror)
+            return None
+        finally:
+            self._times.add("decode", 1e3 * (perf_counter() - started))
+        self._skipped += skips and not frames
+        return frames
+
+    def _without_frames(self) -> S2TFError:
+        name = self._source.name
+        if self._source.live or self._source.is_remote:
+            return SourceError(f"{name} gave no frame that decodes; check that it sends video")
+        if self._start_seconds:
+            return InputFileError(f"{name} ends before {self._start_seconds:g} s; give an earlier start")
+        return InputFileError(f"{name} holds no frame that decodes; {self.broken or 'record or convert it again'}")

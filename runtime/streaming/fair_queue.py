@@ -1,0 +1,180 @@
+"""Between the threads that read and the one that runs the network: a queue that cannot grow.
+
+Each source has a share; files that are read one after another have one together, or a folder of short ones would fill
+the memory. Where a source can wait, as a file can, its thread waits until there is room, and nothing is lost. Where it
+cannot, a window that is ready takes the place of one that still waits, and what is lost is counted.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from s2tf_edge.errors import S2TFError
+from s2tf_edge.runtime.streaming.records import Gap, Picture
+from s2tf_edge.runtime.streaming.window import Window
+
+__all__ = ["Ended", "FairQueue", "Item"]
+
+_SHARES: Final = {Window: 2, Picture: 128 * 2**20}
+"""How much of a kind may wait for each group of sources: windows by number, pictures by their bytes."""
+_MAX_PASSING: Final = 30
+"""Pictures of a group that may go past its windows: more would be shown with labels of a later second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """The last item of a source: it came to its end, or broke with ``error``."""
+
+    source: int
+    error: S2TFError | None = None
+
+
+Item = Window | Picture | Gap | Ended
+
+
+class FairQueue:
+    """A queue from many threads to one, in which sources take turns; items of one source keep their order.
+
+    Pictures of a source that cannot wait go past its windows: they are to be seen while the network runs.
+    """
+
+    def __init__(self, groups: Iterable[Iterable[int]] = ()) -> None:
+        """An empty one.
+
+        Args:
+            groups: sources that are read one after another, and keep their order among each other; any other source
+                is a group by itself.
+        """
+        self._groups = {source: number for number, group in enumerate(groups) for source in group}
+        self._queues: dict[int, deque[Item]] = {}
+        self._turns: deque[deque[Item]] = deque()
+        """Queues in which something waits, the one whose turn it is first."""
+        self._pictures: deque[Picture] = deque()
+        self._waiting: Counter[tuple[int, type]] = Counter()
+        self._passing: Counter[int] = Counter()
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self.drops: Counter[str] = Counter()
+        """What was left out, by cause."""
+
+    def put(self, item: Item, *, wait: bool) -> None:
+        """Adds an item; after ``close`` it is thrown away.
+
+        Args:
+            item: from the source ``item.source``.
+            wait: wait for room; otherwise drop what is out of date.
+        """
+        with self._changed:
+            if wait:
+                self._changed.wait_for(lambda: self._is_closed or self._has_room(item))
+            if self._is_closed or not (wait or self._make_room(item)):
+                return
+            self._add(item, passes=not wait)
+            self._changed.notify_all()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits but pictures that go past."""
+        return not self._turns
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether ``take_picture`` has something to give."""
+        return bool(self._pictures)
+
+    def wait(self, until: Callable[[], bool], *, timeout_seconds: float) -> None:
+        """Waits until something is so that an item, or a call of ``wake``, may have made so; or the time is over."""
+        with self._changed:
+            self._changed.wait_for(until, timeout=timeout_seconds)
+
+    def wake(self) -> None:
+        """Lets ``wait`` look again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def take(self, *, windows: int) -> list[Item]:
+        """Items up to the ``windows``-th window, at once, from each group up to one window in turn."""
+        taken: list[Item] = []
+        with self._changed:
+            while self._turns and windows:
+                queue = self._turns.popleft()
+                taken += self._up_to_a_window(queue)
+                windows -= isinstance(taken[-1], Window)
+                if queue:
+                    self._turns.append(queue)
+            self._changed.notify_all()
+        return taken
+
+    def take_picture(self) -> Picture | None:
+        """The next picture that goes past, at once; None where there is none."""
+        with self._changed:
+            if not self._pictures:
+                return None
+            picture = self._pictures.popleft()
+            self._passing[self._group(picture)] -= 1
+            self._forget(picture)
+        return picture
+
+    def close(self) -> None:
+        """Lets nobody wait any longer."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _add(self, item: Item, *, passes: bool) -> None:
+        group = self._group(item)
+        self._waiting[group, type(item)] += _weight(item)
+        if passes and isinstance(item, Picture):
+            self._pictures.append(item)
+            self._passing[group] += 1
+            return
+        queue = self._queues.setdefault(group, deque())
+        queue.append(item)
+        if not any(each is queue for each in self._turns):
+            self._turns.append(queue)
+
+    def _up_to_a_window(self, queue: deque[Item]) -> Iterator[Item]:
+        while queue:
+            item = queue.popleft()
+            self._forget(item)
+            yield item
+            if isinstance(item, Window):
+                return
+
+    def _has_room(self, item: Item) -> bool:
+        share, waiting = _SHARES.get(type(item)), self._waiting[self._group(item), type(item)]
+        return share is None or not waiting or waiting + _weight(item) <= share
+
+    def _make_room(self, item: Item) -> bool:
+        if isinstance(item, Window):
+            self._supersede(item)
+        elif not self._has_room(item) or self._passing[self._group(item)] >= _MAX_PASSING:
+            self.drops["pictures_left_out"] += 1
+            return False
+        return True
+
+    def _supersede(self, window: Window) -> None:
+        """The window that waits makes room for a newer one; its group keeps its turn."""
+        queue = self._queues.get(self._group(window), deque())
+        is_full = not self._has_room(window)
+        for index, old in enumerate(queue):
+            if isinstance(old, Window) and (is_full or old.source == window.source):
+                del queue[index]
+                self._forget(old)
+                self.drops["windows_superseded"] += 1
+                return
+
+    def _forget(self, item: Item) -> None:
+        self._waiting[self._group(item), type(item)] -= _weight(item)
+
+    def _group(self, item: Item) -> int:
+        """The number of its source's group; one that was named in none is a group by itself."""
+        return self._groups.get(item.source, -1 - item.source)
+
+
+def _weight(item: Item) -> int:
+    return item.nbytes if isinstance(item, Picture) else 1

@@ -1,0 +1,87 @@
+"""From what the network says of windows to predictions and events: smooths, and tells actions apart."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import numpy as np
+
+from s2tf_edge.runtime.session import ModelInfo
+from s2tf_edge.runtime.sources.timing import StageTimes
+from s2tf_edge.runtime.streaming.events import EventTracker
+from s2tf_edge.runtime.streaming.inference import WindowResult
+from s2tf_edge.runtime.streaming.records import Event, Prediction
+from s2tf_edge.runtime.streaming.smoothing import softmax
+from s2tf_edge.runtime.streaming.stream_options import StreamOptions
+from s2tf_edge.runtime.streaming.window import Window
+
+__all__ = ["Postprocessor"]
+
+
+class _Track:
+    """What is remembered of one source: its smoothed scores and its current action."""
+
+    def __init__(self, source: int, labels: tuple[str, ...], options: StreamOptions) -> None:
+        self.smoother = options.smoothing.start()
+        self.events = EventTracker(labels, threshold=options.threshold, source=source)
+
+
+class Postprocessor:
+    """Makes predictions and events of any number of sources."""
+
+    def __init__(self, info: ModelInfo, options: StreamOptions) -> None:
+        self._info = info
+        self._options = options
+        self._labels: tuple[str, ...] = ()
+        self._tracks: dict[int, _Track] = {}
+        self.times = StageTimes()
+
+    def recognized(self, window: Window, result: WindowResult) -> list[Prediction | Event]:
+        """The prediction of a window, and the event that it ended, if any."""
+        track = self._track(window.source, classes=len(result.logits))
+        smoothed = track.smoother.update(softmax(result.logits[np.newaxis])[0])
+        event = track.events.update(smoothed, t_start=window.t_start, t_end=window.t_end)
+        best = np.argsort(-smoothed, kind="stable")[: self._options.topk]
+        topk = tuple((self._labels[index], float(smoothed[index])) for index in best)
+        now = perf_counter()
+        stages_ms = {**result.stages_ms, "smooth": 1e3 * (now - result.done_at)}
+        age_ms = 1e3 * (now - window.presented_at)
+        for stage, milliseconds in {**stages_ms, "age": age_ms}.items():
+            self.times.add(stage, milliseconds)
+        prediction = Prediction(
+            source=window.source,
+            t_start=window.t_start,
+            t_end=window.t_end,
+            label=topk[0][0],
+            score=topk[0][1],
+            topk=topk,
+            age_ms=age_ms,
+            infer_ms=stages_ms["infer"],
+            stages_ms=stages_ms,
+            mask=result.mask if self._options.saliency else None,
+        )
+        return [prediction, *_some(event)]
+
+    def gap(self, source: int) -> list[Event]:
+        """Forgets the scores from before a gap; returns the event that it ended, if any."""
+        track = self._tracks.get(source)
+        if track is None:
+            return []
+        track.smoother.reset()
+        return _some(track.events.reset())
+
+    def end(self, source: int) -> list[Event]:
+        """Forgets the source; returns the event that ends with it, if any."""
+        track = self._tracks.pop(source, None)
+        return [] if track is None else _some(track.events.end())
+
+    def _track(self, source: int, *, classes: int) -> _Track:
+        if not self._labels:
+            self._labels = tuple(self._info.label(index) for index in range(classes))
+        if source not in self._tracks:
+            self._tracks[source] = _Track(source, self._labels, self._options)
+        return self._tracks[source]
+
+
+def _some(event: Event | None) -> list[Event]:
+    return [] if event is None else [event]

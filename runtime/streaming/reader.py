@@ -1,0 +1,171 @@
+"""A thread that reads sources one after another and posts windows, so that decoding overlaps the network's runs.
+
+A live source that is lost is opened again. What a source is read by may hang for good, as a driver's read does: such a
+thread is left behind, and another one goes on with its source.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Final
+
+from s2tf_edge.errors import InputFileError, S2TFError, SourceError
+from s2tf_edge.runtime.sources.source import OPEN_SECONDS, READ_SECONDS, Source
+from s2tf_edge.runtime.streaming.backoff import Backoff
+from s2tf_edge.runtime.streaming.fair_queue import Ended, FairQueue
+from s2tf_edge.runtime.streaming.reading import Reading, ReadOptions
+from s2tf_edge.runtime.streaming.source_report import SourceReport
+from s2tf_edge.spec import ClipSpec
+
+__all__ = ["Reader", "replaced_if_hung"]
+
+logger = logging.getLogger(__name__)
+
+_HANG_SECONDS: Final = 2 * (OPEN_SECONDS + READ_SECONDS)
+"""After which opening or reading counts as hanging: FFmpeg's own timeouts come first where they work."""
+_MAX_HANGING: Final = 3
+"""Threads of one source that may hang before no more are started."""
+
+
+class Reader(threading.Thread):
+    """Reads its sources in order; a daemon, as a device may block a read for ever.
+
+    Args:
+        reports: of the sources, in order; a live one is read alone.
+        queue: where what is read goes.
+        spec: of the clips.
+        options: how to read.
+        before: the thread that hung with the same sources, in whose place this one goes on.
+    """
+
+    def __init__(
+        self,
+        reports: Sequence[SourceReport],
+        *,
+        queue: FairQueue,
+        spec: ClipSpec,
+        options: ReadOptions,
+        before: Reader | None = None,
+    ) -> None:
+        super().__init__(name=f"read {reports[0].source.name}", daemon=True)
+        self.reports = tuple(reports)
+        self.stop = threading.Event()
+        self._queue = queue
+        self._spec = spec
+        self._options = options
+        self._waiting_since: float | None = None
+        self._outage: Backoff = Backoff(options.max_outage_seconds) if before is None else before._outage
+        self._error = None if before is None else before._silence()
+        self._hanging: list[Reader] = (
+            [] if before is None else [reader for reader in (*before._hanging, before) if reader.is_alive()]
+        )
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a live source has neither opened nor given a frame for too long."""
+        since = self._waiting_since
+        return self.reports[0].source.live and since is not None and perf_counter() - since > _HANG_SECONDS
+
+    def successor(self) -> Reader:
+        """Leaves this thread behind, so that nothing comes of it any more; returns one that goes on in its place."""
+        self.stop.set()
+        return Reader(self.reports, queue=self._queue, spec=self._spec, options=self._options, before=self)
+
+    def run(self) -> None:
+        """Reads all sources; what goes wrong is posted as the end of its source."""
+        for report in self.reports:
+            if self.stop.is_set():
+                return
+            error = self._play(report)
+            self._waiting_since = None
+            if not self.stop.is_set():
+                report.state = "ended" if error is None else "failed"
+                report.message = None if error is None else str(error)
+                self._queue.put(Ended(source=report.index, error=error), wait=True)
+
+    def _play(self, report: SourceReport) -> S2TFError | None:
+        """Reads one source, as often as it is lost; returns why it ended before its time."""
+        error = self._error
+        while error is None or self._may_open_again(report, error):
+            caught = self._attempt(report)
+            if not isinstance(caught, SourceError):
+                return None if caught is None else _of_source(report.source, caught)
+            error = caught
+        return None if self._is_over(report) else error
+
+    def _attempt(self, report: SourceReport) -> Exception | None:
+        try:
+            self._read(report)
+        except Exception as error:
+            return error
+        return None
+
+    def _read(self, report: SourceReport) -> None:
+        """Reads a source until it ends or is lost."""
+        logger.debug("reading %s", report.source.name)
+        self._waiting_since = perf_counter()
+        with Reading(report, spec=self._spec, options=self._options, stop=self.stop) as reading:
+            for items in reading.items():
+                self._waiting_since = None
+                if self._outage.seconds:
+                    logger.info("%s is back after %.1f s", report.source.name, self._outage.seconds)
+                    self._outage.end()
+                for item in items:
+                    self._queue.put(item, wait=self._options.keep_all)
+                self._waiting_since = perf_counter()
+
+    def _may_open_again(self, report: SourceReport, error: SourceError) -> bool:
+        """Waits until a source that was lost may be opened again; false where it shall not be."""
+        self._waiting_since = None
+        if self._is_over(report) or not self._may_come_back(report):
+            return False
+        if self._outage.begin():
+            logger.warning("%s; it is opened again until it is back", error)
+        report.state, report.message = "lost", str(error)
+        is_crowded = True
+        while is_crowded and not self._is_over(report):
+            wait_seconds = self._outage.next_wait()
+            if wait_seconds is None:
+                return False
+            self.stop.wait(wait_seconds)
+            is_crowded = sum(reader.is_alive() for reader in self._hanging) >= _MAX_HANGING
+        return not self._is_over(report)
+
+    def _may_come_back(self, report: SourceReport) -> bool:
+        """A source that never gave a frame is more likely a wrong address, unless there is a time to wait for it."""
+        is_known = report.frames > 0 or self._options.max_outage_seconds is not None
+        return report.source.live and self._options.reconnect and is_known
+
+    def _is_over(self, report: SourceReport) -> bool:
+        """Whether the source need not be read any further."""
+        duration = self._options.duration_seconds
+        is_past = duration is not None and report.position_seconds + self._outage.seconds > duration
+        return self.stop.is_set() or (report.source.live and is_past)
+
+    def _silence(self) -> SourceError:
+        seconds = perf_counter() - (self._waiting_since or perf_counter())
+        return SourceError(
+            f"{self.reports[0].source.name} gave no frame for {seconds:.0f} s; check that it is connected"
+        )
+
+
+def replaced_if_hung(reader: Reader) -> Reader:
+    """The reader itself; or, where it hangs, one that was started in its place."""
+    if not reader.hangs:
+        return reader
+    successor = reader.successor()
+    successor.start()
+    return successor
+
+
+def _of_source(source: Source, error: Exception) -> S2TFError:
+    """Whatever happens to one source is an error of that source, so that the others go on."""
+    if isinstance(error, InputFileError | SourceError):
+        return error
+    kind = SourceError if source.live else InputFileError
+    found = kind(f"{source.name} cannot be used: {str(error) or type(error).__name__}")
+    found.__cause__ = error
+    return found

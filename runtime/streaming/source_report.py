@@ -1,0 +1,65 @@
+"""What became of one source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from s2tf_edge.runtime.sources.source import Source
+from s2tf_edge.runtime.sources.timing import StageTimes
+from s2tf_edge.runtime.streaming.records import SourceStatus
+
+__all__ = ["SourceReport"]
+
+
+@dataclass(kw_only=True)
+class SourceReport:
+    """What became of one source so far; written by the thread that reads it."""
+
+    index: int
+    source: Source
+    state: str = "waiting"
+    """waiting, playing, lost, ended or failed, as in a SourceStatus."""
+    frames: int = 0
+    windows: int = 0
+    """Windows that were run."""
+    gaps: int = 0
+    reconnects: int = 0
+    """How often it was lost and found again."""
+    corrupt_packets: int = 0
+    out_of_order: int = 0
+    frames_behind: int = 0
+    """Frames that were left out because decoding was behind."""
+    first_seconds: float = 0.0
+    """Presentation time of the first frame that was read."""
+    position_seconds: float = 0.0
+    """Presentation time of the newest frame."""
+    presented_at: float | None = None
+    """``perf_counter`` when the newest frame was presented; None before the first."""
+    duration_seconds: float | None = None
+    """Of the part that is to be read; None where it is not known."""
+    broken: str | None = None
+    """Why a file ended before its end."""
+    message: str | None = None
+    """What is wrong, while it is lost or after it failed."""
+    error: str | None = None
+    times: StageTimes = field(default_factory=StageTimes)
+
+    def status(self) -> SourceStatus:
+        """Where it is now."""
+        return SourceStatus(
+            name=self.source.name,
+            state=self.state,
+            frames=self.frames,
+            windows=self.windows,
+            gaps=self.gaps,
+            reconnects=self.reconnects,
+            position_seconds=self.position_seconds,
+            duration_seconds=self.duration_seconds,
+            message=self.message,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        names = ("frames", "windows", "gaps", "reconnects", "corrupt_packets", "frames_behind", "broken", "error")
+        return {"name": self.source.name} | {name: getattr(self, name) for name in names}

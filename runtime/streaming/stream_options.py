@@ -1,0 +1,76 @@
+"""How a stream is recognized."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from s2tf_edge.errors import UsageError
+from s2tf_edge.runtime.streaming.smoothing import Smoothing
+
+__all__ = ["POLICIES", "StreamOptions"]
+
+POLICIES: Final = ("auto", "every", "latest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions:
+    """How to recognize."""
+
+    topk: int = 5
+    """Best classes named in each prediction."""
+    threshold: float = 0.3
+    """Score from which on a label counts as an action."""
+    smoothing: Smoothing = field(default_factory=Smoothing)
+    """How scores are made steady over windows."""
+    hop: int | None = None
+    """Sampled frames from the start of one window to the start of the next; None for a quarter of a clip."""
+    policy: str = "auto"
+    """every runs each window, latest the newest one; auto is every for files and latest for live sources."""
+    max_age_seconds: float | None = None
+    """Age from which on a window is dropped rather than run; None for any age."""
+    start_seconds: float = 0.0
+    """Where in each file to begin, from its first frame; live sources begin when they are opened."""
+    duration_seconds: float | None = None
+    """How much of each source is read; None for all of it."""
+    reconnect: bool = True
+    """Whether a live source that is lost is opened again."""
+    max_outage_seconds: float | None = None
+    """How long a source may stay lost before it is given up; None for ever."""
+    hwaccel: str | None = None
+    """FFmpeg's name of what decodes, such as cuda, qsv or vaapi; auto takes what there is, None the processor."""
+    fps: float | None = None
+    """Frames a second to ask of a camera, or to assume of a stream that has no times; None leaves it to the source."""
+    saliency: bool = False
+    """Whether predictions carry the network's saliency mask."""
+    pictures: bool = False
+    """Whether frames are yielded as Pictures: of a file all, each before the predictions that it completes; of a live
+    source as they come, but for those that nobody takes in time."""
+    status_seconds: float | None = None
+    """Seconds between two Status records; None for none."""
+
+    def __post_init__(self) -> None:
+        if self.topk < 1 or (self.hop is not None and self.hop < 1):
+            msg = f"topk and hop must be one or more, got {self.topk} and {self.hop}"
+            raise UsageError(msg)
+        if not 0 <= self.threshold <= 1:
+            msg = f"threshold must lie in [0, 1], got {self.threshold}"
+            raise UsageError(msg)
+        if self.policy not in POLICIES:
+            msg = f"policy must be one of {', '.join(POLICIES)}, got {self.policy!r}"
+            raise UsageError(msg)
+        if self.start_seconds < 0:
+            msg = f"start must be zero seconds or more, got {self.start_seconds}"
+            raise UsageError(msg)
+        for name in ("duration_seconds", "max_age_seconds", "max_outage_seconds", "fps", "status_seconds"):
+            self._check_positive(name)
+
+    def keeps_all(self, *, live: bool) -> bool:
+        """Whether every window is run, of live sources or of files."""
+        return self.policy == "every" or (self.policy == "auto" and not live)
+
+    def _check_positive(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is not None and not value > 0:
+            msg = f"{name.removesuffix('_seconds').replace('_', ' ')} must be more than zero, got {value}"
+            raise UsageError(msg)

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from s2tf_edge.calibration.calibration_clips import RECOMMENDED_CLIPS, CalibrationClips, choose_clips
+from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.preprocess import crop_frames, preprocess
+from s2tf_edge.spec import ClipSpec
+
+SPEC = ClipSpec(frames=4, size=16, resize_short_side=20)
+
+
+@dataclass
+class _Video:
+    """Gray frames whose brightness tells video and moment."""
+
+    number: int
+    label: int
+    broken: bool = False
+    reads: list[float] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"video {self.number}"
+
+    def read(self, spec: ClipSpec, *, at: float = 0.5) -> NDArray[np.uint8]:
+        self.reads.append(at)
+        if self.broken:
+            msg = f"{self.name} is broken"
+            raise InputFileError(msg)
+        side = spec.resize_short_side
+        return np.full((spec.frames, side, side + 6, 3), self.number + int(at * 100), np.uint8)
+
+
+def _data(counts: tuple[int, ...], *, broken: tuple[int, ...] = ()) -> LabeledVideos:
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    videos = [_Video(number, label, broken=number in broken) for number, label in enumerate(labels)]
+    return LabeledVideos(name="gray", labels=tuple("abc"), videos=videos)
+
+
+def test_classes_have_their_turn_however_rare() -> None:
+    chosen = choose_clips(_data((50, 5, 3)), count=12)
+    assert Counter(choice.video.label for choice in chosen) == {0: 5, 1: 4, 2: 3}
+    assert len({choice.video.name for choice in chosen}) == 12
+
+
+def test_the_seed_decides_videos_and_moments() -> None:
+    data = _data((20, 20))
+
+    def chosen(seed: int) -> list[tuple[str, float]]:
+        return [(each.video.name, each.at) for each in choose_clips(data, count=10, seed=seed)]
+
+    assert chosen(1) == chosen(1)
+    assert {name for name, _ in chosen(1)} != {name for name, _ in chosen(2)}
+    moments = [at for _, at in chosen(1)]
+    assert min(moments) < 0.4 < 0.6 < max(moments)
+    assert all(0 <= at <= 1 for at in moments)
+
+
+def test_a_count_that_is_not_positive_is_refused() -> None:
+    with pytest.raises(UsageError, match="must be one or more, got 0"):
+        choose_clips(_data((3,)), count=0)
+
+
+def test_clips_are_what_the_network_sees_at_inference() -> None:
+    data = _data((3, 2))
+    clips = CalibrationClips(data, SPEC, count=5)
+    for clip, choice in zip(clips, choose_clips(data, count=5), strict=True):
+        assert (clip.shape, clip.dtype.name) == (SPEC.input_shape(), "float32")
+        np.testing.assert_array_equal(clip[0], preprocess(choice.video.read(SPEC, at=choice.at), SPEC))
+
+
+def test_one_clip_is_read_at_a_time_and_every_pass_is_the_same() -> None:
+    data = _data((4,))
+    clips = CalibrationClips(data, SPEC)
+    next(iter(clips))
+    reads = [len(video.reads) for video in data.videos if isinstance(video, _Video)]
+    assert sum(reads) == 1
+    first, second = ([clip.tobytes() for clip in clips] for _ in range(2))
+    assert first == second
+
+
+def test_unreadable_videos_are_left_out_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    clips = CalibrationClips(_data((3, 3), broken=(1, 4)), SPEC)
+    with caplog.at_level(logging.WARNING):
+        assert [len(list(clips)) for _ in range(2)] == [4, 4]
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        "4 calibration clips; give 100 or more for ranges to rely on",
+        "left out of calibration: video 1 is broken",
+        "left out of calibration: video 4 is broken",
+    ]
+    report = clips.to_dict()
+    assert report["count"] == len(report["clips"]) == 4
+    assert report["skipped"] == {"video 1": "video 1 is broken", "video 4": "video 4 is broken"}
+
+
+def test_nothing_readable_is_an_error() -> None:
+    with pytest.raises(InputFileError, match="no calibration clip of gray can be read; the first: video 0 is broken"):
+        list(CalibrationClips(_data((1,), broken=(0,)), SPEC))
+
+
+def test_the_report_pins_the_bytes_used() -> None:
+    def report(seed: int) -> str:
+        clips = CalibrationClips(_data((6,)), SPEC, seed=seed)
+        list(clips)
+        return str(clips.to_dict()["sha256"])
+
+    assert report(0) == report(0)
+    assert report(0) != report(1)
+
+
+def test_progress_counts_clips() -> None:
+    seen: list[tuple[int, int]] = []
+    clips = CalibrationClips(_data((3,)), SPEC, progress=lambda done, total: seen.append((done, total)))
+    list(clips)
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    list(clips)
+    clips.unseen(2)
+    assert len(seen) == 3
+
+
+def test_unseen_clips_are_of_other_videos_while_there_are_some() -> None:
+    data = _data((5, 5))
+    chosen = choose_clips(data, count=10)
+    clips = CalibrationClips(data, SPEC, count=7)
+    expected = [crop_frames(each.video.read(SPEC, at=each.at), SPEC) for each in chosen[7:]]
+    unseen = clips.unseen(5)
+    assert {clip.shape for clip in unseen} == {(SPEC.frames, SPEC.size, SPEC.size, 3)}
+    np.testing.assert_array_equal(unseen[:3], expected)
+    calibrated = [clip.tobytes() for clip in clips.frames()]
+    assert not any(clip.tobytes() in calibrated for clip in unseen)
+    list(clips)
+    assert clips.to_dict()["count"] == 7
+
+
+def test_unseen_clips_leave_out_what_cannot_be_read() -> None:
+    data = _data((4,))
+    last = choose_clips(data, count=4)[-1].video
+    assert isinstance(last, _Video)
+    last.broken = True
+    assert len(CalibrationClips(data, SPEC, count=3).unseen(9)) == 3
+    with pytest.raises(InputFileError, match="no calibration clip of gray can be read; the first: video 0 is broken"):
+        CalibrationClips(_data((1,), broken=(0,)), SPEC).unseen(1)
+
+
+def test_videos_of_one_name_are_told_apart() -> None:
+    """A list may hold a file twice, and only one of two files of one name may be broken."""
+    videos = [_Video(7, label, broken=label == 1) for label in (0, 1, 2)]
+    clips = CalibrationClips(LabeledVideos(name="twice", labels=tuple("abc"), videos=videos), SPEC)
+    assert len(list(clips)) == 2
+    report = clips.to_dict()
+    assert report["count"] == len(report["clips"]) == 2
+    assert {clip["label"] for clip in report["clips"]} == {0, 2}
+    assert report["skipped"] == {"video 7": "video 7 is broken"}
+
+
+def test_each_clip_is_read_once_a_pass() -> None:
+    data = _data((5,))
+    clips = CalibrationClips(data, SPEC)
+    for passes in (1, 2):
+        list(clips)
+        assert [len(video.reads) for video in data.videos if isinstance(video, _Video)] == [passes] * 5
+
+
+@pytest.mark.parametrize(("count", "warns"), [(RECOMMENDED_CLIPS - 1, True), (RECOMMENDED_CLIPS, False)])
+def test_few_clips_are_warned_of_once(count: int, *, warns: bool, caplog: pytest.LogCaptureFixture) -> None:
+    clips = CalibrationClips(_data((count,)), SPEC)
+    for _ in range(2):
+        list(clips)
+    assert [record.getMessage() for record in caplog.records] == (
+        ["99 calibration clips; give 100 or more for ranges to rely on"] if warns else []
+    )

@@ -1,0 +1,345 @@
+"""Reports made from known measurements: numbers, choice, files, and names that try to break out of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import combinations
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.runtime.evaluation.accuracy import Evaluation, compare
+from s2tf_edge.runtime.reporting.build import Report, Row, make_report
+from s2tf_edge.runtime.reporting.conditions import parse_fail_under, parse_slo
+from s2tf_edge.runtime.reporting.facts import ArtifactFacts, machine_facts, read_facts
+from s2tf_edge.runtime.reporting.labels import Box, place_labels
+from s2tf_edge.runtime.reporting.measure import Latency, Measurement, MeasureOptions, Skipped
+from s2tf_edge.runtime.reporting.plot import Point, scatter_svg
+from s2tf_edge.runtime.reporting.report_files import class_drops, report_values, write_report
+from s2tf_edge.runtime.reporting.verdict import choose, report_command, shortfalls, stream_command, verdict
+from s2tf_edge.runtime.session import ModelInfo
+from s2tf_edge.spec import ClipSpec
+
+HOSTILE = "</script><script>alert(1)</script>|$\\frac{`x`}"
+LABELS = ("clap", "wave", HOSTILE)
+TARGETS = np.arange(60) % 3
+
+
+def evaluation(wrong: int) -> Evaluation:
+    """Of 60 videos the first ``wrong`` are taken for the next class."""
+    predicted = TARGETS.copy()
+    predicted[:wrong] = (predicted[:wrong] + 1) % 3
+    names = tuple(f"video{index}" for index in range(60))
+    return Evaluation(labels=LABELS, names=names, targets=TARGETS, scores=np.eye(3, dtype=np.float32)[predicted])
+
+
+def measurement(name: str, *, p50_ms: float, wrong: int) -> Measurement:
+    info = ModelInfo(
+        name=name, network="net", target="onnx", precision="fp32", spec=ClipSpec(frames=4, size=8), labels=LABELS
+    )
+    return Measurement(
+        info=info,
+        runtime={
+            "backend": "onnxruntime",
+            "version": "1.0-x",
+            "device": "CPU",
+            "inference_precision": "f32",
+            "threads": 2,
+        },
+        load_seconds=0.5,
+        latency=Latency(n=100, p50_ms=p50_ms, p95_ms=1.5 * p50_ms, p99_ms=2 * p50_ms, clips_per_second=900 / p50_ms),
+        peak_memory_mb=120.0,
+        evaluation=evaluation(wrong),
+    )
+
+
+def report(*measured: tuple[str, float, int], skipped: str | None = None) -> Report:
+    """The first is the baseline; each is (name, p50 in ms, wrong of 60)."""
+    found = [measurement(name, p50_ms=p50_ms, wrong=wrong) for name, p50_ms, wrong in measured]
+    rows = [
+        Row(
+            name=item.info.name,
+            path=Path("out dir") / item.info.name,
+            facts=ArtifactFacts(size_mb=2.5),
+            outcome=item,
+            comparison=compare(found[0].evaluation, item.evaluation) if index else None,
+            is_baseline=index == 0,
+            on_front=index > 0,
+        )
+        for index, item in enumerate(found)
+    ]
+    if skipped:
+        rows.append(
+            Row(name="gone", path=Path("gone"), facts=ArtifactFacts(), outcome=Skipped(error=InputFileError(skipped)))
+        )
+    return Report(
+        rows=tuple(rows),
+        data="clips",
+        options=MeasureOptions(),
+        machine=machine_facts(),
+        created="2026-01-02T03:04:05+00:00",
+    )
+
+
+THREE = (("base", 40.0, 3), ("quick", 10.0, 6), ("rough", 5.0, 30))
+
+
+def test_metrics_of_a_row() -> None:
+    metrics = report(*THREE).rows[1].metrics
+    assert metrics["top1"] == 90.0
+    assert metrics["drop"] == pytest.approx(5.0)
+    assert metrics["drop_low"] is not None
+    assert metrics["drop_high"] is not None
+    assert metrics["drop_low"] < 5 < metrics["drop_high"]
+    assert metrics["agreement"] == pytest.approx(95.0)
+    assert (metrics["p50_ms"], metrics["size_mb"], metrics["build_seconds"]) == (10.0, 2.5, None)
+
+
+@pytest.mark.parametrize(
+    ("slo", "winner"),
+    [
+        ("drop<10", "quick"),  # accurate enough: the fastest
+        ("drop<60", "rough"),
+        ("p95<20ms", "quick"),  # fast enough: the most accurate
+        ("p95<0.1s", "base"),
+        ("p95<=60,top1>=95", "base"),
+        ("p95<20ms,drop<1", None),
+        ("memory>1gb", None),
+    ],
+)
+def test_the_winner_of_an_slo(slo: str, winner: str | None) -> None:
+    found = choose(report(*THREE), parse_slo(slo))
+    assert (found.name if found else None) == winner
+
+
+def test_shortfalls_say_what_was_missed() -> None:
+    missed = shortfalls(report(*THREE, skipped="no runtime"), parse_fail_under("top1=90,p95=40ms"))
+    assert missed == [
+        "base: p95 is 60.00 ms, wanted <= 40 ms",
+        "rough: top1 is 50.00 %, wanted >= 90 %",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "--slo must look like"),
+        ("p95", "--slo must look like"),
+        ("p95=40ms", "--slo must look like"),
+        ("p95<40ms,", "--slo must look like"),
+        ("p97<40ms", "--slo knows no 'p97'; it takes top1"),
+        ("p95<40mb", "p95 is given in ms or s, got 'mb'"),
+    ],
+)
+def test_conditions_of_another_form(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        parse_slo(text)
+
+
+def test_fail_under_takes_no_comparison() -> None:
+    with pytest.raises(UsageError, match="--fail-under must look like 'top1=70,p95=40ms'"):
+        parse_fail_under("top1<70")
+
+
+def test_the_verdict_is_computed() -> None:
+    text = verdict(report(*THREE))
+    assert "rough is the fastest: 5 ms a clip (p95 7.5), 8.0× as fast as base" in text
+    assert "for a drop of 45.0 points in top-1 (95 % interval +" in text
+    assert "The most accurate is base: 95.0 % top-1 at 40 ms." in text
+    assert verdict(report(*THREE), parse_slo("p95<1ms")) == "No artifact meets p95 < 1 ms."
+
+
+def test_the_verdict_admits_what_few_videos_cannot_tell() -> None:
+    gain = verdict(report(("base", 40.0, 2), ("quick", 10.0, 1)))
+    assert "with a gain of 1.7 points in top-1" in gain
+    assert "too few videos to tell it from none" in gain
+    low, high = re.findall(r"interval ([+-][\d.]+) to ([+-][\d.]+)", gain)[0]
+    assert float(low) < 0 < 1.7 < float(high)
+    assert "with the same top-1" in verdict(report(("base", 40.0, 2), ("quick", 10.0, 2)))
+
+
+def test_commands_quote_paths() -> None:
+    found = report(*THREE)
+    assert stream_command(found.rows[1], threads=2) == "s2tf-stream 'out dir/quick' --camera 0 --threads 2"
+    assert report_command(found).startswith("s2tf-report 'out dir/base' 'out dir/quick' 'out dir/rough' --data clips ")
+    assert report_command(found).endswith("--baseline 'out dir/base'")
+
+
+def test_class_drops_put_the_worst_first() -> None:
+    found = class_drops(report(*THREE))
+    assert [item.n for item in found] == [20, 20, 20]
+    assert [item.worst for item in found] == sorted((item.worst for item in found), reverse=True)
+    assert sum(item.drops[1] or 0 for item in found) == pytest.approx(3 * 45.0)
+    assert class_drops(report(THREE[0])) == []
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    hostile = report(THREE[0], (HOSTILE, 10.0, 6), skipped=f"bad {HOSTILE}")
+    write_report(hostile, folder, slo=parse_slo("p95<20ms"))
+    return folder
+
+
+class Structure(HTMLParser):
+    """Elements by name, checking that they nest; every reference to something outside the file."""
+
+    VOID = frozenset({"meta", "wbr", "br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.open: list[str] = []
+        self.outside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.outside += [value for key, value in attrs if key in {"src", "href"} and value and value[0] != "#"]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_html_stands_alone_and_hostile_names_stay_text(written: Path) -> None:
+    structure = Structure()
+    structure.feed((written / "report.html").read_text("utf-8"))
+    assert structure.open == []
+    assert structure.outside == []
+    assert "script" not in structure.seen
+    assert {"svg", "table", "pre", "figure"} <= set(structure.seen)
+    assert "alert(1)" in (written / "report.html").read_text("utf-8")
+
+
+def test_markdown_has_whole_tables_and_no_html(written: Path) -> None:
+    text = (written / "report.md").read_text("utf-8")
+    prose = "\n".join(line for line in text.splitlines() if not line.startswith("    "))
+    assert not re.search(r"(?<!\\)<", prose)
+    tables: dict[int, set[int]] = {}
+    for number, block in enumerate(text.split("\n\n")):
+        for line in block.splitlines():
+            if line.startswith("|"):
+                tables.setdefault(number, set()).add(len(re.findall(r"(?<!\\)\|", line)))
+    assert len(tables) == 3
+    assert all(len(columns) == 1 for columns in tables.values())
+
+
+def test_json_and_csv_hold_the_same_numbers(written: Path) -> None:
+    values = json.loads((written / "report.json").read_text("utf-8"))
+    with (written / "report.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == [item["name"] for item in values["artifacts"]] == ["base", HOSTILE, "gone"]
+    assert float(rows[1]["top1"]) == values["artifacts"][1]["top1"] == 90.0
+    assert rows[1]["runtime_threads"] == "2"
+    assert (rows[2]["top1"], rows[2]["skipped"]) == ("", f"bad {HOSTILE}")
+    assert values["winner"] == HOSTILE
+    assert values["artifacts"][1]["per_class"]["clap"]["n"] == 20
+
+
+def test_unreadable_videos_are_named_in_every_file(tmp_path: Path) -> None:
+    found = report(*THREE[:2])
+    measured = found.rows[1].measured
+    assert measured is not None
+    skipped = ("plain.mp4", f"{HOSTILE}.mp4")
+    outcome = replace(measured, evaluation=replace(measured.evaluation, skipped=skipped))
+    write_report(replace(found, rows=(found.rows[0], replace(found.rows[1], outcome=outcome))), tmp_path)
+    values = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert values["skipped_videos"] == list(skipped)
+    assert [artifact["n_skipped"] for artifact in values["artifacts"]] == [0, 2]
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text("utf-8").replace("\\", "")
+        assert "2 could not be read and are left out: plain.mp4; " in text
+    structure = Structure()
+    structure.feed((tmp_path / "report.html").read_text("utf-8"))
+    assert "script" not in structure.seen
+
+
+def test_the_hint_is_not_said_to_reach_every_runtime(written: Path) -> None:
+    for name in ("report.html", "report.md"):
+        assert "only OpenVINO takes one; clips run one by one" in (written / name).read_text("utf-8")
+
+
+def test_values_without_an_slo_name_no_winner() -> None:
+    values = report_values(report(*THREE))
+    assert (values["winner"], values["run"], values["slo"]) == (None, None, [])
+
+
+def points(*at: tuple[float, float]) -> list[Point]:
+    return [
+        Point(name=f"artifact_{i}", p50_ms=x, p95_ms=2 * x, top1=y, top1_low=y - 9, top1_high=y + 5, on_front=i == 0)
+        for i, (x, y) in enumerate(at)
+    ]
+
+
+@pytest.mark.parametrize("at", [[(5.0, 80.0), (6.0, 70.0)], [(1.0, 50.0), (900.0, 90.0)], [(3.0, 0.0)]])
+def test_the_plot_is_well_formed_and_takes_the_pages_colors(at: list[tuple[float, float]]) -> None:
+    svg = scatter_svg([replace(points(*at)[0], name=HOSTILE), *points(*at)[1:]])
+    root = ElementTree.fromstring(svg)
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert any(text and text.startswith("</script>") for text in texts)
+    assert "var(--ink" in svg
+    assert "var(--accent" in svg
+    assert root.get("width") is None
+    assert svg == scatter_svg([replace(points(*at)[0], name=HOSTILE), *points(*at)[1:]])
+
+
+def test_labels_do_not_overlap() -> None:
+    anchors = [(200.0, 100.0), (204.0, 101.0), (208.0, 99.0), (395.0, 150.0), (2.0, 2.0)]
+    marks = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in anchors]
+    bounds = Box(0, 0, 400, 300)
+    boxes = place_labels(anchors, [(90.0, 12.0)] * 5, obstacles=marks, thin=[], bounds=bounds)
+    assert all(one.overlap(other) == 0 for one, other in combinations([*boxes, *marks], 2) if one not in marks)
+    assert all(box.overlap(bounds) == pytest.approx(box.area) for box in boxes)
+
+
+def test_artifacts_are_checked_before_anything_runs(tmp_path: Path) -> None:
+    from s2tf_edge.data.datasets import open_data
+
+    data = open_data("synthetic?clips=2")
+    with pytest.raises(UsageError, match="each given once"):
+        make_report([tmp_path / "a", tmp_path / "b" / ".." / "a"], data)
+    with pytest.raises(UsageError, match="the baseline must be one of the artifacts a, got 'c'"):
+        make_report([tmp_path / "a"], data, baseline="c")
+
+
+def test_facts_of_what_is_broken(tmp_path: Path) -> None:
+    assert read_facts(tmp_path / "gone") == ArtifactFacts()
+    (tmp_path / "meta.json").write_text("[" * 100_000)
+    assert read_facts(tmp_path) == ArtifactFacts(size_mb=0.1)
+
+
+def test_facts_of_an_artifact(tmp_path: Path) -> None:
+    meta = {
+        "format": 1,
+        "network": "net",
+        "labels": ["a"],
+        "clip": {"frames": 4, "size": 8},
+        "target": "onnx",
+        "precision": {"asked": "int8", "obtained": {"Conv": {"f32": 1, "i8": 12}, "MatMul": {"i8": 1}}},
+        "inputs": {},
+        "outputs": {},
+        "model": "model.onnx",
+        "files": {"model.onnx": ""},
+        "build": {"seconds": 2.5},
+    }
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    (tmp_path / "verify.json").write_text(
+        json.dumps({"max_error": 0.01, "cosine": 0.9999, "n": 8, "top1_agreement": 1})
+    )
+    (tmp_path / "calib.json").write_text(json.dumps({"method": "minmax", "clips": [{}, {}]}))
+    facts = read_facts(tmp_path)
+    assert facts.build_seconds == 2.5
+    assert facts.obtained == "Conv 12 i8 + 1 f32, MatMul 1 i8"
+    assert facts.verification == "max error 0.01, cosine 0.999900, top-1 agreement 100%, n = 8"
+    assert facts.calibration == "minmax, 2 clips"

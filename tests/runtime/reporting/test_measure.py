@@ -1,0 +1,120 @@
+"""Real networks in real processes: side by side, apart, and gone afterwards."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s2tf_edge.data.datasets import open_data
+from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.errors import InputFileError, S2TFError, UsageError
+from s2tf_edge.models import create_model, save_model
+from s2tf_edge.progress import Progress
+from s2tf_edge.runtime.evaluation.multi_view import evaluate
+from s2tf_edge.runtime.open import open_session
+from s2tf_edge.runtime.reporting.measure import Latency, Measurement, MeasureOptions, Skipped, measure, no_steps
+from s2tf_edge.runtime.reporting.worker import ArtifactProcess, peak_memory_mb
+from s2tf_edge.runtime.session import SessionOptions
+
+NETWORK = "r3d_10?width=0.125"
+
+
+@pytest.fixture(scope="module")
+def data() -> LabeledVideos:
+    return open_data("synthetic?clips=10")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, data: LabeledVideos) -> Path:
+    path = tmp_path_factory.mktemp("measured") / "model.pt"
+    save_model(path, create_model(NETWORK, num_classes=10, frames=4, size=16, labels=data.labels))
+    return path
+
+
+def test_measures_what_runs_and_keeps_what_does_not(model: Path, data: LabeledVideos, tmp_path: Path) -> None:
+    titles: list[str] = []
+
+    def steps(title: str) -> AbstractContextManager[Progress]:
+        titles.append(title)
+        return no_steps(title)
+
+    options = MeasureOptions(duration_seconds=0.2, warmup_seconds=0.05, limit=5, session=SessionOptions(threads=1))
+    broken, found = measure([tmp_path / "none", model], data, options=options, steps=steps)
+    assert isinstance(broken, Skipped)
+    assert isinstance(broken.error, InputFileError)
+    assert "does not exist" in str(broken.error)
+    assert isinstance(found, Measurement)
+    assert found.runtime["threads"] == 1
+    assert found.latency.n >= 1
+    assert 0 < found.latency.p50_ms <= found.latency.p95_ms <= found.latency.p99_ms
+    # Python with PyTorch takes over 100 MB; far more would be another process's memory.
+    assert 100 < found.peak_memory_mb < 2000
+    assert titles == ["loading", "warming up", "measuring latency", "evaluating model.pt"]
+    with open_session(model, SessionOptions(threads=1)) as session:
+        expected = evaluate(session, data, limit=5)
+    assert found.evaluation.names == expected.names
+    np.testing.assert_allclose(found.evaluation.scores, expected.scores, atol=1e-5)
+    assert multiprocessing.active_children() == []
+
+
+def test_labels_are_checked_before_anything_is_timed(model: Path) -> None:
+    other = LabeledVideos(name="other", labels=("juggling",), videos=open_data("synthetic?clips=1").videos)
+    (found,) = measure([model], other, options=MeasureOptions(duration_seconds=3600))
+    assert isinstance(found, Skipped)
+    assert isinstance(found.error, UsageError)
+    assert "lacks the label 'juggling' of other" in str(found.error)
+
+
+def test_a_baseline_that_fails_ends_the_measurement_at_once(model: Path, data: LabeledVideos, tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match=r"the baseline .*none could not run here: .*does not exist"):
+        measure([model, tmp_path / "none"], data, baseline=1, options=MeasureOptions(duration_seconds=3600))
+    assert multiprocessing.active_children() == []
+
+
+def test_a_process_that_dies_is_an_error_that_says_how(tmp_path: Path) -> None:
+    with ArtifactProcess(tmp_path / "none", SessionOptions()) as process:
+        (child,) = multiprocessing.active_children()
+        os.kill(child.pid or 0, signal.SIGKILL)
+        with pytest.raises(S2TFError, match="ended by signal SIGKILL, perhaps for want of memory"):
+            process.peak_memory_mb()
+
+
+def test_a_process_whose_parent_went_away_ends(tmp_path: Path) -> None:
+    with ArtifactProcess(tmp_path / "none", SessionOptions()) as process:
+        assert process.peak_memory_mb() > 10
+        (child,) = multiprocessing.active_children()
+        process._pipe.close()
+        child.join(10)
+        assert child.exitcode == 0
+
+
+def test_an_interrupt_does_not_reach_the_processes(tmp_path: Path) -> None:
+    with ArtifactProcess(tmp_path / "none", SessionOptions()) as process:
+        (child,) = multiprocessing.active_children()
+        os.kill(child.pid or 0, signal.SIGINT)
+        assert process.peak_memory_mb() > 10
+
+
+def test_peak_memory_grows_with_use() -> None:
+    before = peak_memory_mb()
+    block = np.ones(int(before + 64) * 10**6 // 8)
+    assert peak_memory_mb() > before + 50
+    assert block.size
+
+
+def test_latency_of_known_times() -> None:
+    latency = Latency.from_nanoseconds([1_000_000, 2_000_000, 3_000_000, 4_000_000])
+    assert (latency.n, latency.p50_ms, latency.clips_per_second) == (4, 2.5, 400.0)
+    assert latency.p95_ms == pytest.approx(3.85)
+
+
+@pytest.mark.parametrize(("duration", "warmup"), [(0.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (float("nan"), 1.0)])
+def test_times_out_of_range(duration: float, warmup: float) -> None:
+    with pytest.raises(UsageError, match="duration must be above 0"):
+        MeasureOptions(duration_seconds=duration, warmup_seconds=warmup)

@@ -1,0 +1,56 @@
+"""Devices that decode; machines for tests have none, so that the processor must take over."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from av.codec.hwaccel import hwdevices_available
+
+from s2tf_edge.errors import UsageError
+from s2tf_edge.runtime.session import Session
+from s2tf_edge.runtime.sources import hardware_decoding
+from s2tf_edge.runtime.sources.hardware_decoding import check_hwaccel, open_hwaccel
+from s2tf_edge.runtime.streaming.recognize import recognize
+from s2tf_edge.runtime.streaming.records import Summary
+from s2tf_edge.runtime.streaming.stream_options import StreamOptions
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    yield
+    for function in (hardware_decoding._works, hardware_decoding._tell):
+        function.cache_clear()
+
+
+def test_an_unknown_device_is_refused_before_anything_is_read(
+    make_video: Callable[..., Path], brightness: Session
+) -> None:
+    options = StreamOptions(hwaccel="turbo")
+    with pytest.raises(UsageError, match=r"hwaccel must be auto or one of \w+.*, got 'turbo'"):
+        list(recognize(make_video("a.mp4", [0]), brightness, options=options))
+
+
+def test_known_devices_are_taken() -> None:
+    for name in (None, "auto", *hwdevices_available()):
+        check_hwaccel(name)
+
+
+def test_without_a_name_the_processor_decodes() -> None:
+    assert open_hwaccel(None) is None
+
+
+@pytest.mark.parametrize("name", ["auto", *hwdevices_available()])
+def test_every_frame_comes_whatever_decodes(
+    make_video: Callable[..., Path], brightness: Session, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    caplog.set_level(logging.INFO, logger="s2tf_edge")
+    paths = [make_video(f"{index}.mp4", [200] * 20) for index in range(2)]
+    summary = list(recognize(paths, brightness, options=StreamOptions(hwaccel=name)))[-1]
+    assert isinstance(summary, Summary)
+    assert summary.frames_in == 40
+    told = [record.getMessage() for record in caplog.records if "decodes" in record.getMessage()]
+    assert len(told) == 1
+    assert (name in told[0]) or name == "auto"

@@ -1,0 +1,227 @@
+"""What the user may name as a source, and how each is read."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s2tf_edge.errors import InputFileError, SourceError, UsageError
+from s2tf_edge.runtime.sources.decoder import Decoder
+from s2tf_edge.runtime.sources.source import Source, camera, parse_source
+from s2tf_edge.runtime.sources.timing import StageTimes
+
+ODD = Path(__file__).parents[3] / "../shared/clips/odd"
+
+
+def _names(sources: list[Source]) -> list[str]:
+    return [Path(source.name).name for source in sources]
+
+
+def _decoder(source: Source, **options: Any) -> Decoder:
+    return Decoder(source, stop=threading.Event(), times=StageTimes(), **options)
+
+
+def _times(path: Path, **options: Any) -> list[float]:
+    with _decoder(parse_source(str(path))[0], **options) as decoder:
+        return [frame.pts_seconds for frame in decoder.frames()]
+
+
+def test_a_folder_stands_for_its_videos_in_order(tmp_path: Path) -> None:
+    for name in ("b.MP4", "a.avi", "notes.txt", "sub/c.mkv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert _names(parse_source(str(tmp_path))) == ["a.avi", "b.MP4", "c.mkv"]
+
+
+def test_a_glob_stands_for_its_matches(tmp_path: Path) -> None:
+    for name in ("b.mp4", "a.mp4", "c.avi"):
+        (tmp_path / name).touch()
+    assert _names(parse_source(f"{tmp_path}/*.mp4")) == ["a.mp4", "b.mp4"]
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path: Path) -> None:
+    (tmp_path / "clip [1].mp4").touch()
+    assert _names(parse_source(f"{tmp_path}/clip [1].mp4")) == ["clip [1].mp4"]
+
+
+def test_a_list_names_files_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "ä b.mp4").touch()
+    (tmp_path / "list.txt").write_text("# two of them\nä b.mp4\n\ngone.mp4\n", encoding="utf-8")
+    assert _names(parse_source(f"{tmp_path}/list.txt")) == ["ä b.mp4", "gone.mp4"]
+
+
+def test_a_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "list.txt").write_text("a.mp4\n", encoding="utf-8-sig")
+    assert _names(parse_source(f"{tmp_path}/list.txt")) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("content", [b"", b"dear diary\n", b"\xff\xfe\x00"])
+def test_a_text_that_is_no_list_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "notes.txt").write_bytes(content)
+    with pytest.raises(InputFileError, match=r"notes\.txt"):
+        parse_source(f"{tmp_path}/notes.txt")
+
+
+@pytest.mark.parametrize("pattern", ["", "*.mp4"])
+def test_nothing_to_read_is_an_error(tmp_path: Path, pattern: str) -> None:
+    with pytest.raises(InputFileError, match="holds no video; give a video file"):
+        parse_source(f"{tmp_path}/{pattern}")
+
+
+def test_other_kinds_are_refused_without_repeating_a_password() -> None:
+    with pytest.raises(UsageError, match=r"gopher:// cannot be read; give a video file") as caught:
+        parse_source("gopher://user:secret@host/a")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "live"),
+    [
+        ("rtsp://user:hunter2@camera/live", True),
+        ("http://user:hunter2@camera/video.cgi?channel=1", True),
+        ("https://user:hunter2@host/live.m3u8", True),
+        ("http://user:hunter2@host/live.ts", True),
+        ("https://user:hunter2@host/a/clip.MP4?token=hunter2", False),
+        ("tcp://user:hunter2@host:9000", True),
+        ("udp://user:hunter2@239.0.0.1:9000", True),
+    ],
+)
+def test_what_an_address_names_is_live_unless_it_is_a_file(text: str, live: bool) -> None:
+    (source,) = parse_source(text)
+    assert source.live == live
+    assert source.url == text
+    assert "hunter2" not in source.name
+
+
+def test_stdin_can_wait() -> None:
+    (source,) = parse_source("-")
+    assert (source.name, source.url, source.live) == ("stdin", "pipe:0", False)
+
+
+def test_a_file_may_be_given_as_an_address(tmp_path: Path) -> None:
+    (tmp_path / "ä b.mp4").touch()
+    assert parse_source((tmp_path / "ä b.mp4").as_uri())[0].url == f"{tmp_path}/ä b.mp4"
+
+
+def test_rtsp_is_read_over_tcp_unless_told_otherwise() -> None:
+    assert parse_source("rtsp://host/a")[0].options["rtsp_transport"] == "tcp"
+    (source,) = parse_source("rtsp://user:p#a=b@host/a?x=1#rtsp_transport=udp&max_delay=0")
+    assert source.url == "rtsp://user:p#a=b@host/a?x=1"
+    assert (source.options["rtsp_transport"], source.options["max_delay"]) == ("udp", "0")
+
+
+@pytest.mark.parametrize(
+    ("platform", "format", "url"), [("linux", "v4l2", "/dev/video2"), ("darwin", "avfoundation", "2")]
+)
+def test_cameras_by_platform(monkeypatch: pytest.MonkeyPatch, platform: str, format: str, url: str) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    found = camera(2)
+    assert (found.format, found.url, found.live) == (format, url, True)
+
+
+def test_cameras_elsewhere_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "plan9")
+    with pytest.raises(UsageError, match="not on plan9"):
+        parse_source("/dev/video0")
+
+
+def test_a_negative_camera_is_refused() -> None:
+    with pytest.raises(UsageError, match="zero or more, got -1"):
+        camera(-1)
+
+
+def test_a_missing_camera_is_a_lost_source() -> None:
+    source = Source(name="camera 99", url="/dev/video99", format="v4l2", live=True)
+    with pytest.raises(SourceError, match="/dev/video99"):
+        _decoder(source)
+
+
+def test_a_live_source_starts_at_zero_and_keeps_its_pace() -> None:
+    graph = "testsrc=size=64x48:rate=20:duration=0.5,setpts=PTS+100/TB"
+    with _decoder(parse_source(f"lavfi:{graph}")[0]) as decoder:
+        frames = list(decoder.frames())
+    assert [frame.pts_seconds for frame in frames] == pytest.approx([index / 20 for index in range(10)])
+    # The last frame is due 0.45 s after the first; the upper bound is generous for a busy machine.
+    assert 0.4 < frames[-1].presented_at - frames[0].presented_at < 5
+
+
+def test_a_file_keeps_its_own_times(make_video: Callable[..., Path]) -> None:
+    times = [3.0, 3.1, 3.3, 3.4]
+    path = make_video("late.mkv", [0, 80, 160, 240], times=times)
+    with _decoder(parse_source(str(path))[0]) as decoder:
+        assert [frame.pts_seconds for frame in decoder.frames()] == pytest.approx(times, abs=2e-3)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+@pytest.mark.parametrize("start", [0.02, 1.0, 2.5])
+def test_a_start_within_a_file_is_exact(make_video: Callable[..., Path], name: str, start: float) -> None:
+    path = make_video(name, [index % 256 for index in range(100)], gop=30)
+    times = _times(path)
+    begun = _times(path, start_seconds=start)
+    expected = [time for time in times if time >= times[0] + start - 1e-3]
+    assert begun == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_start_counts_from_the_first_frame(make_video: Callable[..., Path]) -> None:
+    times = [30 + index / 25 for index in range(50)]
+    path = make_video("late.mkv", [0] * 50, times=times)
+    assert _times(path, start_seconds=1.0)[0] == pytest.approx(31.0, abs=2e-3)
+
+
+def test_a_start_behind_the_end_is_an_error(make_video: Callable[..., Path]) -> None:
+    with pytest.raises(InputFileError, match=r"a\.mp4 ends before 9\.5 s; give an earlier start"):
+        _times(make_video("a.mp4", [0] * 50), start_seconds=9.5)
+
+
+def test_a_file_tells_how_long_it_is_from_its_start_on(make_video: Callable[..., Path]) -> None:
+    (source,) = parse_source(str(make_video("a.mp4", [0] * 50)))
+    with _decoder(source, start_seconds=0.5) as decoder:
+        assert decoder.duration_seconds == pytest.approx(1.5, abs=0.01)
+    with _decoder(parse_source("lavfi:testsrc=size=64x48:rate=25")[0]) as decoder:
+        assert decoder.duration_seconds is None
+
+
+def test_raw_video_has_the_frame_rate_that_is_given(
+    make_video: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_video("a.h264", [0] * 50)
+    assert _times(path, fps=10.0)[-1] == pytest.approx(4.9, abs=0.21)
+    assert caplog.messages == []
+
+
+def test_video_with_times_keeps_them_whatever_frame_rate_is_given(
+    make_video: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_video("a.mp4", [0] * 50)
+    for _ in range(2):
+        assert _times(path, fps=10.0)[-1] == pytest.approx(49 / 25)
+    assert caplog.messages == [f"{path} has times of its own; a frame rate of 10 is not used"]
+
+
+def test_a_truncated_file_gives_what_decodes(make_video: Callable[..., Path], tmp_path: Path) -> None:
+    whole = make_video("whole.mkv", [level % 256 for level in range(0, 2000, 20)]).read_bytes()
+    (tmp_path / "half.mkv").write_bytes(whole[: len(whole) // 2])
+    with _decoder(parse_source(f"{tmp_path}/half.mkv")[0]) as decoder:
+        assert 10 < len(list(decoder.frames())) < 100
+
+
+@pytest.mark.needs_shared
+def test_a_corrupt_part_is_counted_and_left_out() -> None:
+    with _decoder(parse_source(str(ODD / "corrupted.mp4"))[0]) as decoder:
+        frames = list(decoder.frames())
+        assert (len(frames), decoder.corrupt) == (28, 1)
+
+
+@pytest.mark.needs_shared
+def test_a_file_without_frames_is_an_error() -> None:
+    with (
+        _decoder(parse_source(str(ODD / "bipbop_nonfragment_header.mp4"))[0]) as decoder,
+        pytest.raises(InputFileError, match="holds no frame that decodes"),
+    ):
+        list(decoder.frames())

@@ -1,0 +1,387 @@
+"""Streams end to end, with a network whose answers can be told beforehand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+
+from s2tf_edge.data.video import read_clip
+from s2tf_edge.errors import InputFileError, SourceError, UsageError
+from s2tf_edge.preprocess import preprocess
+from s2tf_edge.runtime.session import Session, SessionOptions
+from s2tf_edge.runtime.sources.source import Source, parse_source
+from s2tf_edge.runtime.streaming import reader, window
+from s2tf_edge.runtime.streaming.recognize import recognize
+from s2tf_edge.runtime.streaming.records import (
+    STAGES,
+    Event,
+    Failure,
+    Gap,
+    Picture,
+    Prediction,
+    Record,
+    Start,
+    Status,
+    Summary,
+    to_json,
+)
+from s2tf_edge.runtime.streaming.smoothing import Smoothing, softmax
+from s2tf_edge.runtime.streaming.stream_options import StreamOptions
+from s2tf_edge.spec import ClipSpec
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+RAW = StreamOptions(smoothing=Smoothing(kind="none"), hop=1, policy="every")
+DARK, GRAY, BRIGHT = 25, 127, 230
+UNTIMED: Any = {"age_ms": 0.0, "infer_ms": 0.0, "stages_ms": {}}
+
+
+def _of(kind: type[RecordT], records: Iterable[Record]) -> list[RecordT]:
+    return [record for record in records if isinstance(record, kind)]
+
+
+def _flat(color: str, *, seconds: float = 60.0) -> Source:
+    return parse_source(f"lavfi:color={color}:size=64x48:rate=25:duration={seconds}")[0]
+
+
+def _until(
+    stop: threading.Event, records: Iterable[Record], enough: Callable[[Sequence[Record]], bool]
+) -> list[Record]:
+    """Takes records until there are enough, then stops the stream and takes the rest."""
+    taken: list[Record] = []
+    for record in records:
+        taken.append(record)
+        if enough(taken):
+            stop.set()
+    return taken
+
+
+def test_labels_follow_the_video(make_video: Callable[..., Path], brightness: Session) -> None:
+    path = make_video("steps.mp4", [DARK] * 50 + [GRAY] * 50 + [BRIGHT] * 50)
+    records = list(recognize(path, brightness, options=RAW))
+    assert isinstance(records[0], Start)
+    assert isinstance(records[-1], Summary)
+    events = _of(Event, records)
+    assert [event.label for event in events] == ["dark", "gray", "bright"]
+    # A window is 0.24 s long, so that a border is found within one.
+    assert events[1].t_start == pytest.approx(2.0, abs=0.25)
+    assert events[2].t_start == pytest.approx(4.0, abs=0.25)
+    assert events[2].t_end == pytest.approx(149 / 25, abs=0.09)
+
+
+def test_predictions_are_those_of_the_clips_read_from_the_file(
+    make_video: Callable[..., Path], brightness: Session
+) -> None:
+    path = make_video("ramp.mp4", list(range(0, 250, 5)))
+    predictions = _of(Prediction, recognize(path, brightness, options=RAW))
+    # 50 frames with stride 2 are 25 samples: 22 windows of 4.
+    assert [round(item.t_start * 12.5) for item in predictions] == list(range(22))
+    first = preprocess(read_clip(path, brightness.info.spec, at=0), brightness.info.spec)
+    scores = softmax(brightness.infer(first[None]).logits)[0]
+    assert dict(predictions[0].topk) == pytest.approx(dict(zip(("dark", "gray", "bright"), scores, strict=True)))
+
+
+def test_every_loses_nothing_and_latest_keeps_up(
+    make_video: Callable[..., Path], spec: ClipSpec, brightness: Session
+) -> None:
+    path = make_video("a.mp4", [DARK] * 100)
+    summary = _of(Summary, recognize(path, brightness, options=RAW))[0]
+    assert (summary.frames_in, summary.windows, dict(summary.drops)) == (100, 47, {})
+    latest = StreamOptions(hop=1, policy="latest")
+    summary = _of(Summary, recognize(path, brightness, options=latest))[0]
+    assert summary.windows + summary.drops.get("windows_superseded", 0) == 47
+
+
+def test_scores_are_smoothed_over_windows(make_video: Callable[..., Path], brightness: Session) -> None:
+    path = make_video("steps.mp4", [DARK] * 20 + [BRIGHT] * 20)
+    options = StreamOptions(smoothing=Smoothing(kind="mean", value=3), hop=1)
+    raw = [dict(item.topk) for item in _of(Prediction, recognize(path, brightness, options=RAW))]
+    smooth = [dict(item.topk) for item in _of(Prediction, recognize(path, brightness, options=options))]
+    for index in range(2, len(raw)):
+        expected = {label: np.mean([scores[label] for scores in raw[index - 2 : index + 1]]) for label in raw[0]}
+        assert smooth[index] == pytest.approx(expected)
+
+
+def test_topk_names_the_best_first(make_video: Callable[..., Path], brightness: Session) -> None:
+    (prediction,) = _of(Prediction, recognize(make_video("a.mp4", [200]), brightness, options=StreamOptions(topk=2)))
+    assert [label for label, _ in prediction.topk] == ["bright", "gray"]
+    assert prediction.topk[0] == (prediction.label, prediction.score)
+
+
+def test_a_gap_ends_the_event_and_is_told(make_video: Callable[..., Path], brightness: Session) -> None:
+    times = [index / 25 for index in range(40)] + [30 + index / 25 for index in range(40)]
+    path = make_video("gap.mkv", [BRIGHT] * 80, times=times)
+    records = list(recognize(path, brightness, options=RAW))
+    (gap,) = _of(Gap, records)
+    assert (gap.t_start, gap.t_end) == pytest.approx((39 / 25, 30.0), abs=2e-3)
+    assert len(_of(Event, records)) == 2
+    assert not any(item.t_start < gap.t_end < item.t_end for item in _of(Prediction, records))
+    assert _of(Summary, records)[0].gaps == 1
+
+
+def test_a_video_shorter_than_a_clip_gives_one_prediction(make_video: Callable[..., Path], brightness: Session) -> None:
+    (prediction,) = _of(Prediction, recognize(make_video("short.mp4", [GRAY]), brightness))
+    assert (prediction.label, prediction.t_start, prediction.t_end) == ("gray", 0.0, 0.0)
+
+
+def test_duration_ends_a_file(make_video: Callable[..., Path], brightness: Session) -> None:
+    path = make_video("long.mp4", [GRAY] * 100)
+    (summary,) = _of(Summary, recognize(path, brightness, options=StreamOptions(duration_seconds=1.0)))
+    assert summary.frames_in == 26
+    assert not summary.interrupted
+
+
+def test_files_come_one_after_another(make_video: Callable[..., Path], brightness: Session) -> None:
+    paths = [make_video(f"{name}.mp4", [level] * 20) for name, level in (("a", DARK), ("b", BRIGHT))]
+    predictions = _of(Prediction, recognize(paths, brightness, options=RAW))
+    assert [item.source for item in predictions] == sorted(item.source for item in predictions)
+    assert {(item.source, item.label) for item in predictions} == {(0, "dark"), (1, "bright")}
+
+
+def test_a_source_that_fails_does_not_stop_the_others(
+    make_video: Callable[..., Path], tmp_path: Path, brightness: Session
+) -> None:
+    (tmp_path / "text.mp4").write_text("not a video")
+    paths = [tmp_path / "gone.mp4", tmp_path / "text.mp4", make_video("good.mp4", [DARK] * 20)]
+    records = list(recognize(paths, brightness))
+    assert [(item.source, item.exit_code) for item in _of(Failure, records)] == [(0, 9), (1, 9)]
+    assert {item.source for item in _of(Prediction, records)} == {2}
+    (summary,) = _of(Summary, records)
+    assert [source["error"] is None for source in summary.sources] == [False, False, True]
+
+
+def test_a_source_that_breaks_in_an_unforeseen_way_does_not_stop_the_others(
+    make_video: Callable[..., Path], brightness: Session
+) -> None:
+    thin = parse_source("lavfi:color=size=8192x2:rate=25:duration=1")[0]
+    records = list(recognize([thin, make_video("good.mp4", [DARK] * 20)], brightness))
+    (failure,) = _of(Failure, records)
+    assert (failure.source, failure.exit_code) == (0, 8)
+    assert failure.message.startswith(f"{thin.name} cannot be used: a picture of 8192×2")
+    assert {item.source for item in _of(Prediction, records)} == {1}
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_error_of_no_known_kind_is_one_of_its_source(
+    monkeypatch: pytest.MonkeyPatch, make_video: Callable[..., Path], brightness: Session, live: bool
+) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(window, "scale_frame", broken)
+    source = _flat("white") if live else make_video("a.mp4", [DARK] * 20)
+    with pytest.raises(SourceError if live else InputFileError, match="cannot be used: MemoryError"):
+        list(recognize(source, brightness))
+
+
+def test_where_all_fail_the_first_error_is_raised_after_the_summary(tmp_path: Path, brightness: Session) -> None:
+    camera = Source(name="camera 99", url="/dev/video99", format="v4l2", live=True)
+    records = recognize([camera, tmp_path / "gone.mp4"], brightness)
+    assert isinstance(next(records), Start)
+    assert {failure.exit_code for failure in (next(records), next(records)) if isinstance(failure, Failure)} == {8, 9}
+    assert isinstance(next(records), Summary)
+    with pytest.raises(SourceError, match="/dev/video99"):
+        next(records)
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path, brightness: Session) -> None:
+    with pytest.raises(InputFileError, match=r"gone\.mp4 does not exist"):
+        list(recognize(tmp_path / "gone.mp4", brightness))
+
+
+def test_a_file_that_claims_long_frames_gives_few_windows(make_video: Callable[..., Path], brightness: Session) -> None:
+    path = make_video("slow.mp4", [DARK, GRAY, BRIGHT], times=[0.0, 20.0, 40.0])
+    windows = _of(Prediction, recognize(path, brightness, options=RAW))
+    assert 3 <= len(windows) <= 3 * brightness.info.spec.frames
+    assert {item.label for item in windows} == {"gray", "bright"}
+
+
+def test_a_live_source_may_wait_for_a_slow_reader(monkeypatch: pytest.MonkeyPatch, brightness: Session) -> None:
+    monkeypatch.setattr(reader, "_HANG_SECONDS", 1.5)
+    records: list[Record] = []
+    for record in recognize(_flat("white", seconds=1), brightness, options=RAW):
+        records.append(record)
+        if isinstance(record, Prediction) and len(_of(Prediction, records)) == 1:
+            time.sleep(2.0)
+    assert _of(Failure, records) == []
+    assert _of(Summary, records)[0].frames_in == 25
+
+
+def test_a_live_source_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, brightness: Session) -> None:
+    monkeypatch.setattr(reader, "_HANG_SECONDS", 0.4)
+    # Its second frame is due after five seconds.
+    source, options = parse_source("lavfi:color=size=64x48:rate=0.2")[0], StreamOptions(reconnect=False)
+    records = recognize(source, brightness, options=options)
+    with pytest.raises(SourceError, match=r"gave no frame for \d+ s; check that it is connected"):
+        list(records)
+
+
+def test_live_sources_run_together_and_are_batched(spec: ClipSpec, make_session: Callable[..., Session]) -> None:
+    session = make_session(spec, batch=None)
+    sources = [_flat("black", seconds=1), _flat("white", seconds=1)]
+    options = StreamOptions(hop=1, policy="every")
+    predictions = _of(Prediction, recognize(sources, session, options=options))
+    assert {(item.source, item.label) for item in predictions} == {(0, "dark"), (1, "bright")}
+    for source in (0, 1):
+        starts = [item.t_start for item in predictions if item.source == source]
+        assert starts == sorted(starts)
+        assert len(starts) == 10
+
+
+def test_a_slow_network_gets_the_newest_window_of_a_live_source(
+    spec: ClipSpec, make_session: Callable[..., Any]
+) -> None:
+    session = make_session(spec)
+    session.delay_seconds, stop = 0.2, threading.Event()
+    records = _until(
+        stop,
+        recognize(_flat("gray"), session, options=StreamOptions(hop=1), stop=stop),
+        lambda taken: len(_of(Prediction, taken)) >= 5,
+    )
+    (summary,) = _of(Summary, records)
+    assert summary.drops["windows_superseded"] >= 4
+    # Waiting in a queue would let the age grow by a run with each window.
+    assert max(item.age_ms for item in _of(Prediction, records)[1:]) < 1000
+
+
+def test_labels_do_not_wait_for_those_who_are_slow_to_draw(brightness: Session) -> None:
+    ages_ms, began = [], time.perf_counter()
+    options = StreamOptions(hop=1, pictures=True, duration_seconds=6.0)
+    for record in recognize(_flat("gray"), brightness, options=options):
+        if isinstance(record, Picture):
+            # Twice as slow as the source.
+            time.sleep(0.08)
+        elif isinstance(record, Prediction) and time.perf_counter() - began > 3:
+            ages_ms.append(record.age_ms)
+    # In turn with all pictures that wait, it would be a second and a half, and more and more.
+    assert np.median(ages_ms) < 700
+
+
+def test_stopping_ends_in_order(brightness: Session) -> None:
+    stop = threading.Event()
+    records = _until(
+        stop,
+        recognize(_flat("white"), brightness, options=StreamOptions(pictures=True), stop=stop),
+        lambda taken: len(_of(Prediction, taken)) >= 3,
+    )
+    (summary,) = _of(Summary, records)
+    assert records[-1] is summary
+    assert summary.interrupted
+    assert [event.label for event in _of(Event, records)] == ["bright"]
+    assert summary.frames_in - 1 <= len(_of(Picture, records)) <= summary.frames_in
+
+
+def test_leaving_early_ends_the_threads(brightness: Session) -> None:
+    before = threading.active_count()
+    for record in recognize(_flat("white"), brightness):
+        if isinstance(record, Prediction):
+            break
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_pictures_come_before_the_prediction_that_they_complete(
+    make_video: Callable[..., Path], brightness: Session
+) -> None:
+    path = make_video("a.mp4", [GRAY] * 30)
+    records = list(recognize(path, brightness, options=StreamOptions(pictures=True, hop=1)))
+    assert len(_of(Picture, records)) == 30
+    newest = -1.0
+    for record in records:
+        if isinstance(record, Picture):
+            newest = record.pts_seconds
+        elif isinstance(record, Prediction):
+            assert record.t_end == newest
+
+
+def test_the_summary_times_every_stage(make_video: Callable[..., Path], brightness: Session) -> None:
+    (summary,) = _of(Summary, recognize(make_video("a.mp4", [GRAY] * 50), brightness, options=RAW))
+    assert set(summary.stages_ms) == {"decode", "scale", *STAGES, "age"}
+    for stage, count in {"infer": 22, "age": 22, "scale": 25}.items():
+        times = summary.stages_ms[stage]
+        assert times["n"] == count
+        assert 0 < times["p50"] <= times["p95"] <= times["p99"] <= times["max"]
+    assert summary.stages_ms["age"]["p50"] >= summary.stages_ms["infer"]["p50"]
+
+
+def test_the_stages_of_a_labels_age_add_up_to_it(make_video: Callable[..., Path], brightness: Session) -> None:
+    for prediction in _of(Prediction, recognize(make_video("a.mp4", [GRAY] * 50), brightness, options=RAW)):
+        assert tuple(sorted(prediction.stages_ms)) == tuple(sorted(STAGES))
+        assert min(prediction.stages_ms.values()) >= 0
+        assert sum(prediction.stages_ms.values()) == pytest.approx(prediction.age_ms)
+
+
+def test_a_window_that_is_too_old_is_not_run(
+    make_video: Callable[..., Path], make_session: Callable[..., Any], spec: ClipSpec
+) -> None:
+    brightness = make_session(spec)
+    brightness.delay_seconds = 0.05
+    options = StreamOptions(max_age_seconds=0.01, hop=1)
+    records = list(recognize(make_video("a.mp4", [GRAY] * 60), brightness, options=options))
+    (summary,) = _of(Summary, records)
+    assert summary.drops["windows_too_old"] + summary.windows == 27
+    assert summary.drops["windows_too_old"] >= 1
+
+
+def test_status_records_come_at_regular_times(brightness: Session) -> None:
+    options = StreamOptions(duration_seconds=1.0, status_seconds=0.2)
+    statuses = _of(Status, recognize(_flat("white"), brightness, options=options))
+    assert len(statuses) >= 3
+    assert [status.seconds for status in statuses] == sorted(status.seconds for status in statuses)
+    assert statuses[-1].sources[0].state == "playing"
+    assert statuses[-1].sources[0].frames > statuses[0].sources[0].frames
+    assert to_json(statuses[0]) is None
+
+
+@pytest.mark.parametrize("requests", [1, 3])
+def test_several_runs_side_by_side_keep_the_order(
+    make_video: Callable[..., Path], make_session: Callable[..., Any], spec: ClipSpec, requests: int
+) -> None:
+    path = make_video("a.mp4", [40 + index for index in range(150)])
+    session = make_session(spec)
+    session.delay_seconds, session.is_uneven = 0.002, True
+    expected = [replace(each, **UNTIMED) for each in _of(Prediction, recognize(path, session, options=RAW))]
+    session.options = SessionOptions(requests=requests)
+    got = [replace(each, **UNTIMED) for each in _of(Prediction, recognize(path, session, options=RAW))]
+    assert len(got) == 72
+    assert got == expected
+
+
+def test_a_network_without_labels_has_numbered_classes(
+    spec: ClipSpec, make_video: Callable[..., Path], make_session: Callable[..., Session]
+) -> None:
+    session = make_session(spec, labels=())
+    (prediction,) = _of(Prediction, recognize(make_video("a.mp4", [BRIGHT]), session))
+    assert prediction.label == "class 2"
+
+
+def test_normalized_input_gives_what_preprocess_gives(
+    make_video: Callable[..., Path], make_session: Callable[..., Session]
+) -> None:
+    spec = ClipSpec(frames=4, size=32, fps=25.0)
+    session, path = make_session(spec), make_video("a.mp4", [DARK] * 4)
+    (prediction,) = _of(Prediction, recognize(path, session, options=RAW))
+    clip = preprocess(read_clip(path, spec, at=0), spec)
+    assert prediction.score == pytest.approx(softmax(session.infer(clip[None]).logits).max())
+
+
+@pytest.mark.parametrize(
+    "options", [{"topk": 0}, {"hop": 0}, {"threshold": 1.1}, {"policy": "some"}, {"duration_seconds": 0.0}]
+)
+def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=r"must (be|lie in) .*got"):
+        StreamOptions(**options)  # type: ignore[arg-type]
+
+
+def test_no_source_is_refused(brightness: Session) -> None:
+    with pytest.raises(UsageError, match="no source to read"):
+        list(recognize([], brightness))
