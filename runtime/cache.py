@@ -33,11 +33,14 @@ def cache_folder() -> Path:
     Raises:
         OSError: nothing tells where it would be, as in a container whose user has neither name nor ``$HOME``.
     """
-    folder = platformdirs.user_cache_path("s2tf-edge", appauthor=False)
-    if not folder.is_absolute():
-        # Where there is no home to put in its place, "~" stays as it is, and would become a folder of that name.
+    try:
+        folder = platformdirs.user_cache_path("s2tf-edge", appauthor=False)
+        if not folder.is_absolute():
+            # What older versions of the library make of "~" that leads nowhere: a folder of that name.
+            raise RuntimeError(folder)
+    except RuntimeError as error:
         msg = "this user has no home folder; set HOME or XDG_CACHE_HOME"
-        raise FileNotFoundError(errno.ENOENT, msg)
+        raise FileNotFoundError(errno.ENOENT, msg) from error
     return folder
 
 
