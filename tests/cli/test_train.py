@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,17 +19,14 @@ def _run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
-def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
+    interrupt: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     arguments = ["synthetic?clips=20", *TINY, "--epochs", "3", "--out", "größer run"]
-    with subprocess.Popen(
-        [str(SCRIPT), *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        assert any("epoch 2/3" in line for line in process.stderr)
-        process.send_signal(signal.SIGINT)
-        _, rest = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert rest.splitlines()[-1] == "s2tf-train: error: interrupted"
+    # Where it waits, the second epoch is over and its checkpoint is still to be written.
+    cut = interrupt("train", *arguments, at="epoch 2/3", halts=True, cwd=tmp_path)
+    assert cut.returncode == 130
+    assert cut.stderr.splitlines()[-1] == "s2tf-train: error: interrupted"
     assert not (tmp_path / "größer run" / "model.pt").exists()
 
     done = _run(*arguments, cwd=tmp_path)
