@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,22 @@ import pytest
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.runtime.artifact import ArtifactMeta, sha256, write_meta
 from s2tf_edge.spec import ClipSpec
+
+
+@pytest.fixture(autouse=True)
+def _process_as_it_was() -> Iterator[None]:
+    """Undoes what a command that runs in this process sets up for the whole of it: a log on stderr, and SIGTERM.
+
+    Else later tests would log to this one's stderr, which is closed by then.
+    """
+    root, package, handler = logging.getLogger(), logging.getLogger("s2tf_edge"), signal.getsignal(signal.SIGTERM)
+    handlers, levels = root.handlers[:], (root.level, package.level)
+    yield
+    for added in [each for each in root.handlers if each not in handlers]:
+        root.removeHandler(added)
+    for logger, level in zip((root, package), levels, strict=True):
+        logger.setLevel(level)
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture(scope="session")
