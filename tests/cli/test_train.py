@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from s2tf_edge.cli import train as command
 
 SCRIPT = Path(sys.executable).with_name("s2tf-train")
 TINY = ["--model", "s2tf_r3d_10?width=0.0625", "--frames", "8", "--size", "32", "--workers", "0"]
 
 
 def _run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [str(word) for word in (SCRIPT, *arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    words = [str(word) for word in (SCRIPT, *arguments)]
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
 
 
-def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    arguments = ["synthetic?clips=20", *TINY, "--epochs", "3", "--out", "größer run"]
-    with subprocess.Popen(
-        [str(SCRIPT), *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        assert any("epoch 2/3" in line for line in process.stderr)
-        process.send_signal(signal.SIGINT)
-        _, rest = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert rest.splitlines()[-1] == "s2tf-train: error: interrupted"
+def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
+    interrupt: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "quick.toml").write_text("clips_per_video = 1", encoding="utf-8")
+    arguments = ["synthetic?clips=20", *TINY, "--config", "quick.toml", "--epochs", "3", "--out", "größer run"]
+    # Where it waits, the second epoch is over and its checkpoint is still to be written.
+    cut = interrupt("train", *arguments, at="epoch 2/3", halts=True, cwd=tmp_path)
+    assert cut.returncode == 130
+    assert cut.stderr.splitlines()[-1] == "s2tf-train: error: interrupted"
     assert not (tmp_path / "größer run" / "model.pt").exists()
 
     done = _run(*arguments, cwd=tmp_path)
@@ -57,12 +57,23 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path: Path) -> No
         (["synthetic?clips=20"], 2, "there is no network to train; give --model NAME"),
     ],
 )
-def test_bad_input_is_one_clear_line(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
+def test_bad_input_is_one_clear_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.pt").write_text("some notes", encoding="utf-8")
     (tmp_path / "bad.toml").write_text("epoch = 3", encoding="utf-8")
-    done = _run(*arguments, "--out", "run", "--quiet", cwd=tmp_path)
-    assert done.returncode == code, done.stderr
-    assert re.search(message, done.stderr)
-    assert len(done.stderr.strip().splitlines()) == 1
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["s2tf-train", *arguments, "--out", "run", "--quiet"])
+    with pytest.raises(SystemExit, match=rf"^{code}$"):
+        command.main()
+    printed, errors = capsys.readouterr()
+    assert printed == ""
+    assert re.search(message, errors)
+    assert len(errors.strip().splitlines()) == 1
     assert not (tmp_path / "run" / "model.pt").exists()

@@ -116,7 +116,7 @@ def test_a_forked_process_scales_frames_as_its_parent_did() -> None:
     scale_frame(frame, 32)
     child = multiprocessing.get_context("fork").Process(target=scale_frame, args=(frame, 32))
     child.start()
-    child.join(20)
+    child.join(300)
     alive = child.is_alive()
     child.kill()
     assert not alive
