@@ -21,7 +21,7 @@ from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
     yield
-    for function in (hardware_decoding._works, hardware_decoding._tell):
+    for function in (hardware_decoding._works, hardware_decoding._log_choice):
         function.cache_clear()
 
 
