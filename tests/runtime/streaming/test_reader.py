@@ -139,6 +139,29 @@ def test_a_reader_that_waits_for_room_does_not_hang(
     assert not reader.is_alive()
 
 
+def test_a_reader_that_waits_to_open_its_source_again_does_not_hang(
+    monkeypatch: pytest.MonkeyPatch, spec: ClipSpec, clock: Any
+) -> None:
+    monkeypatch.setattr(module, "perf_counter", clock)
+    reader = _reader("tcp://127.0.0.1:1", spec, max_outage_seconds=PATIENCE_SECONDS)
+    waits, over = threading.Event(), threading.Event()
+
+    def wait(_: float | None = None) -> bool:
+        waits.set()
+        return over.wait(PATIENCE_SECONDS)
+
+    monkeypatch.setattr(reader.stop, "wait", wait)
+    reader.start()
+    assert waits.wait(PATIENCE_SECONDS)
+    clock.now += 1e6
+    assert reader.reports[0].state == "lost"
+    assert not reader.leave_behind()
+    reader.stop.set()
+    over.set()
+    reader.join(PATIENCE_SECONDS)
+    assert not reader.is_alive()
+
+
 def _raise() -> None:
     raise OSError(5, "the device was reset")
 
