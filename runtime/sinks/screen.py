@@ -189,7 +189,7 @@ class _Cell:
         place[:] = 0
         if self.picture is None:
             return
-        image = _fitted(self.picture, height=place.shape[0], width=place.shape[1])
+        image = _fit(self.picture, height=place.shape[0], width=place.shape[1])
         if self._is_lost:
             image //= _DIMMED
         else:
@@ -255,7 +255,7 @@ def _size(frame: av.VideoFrame) -> tuple[int, int]:
     return height, width
 
 
-def _fitted(picture: Picture, *, height: int, width: int) -> NDArray[np.uint8]:
+def _fit(picture: Picture, *, height: int, width: int) -> NDArray[np.uint8]:
     """The picture, scaled in one step to fit a place of this size."""
     own_height, own_width = _size(picture.frame)
     scale = min(height / own_height, width / own_width)

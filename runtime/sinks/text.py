@@ -61,8 +61,8 @@ class JsonlSink:
         values = to_json(record)
         if values is not None:
             self._held.append(json.dumps(values, ensure_ascii=False) + "\n")
-        if self._file is None and self._path is not None and not _tells_of_failures(record):
-            self._file = _opened(self._path)
+        if self._file is None and self._path is not None and not _has_read_nothing(record):
+            self._file = _open(self._path)
         if self._file is not None:
             self._file.writelines(self._held)
             self._file.flush()
@@ -78,7 +78,7 @@ def _may_write(path: Path) -> bool:
     return not path.is_dir() and os.access(path if path.exists() else path.parent, os.W_OK)
 
 
-def _opened(path: Path) -> TextIO:
+def _open(path: Path) -> TextIO:
     try:
         return path.open("w", encoding="utf-8")
     except OSError as error:
@@ -86,7 +86,7 @@ def _opened(path: Path) -> TextIO:
         raise InputFileError(msg) from error
 
 
-def _tells_of_failures(record: Record) -> bool:
+def _has_read_nothing(record: Record) -> bool:
     """Whether a run of nothing but such records has read from no source."""
     if isinstance(record, Summary):
         return all(source["error"] for source in record.sources)
@@ -111,19 +111,19 @@ class TextSink:
         if isinstance(record, Start):
             self._names = record.sources
         elif isinstance(record, Prediction):
-            self._predicted(record)
+            self._write_prediction(record)
         elif isinstance(record, Gap):
             self._labels[record.source] = None
-            self._line(record.source, record.t_start, _GAPS[record.cause].format(record.t_end))
+            self._write_line(record.source, record.t_start, _GAPS[record.cause].format(record.t_end))
 
     def close(self) -> None:
         """Shows the best label of each source that had none above the threshold."""
         for source, best in self._best.items():
             if source not in self._labels:
                 text = f"nothing scored {self._threshold:.2f} or more; best: {best.label} ({best.score:.2f})"
-                self._line(source, best.t_start, text)
+                self._write_line(source, best.t_start, text)
 
-    def _predicted(self, record: Prediction) -> None:
+    def _write_prediction(self, record: Prediction) -> None:
         source = record.source
         if source not in self._best or record.score > self._best[source].score:
             self._best[source] = record
@@ -131,8 +131,8 @@ class TextSink:
             return
         if self._labels.get(source) != record.label:
             self._labels[source] = record.label
-            self._line(source, record.t_start, f"{record.label}  {record.score:.2f}")
+            self._write_line(source, record.t_start, f"{record.label}  {record.score:.2f}")
 
-    def _line(self, source: int, seconds: float, text: str) -> None:
+    def _write_line(self, source: int, seconds: float, text: str) -> None:
         name = f"{self._names[source]}  " if len(self._names) > 1 else ""
         self._show(f"{name}{seconds:8.2f} s  {text}")

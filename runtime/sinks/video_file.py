@@ -117,10 +117,10 @@ class VideoSink:
         while self._held:
             picture = self._held.popleft()
             self._writer = self._writer or _Writer(self._aside, FORMATS[self._path.suffix.lower()], self._annotator)
-            self._writer.write(picture, at_seconds=self._saved_at(picture.pts_seconds))
+            self._writer.write(picture, at_seconds=self._find_place(picture.pts_seconds))
         self._held_bytes = 0
 
-    def _saved_at(self, pts_seconds: float) -> float:
+    def _find_place(self, pts_seconds: float) -> float:
         """Where in the saved video a picture goes: a long pause before it is cut short."""
         # Not told by the Gap: pictures of a live source go past it.
         if self._last_seconds is not None:
@@ -147,7 +147,7 @@ class _Writer:
         self._annotator.draw_saliency(image, pts_seconds=picture.pts_seconds)
         if self._stream is None:
             self._stream = self._open(image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
-        image = _fitted(image, self._stream.width, self._stream.height)
+        image = _fit(image, self._stream.width, self._stream.height)
         self._annotator.draw_labels(image)
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
@@ -167,7 +167,7 @@ class _Writer:
         return stream
 
 
-def _fitted(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+def _fit(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """``image`` in the size of the video: an odd row or column goes; another size midway is fitted between bars."""
     if (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2) == (width, height):
         return np.ascontiguousarray(image[:height, :width])

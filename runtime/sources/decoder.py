@@ -47,6 +47,8 @@ class Decoded:
 class Decoder:
     """Reads a source once, to its end or until ``stop`` is set.
 
+    What hangs in a read, and returns once ``stop`` is set, neither logs nor counts any more.
+
     Args:
         source: what is read.
         stop: ends reading from another thread.
@@ -124,42 +126,49 @@ class Decoder:
             SourceError: a live source that was lost, or gave no frame.
         """
         origin: float | None = None
-        for seconds, presented_at, frame in self._started() if self._start_seconds else self._timed():
+        for seconds, presented_at, frame in self._frames_from_start() if self._start_seconds else self._timed_frames():
+            # A live source begins at 0, whatever its clock says; the times of a file are those of the video.
             origin = (seconds if self._source.live else 0.0) if origin is None else origin
             follows_cut, self._packets.was_cut = self._packets.was_cut, False
             yield Decoded(frame=frame, pts_seconds=seconds - origin, presented_at=presented_at, follows_cut=follows_cut)
         if origin is None and not self._stop.is_set():
-            raise self._without_frames()
+            raise self._make_no_frame_error()
 
-    def _started(self) -> Iterator[_Timed]:
-        """The frames from the start on."""
+    def _frames_from_start(self) -> Iterator[_Timed]:
+        """The frames from the start on, which counts from the first frame: its time need not be 0."""
         stream = self._stream
         begin: float | None = None
         if stream.start_time is not None and stream.time_base is not None:
             begin = float(stream.start_time * stream.time_base) + self._start_seconds - _TOLERANCE_SECONDS
-        for timed in self._timed() if begin is None else self._sought(begin):
+        for timed in self._timed_frames() if begin is None else self._frames_from_seek(begin):
+            # Where the container does not say when it starts, its first frame does.
             begin = timed[0] + self._start_seconds - _TOLERANCE_SECONDS if begin is None else begin
             if timed[0] >= begin:
                 yield timed
 
-    def _sought(self, seconds: float) -> Iterator[_Timed]:
+    def _frames_from_seek(self, seconds: float) -> Iterator[_Timed]:
         """The frames from a key frame at or before ``seconds`` on."""
+        # frames   K . . . . K . . . . K . . .
+        #          |         |     |   └ a seek without an index may land here: behind what is needed
+        #          |         |     └ seconds
+        #          |         └ a seek by an index lands here; what comes before ``seconds`` is decoded, but not given
+        #          └ rewinding leads here
         is_sought = self._packets.seek(seconds)
-        frames = self._timed()
+        frames = self._timed_frames()
         first = next(frames, None) if is_sought else None
         if first is not None and first[0] > seconds:
-            # Without an index a seek may land behind the key frame that is needed: from the beginning, then.
             self._packets.rewind()
-            first, frames = None, self._timed()
+            # FrameTimes remembers the frame before: after a rewind time begins anew.
+            first, frames = None, self._timed_frames()
         yield from chain([first] if first else [], frames)
 
-    def _timed(self) -> Iterator[_Timed]:
+    def _timed_frames(self) -> Iterator[_Timed]:
         times = FrameTimes(self._stream)
-        for frame in self._decoded():
+        for frame in self._decode_all():
             presented_at = self._packets.presented_at(frame)
             yield (presented_at if self._packets.is_timed_by_arrival else times.seconds(frame)), presented_at, frame
 
-    def _decoded(self) -> Iterator[av.VideoFrame]:
+    def _decode_all(self) -> Iterator[av.VideoFrame]:
         waiting = False
         for packet in self._packets:
             frames = self._decode(packet)
@@ -173,20 +182,22 @@ class Decoder:
     def _decode(self, packet: Packet[VideoStream]) -> list[av.VideoFrame] | None:
         started = perf_counter()
         skips = self._packets.skips
+        # What the decoder itself leaves out costs it nothing, and no other frame refers to it.
         self._stream.codec_context.skip_frame = "NONREF" if skips else "DEFAULT"
         try:
             frames = packet.decode()
         except av.FFmpegError as error:
             self.corrupt += 1
-            if self.corrupt == 1:
+            if self.corrupt == 1 and not self._stop.is_set():
                 logger.warning("%s is corrupt in parts (%s); what decodes is used", self._source.name, error.strerror)
             return None
         finally:
-            self._times.add("decode", 1e3 * (perf_counter() - started))
+            if not self._stop.is_set():
+                self._times.add("decode", 1e3 * (perf_counter() - started))
         self._skipped += skips and not frames
         return frames
 
-    def _without_frames(self) -> S2TFError:
+    def _make_no_frame_error(self) -> S2TFError:
         name = self._source.name
         if self._source.live or self._source.is_remote:
             return SourceError(f"{name} gave no frame that decodes; check that it sends video")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from typing import Final
 
 import av
@@ -32,15 +33,19 @@ def check_hwaccel(name: str | None) -> None:
         raise UsageError(msg)
 
 
-def open_hwaccel(name: str | None) -> HWAccel | None:
+def open_hwaccel(name: str | None, *, stop: threading.Event | None = None) -> HWAccel | None:
     """What decodes: the device ``name``, or for ``auto`` the first that works; None is the processor.
 
     A device that is not there, or does not know a video's codec, leaves the decoding to the processor.
+
+    Args:
+        name: FFmpeg's, or auto.
+        stop: once set, nothing is logged: a driver may have taken for ever.
     """
     candidates = hwdevices_available() if name == "auto" else [name] if name else []
     found = next((candidate for candidate in candidates if _works(candidate)), None)
-    if name is not None:
-        _tell(name, found)
+    if name is not None and not (stop and stop.is_set()):
+        _log_choice(name, found)
     return None if found is None else HWAccel(found, allow_software_fallback=True)
 
 
@@ -55,7 +60,7 @@ def _works(device: str) -> bool:
 
 
 @functools.cache
-def _tell(name: str, found: str | None) -> None:
+def _log_choice(name: str, found: str | None) -> None:
     """Once for a name, however many sources are opened."""
     if found is None:
         level = logging.INFO if name == "auto" else logging.WARNING

@@ -33,6 +33,9 @@ _MAX_HELD: Final = 64
 class PacketReader:
     """An open source.
 
+    Whatever FFmpeg is asked for, opening or the next packet, may return only after ``stop`` was set: nothing is logged
+    then, and no packet given.
+
     Args:
         source: what is read.
         stop: ends reading from another thread.
@@ -65,13 +68,13 @@ class PacketReader:
             format=source.format,
             options=dict(source.options) | ({} if fps is None else {"framerate": str(fps)}),
             timeout_seconds=(OPEN_SECONDS, READ_SECONDS) if source.live or source.is_remote else None,
-            hwaccel=open_hwaccel(hwaccel),
+            hwaccel=open_hwaccel(hwaccel, stop=stop),
         )
         self.stream = video_stream(self._container)
         has_no_times = self._container.format.flags & _NO_TIMES != 0
         self.is_timed_by_arrival = source.live and has_no_times and fps is None
         """Whether frames have no other time than that of their arrival."""
-        if fps is not None and not has_no_times and not source.is_camera:
+        if fps is not None and not has_no_times and not source.is_camera and not stop.is_set():
             _warn_of_rate(source.name, fps)
 
     def close(self) -> None:
@@ -124,10 +127,11 @@ class PacketReader:
             if self._stop.is_set():
                 # While it was waited for; another thread may have gone on with the source since.
                 return
-            if self._takes(packet, waited_seconds):
+            if self._is_taken(packet, waited_seconds):
                 yield packet
 
     def _pace(self, packet: Packet[VideoStream]) -> None:
+        """Waits until the packet's time has come, counted from that of the first."""
         if packet.pts is None or packet.time_base is None:
             return
         seconds = float(packet.pts * packet.time_base)
@@ -135,26 +139,28 @@ class PacketReader:
             self._started_at = perf_counter() - seconds
         self._stop.wait(max(0.0, self._started_at + seconds - perf_counter()))
 
-    def _takes(self, packet: Packet[VideoStream], waited_seconds: float) -> bool:
+    def _is_taken(self, packet: Packet[VideoStream], waited_seconds: float) -> bool:
         """Notes when a packet was presented; tells whether it is to be decoded."""
         arrived_at = perf_counter()
-        presented_at = self._presented(packet, arrived_at)
+        presented_at = self._estimate_presentation(packet, arrived_at)
         if self._catch_up is not None and packet.size:
             lag_seconds = arrived_at - presented_at
             if self._catch_up.is_idle(lag_seconds, waited_seconds=waited_seconds, arrived_at=arrived_at):
+                # Late although it was waited for: not this reader is slow, so that its estimate was wrong.
                 self._clock = PresentationClock()
-                presented_at = self._presented(packet, arrived_at)
+                presented_at = self._estimate_presentation(packet, arrived_at)
             # FFmpeg's virtual device gives whole pictures, though it does not say so.
             is_key = packet.is_keyframe or self._source.paced
             if not self._catch_up.takes(arrived_at - presented_at, is_key=is_key, arrived_at=arrived_at):
                 self._leave_out()
                 return False
+        # Frames that never come out of the decoder leave theirs here: it must not grow.
         if len(self._presented_at) >= _MAX_HELD:
             self._presented_at.clear()
         self._presented_at[packet.pts] = presented_at
         return True
 
-    def _presented(self, packet: Packet[VideoStream], arrived_at: float) -> float:
+    def _estimate_presentation(self, packet: Packet[VideoStream], arrived_at: float) -> float:
         if not self._source.live or self.is_timed_by_arrival or packet.pts is None or packet.time_base is None:
             return arrived_at
         return self._clock.presented_at(float(packet.pts * packet.time_base), arrived_at=arrived_at)
@@ -179,7 +185,8 @@ class PacketReader:
             msg = f"{self._source.name} was lost ({why}); check that it is on and connected"
             # PyAV's error quotes the URL with its password, which a traceback in the log would show.
             raise SourceError(msg) from None
-        logger.warning("%s ends early; %s", self._source.name, self.broken)
+        if not self._stop.is_set():
+            logger.warning("%s ends early; %s", self._source.name, self.broken)
 
 
 @functools.lru_cache(maxsize=4096)

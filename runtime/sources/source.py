@@ -110,13 +110,13 @@ def parse_source(text: str) -> list[Source]:
     if text.startswith("file://"):
         text = url2pathname(urlsplit(text).path)
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text):
-        return [_address(text, scheme[1].lower())]
+        return [_parse_address(text, scheme[1].lower())]
     if device := re.fullmatch(r"/dev/video(\d+)", text):
         return [_device(text, int(device[1]))]
-    return [Source(name=str(path), url=str(path)) for path in _files(text)]
+    return [Source(name=str(path), url=str(path)) for path in _find_files(text)]
 
 
-def _address(text: str, scheme: str) -> Source:
+def _parse_address(text: str, scheme: str) -> Source:
     if scheme not in _PROTOCOLS:
         # Only the scheme is repeated: an address may hold a password.
         msg = f"source {scheme}:// cannot be read; give {_KINDS}"
@@ -131,10 +131,10 @@ def _address(text: str, scheme: str) -> Source:
 
 def _split_options(text: str) -> tuple[str, dict[str, str]]:
     """The address, and FFmpeg's options behind its ``#``; a ``#`` within a password starts none."""
-    found = re.fullmatch(r"(.+?)#(\w+=[^@#&]*(?:&\w+=[^@#&]*)*)", text)
-    if not found:
+    match = re.fullmatch(r"(.+?)#(\w+=[^@#&]*(?:&\w+=[^@#&]*)*)", text)
+    if not match:
         return text, {}
-    return found[1], dict(pair.split("=", 1) for pair in found[2].split("&"))
+    return match[1], dict(pair.split("=", 1) for pair in match[2].split("&"))
 
 
 def camera(index: int) -> Source:
@@ -173,20 +173,20 @@ def _dshow_name(index: int) -> str:
     return devices[index].description
 
 
-def _files(text: str) -> list[Path]:
+def _find_files(text: str) -> list[Path]:
     path = Path(text)
     if path.is_dir():
-        return _some((item for item in sorted(path.rglob("*")) if _is_video(item)), f"folder {text}")
+        return _require_any((item for item in sorted(path.rglob("*")) if _is_video(item)), f"folder {text}")
     if path.suffix == ".txt" and path.is_file():
-        return _listed(path)
+        return _read_list(path)
     if glob.has_magic(text) and not path.exists():
         # Path.glob takes no absolute pattern.
         matches = (Path(match) for match in sorted(glob.glob(text, recursive=True)))  # noqa: PTH207
-        return _some((match for match in matches if match.is_file()), f"glob {text}")
+        return _require_any((match for match in matches if match.is_file()), f"glob {text}")
     return [path]
 
 
-def _listed(path: Path) -> list[Path]:
+def _read_list(path: Path) -> list[Path]:
     listed = [path.parent / line for _, line in list_lines(path)]
     if not any(item.is_file() for item in listed):
         msg = f"{path} is no list of videos: none of its lines names a file that exists"
@@ -198,7 +198,7 @@ def _is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
 
 
-def _some(paths: Iterable[Path], name: str) -> list[Path]:
+def _require_any(paths: Iterable[Path], name: str) -> list[Path]:
     found = list(paths)
     if not found:
         msg = f"{name} holds no video; give {_KINDS}"

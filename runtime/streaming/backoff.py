@@ -40,6 +40,7 @@ class Backoff:
         if self._since is not None:
             return False
         self._since = perf_counter()
+        # One that comes back only to be lost again waits on where it left off.
         if self._since - self._ended_at > _STEADY_SECONDS:
             self._attempts = 0
         return True
@@ -55,4 +56,5 @@ class Backoff:
             return None
         longest = min(_CAP_SECONDS, _FIRST_SECONDS * 2.0 ** min(self._attempts, 16))
         self._attempts += 1
+        # The last attempt is made when the time is over, not some seconds before.
         return min(left, longest * random.uniform(2 / 3, 1))

@@ -15,7 +15,9 @@ _LEAVE: Final = 0.8
 
 
 @dataclass(kw_only=True)
-class _Run:
+class _Action:
+    """What is known so far of the action that goes on."""
+
     index: int
     t_start: float
     t_end: float
@@ -40,35 +42,38 @@ class EventTracker:
         self._labels = labels
         self._threshold = threshold
         self._source = source
-        self._run: _Run | None = None
+        self._action: _Action | None = None
         self._free_from = float("-inf")
 
     def update(self, scores: Scores, *, t_start: float, t_end: float) -> Event | None:
         """Takes the next window; returns the event that it ends, if any."""
         best = int(scores.argmax())
         found = best if scores[best] >= self._threshold else None
-        run = self._run
-        if run is not None and found in {None, run.index} and scores[run.index] >= _LEAVE * self._threshold:
-            run.t_end, run.total, run.windows = t_end, run.total + float(scores[run.index]), run.windows + 1
+        action = self._action
+        # Another class ends the action only where it reaches the threshold itself, not by being ahead alone.
+        if action is not None and found in {None, action.index} and scores[action.index] >= _LEAVE * self._threshold:
+            action.t_end, action.windows = t_end, action.windows + 1
+            action.total += float(scores[action.index])
             return None
         ended = self.end()
         if found is not None:
+            # The window may reach back into the event before it; that part of it is taken.
             start = max(t_start, self._free_from)
-            self._run = _Run(index=found, t_start=start, t_end=t_end, total=float(scores[found]), windows=1)
+            self._action = _Action(index=found, t_start=start, t_end=t_end, total=float(scores[found]), windows=1)
         return ended
 
     def end(self) -> Event | None:
         """Ends the current event, as at the end of the source."""
-        run, self._run = self._run, None
-        if run is None:
+        action, self._action = self._action, None
+        if action is None:
             return None
-        self._free_from = run.t_end
+        self._free_from = action.t_end
         return Event(
             source=self._source,
-            label=self._labels[run.index],
-            t_start=run.t_start,
-            t_end=run.t_end,
-            score=run.total / run.windows,
+            label=self._labels[action.index],
+            t_start=action.t_start,
+            t_end=action.t_end,
+            score=action.total / action.windows,
         )
 
     def reset(self) -> Event | None:

@@ -3,6 +3,15 @@
 Each source has a share; files that are read one after another have one together, or a folder of short ones would fill
 the memory. Where a source can wait, as a file can, its thread waits until there is room, and nothing is lost. Where it
 cannot, a window that is ready takes the place of one that still waits, and what is lost is counted.
+
+Three groups, the second of two files, the others of a camera each; W is a window, P a picture, G a gap, E an end:
+
+    files 0, 1   E₁ W₁ P₁ E₀ W₀ P₀ ─┐
+    camera 2                 G₂ W₂ ─┼─ turns ─→ take: P₀ W₀   W₂   then E₀ P₁ W₁, then G₂, then E₁
+    camera 3                        ┘           up to one window of each group in turn
+    pictures of cameras   P₃ P₂ P₂ ───────────→ take_picture: past all of these
+
+Camera 3 has no turn while nothing of it waits; with its next item it gets the last one.
 """
 
 from __future__ import annotations
@@ -71,6 +80,7 @@ class FairQueue:
         with self._changed:
             if wait:
                 self._changed.wait_for(lambda: self._is_closed or self._has_room(item))
+            # Looked at under the same lock as ``close`` sets it: nothing comes in behind that.
             if self._is_closed or not (wait or self._make_room(item)):
                 return
             self._add(item, passes=not wait)
@@ -102,8 +112,9 @@ class FairQueue:
         with self._changed:
             while self._turns and windows:
                 queue = self._turns.popleft()
-                taken += self._up_to_a_window(queue)
+                taken += self._take_up_to_window(queue)
                 windows -= isinstance(taken[-1], Window)
+                # Behind all others, as often as something is left: no source is served twice before another once.
                 if queue:
                     self._turns.append(queue)
             self._changed.notify_all()
@@ -134,10 +145,11 @@ class FairQueue:
             return
         queue = self._queues.setdefault(group, deque())
         queue.append(item)
+        # By identity: two queues with the same items would be equal.
         if not any(each is queue for each in self._turns):
             self._turns.append(queue)
 
-    def _up_to_a_window(self, queue: deque[Item]) -> Iterator[Item]:
+    def _take_up_to_window(self, queue: deque[Item]) -> Iterator[Item]:
         while queue:
             item = queue.popleft()
             self._forget(item)
@@ -146,6 +158,7 @@ class FairQueue:
                 return
 
     def _has_room(self, item: Item) -> bool:
+        # What is larger than a whole share is let in alone, or it would wait for ever; gaps and ends always are.
         share, waiting = _SHARES.get(type(item)), self._waiting[self._group(item), type(item)]
         return share is None or not waiting or waiting + _weight(item) <= share
 
@@ -160,6 +173,7 @@ class FairQueue:
     def _supersede(self, window: Window) -> None:
         """The window that waits makes room for a newer one; its group keeps its turn."""
         queue = self._queues.get(self._group(window), deque())
+        # Of its own source one is enough; of a group of many the oldest goes only where the share is used up.
         is_full = not self._has_room(window)
         for index, old in enumerate(queue):
             if isinstance(old, Window) and (is_full or old.source == window.source):
@@ -169,6 +183,7 @@ class FairQueue:
                 return
 
     def _forget(self, item: Item) -> None:
+        """Gives back the room that the item took."""
         self._waiting[self._group(item), type(item)] -= _weight(item)
 
     def _group(self, item: Item) -> int:

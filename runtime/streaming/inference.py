@@ -5,6 +5,12 @@
 
 As many runs go side by side as the session was made for. Where every window counts there is one thread more, which
 prepares its input while the others run; where only the newest counts there is none, as what it took would grow old.
+
+Runs may end in any order; results leave in the order in which their windows came, with what came between them. An entry
+is what one ``put`` brought, with the run of its windows:
+
+    put ─→  [Gap, W7]  [W6]  [Picture, Ended]  [W5]  ─→ finished
+              runs     done     no run         runs       nothing yet: all wait for W5
 """
 
 from __future__ import annotations
@@ -62,9 +68,9 @@ class InferencePool:
         with ExitStack() as stack:
             forks = [session, *(_fork(session, stack) for _ in range(count - 1))]
             self._stack = stack.pop_all()
-        self._free: SimpleQueue[_Runner] = SimpleQueue()
+        self._free: SimpleQueue[_PoolWorker] = SimpleQueue()
         for fork in forks:
-            self._free.put(_Runner(fork, runs))
+            self._free.put(_PoolWorker(fork, runs))
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="infer")
         self._on_result = on_result
         self._entries: deque[tuple[Sequence[Item], Future[list[WindowResult]] | None]] = deque()
@@ -80,10 +86,11 @@ class InferencePool:
 
     def warm_up(self) -> None:
         """Runs every fork once on nothing: with many runtimes the first run takes far longer than others."""
-        runners = [self._free.get() for _ in range(self._most)]
-        for runner in runners:
-            runner.warm_up()
-            self._free.put(runner)
+        # All are taken before the first goes back, or that one would be warmed up again and again.
+        workers = [self._free.get() for _ in range(self._most)]
+        for worker in workers:
+            worker.warm_up()
+            self._free.put(worker)
 
     @property
     def is_free(self) -> bool:
@@ -96,7 +103,7 @@ class InferencePool:
         return bool(self._entries) and _is_done(self._entries[0][1])
 
     def put(self, items: Sequence[Item]) -> None:
-        """Takes items; the windows among them, as many as one run takes, start at once if the pipeline is free."""
+        """Takes items; the windows among them, as many as one run takes, start at once if the pool is free."""
         windows = [item for item in items if isinstance(item, Window)]
         future = None
         if windows:
@@ -114,20 +121,21 @@ class InferencePool:
         """
         while self._entries and (wait or self.is_ready):
             items, future = self._entries.popleft()
+            # Counted here and not where a run ends: what waits for its turn is bounded too.
             self._batches -= future is not None
             results = iter(future.result() if future is not None else ())
             for item in items:
                 yield item, next(results) if isinstance(item, Window) else None
 
     def _run(self, windows: Sequence[Window]) -> list[WindowResult]:
-        runner = self._free.get()
+        worker = self._free.get()
         try:
-            return runner.run(windows)
+            return worker.run(windows)
         finally:
-            self._free.put(runner)
+            self._free.put(worker)
 
 
-class _Runner:
+class _PoolWorker:
     """A session for one thread, with the memory for its input."""
 
     def __init__(self, session: Session, runs: threading.Semaphore) -> None:
@@ -141,13 +149,15 @@ class _Runner:
 
     def run(self, windows: Sequence[Window]) -> list[WindowResult]:
         began = perf_counter()
-        clips = self._prepared(windows)
+        clips = self._prepare(windows)
         prepared = perf_counter()
+        # The one thread more than there are runs waits here, its input made.
         with self._runs:
             started = perf_counter()
             outputs = self._session.infer(clips)
             done_at = perf_counter()
         spent = {"preprocess": 1e3 * (prepared - began), "infer": 1e3 * (done_at - started)}
+        # Less the time of preparing, so that the stages add up: made ─ queue ─ preprocess ─ queue ─ infer.
         waited = began + started - prepared
         return [
             WindowResult(
@@ -163,7 +173,7 @@ class _Runner:
             for index, window in enumerate(windows)
         ]
 
-    def _prepared(self, windows: Sequence[Window]) -> Clips:
+    def _prepare(self, windows: Sequence[Window]) -> Clips:
         """The network's input, in memory that is used again and again; one clip of pixels is taken as it is."""
         spec = self._session.info.spec
         if spec.layout == "NTHWC":

@@ -8,10 +8,10 @@ import numpy as np
 
 from s2tf_edge.runtime.session import ModelInfo
 from s2tf_edge.runtime.sources.timing import StageTimes
+from s2tf_edge.runtime.statistics import softmax
 from s2tf_edge.runtime.streaming.events import EventTracker
 from s2tf_edge.runtime.streaming.inference import WindowResult
 from s2tf_edge.runtime.streaming.records import Event, Prediction
-from s2tf_edge.runtime.streaming.smoothing import softmax
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 from s2tf_edge.runtime.streaming.window import Window
 
@@ -27,18 +27,24 @@ class _Track:
 
 
 class Postprocessor:
-    """Makes predictions and events of any number of sources."""
+    """Makes predictions and events of any number of sources.
 
-    def __init__(self, info: ModelInfo, options: StreamOptions) -> None:
+    Args:
+        info: of the network.
+        options: how to smooth, and what counts as an action.
+        times: where the time of each stage from window to label goes.
+    """
+
+    def __init__(self, info: ModelInfo, options: StreamOptions, *, times: StageTimes) -> None:
         self._info = info
         self._options = options
         self._labels: tuple[str, ...] = ()
         self._tracks: dict[int, _Track] = {}
-        self.times = StageTimes()
+        self._times = times
 
-    def recognized(self, window: Window, result: WindowResult) -> list[Prediction | Event]:
+    def predict(self, window: Window, result: WindowResult) -> list[Prediction | Event]:
         """The prediction of a window, and the event that it ended, if any."""
-        track = self._track(window.source, classes=len(result.logits))
+        track = self._find_track(window.source, classes=len(result.logits))
         smoothed = track.smoother.update(softmax(result.logits[np.newaxis])[0])
         event = track.events.update(smoothed, t_start=window.t_start, t_end=window.t_end)
         best = np.argsort(-smoothed, kind="stable")[: self._options.topk]
@@ -47,7 +53,7 @@ class Postprocessor:
         stages_ms = {**result.stages_ms, "smooth": 1e3 * (now - result.done_at)}
         age_ms = 1e3 * (now - window.presented_at)
         for stage, milliseconds in {**stages_ms, "age": age_ms}.items():
-            self.times.add(stage, milliseconds)
+            self._times.add(stage, milliseconds)
         prediction = Prediction(
             source=window.source,
             t_start=window.t_start,
@@ -60,22 +66,22 @@ class Postprocessor:
             stages_ms=stages_ms,
             mask=result.mask if self._options.saliency else None,
         )
-        return [prediction, *_some(event)]
+        return [prediction, *_as_list(event)]
 
-    def gap(self, source: int) -> list[Event]:
+    def reset(self, source: int) -> list[Event]:
         """Forgets the scores from before a gap; returns the event that it ended, if any."""
         track = self._tracks.get(source)
         if track is None:
             return []
         track.smoother.reset()
-        return _some(track.events.reset())
+        return _as_list(track.events.reset())
 
     def end(self, source: int) -> list[Event]:
         """Forgets the source; returns the event that ends with it, if any."""
         track = self._tracks.pop(source, None)
-        return [] if track is None else _some(track.events.end())
+        return [] if track is None else _as_list(track.events.end())
 
-    def _track(self, source: int, *, classes: int) -> _Track:
+    def _find_track(self, source: int, *, classes: int) -> _Track:
         if not self._labels:
             self._labels = tuple(self._info.label(index) for index in range(classes))
         if source not in self._tracks:
@@ -83,5 +89,5 @@ class Postprocessor:
         return self._tracks[source]
 
 
-def _some(event: Event | None) -> list[Event]:
+def _as_list(event: Event | None) -> list[Event]:
     return [] if event is None else [event]

@@ -1,7 +1,15 @@
 """A thread that reads sources one after another and posts windows, so that decoding overlaps the network's runs.
 
 A live source that is lost is opened again. What a source is read by may hang for good, as a driver's read does: such a
-thread is left behind, and another one goes on with its source.
+thread is left behind, and another one goes on with its source:
+
+    Reader      opens ─ frame ─ frame ─ read ················ (hangs) ·········· returns: sees that it was left, ends
+    report           playing                        lost          playing
+    successor                              started ─ backoff ─ opens ─ frame ─ frame ─ …
+                                         └ _HANG_SECONDS after the read began
+
+Both have the same report and the same queue. So that only one of them writes to these, a thread that comes back from a
+read asks first whether it may (``_resume``), under the lock under which it is left behind.
 """
 
 from __future__ import annotations
@@ -16,11 +24,12 @@ from s2tf_edge.errors import InputFileError, S2TFError, SourceError
 from s2tf_edge.runtime.sources.source import OPEN_SECONDS, READ_SECONDS, Source
 from s2tf_edge.runtime.streaming.backoff import Backoff
 from s2tf_edge.runtime.streaming.fair_queue import Ended, FairQueue
-from s2tf_edge.runtime.streaming.reading import Reading, ReadOptions
+from s2tf_edge.runtime.streaming.reading import Reading
 from s2tf_edge.runtime.streaming.source_report import SourceReport
+from s2tf_edge.runtime.streaming.stream_options import ReadOptions
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["Reader", "replaced_if_hung"]
+__all__ = ["Reader", "replace_if_hung"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +47,8 @@ class Reader(threading.Thread):
         queue: where what is read goes.
         spec: of the clips.
         options: how to read.
+        hop: samples from the start of one window to the start of the next.
+        keep_all: whether reading waits for the network, rather than windows being replaced by newer ones.
         before: the thread that hung with the same sources, in whose place this one goes on.
     """
 
@@ -48,17 +59,24 @@ class Reader(threading.Thread):
         queue: FairQueue,
         spec: ClipSpec,
         options: ReadOptions,
+        hop: int,
+        keep_all: bool,
         before: Reader | None = None,
     ) -> None:
         super().__init__(name=f"read {reports[0].source.name}", daemon=True)
         self.reports = tuple(reports)
         self.stop = threading.Event()
+        """Set once nothing more may come of this thread: the run is over, or it was left behind."""
         self._queue = queue
         self._spec = spec
         self._options = options
+        self._hop = hop
+        self._keep_all = keep_all
+        self._lock = threading.Lock()
         self._waiting_since: float | None = None
+        """When the read began that is under way; None while there is none."""
         self._outage: Backoff = Backoff(options.max_outage_seconds) if before is None else before._outage
-        self._error = None if before is None else before._silence()
+        self._error = None if before is None else before._make_silence_error()
         self._hanging: list[Reader] = (
             [] if before is None else [reader for reader in (*before._hanging, before) if reader.is_alive()]
         )
@@ -69,10 +87,25 @@ class Reader(threading.Thread):
         since = self._waiting_since
         return self.reports[0].source.live and since is not None and perf_counter() - since > _HANG_SECONDS
 
-    def successor(self) -> Reader:
-        """Leaves this thread behind, so that nothing comes of it any more; returns one that goes on in its place."""
-        self.stop.set()
-        return Reader(self.reports, queue=self._queue, spec=self._spec, options=self._options, before=self)
+    def leave_behind(self) -> bool:
+        """Sees to it that nothing comes of this thread any more, if it hangs; returns whether it does."""
+        with self._lock:
+            if not self.hangs:
+                return False
+            self.stop.set()
+            return True
+
+    def make_successor(self) -> Reader:
+        """One that goes on in the place of this thread, which was left behind."""
+        return Reader(
+            self.reports,
+            queue=self._queue,
+            spec=self._spec,
+            options=self._options,
+            hop=self._hop,
+            keep_all=self._keep_all,
+            before=self,
+        )
 
     def run(self) -> None:
         """Reads all sources; what goes wrong is posted as the end of its source."""
@@ -80,11 +113,22 @@ class Reader(threading.Thread):
             if self.stop.is_set():
                 return
             error = self._play(report)
+            if not self._resume():
+                return
+            report.state = "ended" if error is None else "failed"
+            report.message = None if error is None else str(error)
+            self._queue.put(Ended(source=report.index, error=error), wait=True)
+
+    def _resume(self) -> bool:
+        """Ends the wait for a read; false where the run is over or this thread was left behind while it waited.
+
+        Up to the next read it cannot be left behind: what it reports, logs and posts until then is its own.
+        """
+        with self._lock:
+            if self.stop.is_set():
+                return False
             self._waiting_since = None
-            if not self.stop.is_set():
-                report.state = "ended" if error is None else "failed"
-                report.message = None if error is None else str(error)
-                self._queue.put(Ended(source=report.index, error=error), wait=True)
+            return True
 
     def _play(self, report: SourceReport) -> S2TFError | None:
         """Reads one source, as often as it is lost; returns why it ended before its time."""
@@ -92,8 +136,9 @@ class Reader(threading.Thread):
         while error is None or self._may_open_again(report, error):
             caught = self._attempt(report)
             if not isinstance(caught, SourceError):
-                return None if caught is None else _of_source(report.source, caught)
+                return None if caught is None else _to_source_error(report.source, caught)
             error = caught
+        # Whoever asked for so much of a source has it, whether it would have come back or not.
         return None if self._is_over(report) else error
 
     def _attempt(self, report: SourceReport) -> Exception | None:
@@ -106,26 +151,35 @@ class Reader(threading.Thread):
     def _read(self, report: SourceReport) -> None:
         """Reads a source until it ends or is lost."""
         logger.debug("reading %s", report.source.name)
+        # From here on, but for the time in which frames are worked on, another thread may find that this one hangs.
         self._waiting_since = perf_counter()
-        with Reading(report, spec=self._spec, options=self._options, stop=self.stop) as reading:
+        with Reading(
+            report,
+            spec=self._spec,
+            options=self._options,
+            hop=self._hop,
+            keep_all=self._keep_all,
+            stop=self.stop,
+            resume=self._resume,
+        ) as reading:
             for items in reading.items():
-                self._waiting_since = None
                 if self._outage.seconds:
                     logger.info("%s is back after %.1f s", report.source.name, self._outage.seconds)
                     self._outage.end()
                 for item in items:
-                    self._queue.put(item, wait=self._options.keep_all)
+                    # May wait as long as the network takes, which is no fault of the source.
+                    self._queue.put(item, wait=self._keep_all)
                 self._waiting_since = perf_counter()
 
     def _may_open_again(self, report: SourceReport, error: SourceError) -> bool:
         """Waits until a source that was lost may be opened again; false where it shall not be."""
-        self._waiting_since = None
-        if self._is_over(report) or not self._may_come_back(report):
+        if not self._resume() or self._is_over(report) or not self._may_come_back(report):
             return False
         if self._outage.begin():
             logger.warning("%s; it is opened again until it is back", error)
         report.state, report.message = "lost", str(error)
         is_crowded = True
+        # Each attempt may hang in its turn: where some threads do already, it is waited until one of them returns.
         while is_crowded and not self._is_over(report):
             wait_seconds = self._outage.next_wait()
             if wait_seconds is None:
@@ -145,23 +199,23 @@ class Reader(threading.Thread):
         is_past = duration is not None and report.position_seconds + self._outage.seconds > duration
         return self.stop.is_set() or (report.source.live and is_past)
 
-    def _silence(self) -> SourceError:
+    def _make_silence_error(self) -> SourceError:
         seconds = perf_counter() - (self._waiting_since or perf_counter())
         return SourceError(
             f"{self.reports[0].source.name} gave no frame for {seconds:.0f} s; check that it is connected"
         )
 
 
-def replaced_if_hung(reader: Reader) -> Reader:
-    """The reader itself; or, where it hangs, one that was started in its place."""
-    if not reader.hangs:
+def replace_if_hung(reader: Reader) -> Reader:
+    """The reader itself; or, where it hangs, one that is started in its place."""
+    if not reader.leave_behind():
         return reader
-    successor = reader.successor()
+    successor = reader.make_successor()
     successor.start()
     return successor
 
 
-def _of_source(source: Source, error: Exception) -> S2TFError:
+def _to_source_error(source: Source, error: Exception) -> S2TFError:
     """Whatever happens to one source is an error of that source, so that the others go on."""
     if isinstance(error, InputFileError | SourceError):
         return error

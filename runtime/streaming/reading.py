@@ -3,70 +3,58 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 from s2tf_edge.runtime.sources.decoder import Decoded, Decoder
-from s2tf_edge.runtime.sources.hardware_decoding import check_hwaccel
 from s2tf_edge.runtime.streaming.records import Gap, Picture
 from s2tf_edge.runtime.streaming.source_report import SourceReport
+from s2tf_edge.runtime.streaming.stream_options import ReadOptions
 from s2tf_edge.runtime.streaming.window import Window, Windower, gap_seconds
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["ReadOptions", "Reading"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """How sources are read.
-
-    Raises:
-        UsageError: ``hwaccel`` is not known.
-    """
-
-    hop: int
-    """Samples from the start of one window to the start of the next."""
-    keep_all: bool
-    """Whether reading waits for the network, rather than windows being replaced by newer ones."""
-    duration_seconds: float | None
-    """How much of each source is read; None for all of it."""
-    pictures: bool
-    """Whether every frame is posted too."""
-    start_seconds: float = 0.0
-    """Where in each file to begin, from its first frame."""
-    reconnect: bool = True
-    """Whether a live source that is lost is opened again."""
-    max_outage_seconds: float | None = None
-    """How long a source may stay lost; None for ever, once it has given a frame."""
-    hwaccel: str | None = None
-    """What decodes in place of the processor."""
-    fps: float | None = None
-    """Frames a second to ask of a camera, or to assume of a source without times."""
-
-    def __post_init__(self) -> None:
-        check_hwaccel(self.hwaccel)
+__all__ = ["Reading"]
 
 
 class Reading:
     """An open source.
 
-    A live source that was read before goes on in presentation time: as much later as was lost.
+    A live source that was read before goes on in presentation time, as much later as it was away. Each reading counts
+    its frames from 0; what is added to them comes from when frames were presented on this machine's clock:
+
+        presented at      100.0  100.5  101.0      (lost)      104.0  104.5     of ``perf_counter``
+        frame's own time    0.0    0.5    1.0                    0.0    0.5     of each reading
+        shift               0.0    0.0    0.0                    4.0    4.0     1.0 + (104.0 - 101.0)
+        presentation time   0.0    0.5    1.0  └── gap, lost ──┘ 4.0    4.5     in all records
 
     Args:
         report: of the source; it is kept up to date.
         spec: of the clips.
         options: how to read.
+        hop: samples from the start of one window to the start of the next.
+        keep_all: whether every frame is decoded, however far behind a live source that is.
         stop: ends reading from another thread.
+        resume: called when a read that may take for ever has returned; false where nothing more may come of it.
 
     Raises:
         InputFileError: the file cannot be read or holds no video.
         SourceError: the address or device cannot be opened.
     """
 
-    def __init__(self, report: SourceReport, *, spec: ClipSpec, options: ReadOptions, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        report: SourceReport,
+        *,
+        spec: ClipSpec,
+        options: ReadOptions,
+        hop: int,
+        keep_all: bool,
+        stop: threading.Event,
+        resume: Callable[[], bool],
+    ) -> None:
         self._report = report
         self._options = options
         self._stop = stop
+        self._resume = resume
         self._decoder = Decoder(
             report.source,
             stop=stop,
@@ -74,16 +62,16 @@ class Reading:
             start_seconds=options.start_seconds,
             fps=options.fps,
             hwaccel=options.hwaccel,
-            catch_up=not options.keep_all,
+            catch_up=not keep_all,
         )
         self._windower = Windower(
             spec,
-            hop=options.hop,
+            hop=hop,
             gap_seconds=gap_seconds(spec, frame_seconds=self._decoder.frame_seconds),
             times=report.times,
             source=report.index,
         )
-        self._counted = (report.corrupt_packets, report.frames_behind, report.out_of_order)
+        self._counts_before = (report.corrupt_packets, report.frames_behind, report.out_of_order)
 
     def __enter__(self) -> Reading:
         return self
@@ -99,22 +87,29 @@ class Reading:
             SourceError: a live source that was lost, or gave no frame.
         """
         report, was_lost = self._report, self._report.presented_at is not None
+        # The duration asked for counts from a file's first frame, of a live source from 0, with the time it is away.
         shift_seconds, until = 0.0, self._until(0.0) if report.source.live else None
-        report.duration_seconds = self._duration_seconds()
+        if not self._stop.is_set():
+            report.duration_seconds = self._duration_seconds()
         try:
             for decoded in self._decoder.frames():
+                # The frame may come after this thread was left behind: its successor writes the report by now.
+                if not self._resume():
+                    return
                 gaps: list[Gap] = []
                 if report.presented_at is not None and was_lost:
                     shift_seconds = report.position_seconds + decoded.presented_at - report.presented_at
-                    gaps, was_lost = [self._found(shift_seconds)], False
+                    gaps, was_lost = [self._count_return(shift_seconds)], False
                 seconds = decoded.pts_seconds + shift_seconds
                 until = self._until(seconds) if until is None else until
                 if seconds > until:
                     break
-                yield [*gaps, *self._taken(decoded, seconds)]
+                yield [*gaps, *self._process(decoded, seconds)]
         finally:
-            if not self._stop.is_set():
-                self._count()
+            # Whatever ended the loop, the decoder's counts of its last packets are still to be taken over.
+            if self._resume():
+                self._update_counts()
+        # A source that was lost in between was no short one, and its last frame need not be repeated.
         if not report.reconnects and not self._stop.is_set():
             yield list(self._windower.finish())
 
@@ -125,19 +120,20 @@ class Reading:
         known = [self._decoder.duration_seconds, self._options.duration_seconds]
         return min((seconds for seconds in known if seconds is not None), default=None)
 
-    def _found(self, seconds: float) -> Gap:
+    def _count_return(self, seconds: float) -> Gap:
         """The source is back; what follows is presented from ``seconds`` on."""
         self._report.reconnects += 1
         self._report.gaps += 1
         return Gap(source=self._report.index, t_start=self._report.position_seconds, t_end=seconds, cause="lost")
 
-    def _taken(self, decoded: Decoded, seconds: float) -> Iterator[Gap | Picture | Window]:
+    def _process(self, decoded: Decoded, seconds: float) -> Iterator[Gap | Picture | Window]:
+        """Reports a frame; gives what it makes: a gap first, the picture next, then the windows that it completes."""
         report = self._report
         report.first_seconds = report.first_seconds if report.frames else seconds
         report.frames += 1
         report.state, report.message = "playing", None
         report.position_seconds, report.presented_at = seconds, decoded.presented_at
-        self._count()
+        self._update_counts()
         picture = Picture(source=report.index, pts_seconds=seconds, frame=decoded.frame)
         pictures = [picture] if self._options.pictures else []
         for item in self._windower.add(
@@ -147,15 +143,16 @@ class Reading:
             cause="behind" if decoded.follows_cut else "pause",
         ):
             report.gaps += isinstance(item, Gap)
+            # Shown with the label of its own window, and behind the gap that it ends.
             if isinstance(item, Window):
                 yield from pictures
                 pictures = []
             yield item
         yield from pictures
 
-    def _count(self) -> None:
+    def _update_counts(self) -> None:
         """Adds what was left out in this reading to what was before it."""
-        corrupt, behind, out_of_order = self._counted
+        corrupt, behind, out_of_order = self._counts_before
         self._report.corrupt_packets = corrupt + self._decoder.corrupt
         self._report.frames_behind = behind + self._decoder.behind
         self._report.out_of_order = out_of_order + self._windower.out_of_order

@@ -8,14 +8,56 @@ from typing import Final
 from s2tf_edge.errors import UsageError
 from s2tf_edge.runtime.streaming.smoothing import Smoothing
 
-__all__ = ["POLICIES", "StreamOptions"]
+__all__ = ["POLICIES", "ReadOptions", "StreamOptions"]
 
 POLICIES: Final = ("auto", "every", "latest")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamOptions:
-    """How to recognize."""
+class ReadOptions:
+    """How sources are read: the part of StreamOptions that readers know of.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    start_seconds: float = 0.0
+    """Where in each file to begin, from its first frame; live sources begin when they are opened."""
+    duration_seconds: float | None = None
+    """How much of each source is read; None for all of it."""
+    reconnect: bool = True
+    """Whether a live source that is lost is opened again."""
+    max_outage_seconds: float | None = None
+    """How long a source may stay lost before it is given up; None for ever, once it has given a frame."""
+    hwaccel: str | None = None
+    """FFmpeg's name of what decodes, such as cuda, qsv or vaapi; auto takes what there is, None the processor."""
+    fps: float | None = None
+    """Frames a second to ask of a camera, or to assume of a stream that has no times; None leaves it to the source."""
+    pictures: bool = False
+    """Whether frames are yielded as Pictures: of a file all, each before the predictions that it completes; of a live
+    source as they come, but for those that nobody takes in time."""
+
+    def __post_init__(self) -> None:
+        if self.start_seconds < 0:
+            msg = f"start must be zero seconds or more, got {self.start_seconds}"
+            raise UsageError(msg)
+        for name in ("duration_seconds", "max_outage_seconds", "fps"):
+            self._check_positive(name)
+
+    def _check_positive(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is not None and not value > 0:
+            msg = f"{name.removesuffix('_seconds').replace('_', ' ')} must be more than zero, got {value}"
+            raise UsageError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions(ReadOptions):
+    """How to recognize.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
 
     topk: int = 5
     """Best classes named in each prediction."""
@@ -29,23 +71,8 @@ class StreamOptions:
     """every runs each window, latest the newest one; auto is every for files and latest for live sources."""
     max_age_seconds: float | None = None
     """Age from which on a window is dropped rather than run; None for any age."""
-    start_seconds: float = 0.0
-    """Where in each file to begin, from its first frame; live sources begin when they are opened."""
-    duration_seconds: float | None = None
-    """How much of each source is read; None for all of it."""
-    reconnect: bool = True
-    """Whether a live source that is lost is opened again."""
-    max_outage_seconds: float | None = None
-    """How long a source may stay lost before it is given up; None for ever."""
-    hwaccel: str | None = None
-    """FFmpeg's name of what decodes, such as cuda, qsv or vaapi; auto takes what there is, None the processor."""
-    fps: float | None = None
-    """Frames a second to ask of a camera, or to assume of a stream that has no times; None leaves it to the source."""
     saliency: bool = False
     """Whether predictions carry the network's saliency mask."""
-    pictures: bool = False
-    """Whether frames are yielded as Pictures: of a file all, each before the predictions that it completes; of a live
-    source as they come, but for those that nobody takes in time."""
     status_seconds: float | None = None
     """Seconds between two Status records; None for none."""
 
@@ -59,18 +86,10 @@ class StreamOptions:
         if self.policy not in POLICIES:
             msg = f"policy must be one of {', '.join(POLICIES)}, got {self.policy!r}"
             raise UsageError(msg)
-        if self.start_seconds < 0:
-            msg = f"start must be zero seconds or more, got {self.start_seconds}"
-            raise UsageError(msg)
-        for name in ("duration_seconds", "max_age_seconds", "max_outage_seconds", "fps", "status_seconds"):
+        super().__post_init__()
+        for name in ("max_age_seconds", "status_seconds"):
             self._check_positive(name)
 
     def keeps_all(self, *, live: bool) -> bool:
         """Whether every window is run, of live sources or of files."""
         return self.policy == "every" or (self.policy == "auto" and not live)
-
-    def _check_positive(self, name: str) -> None:
-        value = getattr(self, name)
-        if value is not None and not value > 0:
-            msg = f"{name.removesuffix('_seconds').replace('_', ' ')} must be more than zero, got {value}"
-            raise UsageError(msg)

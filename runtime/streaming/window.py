@@ -152,6 +152,9 @@ class Windower:
             cause: of the gap before it, if there turns out to be one.
         """
         if self._clock is not None:
+            # times of frames   1.00 1.04 1.08   2.90    a gap: ring and clock start anew, at 2.90
+            #                   1.00 1.04 1.02           out of order: left out
+            #                   1.00 1.04 0.00           a gap too, as the source's clock was set back
             step = pts_seconds - self._last_seconds
             if abs(step) > self._gap_seconds:
                 cause = cause if step > 0 else "clock"
@@ -173,7 +176,7 @@ class Windower:
         image, pts_seconds = self._ring.newest()
         for _ in range(missing):
             self._ring.push(image, pts_seconds)
-        yield self._window()
+        yield self._make_window()
 
     def _sample(self, frame: av.VideoFrame, count: int) -> Iterator[Window]:
         if not count:
@@ -186,11 +189,14 @@ class Windower:
         count -= max(0, count - self._spec.frames - self._hop + 1) // self._hop * self._hop
         for _ in range(count):
             self._ring.push(image, self._last_seconds)
+            # The first window is complete with sample T, each further one after ``hop`` more: T = 4, hop = 2
+            #     samples   1 2 3 4 5 6 7 8
+            #     windows         ↑   ↑   ↑
             beyond = len(self._ring) - self._spec.frames
             if beyond >= 0 and beyond % self._hop == 0:
-                yield self._window()
+                yield self._make_window()
 
-    def _window(self) -> Window:
+    def _make_window(self) -> Window:
         self._windows += 1
         view, t_start, t_end = self._ring.view()
         # The ring moves on while the network runs, so the window leaves it as a copy.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final
 
 from s2tf_edge.runtime.streaming.records import Failure, Prediction, Record, Start, Status, Summary
@@ -17,7 +17,7 @@ _WELL: Final = ("waiting", "playing", "ended")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Source:
+class _SourceHealth:
     name: str
     state: str = "waiting"
     message: str | None = None
@@ -31,7 +31,7 @@ class Verdict:
     """ok; degraded: some source is lost or failed, others go on; or not well: starting, failing, stalled or ended."""
     reason: str | None
     seconds_since_prediction: float | None
-    sources: tuple[_Source, ...]
+    sources: tuple[_SourceHealth, ...]
 
     @property
     def is_well(self) -> bool:
@@ -59,7 +59,7 @@ class Health:
 
     def __init__(self, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
         self._patience_seconds = patience_seconds
-        self._sources: dict[int, _Source] = {}
+        self._sources: dict[int, _SourceHealth] = {}
         self._predicted_at: float | None = None
         self._started_at: float | None = None
         self._has_ended = False
@@ -67,36 +67,36 @@ class Health:
     def write(self, record: Record) -> None:
         """Takes a record."""
         if isinstance(record, Prediction):
-            self._predicted_at = time.monotonic()
-            self._seen(record.source)
+            self._predicted_at = monotonic()
+            self._mark_playing(record.source)
         elif isinstance(record, Status):
-            states = [_Source(name=item.name, state=item.state, message=item.message) for item in record.sources]
+            states = [_SourceHealth(name=item.name, state=item.state, message=item.message) for item in record.sources]
             self._sources = dict(enumerate(states))
         elif isinstance(record, Failure):
-            failed = _Source(name=record.name, state="failed", message=record.message)
+            failed = _SourceHealth(name=record.name, state="failed", message=record.message)
             self._sources = {**self._sources, record.source: failed}
         elif isinstance(record, Start):
             self._patience_seconds = max(self._patience_seconds, _PATIENCE_SPANS * record.clip.span_seconds)
-            self._sources = {index: _Source(name=name) for index, name in enumerate(record.sources)}
-            self._started_at = time.monotonic()
+            self._sources = {index: _SourceHealth(name=name) for index, name in enumerate(record.sources)}
+            self._started_at = monotonic()
         elif isinstance(record, Summary):
             self._has_ended = True
 
     def verdict(self) -> Verdict:
         """How the stream is now."""
-        now = time.monotonic()
+        now = monotonic()
         since = None if self._predicted_at is None else now - self._predicted_at
         sources = tuple(self._sources.values())
-        status, reason = self._judged(sources, now)
+        status, reason = self._judge(sources, now)
         return Verdict(status=status, reason=reason, seconds_since_prediction=since, sources=sources)
 
-    def _seen(self, source: int) -> None:
+    def _mark_playing(self, source: int) -> None:
         """A stream without Status records says by its predictions alone that a source plays."""
         held = self._sources.get(source)
         if held is not None and held.state == "waiting":
-            self._sources = {**self._sources, source: _Source(name=held.name, state="playing")}
+            self._sources = {**self._sources, source: _SourceHealth(name=held.name, state="playing")}
 
-    def _judged(self, sources: tuple[_Source, ...], now: float) -> tuple[str, str | None]:
+    def _judge(self, sources: tuple[_SourceHealth, ...], now: float) -> tuple[str, str | None]:
         if self._has_ended:
             return "ended", "all sources have ended"
         if self._started_at is None:

@@ -77,7 +77,7 @@ class Pictures:
             now = time.monotonic()
             if jpeg and (jpeg.number == number or now - jpeg.made_at < _PERIOD_SECONDS):
                 return jpeg
-            data = await asyncio.get_running_loop().run_in_executor(self._encoder, _encoded, picture.frame)
+            data = await asyncio.get_running_loop().run_in_executor(self._encoder, _encode, picture.frame)
             self._encoded[source] = Jpeg(number=number, made_at=now, data=data)
             return self._encoded[source]
 
@@ -121,7 +121,7 @@ def to_jpeg(image: NDArray[np.uint8]) -> bytes:
     return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
 
 
-def _encoded(frame: av.VideoFrame) -> bytes:
+def _encode(frame: av.VideoFrame) -> bytes:
     long, short = max(frame.width, frame.height), min(frame.width, frame.height)
     short_side = max(1, short * _LONG_SIDE // long) if long > _LONG_SIDE else 0
     try:

@@ -82,7 +82,7 @@ class Page:
 
     async def _events(self, request: Request) -> Response:
         position = self._history.position(request.headers.get("last-event-id"))
-        return _streamed(request, self._event_lines(position), "text/event-stream")
+        return _stream(request, self._event_lines(position), "text/event-stream")
 
     async def _event_lines(self, position: int) -> AsyncIterator[str]:
         yield f"retry: {_RETRY_MS}\n\n"
@@ -111,13 +111,13 @@ class Page:
             jpeg = await self._pictures.newest(source)
         if jpeg is not None and jpeg.data:
             return Response(jpeg.data, media_type="image/jpeg", headers={"picture-number": str(jpeg.number)})
-        return Response(status_code=204) if after else _nothing(f"source {source} has no picture")
+        return Response(status_code=204) if after else _answer_nothing(f"source {source} has no picture")
 
     async def _mjpeg(self, request: Request) -> Response:
         source = request.path_params["source"]
         if await self._pictures.newest(source) is None:
-            return _nothing(f"source {source} has no picture")
-        return _streamed(request, self._parts(source), "multipart/x-mixed-replace; boundary=picture")
+            return _answer_nothing(f"source {source} has no picture")
+        return _stream(request, self._parts(source), "multipart/x-mixed-replace; boundary=picture")
 
     async def _parts(self, source: int) -> AsyncIterator[bytes]:
         number = 0
@@ -131,7 +131,7 @@ class Page:
         """The newest mask of a source, over the center crop that its network saw."""
         prediction = self._masks.get(request.path_params["source"])
         if prediction is None or prediction.mask is None:
-            return _nothing("there is no mask; networks with saliency give one where it is asked for")
+            return _answer_nothing("there is no mask; networks with saliency give one where it is asked for")
         rows = (255 * np.nan_to_num(prediction.mask).clip(0, 1)).round().astype(int).tolist()
         return JSONResponse({"t_end": prediction.t_end, "rows": rows})
 
@@ -152,7 +152,7 @@ def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]
     return respond
 
 
-def _streamed(request: Request, parts: AsyncIterator[str] | AsyncIterator[bytes], media_type: str) -> Response:
+def _stream(request: Request, parts: AsyncIterator[str] | AsyncIterator[bytes], media_type: str) -> Response:
     """What goes on for as long as the client listens, which one that asks for the headers alone does not."""
     if request.method == "HEAD":
         return Response(media_type=media_type)
@@ -164,5 +164,5 @@ def _part(jpeg: Jpeg) -> bytes:
     return head.encode() + jpeg.data + b"\r\n"
 
 
-def _nothing(reason: str) -> Response:
+def _answer_nothing(reason: str) -> Response:
     return PlainTextResponse(f"{reason}\n", 404)

@@ -220,16 +220,16 @@ def test_a_page_while_it_runs(artifact: Path) -> None:
             assert json.loads(_fetched_until(f"{url}healthz", '"ok"'))["status"] == "ok"
         finally:
             process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=30)
+            _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert 'source="' in metrics
 
 
 def _fetched_until(url: str, text: str) -> str:
     """The answer of ``url`` once it holds ``text``."""
-    deadline, answer = time.monotonic() + 30, ""
+    deadline, answer = time.monotonic() + 120, ""
     while text not in answer and time.monotonic() < deadline:
-        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=10) as response:
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=60) as response:
             answer = response.read().decode()
         time.sleep(0.05)
     assert text in answer
@@ -259,7 +259,7 @@ def test_without_a_display_nothing_can_be_shown(artifact: Path) -> None:
     code = "from s2tf_edge.cli.stream import main; main()"
     line = [sys.executable, "-c", code, str(artifact), "--source", CLIP, "--show"]
     bare = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
-    done = subprocess.run(line, env=bare, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(line, env=bare, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stdout) == (2, "")
     assert "showing pictures needs a display" in done.stderr
 
@@ -354,12 +354,13 @@ def test_interrupted_it_leaves_complete_files(artifact: Path, tmp_path: Path, nu
     folder = tmp_path / "out"
     folder.mkdir()
     lines, saved = folder / "out.jsonl", folder / "out.mp4"
-    with _started(artifact, "--jsonl", lines, "--save", saved) as process:
-        deadline = time.monotonic() + 60
+    # Every frame and every window, however slow the machine is.
+    with _started(artifact, "--jsonl", lines, "--save", saved, "--policy", "every") as process:
+        deadline = time.monotonic() + 120
         while (not lines.exists() or "prediction" not in lines.read_text()) and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(number)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (130, "s2tf-stream: error: interrupted\n")
     records = _records(lines.read_text(encoding="utf-8"))
     assert records[-1]["type"] == "summary"
@@ -375,7 +376,7 @@ def test_a_closed_pipe_ends_it_quietly(artifact: Path) -> None:
         assert json.loads(process.stdout.readline())["type"] == "start"
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=120) == 0
 
 
 def test_what_is_read_is_never_overwritten(

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from s2tf_edge.data.container import open_container
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
+from s2tf_edge.runtime.sources import packets
+from s2tf_edge.runtime.sources.source import Source, parse_source
 from s2tf_edge.spec import ClipSpec
 
 LABELS = ("dark", "gray", "bright")
@@ -30,12 +40,15 @@ class BrightnessSession(Session):
     delay_seconds = 0.0
     is_uneven = False
     """Whether the delay differs from clip to clip."""
+    before_run: Callable[[], object] = staticmethod(lambda: None)
+    """Called when a run begins; may let it wait."""
 
     def _open(self) -> None:
         pass
 
     def _run(self, clips: Clips) -> Outputs:
         mean = clips.reshape(len(clips), -1).mean(axis=1, dtype=np.float64) / 255
+        self.before_run()
         time.sleep(self.delay_seconds * (int(255 * mean[0]) % 3 if self.is_uneven else 1))
         return Outputs(logits=(-20 * np.abs(mean[:, None] - LEVELS)).astype(np.float32))
 
@@ -114,6 +127,92 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+class Clock:
+    """Stands for ``perf_counter``: hours pass in no time, and no time passes while a test waits."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+class VirtualStop(threading.Event):
+    """Whoever waits for it to be set passes the time on a clock, not in the test."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._clock.now += timeout or 0.0
+        return self.is_set()
+
+
+@pytest.fixture
+def virtual_stop(clock: Clock) -> VirtualStop:
+    return VirtualStop(clock)
+
+
+Hook = Callable[[int, "Packet[VideoStream]"], object]
+
+
+class TappedContainer:
+    """A real container that calls a hook with the number of each packet, and the packet, before it hands it out."""
+
+    def __init__(self, container: InputContainer, hook: Hook) -> None:
+        self._container = container
+        self._hook = hook
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def demux(self, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+        for number, packet in enumerate(self._container.demux(stream)):
+            self._hook(number, packet)
+            yield packet
+
+
+@pytest.fixture
+def tap(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets a hook look at the packets of each source that is opened; the last one serves all further ones.
+
+    The next packet is asked for once all that comes of the last one was posted: a hook that waits holds the reader at a
+    place that the test knows.
+    """
+
+    def install(*hooks: Hook) -> None:
+        numbers = itertools.count()
+
+        def open_tapped(*arguments: Any, **options: Any) -> TappedContainer:
+            hook = hooks[min(next(numbers), len(hooks) - 1)]
+            return TappedContainer(open_container(*arguments, **options), hook)
+
+        monkeypatch.setattr(packets, "open_container", open_tapped)
+
+    return install
+
+
+@pytest.fixture
+def instant_source(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Callable[..., Source]:
+    """A live source of 25 frames a second that are there at once, each with its packet.
+
+    Its times of arrival are those of ``clock``, so that it is never late, however slow the machine is.
+    """
+    monkeypatch.setattr(packets, "perf_counter", clock)
+
+    def make(color: str = "gray", *, seconds: float = 60.0) -> Source:
+        (source,) = parse_source(f"lavfi:color={color}:size=64x48:rate=25:duration={seconds}")
+        return replace(source, paced=False)
+
+    return make
+
+
 class TcpServer:
     """Hands each connection what its part of a script says, then closes it; the last part serves all further ones.
 
@@ -130,6 +229,9 @@ class TcpServer:
 
     def close(self) -> None:
         """Refuses connections from now on."""
+        # Closing alone would not wake the thread that accepts: it would take one connection more.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _serve(self) -> None:

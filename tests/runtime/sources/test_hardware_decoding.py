@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
     yield
-    for function in (hardware_decoding._works, hardware_decoding._tell):
+    for function in (hardware_decoding._works, hardware_decoding._log_choice):
         function.cache_clear()
 
 
@@ -40,6 +41,18 @@ def test_known_devices_are_taken() -> None:
 
 def test_without_a_name_the_processor_decodes() -> None:
     assert open_hwaccel(None) is None
+
+
+@pytest.mark.parametrize(("is_over", "lines"), [(False, 1), (True, 0)])
+def test_what_was_found_is_not_logged_once_the_run_is_over(
+    caplog: pytest.LogCaptureFixture, is_over: bool, lines: int
+) -> None:
+    caplog.set_level(logging.INFO, logger="s2tf_edge")
+    stop = threading.Event()
+    if is_over:
+        stop.set()
+    open_hwaccel("auto", stop=stop)
+    assert len(caplog.messages) == lines
 
 
 @pytest.mark.parametrize("name", ["auto", *hwdevices_available()])

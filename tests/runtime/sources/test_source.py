@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from s2tf_edge.errors import InputFileError, SourceError, UsageError
+from s2tf_edge.runtime.sources import packets
 from s2tf_edge.runtime.sources.decoder import Decoder
 from s2tf_edge.runtime.sources.source import Source, camera, parse_source
 from s2tf_edge.runtime.sources.timing import StageTimes
@@ -22,8 +23,8 @@ def _names(sources: list[Source]) -> list[str]:
     return [Path(source.name).name for source in sources]
 
 
-def _decoder(source: Source, **options: Any) -> Decoder:
-    return Decoder(source, stop=threading.Event(), times=StageTimes(), **options)
+def _decoder(source: Source, *, stop: threading.Event | None = None, **options: Any) -> Decoder:
+    return Decoder(source, stop=stop or threading.Event(), times=StageTimes(), **options)
 
 
 def _times(path: Path, **options: Any) -> list[float]:
@@ -142,13 +143,17 @@ def test_a_missing_camera_is_a_lost_source() -> None:
         _decoder(source)
 
 
-def test_a_live_source_starts_at_zero_and_keeps_its_pace() -> None:
+def test_a_live_source_starts_at_zero_and_keeps_its_pace(
+    monkeypatch: pytest.MonkeyPatch, clock: Any, virtual_stop: Any
+) -> None:
+    monkeypatch.setattr(packets, "perf_counter", clock)
     graph = "testsrc=size=64x48:rate=20:duration=0.5,setpts=PTS+100/TB"
-    with _decoder(parse_source(f"lavfi:{graph}")[0]) as decoder:
+    with _decoder(parse_source(f"lavfi:{graph}")[0], stop=virtual_stop) as decoder:
         frames = list(decoder.frames())
-    assert [frame.pts_seconds for frame in frames] == pytest.approx([index / 20 for index in range(10)])
-    # The last frame is due 0.45 s after the first; the upper bound is generous for a busy machine.
-    assert 0.4 < frames[-1].presented_at - frames[0].presented_at < 5
+    times = [index / 20 for index in range(10)]
+    assert [frame.pts_seconds for frame in frames] == pytest.approx(times)
+    # None is handed out before it is due.
+    assert [frame.presented_at - frames[0].presented_at for frame in frames] == pytest.approx(times)
 
 
 def test_a_file_keeps_its_own_times(make_video: Callable[..., Path]) -> None:

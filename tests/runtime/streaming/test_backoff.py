@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from s2tf_edge.runtime.streaming import backoff
 from s2tf_edge.runtime.streaming.backoff import Backoff
 
 
-class Clock:
-    """Stands for ``perf_counter``: hours pass in no time."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+@pytest.fixture(autouse=True)
+def _virtual_time(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backoff, "perf_counter", clock)
-    return clock
 
 
 def _waits(lost: Backoff, count: int) -> list[float]:
     return [wait for _ in range(count) if (wait := lost.next_wait()) is not None]
 
 
-@pytest.mark.usefixtures("clock")
 def test_waits_double_up_to_half_a_minute() -> None:
     lost = Backoff(None)
     assert lost.begin()
@@ -37,7 +26,6 @@ def test_waits_double_up_to_half_a_minute() -> None:
         assert 2 / 3 * longest <= wait <= longest
 
 
-@pytest.mark.usefixtures("clock")
 def test_waits_differ_from_reader_to_reader() -> None:
     waits = []
     for _ in range(20):
@@ -47,7 +35,7 @@ def test_waits_differ_from_reader_to_reader() -> None:
     assert len(set(waits)) > 15
 
 
-def test_the_last_attempt_is_when_the_time_is_over(clock: Clock) -> None:
+def test_the_last_attempt_is_when_the_time_is_over(clock: Any) -> None:
     lost = Backoff(10.0)
     lost.begin()
     total = 0.0
@@ -58,7 +46,7 @@ def test_the_last_attempt_is_when_the_time_is_over(clock: Clock) -> None:
     assert not lost.begin()
 
 
-def test_a_source_that_plays_for_a_moment_does_not_start_the_waits_anew(clock: Clock) -> None:
+def test_a_source_that_plays_for_a_moment_does_not_start_the_waits_anew(clock: Any) -> None:
     lost = Backoff(None)
     for seconds, longest in ((0.0, 0.5), (1.0, 1.0), (9.0, 2.0), (11.0, 0.5)):
         clock.now += seconds
@@ -68,7 +56,7 @@ def test_a_source_that_plays_for_a_moment_does_not_start_the_waits_anew(clock: C
         lost.end()
 
 
-def test_seconds_are_those_of_this_outage(clock: Clock) -> None:
+def test_seconds_are_those_of_this_outage(clock: Any) -> None:
     lost = Backoff(None)
     assert lost.seconds == 0
     lost.begin()

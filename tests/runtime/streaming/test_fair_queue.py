@@ -55,11 +55,11 @@ def test_a_file_waits_and_loses_nothing() -> None:
     assert feeder.is_alive()
     taken: list[tuple[int, float]] = []
     while len(taken) < 20:
-        queue.wait(lambda: not queue.is_empty, timeout_seconds=5)
+        queue.wait(lambda: not queue.is_empty, timeout_seconds=60)
         waiting = queue.take(windows=100)
         assert len(waiting) <= 2
         taken += [(item.source, item.t_start) for item in waiting if isinstance(item, Window)]
-    feeder.join(5)
+    feeder.join(60)
     assert taken == [(0, number) for number in range(20)]
     assert not queue.drops
 
@@ -111,7 +111,7 @@ def test_closing_lets_nobody_wait() -> None:
     feeder = _feeder(queue, 9)
     feeder.start()
     queue.close()
-    feeder.join(5)
+    feeder.join(60)
     assert not feeder.is_alive()
 
 
@@ -149,11 +149,11 @@ def test_many_short_files_wait_as_one_long_one_does() -> None:
     assert feeder.is_alive()
     taken: list[int] = []
     while len(taken) < 20:
-        queue.wait(lambda: not queue.is_empty, timeout_seconds=5)
+        queue.wait(lambda: not queue.is_empty, timeout_seconds=60)
         waiting = _starts(queue)
         assert len(waiting) <= 2
         taken += [source for source, _ in waiting]
-    feeder.join(5)
+    feeder.join(60)
     assert taken == [*range(20)]
 
 

@@ -42,41 +42,42 @@ def test_as_many_batches_as_threads_in_order(
     session.delay_seconds, session.is_uneven = 0.01, True
     levels, got = [25, 127, 230, 128, 26, 229], []
     woken = threading.Event()
-    with InferencePool(session, overlap=overlap, on_result=woken.set) as pipeline:
-        pipeline.warm_up()
+    with InferencePool(session, overlap=overlap, on_result=woken.set) as pool:
+        pool.warm_up()
         for level in levels:
-            while not pipeline.is_free:
-                woken.wait(5)
+            while not pool.is_free:
+                woken.wait(60)
                 woken.clear()
-                got += [*pipeline.finished()]
-            pipeline.put([GAP, _window(spec, level), _window(spec, 255 - level, source=1)])
-            assert pipeline.is_free == (pipeline._batches < most)
-        got += [*pipeline.finished(wait=True)]
-        assert not pipeline.is_ready
+                got += [*pool.finished()]
+            pool.put([GAP, _window(spec, level), _window(spec, 255 - level, source=1)])
+            assert pool.is_free == (pool._batches < most)
+        got += [*pool.finished(wait=True)]
+        assert not pool.is_ready
     assert [item.t_start for item, _ in got if isinstance(item, Window) and item.source == 0] == levels
     expected = [each for level in levels for each in (None, level // 86, (255 - level) // 86)]
     assert _classes([result for _, result in got]) == expected
 
 
 def test_what_is_no_window_waits_for_those_before_it(make_session: Callable[..., Any], spec: ClipSpec) -> None:
-    session = make_session(spec)
-    session.delay_seconds = 0.1
-    with InferencePool(session, overlap=True, on_result=lambda: None) as pipeline:
-        pipeline.put([_window(spec, 25)])
-        pipeline.put([GAP, Ended(source=0)])
-        assert not pipeline.is_ready
-        assert [*pipeline.finished()] == []
-        items = [item for item, _ in pipeline.finished(wait=True)]
+    session, released = make_session(spec), threading.Event()
+    session.before_run = lambda: released.wait(60)
+    with InferencePool(session, overlap=True, on_result=lambda: None) as pool:
+        pool.put([_window(spec, 25)])
+        pool.put([GAP, Ended(source=0)])
+        assert not pool.is_ready
+        assert [*pool.finished()] == []
+        released.set()
+        items = [item for item, _ in pool.finished(wait=True)]
     assert items[1:] == [GAP, Ended(source=0)]
 
 
 def test_an_error_of_the_network_comes_out(make_session: Callable[..., Any], spec: ClipSpec) -> None:
     session = make_session(spec)
     session._run = lambda clips: _nan(len(clips))
-    with InferencePool(session, overlap=False, on_result=lambda: None) as pipeline:
-        pipeline.put([_window(spec, 25)])
+    with InferencePool(session, overlap=False, on_result=lambda: None) as pool:
+        pool.put([_window(spec, 25)])
         with pytest.raises(VerificationError, match="logits that are not finite"):
-            list(pipeline.finished(wait=True))
+            list(pool.finished(wait=True))
 
 
 def _nan(count: int) -> Any:

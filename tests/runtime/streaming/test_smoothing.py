@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from s2tf_edge.errors import UsageError
+from s2tf_edge.runtime.statistics import softmax
 from s2tf_edge.runtime.streaming.events import EventTracker
 from s2tf_edge.runtime.streaming.records import Event
-from s2tf_edge.runtime.streaming.smoothing import Scores, Smoothing, softmax
+from s2tf_edge.runtime.streaming.smoothing import Scores, Smoothing
 
 A, B = np.array([1.0, 0.0]), np.array([0.0, 1.0])
 

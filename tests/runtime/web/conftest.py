@@ -26,6 +26,7 @@ from s2tf_edge.runtime.streaming.records import (
     Status,
     Summary,
 )
+from s2tf_edge.runtime.web import sink
 from s2tf_edge.runtime.web.sink import WebSink
 from s2tf_edge.spec import ClipSpec
 
@@ -141,6 +142,13 @@ def serve() -> Iterator[Callable[..., WebSink]]:
 
 
 @pytest.fixture
+def patient_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives clients all the time they need to take what they do not have yet; for tests whose clients take it."""
+    monkeypatch.setattr(sink, "_GRACE_SECONDS", 60.0)
+    monkeypatch.setattr(sink, "_END_SECONDS", 60)
+
+
+@pytest.fixture
 def page(serve: Callable[..., WebSink]) -> WebSink:
     return serve()
 
@@ -170,7 +178,7 @@ def connect() -> Iterator[Callable[..., http.client.HTTPResponse]]:
         def send(sink: WebSink, path: str = "/", *, method: str = "GET", **headers: str) -> http.client.HTTPResponse:
             host = urlsplit(sink.url)
             connection = stack.enter_context(
-                closing(http.client.HTTPConnection(host.hostname or "", host.port, timeout=20))
+                closing(http.client.HTTPConnection(host.hostname or "", host.port, timeout=60))
             )
             connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
             return connection.getresponse()

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from s2tf_edge.runtime.streaming.records import Record
+from s2tf_edge.runtime.web import health
 from s2tf_edge.runtime.web.health import Health, Verdict
 from s2tf_edge.spec import ClipSpec
 
 
-def _verdict(records: Sequence[Record], **options: float) -> Verdict:
-    health = Health(**options)
+@pytest.fixture(autouse=True)
+def _virtual_time(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "monotonic", clock)
+
+
+def _verdict(records: Sequence[Record]) -> Verdict:
+    return _follow(records).verdict()
+
+
+def _follow(records: Sequence[Record]) -> Health:
+    health = Health()
     for record in records:
         health.write(record)
-    return health.verdict()
+    return health
 
 
 def test_a_stream_is_well_from_its_start_to_its_end(make: SimpleNamespace) -> None:
@@ -56,13 +67,24 @@ def test_it_is_well_while_something_plays_or_waits(
     assert verdict.to_dict()["sources"][0] == {"name": "camera 0", "state": states[0], "message": None}
 
 
-def test_a_stream_without_predictions_is_stalled(make: SimpleNamespace) -> None:
+def test_a_stream_without_predictions_is_stalled(make: SimpleNamespace, clock: Any) -> None:
     instant = ClipSpec(frames=1, stride=1, fps=25.0, size=64)
-    verdict = _verdict([make.start(clip=instant), make.status()], patience_seconds=0)
+    health = _follow([make.start(clip=instant), make.status()])
+    clock.now += 30
+    assert health.verdict().status == "ok"
+    clock.now += 1
+    verdict = health.verdict()
     assert (verdict.status, verdict.is_well) == ("stalled", False)
-    assert str(verdict.reason).startswith("no prediction for")
+    assert verdict.reason == "no prediction for 31 s"
+    health.write(make.prediction())
+    clock.now += 7
+    assert (health.verdict().status, health.verdict().seconds_since_prediction) == ("ok", 7)
 
 
-def test_a_long_clip_takes_long_to_be_complete(make: SimpleNamespace) -> None:
-    # 16 frames at stride 2 and 25 a second are 1.2 s: patience is three times that at least.
-    assert _verdict([make.start(), make.status()], patience_seconds=0).status == "ok"
+def test_a_long_clip_takes_long_to_be_complete(make: SimpleNamespace, clock: Any) -> None:
+    # 31 steps of half a second are 15.5 s: patience is three times that at least.
+    health = _follow([make.start(clip=ClipSpec(frames=32, stride=1, fps=2.0, size=64)), make.status()])
+    clock.now += 46
+    assert health.verdict().status == "ok"
+    clock.now += 1
+    assert health.verdict().status == "stalled"

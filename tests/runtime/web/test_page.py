@@ -33,7 +33,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     with closing(browser.new_context(viewport={"width": 1280, "height": 800})) as opened:
-        opened.set_default_timeout(20_000)
+        opened.set_default_timeout(60_000)
         yield opened
 
 
@@ -45,7 +45,7 @@ def problems() -> list[str]:
 @pytest.fixture
 def tab(context: BrowserContext, problems: list[str]) -> Page:
     """A page that notes what its console complains of."""
-    expect.set_options(timeout=20_000)
+    expect.set_options(timeout=60_000)
     opened = context.new_page()
     opened.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     opened.on("pageerror", lambda error: problems.append(str(error)))
@@ -170,6 +170,7 @@ def test_sources_fit_every_window(page: WebSink, make: SimpleNamespace, tab: Pag
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.usefixtures("patient_end")
 @pytest.mark.parametrize(
     ("ends", "state"), [(False, "no connection: trying again…"), (True, "ended")], ids=["killed", "ended"]
 )

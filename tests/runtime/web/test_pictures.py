@@ -72,9 +72,9 @@ def test_another_picture_is_waited_for(make: SimpleNamespace) -> None:
     pictures.write(make.picture())
 
     async def ask() -> tuple[Jpeg | None, Jpeg | None, Jpeg | None]:
-        first = await pictures.after(0, 0, timeout_seconds=10)
+        first = await pictures.after(0, 0, timeout_seconds=60)
         none = await pictures.after(0, 1, timeout_seconds=0.05)
-        waits = asyncio.create_task(pictures.after(0, 1, timeout_seconds=10))
+        waits = asyncio.create_task(pictures.after(0, 1, timeout_seconds=60))
         await asyncio.sleep(0.05)
         pictures.write(make.picture(level=200))
         return first, none, await waits

@@ -21,6 +21,7 @@ from s2tf_edge.errors import MissingExtraError, UsageError
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
+from s2tf_edge.runtime.web import sink as module
 from s2tf_edge.runtime.web.sink import WebSink
 
 TOKEN = "correct-horse-battery"
@@ -69,6 +70,7 @@ def test_a_client_that_comes_late_gets_what_is_known_and_then_the_news(
     assert [record["type"] for record in read_events(again, until="gap")] == ["gap"]
 
 
+@pytest.mark.usefixtures("patient_end")
 def test_closing_gives_clients_the_rest_and_ends_at_once(
     serve: Callable[..., WebSink],
     make: SimpleNamespace,
@@ -96,7 +98,10 @@ def test_a_client_that_does_not_read_delays_neither_the_stream_nor_the_end(
     make: SimpleNamespace,
     get: Callable[..., Any],
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # The moment that it waits for the client is the real one; after that it is cut off, and the server has time to end.
+    monkeypatch.setattr(module, "_END_SECONDS", 60)
     sink = serve()
     label = "long " * 200
     sink.write(make.start())
@@ -106,7 +111,7 @@ def test_a_client_that_does_not_read_delays_neither_the_stream_nor_the_end(
         slow.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert slow.recv(15) == b"HTTP/1.1 200 OK"
         # It misses more and more until all buffers on the way to it are full.
-        before, missed, deadline = -1.0, 0.0, time.monotonic() + 60
+        before, missed, deadline = -1.0, 0.0, time.monotonic() + 120
         while missed != before or not missed:
             for _ in range(2000):
                 sink.write(make.prediction(label))
@@ -243,6 +248,7 @@ def test_a_missing_extra_ends_in_the_pip_line(monkeypatch: pytest.MonkeyPatch) -
         WebSink("127.0.0.1:0")
 
 
+@pytest.mark.usefixtures("patient_end")
 @pytest.mark.parametrize("started", [False, True])
 def test_a_sink_closes_before_it_has_begun_to_answer(started: bool) -> None:
     sink = WebSink("127.0.0.1:0")
@@ -288,10 +294,11 @@ def test_a_stream_is_shown_as_it_runs(
 def test_connections_that_ask_for_nothing_do_not_keep_others_out(
     page: WebSink, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s2tf_edge.runtime.web.connection.REQUEST_SECONDS", 0.2)
-    idle = [socket.create_connection(_place(page), timeout=30) for _ in range(10)]
-    # Closed by the other side: nothing more to read.
-    assert [each.recv(1) for each in idle] == [b""] * len(idle)
+    with monkeypatch.context() as patch:
+        patch.setattr("s2tf_edge.runtime.web.connection.REQUEST_SECONDS", 0.2)
+        idle = [socket.create_connection(_place(page), timeout=60) for _ in range(10)]
+        # Closed by the other side: nothing more to read.
+        assert [each.recv(1) for each in idle] == [b""] * len(idle)
     for each in idle:
         each.close()
     assert get(page, "/page.js").status == 200

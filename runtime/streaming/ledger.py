@@ -1,0 +1,129 @@
+"""The accounts of a run: what became of each source, what was dropped, how long each stage took."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+
+from s2tf_edge.errors import S2TFError
+from s2tf_edge.runtime.session import Session
+from s2tf_edge.runtime.sources.source import Source
+from s2tf_edge.runtime.sources.timing import StageTimes
+from s2tf_edge.runtime.streaming.records import Event, Failure, Prediction, Start, Status, Summary
+from s2tf_edge.runtime.streaming.source_report import SourceReport
+from s2tf_edge.runtime.streaming.stream_options import StreamOptions
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """Keeps one report a source, and makes the records that sum them up: Start, Status and Summary.
+
+    Readers write the parts of a report that are theirs, each of its own sources; all else is of the caller's thread.
+    """
+
+    def __init__(self, sources: Sequence[Source], *, status_seconds: float | None) -> None:
+        """An empty one, whose time starts now.
+
+        Args:
+            sources: what is read.
+            status_seconds: from one Status to the next; None for none.
+        """
+        self.reports = tuple(SourceReport(index=index, source=source) for index, source in enumerate(sources))
+        self.failures: dict[int, S2TFError] = {}
+        """Why sources failed, by their position."""
+        self.drops: Counter[str] = Counter()
+        """What was left out by the thread that makes records, by cause."""
+        self.label_times = StageTimes()
+        """Of the stages from a window to its label; the others are in the reports."""
+        self._status_seconds = status_seconds
+        self._events = 0
+        self._started_at = perf_counter()
+        self._status_at = self._started_at
+
+    def count(self, record: Prediction | Event) -> None:
+        """Adds a prediction to the windows of its source that were run, an event to all events."""
+        self._events += isinstance(record, Event)
+        self.reports[record.source].windows += isinstance(record, Prediction)
+
+    def fail(self, index: int, error: S2TFError) -> Failure:
+        """Notes why a source failed."""
+        self.failures[index] = error
+        report = self.reports[index]
+        report.error = str(error)
+        return Failure(source=index, name=report.source.name, message=str(error), exit_code=error.exit_code)
+
+    def make_start(self, session: Session, options: StreamOptions, *, hop: int) -> Start:
+        """What is about to run.
+
+        Args:
+            session: open.
+            options: as asked for.
+            hop: samples from the start of one window to the start of the next.
+        """
+        info, path = session.info, session.path
+        return Start(
+            artifact=str(path if info.target == "torch" else path.parent),
+            network=info.network,
+            target=info.target,
+            precision=info.precision,
+            clip=info.spec,
+            labels=len(info.labels),
+            hop=hop,
+            policy=options.policy,
+            smooth=str(options.smoothing),
+            threshold=options.threshold,
+            sources=tuple(report.source.name for report in self.reports),
+        )
+
+    def make_status(self, queue_drops: Mapping[str, int]) -> Status | None:
+        """How things stand, if it is time to say so again.
+
+        Args:
+            queue_drops: what the queue left out, by cause.
+        """
+        now = perf_counter()
+        if self._status_seconds is None or now - self._status_at < self._status_seconds:
+            return None
+        self._status_at = now
+        return Status(
+            seconds=now - self._started_at,
+            drops=self._sum_drops(queue_drops),
+            stages_ms=self._merge_times().to_dict(),
+            sources=tuple(report.status() for report in self.reports),
+        )
+
+    def make_summary(self, queue_drops: Mapping[str, int], *, interrupted: bool) -> Summary:
+        """What happened.
+
+        Args:
+            queue_drops: what the queue left out, by cause.
+            interrupted: whether the run was ended from outside.
+        """
+        return Summary(
+            seconds=perf_counter() - self._started_at,
+            interrupted=interrupted,
+            frames_in=sum(report.frames for report in self.reports),
+            windows=sum(report.windows for report in self.reports),
+            events=self._events,
+            gaps=sum(report.gaps for report in self.reports),
+            drops=self._sum_drops(queue_drops),
+            stages_ms=self._merge_times().to_dict(),
+            sources=tuple(report.to_dict() for report in self.reports),
+        )
+
+    def _merge_times(self) -> StageTimes:
+        times = StageTimes()
+        for report in self.reports:
+            times.merge(report.times)
+        times.merge(self.label_times)
+        return times
+
+    def _sum_drops(self, queue_drops: Mapping[str, int]) -> dict[str, int]:
+        # Copied first, as readers add to it.
+        drops = Counter(queue_drops) + self.drops
+        drops["corrupt_packets"] = sum(report.corrupt_packets for report in self.reports)
+        drops["frames_behind"] = sum(report.frames_behind for report in self.reports)
+        drops["frames_out_of_order"] = sum(report.out_of_order for report in self.reports)
+        return {cause: count for cause, count in sorted(drops.items()) if count}
