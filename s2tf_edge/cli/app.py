@@ -200,10 +200,11 @@ class _InterruptedByUserError(S2TFError):
 
 
 def _guarded(command: Callable[..., None], words: Callable[[str], str]) -> Callable[..., None]:
-    """``command``, which ends in an error in its own words: the command that prints it may be another."""
+    """``command`` with its log set up, and errors in its own words: who prints them may be another command."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **options: Any) -> None:
+        setup_logging(quiet=options.get("quiet", False), verbose=options.get("verbose", False))
         _running.append(words)
         try:
             command(*args, **options)

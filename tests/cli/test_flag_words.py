@@ -52,7 +52,6 @@ def test_errors_and_logs_are_in_the_words_of_the_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["s2tf-test"])
-    app.setup_logging()
     with pytest.raises(SystemExit):
         app.run(_command, name="s2tf-test", examples=())
     assert capsys.readouterr().err.splitlines() == [
