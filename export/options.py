@@ -1,113 +1,208 @@
-"""What a user asks of an export."""
+"""What a user asks of an export.
+
+An option is declared once, as a field of ``ExportOptions``: the flags of ``s2tf-export`` and their help, the checks,
+and the command in an artifact's ``reproduce.sh`` are made from there.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import Field, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
-from s2tf_edge.export.targets.base import AUTO, Target
-from s2tf_edge.export.targets.tensorrt_options import EngineOptions
-from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
+from s2tf_edge.option_fields import (
+    Option,
+    check_expressions,
+    check_fields,
+    command_words,
+    counts,
+    declare,
+    from_any_folder,
+    given_fields,
+    in_command_order,
+    lies,
+    one_of,
+    option_of,
+)
 
-__all__ = ["CALIB_CLIPS", "CUSTOM_OPS", "INPUTS", "METHODS", "OPSETS", "PROFILE", "ExportOptions"]
+# What costs time to import is imported where it is used: ``s2tf-export --help`` needs the declaration alone.
+if TYPE_CHECKING:
+    from s2tf_edge.export.targets.base import Target
+    from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 
-CUSTOM_OPS: Final = ("auto", "keep", "inline")
-INPUTS: Final = ("f32", "u8")
+__all__ = ["AUTO", "CALIB_CLIPS", "METHODS", "OPSETS", "PROFILE", "ExportOption", "ExportOptions"]
+
+AUTO: Final = "auto"
+"""The precision that stands for the fastest one."""
 OPSETS: Final = (18, 24)
 """Lowest and highest opset that a graph can be written in."""
 METHODS: Final = ("minmax", "entropy", "percentile", "mse")
-_INTEGER_FLAGS: Final = {"--exclude": (), "--calib-method": METHODS[0], "--max-drop": None, "--sensitivity": None}
-"""Flags that say something about int8 alone, and their defaults."""
 CALIB_CLIPS: Final = 300
-_ALL_POINTS: Final = 100
-_MAX_BATCH: Final = 256
 PROFILE: Final = (1, 4, 16)
 """Fewest, usual and most clips that a TensorRT engine for any number of clips takes at once."""
+_VIDEOS: Final = "a folder of class folders, a list file, or synthetic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOption(Option):
+    """What a field of ``ExportOptions`` is to its users."""
+
+    needs: _Need | None = None
+    """What the option has no effect without."""
+    is_of_graph: bool = True
+    """Whether the graph is made with it, where it needs no engine."""
+    is_pinned: bool = False
+    """Whether a command line names it even where it is the default."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether who builds an engine from an older graph can no longer choose."""
+        return self.is_of_graph and self.needs is not _needs_engine
+
+
+def _option(help: str, *, default: Any, **rest: Any) -> Any:
+    """A field with a default; ``rest`` are fields of ``ExportOption``."""
+    return field(default=default, metadata=declare(ExportOption(help=help, **rest)))
+
+
+def _needs_calib(options: ExportOptions, name: str, _precision: str, _target: Target | None) -> str | None:
+    if options.calib is not None:
+        return None
+    return f"`{name}={getattr(options, name)}` counts clips of `calib`, which is missing; give `calib=DATA`"
+
+
+def _needs_comparison(options: ExportOptions, name: str, _precision: str, _target: Target | None) -> str | None:
+    if options.verify or options.max_drop is not None:
+        return None
+    return f"`{name}` is to verify on, which `verify=False` leaves out; drop one of them"
+
+
+def _needs_int8(options: ExportOptions, name: str, precision: str, _target: Target | None) -> str | None:
+    if options.may_be_int8(precision):
+        return None
+    but = "auto tries that only with `calib=DATA`" if precision == AUTO else f"the precision is {precision}"
+    return f"`{name}` is for int8, but {but}; drop one of them"
+
+
+def _needs_engine(_options: ExportOptions, name: str, _precision: str, target: Target | None) -> str | None:
+    if target is None or target.is_engine:
+        return None
+    return f"`{name}` is for TensorRT, but the target is {target.name}; leave it out"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What to export for, and how.
+    """What to export for, and how, in the order of ``s2tf-export --help``.
 
     Raises:
         UsageError: a value is out of its range, or values do not fit together.
     """
 
-    target: str
-    """onnx, openvino, trt or trt-rtx."""
-    precision: str | None = None
-    """fp32, fp16, int8 or auto, the fastest of them here; None for the target's default (onnx fp32, others fp16)."""
-    out: Path | None = None
-    """The artifact's folder; None for ``<stem>_<target>_<precision>`` beside the model."""
-    meta: Path | None = None
-    """The description of the clips that a plain ``.onnx`` takes."""
-    calib: str | LabeledVideos | None = None
-    """Labeled videos, or what ``open_data`` takes: int8 measures ranges on them, every precision is verified on others
+    target: str = field(
+        metadata=declare(ExportOption(help="What to export for: onnx, openvino, trt or trt-rtx.", is_of_graph=False))
+    )
+    precision: str | None = _option(
+        "fp32, fp16, int8, or auto, the fastest here; default: fp32 for onnx, else fp16.",
+        default=None,
+        is_of_graph=False,
+    )
+    out: Path | None = _option(
+        "Folder of the artifact; by default <stem>_<target>_<precision> beside MODEL.", default=None, is_of_graph=False
+    )
+    meta: Path | None = _option(
+        "JSON file that says what clips an .onnx takes: frames, stride, fps, resize_short_side, crop, mean, std, "
+        "labels.",
+        default=None,
+    )
+    calib: str | LabeledVideos | None = _option(
+        f"Videos to calibrate int8 with: {_VIDEOS}.", default=None, text=from_any_folder
+    )
+    """What ``open_data`` takes, or labeled videos: int8 measures ranges on them, every precision is verified on others
     of them. Only what has a name can be made again: with videos of the caller's own there is no ``reproduce.sh``."""
-    calib_clips: int = CALIB_CLIPS
-    """How many clips of them at most."""
-    calib_method: str = "minmax"
-    """How ranges of activations are chosen: minmax, entropy, percentile or mse."""
-    max_drop: float | None = None
-    """Points of top-1 on ``eval`` that int8 may lose; layers go back to float until it loses no more."""
-    sensitivity: Path | None = None
-    """An HTML page to write: what quantizing each layer alone does to the logits."""
-    eval: str | LabeledVideos | None = None
-    """Labeled videos to verify on."""
-    exclude: tuple[str, ...] = ()
-    """Regular expressions for names of layers that stay in floating point (int8)."""
-    custom_ops: str = "auto"
-    """keep nodes of our own with their bodies, inline the bodies, or auto: what the target does best with."""
-    batch: int = 1
-    """How many clips the artifact takes at once."""
-    dynamic_batch: bool = False
-    """Whether the artifact takes any number of clips at once."""
-    input: str = "f32"
-    """f32, normalized [N, 3, T, H, W]; or u8, frames [N, T, H, W, 3] that the graph normalizes."""
-    mask: bool = False
-    """Whether the saliency mask is an output too."""
-    opset: int | None = None
-    """Of the ONNX graph; None for the exporter's own."""
-    defer_build: bool = False
-    """Whether to stop at the graph, and build the engine on the device."""
-    workspace: float | None = None
-    """Most GiB that TensorRT may use for one layer."""
-    timing_cache: Path | None = None
-    """A file that keeps TensorRT's timings from build to build."""
-    version_compatible: bool = False
-    """Whether later versions of TensorRT may run the engine too."""
-    hardware_compatible: bool = False
-    """Whether other GPUs from Ampere on may run the engine too."""
-    verify: bool = True
-    """Whether to compare the artifact with the network."""
+    calib_clips: int = _option(
+        "At most so many calibration clips.", default=CALIB_CLIPS, check=counts(1), needs=_needs_calib, is_pinned=True
+    )
+    calib_method: str = _option(
+        "How ranges of activations are chosen: minmax, entropy, percentile or mse.",
+        default=METHODS[0],
+        check=one_of(METHODS),
+        needs=_needs_int8,
+    )
+    eval: str | LabeledVideos | None = _option(
+        f"Videos to verify and to measure on, else seeded clips are made: {_VIDEOS}.",
+        default=None,
+        text=from_any_folder,
+        needs=_needs_comparison,
+    )
+    max_drop: float | None = _option(
+        "Points of top-1 on --eval that int8 may lose; layers go back to float until it loses no more.",
+        default=None,
+        metavar="POINTS",
+        check=lies("between 0 and 100 points", lambda points: 0 <= points <= 100),
+        needs=_needs_int8,
+    )
+    exclude: tuple[str, ...] = _option(
+        "Layers whose names match stay in floating point (int8); may be repeated.",
+        default=(),
+        metavar="REGEX",
+        check=check_expressions,
+        needs=_needs_int8,
+    )
+    custom_ops: str = _option(
+        "keep: nodes of domain ai.s2tf with their bodies; inline: standard operators only; auto: as the target does "
+        "best.",
+        default="auto",
+        check=one_of(("auto", "keep", "inline")),
+    )
+    batch: int = _option("Clips that the artifact takes at once.", default=1, check=counts(1, 256))
+    dynamic_batch: bool = _option("Take any number of clips at once.", default=False)
+    input: str = _option(
+        "f32: normalized clips; u8: frames uint8 [N, T, H, W, 3], which the graph normalizes.",
+        default="f32",
+        check=one_of(("f32", "u8")),
+    )
+    mask: bool = _option("Put out the saliency mask too (ssf_ and s2tf_).", default=False)
+    opset: int | None = _option("Opset of the ONNX graph, 18 (the default) to 24.", default=None, check=counts(*OPSETS))
+    defer_build: bool = _option(
+        "Write the graph and build.sh; the engine is built on the device.", default=False, needs=_needs_engine
+    )
+    workspace: float | None = _option(
+        "Most memory in GiB that TensorRT may use for one layer.",
+        default=None,
+        metavar="GIB",
+        check=lies("in (0, 1024] GiB", lambda gib: 0 < gib <= 1024),
+        needs=_needs_engine,
+    )
+    timing_cache: Path | None = _option(
+        "File in which TensorRT keeps its timings from build to build.", default=None, needs=_needs_engine
+    )
+    version_compatible: bool = _option(
+        "An engine that later versions of TensorRT run too.", default=False, needs=_needs_engine
+    )
+    hardware_compatible: bool = _option(
+        "An engine that every GPU from Ampere on runs.", default=False, needs=_needs_engine
+    )
+    sensitivity: Path | None = _option(
+        "HTML page to write: what quantizing each layer alone does to the logits (int8).",
+        default=None,
+        needs=_needs_int8,
+    )
+    verify: bool = _option("Skip the comparison with MODEL.", default=True, is_of_graph=False)
+    """The help is that of ``--no-verify``."""
 
     def __post_init__(self) -> None:
-        _check_choice("--custom-ops", self.custom_ops, CUSTOM_OPS)
-        _check_choice("--input", self.input, INPUTS)
-        _check_choice("--calib-method", self.calib_method, METHODS)
-        _check_number("--calib-clips", self.calib_clips, low=1, high=None)
-        _check_number("--batch", self.batch, low=1, high=_MAX_BATCH)
-        if self.opset is not None:
-            _check_number("--opset", self.opset, low=OPSETS[0], high=OPSETS[1])
+        check_fields(self)
         if self.batch != 1 and self.dynamic_batch:
-            msg = f"--batch {self.batch} fixes the number of clips and --dynamic-batch leaves it open; give one of them"
-            raise UsageError(msg)
-        if self.max_drop is not None and not 0 <= self.max_drop <= _ALL_POINTS:
-            msg = f"--max-drop must lie between 0 and 100 points, got {self.max_drop:g}"
+            fixes = f"`batch={self.batch}` fixes the number of clips"
+            msg = f"{fixes} and `dynamic_batch=True` leaves it open; give one of them"
             raise UsageError(msg)
         if self.max_drop is not None and self.eval is None:
-            msg = "--max-drop needs labeled videos to measure the loss on; give --eval DATA"
+            msg = "`max_drop` needs labeled videos to measure the loss on; give `eval=DATA`"
             raise UsageError(msg)
-        if self.workspace is not None and not 0 < self.workspace <= 1024:
-            msg = f"--workspace must lie in (0, 1024] GiB, got {self.workspace:g}"
-            raise UsageError(msg)
-        for expression in self.exclude:
-            _check_expression(expression)
 
     def check(self, target: Target, *, precision: str) -> None:
         """Whether these options make sense for a target and precision.
@@ -116,67 +211,56 @@ class ExportOptions:
             UsageError: they do not.
         """
         if precision == "int8" and self.calib is None:
-            msg = (
-                "int8 needs clips to calibrate with; give --calib DATA: a folder of class folders, a list file or "
-                "synthetic"
-            )
+            videos = "a folder of class folders, a list file or synthetic"
+            msg = f"int8 needs clips to calibrate with; give `calib=DATA`: {videos}"
             raise UsageError(msg)
-        self._check_data()
-        self._check_integers(precision)
+        for option in given_fields(self):
+            if complaint := self._complaint(option, precision, target):
+                raise UsageError(complaint)
+        self._check_custom_ops(target, precision)
         self._check_auto(target, precision)
-        if self.custom_ops == "keep" and not target.may_keep:
-            msg = f"{target.name} runs standard operators only, so --custom-ops keep is not for it; leave it out"
-            raise UsageError(msg)
-        self._check_engine(target)
 
-    def _check_data(self) -> None:
-        if self.calib is None and self.calib_clips != CALIB_CLIPS:
-            msg = f"--calib-clips {self.calib_clips} counts clips of --calib, which is missing; give --calib DATA"
-            raise UsageError(msg)
-        if self.eval is not None and not self.verify and self.max_drop is None:
-            msg = "--eval is to verify on, which --no-verify leaves out; drop one of them"
-            raise UsageError(msg)
+    def _complaint(self, option: Field[Any], precision: str, target: Target | None = None) -> str | None:
+        """What the option lacks to have an effect, as far as is known without a target; None where it has one."""
+        needs = option_of(option, ExportOption).needs
+        return None if needs is None else needs(self, option.name, precision, target)
 
-    def _check_integers(self, precision: str) -> None:
-        if precision == "int8" or (precision == AUTO and self.calib is not None):
-            if self.custom_ops == "keep":
-                msg = "--custom-ops keep leaves nodes that cannot be quantized; leave it out with int8"
-                raise UsageError(msg)
+    def _check_custom_ops(self, target: Target, precision: str) -> None:
+        if self.custom_ops != "keep":
             return
-        for flag, default in _INTEGER_FLAGS.items():
-            if getattr(self, _field(flag)) != default:
-                but = "auto tries that only with --calib DATA" if precision == AUTO else f"the precision is {precision}"
-                msg = f"{flag} is for int8, but {but}; drop one of them"
-                raise UsageError(msg)
+        if self.may_be_int8(precision):
+            msg = "`custom_ops='keep'` leaves nodes that cannot be quantized; leave it out with int8"
+            raise UsageError(msg)
+        if not target.may_keep:
+            msg = f"{target.name} runs standard operators only, so `custom_ops='keep'` is not for it; leave it out"
+            raise UsageError(msg)
 
     def _check_auto(self, target: Target, precision: str) -> None:
         if precision != AUTO or not target.is_engine:
             return
+        from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
+
+        times = "`precision='auto'` times what it builds"
         if self.defer_build:
-            msg = "--precision auto times what it builds, which --defer-build leaves to the device; name a precision"
+            msg = f"{times}, which `defer_build=True` leaves to the device; name a precision"
             raise UsageError(msg)
         if not has_gpu():
-            msg = (
-                f"--precision auto times what it builds, and engines of {target.name} need an NVIDIA GPU, which is not "
-                "here; name a precision, or run this on the device"
-            )
+            need = f"engines of {target.name} need an NVIDIA GPU, which is not here"
+            msg = f"{times}, and {need}; name a precision, or run this on the device"
             raise UsageError(msg)
 
-    def _check_engine(self, target: Target) -> None:
-        given = {
-            "--defer-build": self.defer_build,
-            "--workspace": self.workspace is not None,
-            "--timing-cache": self.timing_cache is not None,
-            "--version-compatible": self.version_compatible,
-            "--hardware-compatible": self.hardware_compatible,
-        }
-        for flag, is_given in given.items():
-            if is_given and not target.is_engine:
-                msg = f"{flag} is for TensorRT, but the target is {target.name}; leave it out"
-                raise UsageError(msg)
+    def may_be_int8(self, precision: str) -> bool:
+        """Whether that precision comes to int8, or tries it among others."""
+        return precision == "int8" or (precision == AUTO and self.calib is not None)
+
+    def settled(self) -> list[str]:
+        """Options given that an older graph has settled, and that cannot be asked for anew."""
+        return [option.name for option in given_fields(self) if option_of(option, ExportOption).is_settled]
 
     def engine(self) -> EngineOptions:
         """What TensorRT is told besides the graph."""
+        from s2tf_edge.export.targets.tensorrt_options import EngineOptions
+
         return EngineOptions(
             workspace_gib=self.workspace,
             timing_cache=self.timing_cache,
@@ -189,73 +273,23 @@ class ExportOptions:
         """The command line that makes the same artifact again; None where videos were given that have no name."""
         if isinstance(self.calib, LabeledVideos) or isinstance(self.eval, LabeledVideos):
             return None
-        options = self if precision in {"int8", AUTO} else self._without_integers()
-        arguments = ["s2tf-export", str(source.absolute()), "--target", self.target, "--precision", precision]
-        for flag, value in options._values(folder).items():
-            arguments += [] if value is None else [flag, str(value)]
-        arguments += [part for expression in options.exclude for part in ("--exclude", expression)]
-        switches = {
-            "--dynamic-batch": self.dynamic_batch,
-            "--mask": self.mask,
-            "--defer-build": self.defer_build,
-            "--version-compatible": self.version_compatible,
-            "--hardware-compatible": self.hardware_compatible,
-            "--no-verify": not self.verify,
-        }
-        return arguments + [flag for flag, is_on in switches.items() if is_on]
-
-    def _without_integers(self) -> ExportOptions:
-        """For another precision that auto chose."""
-        changes: dict[str, Any] = {_field(flag): default for flag, default in _INTEGER_FLAGS.items()}
-        return dataclasses.replace(self, **changes)
-
-    def _values(self, folder: Path) -> dict[str, object]:
-        """Flags with values; None where the value is the default."""
-        return {
-            "--out": folder.absolute(),
-            "--meta": self.meta and self.meta.absolute(),
-            "--calib": _absolute(self.calib),
-            "--calib-clips": self.calib_clips if self.calib else None,
-            "--calib-method": None if self.calib_method == METHODS[0] else self.calib_method,
-            "--max-drop": self.max_drop,
-            "--eval": _absolute(self.eval) if self.verify or self.max_drop is not None else None,
-            "--custom-ops": None if self.custom_ops == "auto" else self.custom_ops,
-            "--batch": None if self.batch == 1 else self.batch,
-            "--input": None if self.input == "f32" else self.input,
-            "--opset": self.opset,
-            "--workspace": self.workspace,
-            "--timing-cache": self.timing_cache and self.timing_cache.absolute(),
-            "--sensitivity": self.sensitivity and self.sensitivity.absolute(),
-        }
+        # Where auto chose another precision, what is for int8 would be refused beside it.
+        idle = {} if self.may_be_int8(precision) else _INT8_DEFAULTS
+        options = dataclasses.replace(self, precision=precision, out=folder, **idle)
+        words = ["s2tf-export", str(source.absolute())]
+        given = given_fields(options)
+        for option in in_command_order(options):
+            is_said = option in given or option_of(option, ExportOption).is_pinned
+            if is_said and options._complaint(option, precision) is None:
+                words += command_words(option, getattr(options, option.name))
+        return words
 
 
-def _field(flag: str) -> str:
-    return flag.removeprefix("--").replace("-", "_")
+_Need = Callable[[ExportOptions, str, str, "Target | None"], "str | None"]
+"""Takes options, an option's name, the precision and the target; says what the option lacks, None where nothing."""
 
-
-def _absolute(data: str | LabeledVideos | None) -> str | None:
-    """A data set's name, as it is understood from any folder."""
-    if not isinstance(data, str):
-        return None
-    return str(Path(data).absolute()) if Path(data).exists() else data
-
-
-def _check_choice(flag: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        msg = f"{flag} must be one of {', '.join(allowed)}, got {value!r}"
-        raise UsageError(msg)
-
-
-def _check_number(flag: str, value: int, *, low: int, high: int | None) -> None:
-    if value < low or (high is not None and value > high):
-        allowed = f"from {low} to {high}" if high is not None else "one or more" if low == 1 else f"{low} or more"
-        msg = f"{flag} must be {allowed}, got {value}"
-        raise UsageError(msg)
-
-
-def _check_expression(expression: str) -> None:
-    try:
-        re.compile(expression)
-    except re.error as error:
-        msg = f"--exclude {expression!r} is not a regular expression: {error}"
-        raise UsageError(msg) from error
+_INT8_DEFAULTS: Final[dict[str, Any]] = {
+    option.name: option.default
+    for option in dataclasses.fields(ExportOptions)
+    if option_of(option, ExportOption).needs is _needs_int8
+}

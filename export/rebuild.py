@@ -50,11 +50,6 @@ logger = logging.getLogger(__name__)
 EXPECTED_FILE: Final = "expected.npz"
 _KEPT: Final = (GRAPH_FILE, EXPECTED_FILE, "calib.json")
 """Files that the new artifact takes over; the others are made anew."""
-_FREE: Final = {
-    *("target", "out", "precision", "verify", "defer_build"),
-    *("workspace", "timing_cache", "version_compatible", "hardware_compatible"),
-}
-"""Options that are not settled when the graph is made, or are looked at by themselves."""
 _ASKED: Final = ("workspace_gib", "version_compatible", "hardware_compatible")
 _DAMAGE: Final = (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
 """What numpy makes of a file that is not what it should be."""
@@ -132,16 +127,14 @@ def _default_folder(path: Path, meta: ArtifactMeta, *, target: str) -> Path:
 
 def _check_options(options: ExportOptions, path: Path, *, precision: str) -> None:
     if options.precision not in {None, precision}:
-        msg = f"the graph in {path} is {precision}, got --precision {options.precision}; leave it out"
+        msg = f"the graph in {path} is {precision}, got `precision={options.precision!r}`; leave it out"
         raise UsageError(msg)
     if options.defer_build:
-        msg = f"--defer-build makes a folder such as {path}, which is to be finished now; leave it out"
+        msg = f"`defer_build=True` makes a folder such as {path}, which is to be finished now; leave it out"
         raise UsageError(msg)
-    for option in dataclasses.fields(options):
-        if option.name not in _FREE and getattr(options, option.name) != option.default:
-            flag = f"--{option.name.replace('_', '-')}"
-            msg = f"{flag} was settled when the graph in {path} was made; leave it out, or export the model again"
-            raise UsageError(msg)
+    if settled := options.settled():
+        msg = f"`{settled[0]}` was settled when the graph in {path} was made; leave it out, or export the model again"
+        raise UsageError(msg)
 
 
 def _with_asked(engine: EngineOptions, meta: ArtifactMeta, path: Path) -> EngineOptions:

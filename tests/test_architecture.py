@@ -72,9 +72,23 @@ def test_arrows_point_one_way(module: str) -> None:
 
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if _layer(name) == LAYERS["s2tf_edge.cli"]))
 def test_commands_import_lazily(module: str) -> None:
-    allowed = {"s2tf_edge.cli", "s2tf_edge.errors", "s2tf_edge.progress"}
+    allowed = {"s2tf_edge.cli", "s2tf_edge.errors", "s2tf_edge.option_fields", "s2tf_edge.progress"}
     own = {name for name in _imports(MODULES[module], top_level_only=True) if name.startswith("s2tf_edge")}
     assert not [name for name in own if not any(name == ok or name.startswith(f"{ok}.") for ok in allowed)]
+
+
+def test_help_waits_for_no_package_that_exports() -> None:
+    heavy = ["torch", "onnx", "openvino", "onnxruntime", "numpy", "av", "s2tf_edge.runtime"]
+    lines = [
+        "import sys",
+        "from s2tf_edge.cli.export import main",
+        "sys.argv = ['s2tf-export', '--help']",
+        "try: main()",
+        f"finally: print('loaded:', [name for name in {heavy} if name in sys.modules])",
+    ]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded: []"
 
 
 def test_no_layer_is_imported_by_its_folder_name() -> None:

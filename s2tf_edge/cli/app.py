@@ -25,7 +25,9 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from typer.main import get_command
 
+from s2tf_edge.cli.flag_words import FlagWords
 from s2tf_edge.errors import InputFileError, S2TFError
 from s2tf_edge.progress import Progress
 
@@ -39,6 +41,7 @@ __all__ = [
     "progress_bar",
     "run",
     "setup_logging",
+    "translate",
     "version_option",
 ]
 
@@ -47,6 +50,9 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only warnings and er
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Debug messages on stderr.")]
 
 errors_console = Console(stderr=True)
+
+_running: list[Callable[[str], str]] = []
+"""What puts messages into the words of each command that runs, the innermost last: s2tf-demo runs others."""
 
 
 def run(command: Callable[..., None], *, name: str, examples: Sequence[str]) -> None:
@@ -76,8 +82,18 @@ def make_app(command: Callable[..., None], *, name: str, examples: Sequence[str]
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.command(name, help=_help(command, examples))(_interruptible(command))
+
+    @functools.cache
+    def words() -> FlagWords:
+        return FlagWords(name, get_command(app).params)
+
+    app.command(name, help=_help(command, examples))(_guarded(command, lambda message: words().translate(message)))
     return app
+
+
+def translate(message: str) -> str:
+    """A message of the library in the words of the command that runs: its flags in place of the names in backticks."""
+    return _running[-1](message) if _running else message
 
 
 def version_option(name: str) -> Any:
@@ -99,11 +115,19 @@ def setup_logging(*, quiet: bool = False, verbose: bool = False) -> None:
     handler: logging.Handler = logging.StreamHandler()
     if errors_console.is_terminal:
         handler = RichHandler(console=errors_console, show_path=False, show_time=False, show_level=verbose)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    handler.setFormatter(_Formatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     logging.getLogger("s2tf_edge").setLevel(level)
     if not verbose:
         warnings.simplefilter("ignore")
+
+
+class _Formatter(logging.Formatter):
+    """Says what the library logs in the words of the command; a traceback stays as it is."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name that logging calls
+        return translate(super().formatMessage(record))
 
 
 @contextmanager
@@ -175,14 +199,23 @@ class _InterruptedByUserError(S2TFError):
     exit_code = 130
 
 
-def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+def _guarded(command: Callable[..., None], words: Callable[[str], str]) -> Callable[..., None]:
+    """``command`` with its log set up, and errors in its own words: who prints them may be another command."""
+
     @functools.wraps(command)
     def guarded(*args: Any, **options: Any) -> None:
+        setup_logging(quiet=options.get("quiet", False), verbose=options.get("verbose", False))
+        _running.append(words)
         try:
             command(*args, **options)
         except KeyboardInterrupt as error:
             msg = "interrupted"
             raise _InterruptedByUserError(msg) from error
+        except S2TFError as error:
+            error.args = (translate(str(error)),)
+            raise
+        finally:
+            _running.pop()
 
     return guarded
 

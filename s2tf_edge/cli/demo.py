@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, make_app, run, setup_logging, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, make_app, run, version_option
 
 if TYPE_CHECKING:
     from s2tf_edge.data.synthetic import Segment
@@ -53,7 +53,6 @@ def demo(
     colors. Takes 5 to 10 minutes on two CPU cores; the end is [bold]report.html[/bold] in the folder.
     """
     del version
-    setup_logging(quiet=quiet, verbose=verbose)
     from s2tf_edge.extras import require
 
     for module in ("lightning", "onnx", "matplotlib"):
@@ -107,12 +106,12 @@ def _call(name: str, *arguments: object) -> None:
 
 
 def _commands() -> dict[str, Callable[..., None]]:
-    from s2tf_edge.cli.export import export
+    from s2tf_edge.cli.export import command
     from s2tf_edge.cli.report import report
     from s2tf_edge.cli.stream import stream
     from s2tf_edge.cli.train import train
 
-    return {"s2tf-train": train, "s2tf-export": export, "s2tf-stream": stream, "s2tf-report": report}
+    return {"s2tf-train": train, "s2tf-export": command(), "s2tf-stream": stream, "s2tf-report": report}
 
 
 def _make_video(path: Path, *, seed: int) -> Sequence[Segment]:

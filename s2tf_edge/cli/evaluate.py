@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, setup_logging, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, version_option
 
 __all__ = ["evaluate", "main"]
 
@@ -36,8 +36,7 @@ def evaluate(
     version: Annotated[bool, version_option(_NAME)] = False,
 ) -> None:
     """Measure [bold]top-1 and top-5[/bold] of a network on labeled videos, with 95 % intervals."""
-    del version
-    setup_logging(quiet=quiet, verbose=verbose)
+    del quiet, verbose, version  # taken by the app
     from s2tf_edge.data.datasets import open_data
     from s2tf_edge.runtime.evaluation.multi_view import Views
     from s2tf_edge.runtime.evaluation.multi_view import evaluate as measure

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, existing, run, setup_logging, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, existing, run, version_option
 
 if TYPE_CHECKING:
     from s2tf_edge.models import VideoNetwork
@@ -45,8 +45,7 @@ def import_checkpoint(
     version: Annotated[bool, version_option(_NAME)] = False,
 ) -> None:
     """Turn a [bold]published checkpoint[/bold] into a model.pt, or say which of its weights do not fit."""
-    del version
-    setup_logging(quiet=quiet, verbose=verbose)
+    del quiet, verbose, version  # taken by the app
     from s2tf_edge.extras import require
 
     require("torch", extra="train", purpose=_NAME)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, setup_logging, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, version_option
 
 if TYPE_CHECKING:
     from s2tf_edge.progress import Progress
@@ -49,8 +49,7 @@ def list_networks(
     version: Annotated[bool, version_option(_NAME)] = False,
 ) -> None:
     """List the networks: clips, parameters, multiply-accumulates of each form, published accuracy."""
-    del version
-    setup_logging(quiet=quiet, verbose=verbose)
+    del quiet, verbose, version  # taken by the app
     from s2tf_edge.extras import require
 
     require("torch", extra="train", purpose=_NAME)

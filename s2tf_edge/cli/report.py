@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, setup_logging, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, version_option
 
 if TYPE_CHECKING:
     from s2tf_edge.runtime.reporting.build import Report
@@ -60,8 +60,7 @@ def report(
 
     Bounds may name top1, top5, agreement, drop, p50, p95, p99, clips/s, memory and size.
     """
-    del version
-    setup_logging(quiet=quiet, verbose=verbose)
+    del quiet, verbose, version  # taken by the app
     from s2tf_edge.data.datasets import open_data
     from s2tf_edge.runtime.evaluation.multi_view import Views
     from s2tf_edge.runtime.evaluation.output_folder import output_folder

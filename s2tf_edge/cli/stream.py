@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 from s2tf_edge.cli import stream_flags as flags
-from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, setup_logging, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, version_option
 from s2tf_edge.cli.durations import part_of_video
 from s2tf_edge.cli.stream_outputs import OutputOptions, check_outputs, make_sinks, pump
 from s2tf_edge.errors import AccuracyError, UsageError
@@ -70,8 +70,7 @@ def stream(
     version: Annotated[bool, version_option(_NAME)] = False,
 ) -> None:
     """Recognize [bold]actions[/bold], live or in files."""
-    del version
-    setup_logging(quiet=quiet, verbose=verbose)
+    del verbose, version  # taken by the app
     from s2tf_edge.runtime.cache import last_artifact
     from s2tf_edge.runtime.session import SessionOptions
     from s2tf_edge.runtime.streaming.smoothing import Smoothing

@@ -6,13 +6,14 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from s2tf_edge.errors import UsageError
 from s2tf_edge.spec import ClipSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["LabeledVideo", "LabeledVideos"]
 
@@ -76,6 +77,9 @@ class LabeledVideos:
 
     def in_turns(self, *, seed: int = 0) -> list[int]:
         """All indices in a shuffled order in which the classes take turns, so that any beginning of it is balanced."""
+        # Here, as s2tf-export --help, which needs to know what labeled videos are, would wait for it.
+        import numpy as np
+
         order: list[int] = np.random.default_rng(seed).permutation(len(self)).tolist()
         drawn: Counter[int] = Counter()
         turns = {}

@@ -171,7 +171,7 @@ def _checked_format(path: str | Path, state: Mapping[str, Tensor], format: str) 
 
 def _num_classes(path: str | Path, state: Mapping[str, Tensor]) -> int:
     if _HEAD_WEIGHT not in state or state[_HEAD_WEIGHT].ndim != 2:
-        msg = f"{path} has no classifier; say how many classes a fresh one should have with --new-head N"
+        msg = f"{path} has no classifier; say how many classes a fresh one should have with `new_head=N`"
         raise InputFileError(msg)
     return len(state[_HEAD_WEIGHT])
 

@@ -5,29 +5,21 @@
   its center tap.
 
 The network itself already pools the mask into the head and treats saliency frame by frame (see ``saliency``).
+``VideoNetwork.to_inference`` makes both edits, to a copy.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from s2tf_edge.models.blocks import ConvNorm
-from s2tf_edge.models.s2tf import VideoNetwork
 
-__all__ = ["fold_norms", "to_inference", "trim_taps"]
-
-
-def to_inference(model: VideoNetwork) -> VideoNetwork:
-    """A copy of ``model`` in eval mode for clips of exactly ``model.spec``; ``model`` stays as it is."""
-    inference = copy.deepcopy(model).eval()
-    fold_norms(inference)
-    trim_taps(inference)
-    inference.is_inference = True
-    return inference.requires_grad_(False)
+__all__ = ["fold_norms", "trim_taps"]
 
 
 def fold_norms(model: nn.Module) -> None:
@@ -38,16 +30,21 @@ def fold_norms(model: nn.Module) -> None:
             module.norm = nn.Identity()
 
 
-def trim_taps(model: VideoNetwork) -> None:
-    """Cuts off the taps that only ever meet padding, in time, height and width."""
-    shapes = _input_shapes(model)
+def trim_taps(model: nn.Module, clip_shape: Sequence[int]) -> None:
+    """Cuts off the taps that only ever meet padding, in time, height and width.
+
+    Args:
+        model: gives the same for clips of ``clip_shape`` afterwards, and something else for others.
+        clip_shape: [N, 3, T, H, W].
+    """
+    shapes = _input_shapes(model, clip_shape)
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv3d) and name in shapes:
             for axis, size in enumerate(shapes[name]):
                 _trim_axis(module, axis, size)
 
 
-def _input_shapes(model: VideoNetwork) -> dict[str, tuple[int, ...]]:
+def _input_shapes(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """[T, H, W] of every convolution's input; on the "meta" device, so nothing is computed."""
     shapes: dict[str, tuple[int, ...]] = {}
     shadow = copy.deepcopy(model).to("meta")
@@ -59,7 +56,7 @@ def _input_shapes(model: VideoNetwork) -> dict[str, tuple[int, ...]]:
         if isinstance(module, nn.Conv3d):
             module.register_forward_pre_hook(lambda _, inputs, name=name: remember(name, inputs[0]))
     with torch.no_grad():
-        shadow(torch.empty(model.spec.input_shape(), device="meta", dtype=next(model.parameters()).dtype))
+        shadow(torch.empty(tuple(clip_shape), device="meta", dtype=next(model.parameters()).dtype))
     return shapes
 
 

@@ -69,13 +69,13 @@ def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Re
     changes = "; ".join(_differences(before, run))
     if changes and resume == "auto":
         msg = (
-            f"{path} is of another run: {changes}; give --resume never to start anew, "
-            f"--resume {path} to go on all the same, or another --out"
+            f"{path} is of another run: {changes}; give `resume='never'` to start anew, "
+            f"`resume={str(path)!r}` to go on all the same, or another `out`"
         )
         raise UsageError(msg)
     if epochs > run["epochs"]:
         msg = (
-            f"{path} has {epochs} epochs behind it, more than the {run['epochs']} asked for; give --epochs {epochs + 1}"
+            f"{path} has {epochs} epochs behind it, more than the {run['epochs']} asked for; give `epochs={epochs + 1}`"
         )
         raise UsageError(msg)
     if changes:
@@ -87,14 +87,14 @@ def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Re
 
 def _read_run(path: Path) -> tuple[int, Mapping[str, Any]]:
     if not path.is_file():
-        msg = f"{path} does not exist; --resume takes auto, never or a checkpoint such as runs/a/{LAST_FILE}"
+        msg = f"{path} does not exist; `resume` takes auto, never or a checkpoint such as runs/a/{LAST_FILE}"
         raise InputFileError(msg)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         # Written at the end of an epoch, before the trainer counts it.
         return int(checkpoint["epoch"]) + 1, dict(checkpoint[RUN_KEY])
     except Exception as error:  # whatever a file that is no checkpoint makes the unpickler raise
-        msg = f"{path} is not a checkpoint of a training run; give --resume never to start anew"
+        msg = f"{path} is not a checkpoint of a training run; give `resume='never'` to start anew"
         raise InputFileError(msg) from error
 
 

@@ -318,54 +318,77 @@ def test_every_flag_is_explained(run: Callable[..., Printed], monkeypatch: pytes
     assert out.count("s2tf-export model.pt --target") == 4
 
 
-_FULL = ExportOptions(
-    target="trt-rtx",
-    precision="int8",
-    out=Path("/out/it's é"),
-    meta=Path("/in/net.json"),
-    calib="synthetic?clips=9",
-    calib_clips=7,
-    eval="synthetic?clips=3",
-    exclude=("^stem", "-dash", "a b|$c"),
-    custom_ops="keep",
-    calib_method="mse",
-    max_drop=1.5,
-    sensitivity=Path("/out/é.html"),
-    batch=4,
-    input="u8",
-    mask=True,
-    opset=21,
-    defer_build=True,
-    workspace=0.5,
-    timing_cache=Path("/in/cache"),
-    version_compatible=True,
-    hardware_compatible=True,
-    verify=False,
-)
+_INT8_OPTIONS: dict[str, Any] = {"precision": "int8", "calib": "synthetic?clips=9"}
+_OTHER_VALUES: dict[str, dict[str, Any]] = {
+    "target": {"target": "onnx"},
+    "precision": {"precision": "fp32"},
+    "out": {"out": Path("/out/it's é")},
+    "meta": {"meta": Path("/in/net.json")},
+    "calib": _INT8_OPTIONS,
+    "calib_clips": {"calib_clips": 7, **_INT8_OPTIONS},
+    "calib_method": {"calib_method": "mse", **_INT8_OPTIONS},
+    "eval": {"eval": "synthetic?clips=3"},
+    "max_drop": {"max_drop": 1.5, "eval": "synthetic", "verify": False, **_INT8_OPTIONS},
+    "exclude": {"exclude": ("^stem", "-dash", "a b|$c"), **_INT8_OPTIONS},
+    "custom_ops": {"custom_ops": "keep"},
+    "batch": {"batch": 4},
+    "dynamic_batch": {"dynamic_batch": True},
+    "input": {"input": "u8"},
+    "mask": {"mask": True},
+    "opset": {"opset": 21},
+    "defer_build": {"defer_build": True},
+    "workspace": {"workspace": 0.5},
+    "timing_cache": {"timing_cache": Path("/in/cache")},
+    "version_compatible": {"version_compatible": True},
+    "hardware_compatible": {"hardware_compatible": True},
+    "sensitivity": {"sensitivity": Path("/out/é.html"), **_INT8_OPTIONS},
+    "verify": {"verify": False},
+}
+"""For each field a value other than its default, with what it needs beside it."""
 
 
-@pytest.mark.parametrize("given", [_FULL, dataclasses.replace(_FULL, batch=1, dynamic_batch=True)])
-def test_a_command_that_was_written_down_means_the_same(
-    run: Callable[..., Printed], model_file: Path, monkeypatch: pytest.MonkeyPatch, given: ExportOptions
+@pytest.fixture
+def parse(run: Callable[..., Printed], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Path, ExportOptions]]:
+    """What the console script makes of a command line."""
+
+    def parse(*arguments: str) -> tuple[Path, ExportOptions]:
+        parsed: list[tuple[Path, ExportOptions]] = []
+
+        def plan(model: Path, options: ExportOptions) -> None:
+            parsed.append((model, options))
+            msg = "stop here"
+            raise S2TFError(msg)
+
+        monkeypatch.setattr(s2tf_edge.export, "plan_export", plan)
+        _, _, err = run(*arguments)
+        assert "stop here" in err, err
+        return parsed[0]
+
+    return parse
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(ExportOptions)])
+def test_every_option_comes_back_from_its_command_line(
+    parse: Callable[..., tuple[Path, ExportOptions]], model_file: Path, name: str
 ) -> None:
-    defaults = ExportOptions(target="onnx")
-    unused = [
-        field.name for field in dataclasses.fields(given) if getattr(given, field.name) == getattr(defaults, field.name)
-    ]
-    assert unused == ["dynamic_batch" if given.batch == 4 else "batch"]
-    parsed: list[tuple[Path, ExportOptions]] = []
-
-    def plan(model: Path, options: ExportOptions) -> None:
-        parsed.append((model, options))
-        msg = "stop here"
-        raise S2TFError(msg)
-
-    monkeypatch.setattr(s2tf_edge.export, "plan_export", plan)
+    plain = ExportOptions(target="trt-rtx", precision="fp16", out=Path("/out/a"))
+    given = dataclasses.replace(plain, **_OTHER_VALUES[name])
+    assert getattr(given, name) != getattr(plain, name)
     assert given.out is not None
-    words = given.command(model_file, precision="int8", folder=given.out)
+    assert given.precision is not None
+    words = given.command(model_file, precision=given.precision, folder=given.out)
     assert words is not None
-    run(*shlex.split(shlex.join(words))[1:])
-    assert parsed == [(model_file, given)]
+    assert parse(*shlex.split(shlex.join(words))[1:]) == (model_file, given)
+
+
+def test_all_options_come_back_together(parse: Callable[..., tuple[Path, ExportOptions]], model_file: Path) -> None:
+    together = {name: value for values in _OTHER_VALUES.values() for name, value in values.items()}
+    given = ExportOptions(**{**together, **_INT8_OPTIONS, "target": "trt-rtx", "dynamic_batch": False})
+    words = given.command(model_file, precision="int8", folder=together["out"])
+    assert words is not None
+    assert parse(*shlex.split(shlex.join(words))[1:]) == (model_file, given)
+    options = ExportOptions(target="openvino")
+    assert parse(str(model_file), "--target", "openvino") == (model_file, options)
 
 
 _MAIN = "import sys; from s2tf_edge.cli.export import main; sys.argv[0] = 's2tf-export'; main()"

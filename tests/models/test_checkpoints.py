@@ -121,7 +121,7 @@ def test_a_new_head_replaces_the_classifier(tmp_path: Path) -> None:
 def test_a_headless_checkpoint_asks_for_a_new_head(tmp_path: Path) -> None:
     state = {key: value for key, value in as_resnet3d(fresh(SMALL_R3D)).items() if ".fc." not in key}
     torch.save({"state_dict": state}, tmp_path / "r.pth")
-    with pytest.raises(InputFileError, match=r"has no classifier; .*--new-head N"):
+    with pytest.raises(InputFileError, match=r"has no classifier; .*with `new_head=N`"):
         import_checkpoint(tmp_path / "r.pth", model=SMALL_R3D)
     assert import_checkpoint(tmp_path / "r.pth", model=SMALL_R3D, new_head=2)[0].num_classes == 2
 

@@ -111,7 +111,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, sides: tuple[La
     bad.write_text("not a checkpoint", encoding="utf-8")
     with pytest.raises(InputFileError, match="is not a checkpoint of a training run"):
         train(TINY, videos=sides[0], validation=sides[1], out=tmp_path / "run", resume=bad)
-    with pytest.raises(InputFileError, match="--resume takes auto, never or a checkpoint"):
+    with pytest.raises(InputFileError, match="`resume` takes auto, never or a checkpoint"):
         train(TINY, videos=sides[0], validation=sides[1], out=tmp_path / "run", resume=tmp_path / "none.ckpt")
 
 
@@ -122,7 +122,7 @@ def test_a_finished_run_is_not_relabeled_with_other_settings(
     first = train(TINY, videos=videos, validation=validation, out=tmp_path / "run")
     before = first.model.read_bytes()
     faster = dataclasses.replace(TINY, lr=1e-2)
-    with pytest.raises(UsageError, match=r"of another run: lr 0\.005 then, 0\.01 now; give --resume never"):
+    with pytest.raises(UsageError, match=r"of another run: lr 0\.005 then, 0\.01 now; give `resume='never'`"):
         train(faster, videos=videos, validation=validation, out=tmp_path / "run")
     with pytest.raises(UsageError, match="of another run: other videos"):
         train(TINY, videos=videos.subset(range(15)), validation=validation, out=tmp_path / "run")

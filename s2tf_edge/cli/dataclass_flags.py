@@ -1,0 +1,91 @@
+"""Flags of a command out of the fields of a dataclass, as they declare themselves (``s2tf_edge.option_fields``)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import Field
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from s2tf_edge.option_fields import Option, flag_of, option_of
+
+__all__ = ["with_flags"]
+
+_READABLE: Final = (bool, int, float, str, Path)
+"""Types that a command line can give a value of."""
+
+
+def with_flags(command: Callable[..., None], options: type[Any]) -> Callable[..., None]:
+    """``command`` for a parser: in place of its one argument of type ``options`` it has a flag for each field.
+
+    Args:
+        command: its other arguments are annotated for typer.
+        options: a dataclass whose fields are declared.
+    """
+    hints = typing.get_type_hints(command, localns={options.__name__: options}, include_extras=True)
+    (argument,) = (name for name, hint in hints.items() if hint is options)
+    fields = dataclasses.fields(options)
+
+    @functools.wraps(command)
+    def parsed(**given: Any) -> None:
+        values = {field.name: _value(field, given.pop(field.name)) for field in fields}
+        command(**given, **{argument: options(**values)})
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        own = [parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)]
+        parameters += _parameters(options) if parameter.name == argument else own
+    parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    parsed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return parsed
+
+
+def _parameters(options: type[Any]) -> list[inspect.Parameter]:
+    hints = typing.get_type_hints(options)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=Annotated[_readable(hints[field.name]), _flag(field)],
+            default=_default(field),
+        )
+        for field in dataclasses.fields(options)
+    ]
+
+
+def _flag(field: Field[Any]) -> Any:
+    option = option_of(field, Option)
+    return typer.Option(flag_of(field), help=option.help, metavar=option.metavar, readable=False)
+
+
+def _default(field: Field[Any]) -> Any:
+    """What the parser hands on where nothing is given: of a switch that it is off, of what may be repeated None."""
+    if field.default is dataclasses.MISSING:
+        return inspect.Parameter.empty
+    if isinstance(field.default, bool):
+        return False
+    return field.default if field.default != () else None
+
+
+def _value(field: Field[Any], given: Any) -> Any:
+    """A field's value, of what the parser hands on."""
+    if isinstance(field.default, bool):
+        return given != field.default
+    return tuple(given or ()) if isinstance(field.default, tuple) else given
+
+
+def _readable(hint: Any) -> Any:
+    """The type as a command line can give it: of several those that can be written, of a tuple a list."""
+    if typing.get_origin(hint) is tuple:
+        return list[typing.get_args(hint)[0]] | None  # type: ignore[misc]
+    if typing.get_origin(hint) not in {typing.Union, types.UnionType}:
+        return hint
+    kinds = [kind for kind in typing.get_args(hint) if kind in _READABLE]
+    return kinds[0] | None

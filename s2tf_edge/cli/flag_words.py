@@ -1,0 +1,52 @@
+"""What Python calls a field or an argument, said as a user of a command types it.
+
+Errors of the library name them in backticks: ``give `eval=DATA` ``. A command prints ``give --eval DATA``. A name that
+is no flag of the command stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+__all__ = ["FlagWords"]
+
+_QUOTED: Final = re.compile(r"`([^`\n]+)`")
+_STRING: Final = re.compile(r"(['\"])(.*)\1")
+_OTHER_WORDS: Final[Mapping[str, Mapping[str, str]]] = {}
+"""By command: what its flags are no other names of, or what it calls by a plain word."""
+
+
+class FlagWords:
+    """The words of one command.
+
+    Args:
+        command: its name.
+        parameters: as click has them, with the flags of each.
+    """
+
+    def __init__(self, command: str, parameters: Iterable[Any]) -> None:
+        flags = [flag for parameter in parameters for flag in (*parameter.opts, *parameter.secondary_opts)]
+        self._flags = {flag[2:].replace("-", "_"): flag for flag in flags if flag.startswith("--")}
+        self._others = _OTHER_WORDS.get(command, {})
+
+    def translate(self, message: str) -> str:
+        """``message`` with the flags of this command in place of the names that Python has for them."""
+        return _QUOTED.sub(lambda quoted: self._word(quoted[1]) or quoted[0], message)
+
+    def _word(self, python: str) -> str | None:
+        if python in self._others:
+            return self._others[python]
+        name, equals, value = python.partition("=")
+        if value == "False":
+            return self._flags.get(f"no_{name}")
+        flag = self._flags.get(name)
+        if flag is None or not equals or value == "True":
+            return flag
+        return f"{flag} {_without_quotes(value)}"
+
+
+def _without_quotes(value: str) -> str:
+    text = _STRING.fullmatch(value)
+    return text[2] if text else value

@@ -1,0 +1,84 @@
+"""A dataclass as the flags of a command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from s2tf_edge.cli import app
+from s2tf_edge.cli.dataclass_flags import with_flags
+from s2tf_edge.option_fields import Option, counts, declare
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    size: int = field(metadata=declare(Option(help="Its size.", metavar="PIXELS")))
+    name: str | bytes | None = field(default=None, metadata=declare(Option(help="Its name.")))
+    min_place: Path = field(default=Path("here"), metadata=declare(Option(help="Where it is.")))
+    skip: tuple[int, ...] = field(default=(), metadata=declare(Option(help="What to skip.")))
+    wide: bool = field(default=False, metadata=declare(Option(help="As wide as it goes.")))
+    check: bool = field(default=True, metadata=declare(Option(help="Look at nothing.")))
+
+    def __post_init__(self) -> None:
+        counts(1)("size", self.size)
+
+
+Handed = tuple[Path, Options, int]
+Parse = Callable[..., tuple[int, list[Handed]]]
+
+
+@pytest.fixture
+def parse(monkeypatch: pytest.MonkeyPatch) -> Parse:
+    """Runs a command; gives its exit code and what it was handed."""
+
+    def parse(*arguments: str) -> tuple[int, list[Handed]]:
+        handed: list[Handed] = []
+
+        def command(model: Path, options: Options, times: int = 1) -> None:
+            """Takes what it is handed."""
+            handed.append((model, options, times))
+
+        monkeypatch.setattr(sys, "argv", ["s2tf-test", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            app.run(with_flags(command, Options), name="s2tf-test", examples=())
+        return int(ended.value.code or 0), handed
+
+    return parse
+
+
+def test_what_is_not_given_is_at_its_default(parse: Parse) -> None:
+    assert parse("net", "--size", "3") == (0, [(Path("net"), Options(size=3), 1)])
+
+
+def test_every_kind_of_field_has_its_kind_of_flag(parse: Parse) -> None:
+    values = ("--name", "a", "--min-place", "b/c", "--skip", "1", "--skip", "2", "--wide", "--no-check", "--times", "2")
+    options = Options(size=3, name="a", min_place=Path("b/c"), skip=(1, 2), wide=True, check=False)
+    assert parse("net", "--size", "3", *values) == (0, [(Path("net"), options, 2)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Missing option '--size'"),
+        (("--size", "0"), "s2tf-test: error: --size must be one or more, got 0"),
+        (("--size", "1", "--no-wide"), "No such option: --no-wide"),
+        (("--size", "1", "--check"), "No such option: --check"),
+    ],
+)
+def test_what_is_wrong_is_said_of_the_flag(
+    parse: Parse, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert parse("net", *arguments) == (2, [])
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_help_is_what_the_fields_say(parse: Parse, capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse("--help") == (0, [])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--size PIXELS Its size. [required]" in text
+    assert "--no-check <bool> Look at nothing." in text
+    assert "Takes what it is handed." in text
