@@ -68,7 +68,7 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     clips = CalibrationClips(open_data(f"synthetic?clips={arguments.clips}"), spec, count=arguments.clips)
     started = time.perf_counter()
     quantizer = _quantizer(arguments, spec, clips)
-    quantizer.write(quantizer.recipes[0], arguments.graph.parent)
+    quantizer.write(quantizer.presets[0], arguments.graph.parent)
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     size = f"{spec.frames}×{spec.size}²"
     seconds = time.perf_counter() - started

@@ -34,6 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from s2tf_edge.calibration.candidates import Candidate, read_candidates
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.export import ExportOptions, export
 from s2tf_edge.models import create_model
@@ -49,7 +50,7 @@ from s2tf_edge.spec import ClipSpec
 
 NETWORKS = ("s2tf_nl_i3d_r50", "x3d_s", "s2tf_x3d_s", "x3d_m", "s2tf_x3d_m")
 COLUMNS = ("released", "onnx", "f32", "bf16", "naive", "naive, mixed", "ours", "auto")
-RECIPES = tuple(
+PRESETS = tuple(
     f"{ranges}{part}" for ranges in ("mixed", "symmetric") for part in ("", ", dense layers", ", dense layers alone")
 )
 _FACTS = '`{"cpu"'
@@ -83,7 +84,7 @@ class Measured:
     times: dict[str, list[float]] = field(default_factory=dict)
     """Milliseconds of every form that runs, round by round."""
     notes: dict[str, str] = field(default_factory=dict)
-    attempts: list[dict[str, Any]] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
     """Integer forms that ours was chosen from."""
 
 
@@ -110,7 +111,7 @@ def measure(name: str, folder: Path, arguments: argparse.Namespace) -> Measured:
         runs[form] = lambda session=session: session.infer(clip)  # type: ignore[misc]
         if form == "ours":
             measured.notes[form] = f"{result.meta.build['recipe']}; {result.layers_line()}"
-            measured.attempts = result.meta.build["attempts"]
+            measured.candidates = read_candidates(result.meta.build)
         if form == "auto":
             measured.notes[form] = result.meta.precision["asked"]
     clips = calibration_clips(network.spec, count=arguments.calib_clips)
@@ -219,14 +220,14 @@ def row(name: str, measured: Measured) -> str:
 
 def forms_row(name: str, measured: Measured) -> str:
     """Shortest times of the integer forms that were tried."""
-    by_recipe = {attempt["recipe"]: attempt for attempt in measured.attempts}
-    return f"| `{name}` | {' | '.join(_form_cell(by_recipe.get(recipe)) for recipe in RECIPES)} |"
+    by_preset = {candidate.name: candidate for candidate in measured.candidates}
+    return f"| `{name}` | {' | '.join(_form_cell(by_preset.get(preset)) for preset in PRESETS)} |"
 
 
-def _form_cell(attempt: dict[str, Any] | None) -> str:
-    if attempt is None:
+def _form_cell(candidate: Candidate | None) -> str:
+    if candidate is None:
         return "–"
-    return f"{attempt['ms']:.1f}" if attempt["ms"] is not None else "refused"
+    return f"{candidate.milliseconds:.1f}" if candidate.milliseconds is not None else "refused"
 
 
 def write(page: Path, measured: str) -> None:
@@ -245,8 +246,8 @@ def tables(rows: list[str], tried: list[str], arguments: argparse.Namespace) -> 
         f"|---|{'---|' * (len(COLUMNS) + 2)}",
         *rows,
         "",
-        f"| network | {' | '.join(RECIPES)} |",
-        f"|---|{'---|' * len(RECIPES)}",
+        f"| network | {' | '.join(PRESETS)} |",
+        f"|---|{'---|' * len(PRESETS)}",
         *tried,
         "",
     ]

@@ -20,7 +20,7 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.backends.ort_session import KEPT_OUT
 
-__all__ = ["Audit", "Layer", "Tally", "audit_graph", "audit_onnxruntime", "audit_openvino"]
+__all__ = ["Audit", "FloatLayer", "Tally", "audit_graph", "audit_onnxruntime", "audit_openvino"]
 
 _CONVOLUTION, _MATRIX_PRODUCT = "convolution", "matrix product"
 _KINDS: Final = {_CONVOLUTION: "convolutions", _MATRIX_PRODUCT: "matrix products"}
@@ -41,7 +41,7 @@ _OPENVINO_KINDS: Final = {"Convolution": _CONVOLUTION, "FullyConnected": _MATRIX
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
+class FloatLayer:
     """A convolution or matrix product that does not compute in integers."""
 
     name: str
@@ -56,7 +56,7 @@ class Tally:
 
     integer: int
     total: int
-    rest: tuple[Layer, ...]
+    rest: tuple[FloatLayer, ...]
     """Those that are not integer."""
 
 
@@ -76,7 +76,7 @@ class Audit:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         kinds = {"convolutions": self.convolutions, "matrix_products": self.matrix_products}
-        return {"line": self.line(), **{name: _plain(tally) for name, tally in kinds.items()}}
+        return {"line": self.line(), **{name: _to_values(tally) for name, tally in kinds.items()}}
 
 
 def audit_graph(graph: onnx.ModelProto | Path) -> Audit:
@@ -87,7 +87,7 @@ def audit_graph(graph: onnx.ModelProto | Path) -> Audit:
     """
     model = onnx.load(graph) if isinstance(graph, Path) else graph
     dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
-    found = _Layers()
+    builder = _AuditBuilder()
     for node in model.graph.node:
         if kind := _GRAPH_KINDS.get(node.op_type):
             floats = [
@@ -95,10 +95,10 @@ def audit_graph(graph: onnx.ModelProto | Path) -> Audit:
             ]
             if node.op_type == "MatMul":
                 floats = ["operands"] if floats else []
-            found.add(
+            builder.add(
                 kind, node.name, type_="f32" if floats else "i8", reason=f"its {' and '.join(floats)} are not quantized"
             )
-    return found.audit()
+    return builder.build()
 
 
 def audit_onnxruntime(graph: Path) -> Audit:
@@ -108,43 +108,43 @@ def audit_onnxruntime(graph: Path) -> Audit:
         InputFileError: ONNX Runtime cannot read the graph.
         MissingExtraError: ONNX Runtime is not installed.
     """
-    model = _optimized(graph)
+    model = _optimize(graph)
     dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
-    found = _Layers()
+    builder = _AuditBuilder()
     for node in model.graph.node:
         if kind := _ORT_INTEGER.get(node.op_type):
-            found.add(kind, node.name, type_="i8")
+            builder.add(kind, node.name, type_="i8")
         elif kind := _ORT_FLOAT.get(node.op_type):
             is_quantized = dequantized.issuperset(node.input[:2])
             reason = (
                 "ONNX Runtime found no integer kernel for it" if is_quantized else "its operands are not all quantized"
             )
-            found.add(kind, node.name, type_="f32", reason=reason)
-    return found.audit()
+            builder.add(kind, node.name, type_="f32", reason=reason)
+    return builder.build()
 
 
 def audit_openvino(compiled: Any) -> Audit:
     """What an ``openvino.CompiledModel`` computes in, as its runtime model reports it."""
-    found = _Layers()
+    builder = _AuditBuilder()
     for op in compiled.get_runtime_model().get_ordered_ops():
         facts = op.get_rt_info()
-        kind = _OPENVINO_KINDS.get(_text(facts, "layerType"))
+        kind = _OPENVINO_KINDS.get(_read_text(facts, "layerType"))
         if kind:
-            name = _text(facts, "originalLayersNames").partition(",")[0] or op.get_friendly_name()
-            found.add(
+            name = _read_text(facts, "originalLayersNames").partition(",")[0] or op.get_friendly_name()
+            builder.add(
                 kind,
                 layer_name(name),
-                type_=_text(facts, "runtimePrecision"),
+                type_=_read_text(facts, "runtimePrecision"),
                 reason="OpenVINO chose a floating-point kernel",
             )
-    return found.audit()
+    return builder.build()
 
 
-def _text(facts: Mapping[str, Any], key: str) -> str:
+def _read_text(facts: Mapping[str, Any], key: str) -> str:
     return str(facts[key].astype(str)) if key in facts else ""
 
 
-def _optimized(graph: Path) -> onnx.ModelProto:
+def _optimize(graph: Path) -> onnx.ModelProto:
     runtime: Any = require("onnxruntime", extra="onnxruntime", purpose="counting the integer layers of ONNX Runtime")
     options = runtime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
@@ -159,25 +159,25 @@ def _optimized(graph: Path) -> onnx.ModelProto:
         return onnx.load(optimized)
 
 
-def _plain(tally: Tally) -> dict[str, Any]:
+def _to_values(tally: Tally) -> dict[str, Any]:
     rest = [{"layer": each.name, "type": each.type, "reason": each.reason} for each in tally.rest]
     return {"integer": tally.integer, "total": tally.total, "rest": rest}
 
 
-class _Layers:
-    """Layers as they are found."""
+class _AuditBuilder:
+    """Counts layers one by one."""
 
     def __init__(self) -> None:
         self._integer = dict.fromkeys(_KINDS, 0)
-        self._rest: dict[str, list[Layer]] = {kind: [] for kind in _KINDS}
+        self._rest: dict[str, list[FloatLayer]] = {kind: [] for kind in _KINDS}
 
     def add(self, kind: str, name: str, *, type_: str, reason: str = "") -> None:
         if type_ in _INTEGERS:
             self._integer[kind] += 1
         else:
-            self._rest[kind].append(Layer(name=name, type=type_, reason=reason))
+            self._rest[kind].append(FloatLayer(name=name, type=type_, reason=reason))
 
-    def audit(self) -> Audit:
+    def build(self) -> Audit:
         return Audit(convolutions=self._tally(_CONVOLUTION), matrix_products=self._tally(_MATRIX_PRODUCT))
 
     def _tally(self, kind: str) -> Tally:

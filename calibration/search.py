@@ -1,6 +1,6 @@
-"""Trying all recipes: which compile here, agree with the network, and run fastest.
+"""Trying all presets: which compile here, agree with the network, and run fastest.
 
-    recipe             compiles   agrees   ms
+    preset             compiles   agrees   ms
     mixed              no         ·        ·       "No suitable implementations"
     symmetric          yes        yes      19.1
     ...                yes        yes      14.2    ← fastest
@@ -18,17 +18,18 @@ import tempfile
 import time
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from s2tf_edge.calibration.base import Judge, Quantizer
+from s2tf_edge.calibration.candidates import Candidate, tabulate
 from s2tf_edge.errors import BuildError, S2TFError, VerificationError
 from s2tf_edge.runtime.session import Clips, Session
 
-__all__ = ["Attempt", "rank", "table", "time_sessions", "try_recipes"]
+__all__ = ["rank_candidates", "time_sessions", "try_presets"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,153 +44,135 @@ _CLOSE: Final = 1.15
 """Times of the fastest that are tried further: a few runs tell forms that differ more."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """One recipe and what became of it."""
-
-    recipe: str
-    result: str = "ok"
-    """``ok``, or why it is none: the compiler's words, or how its logits differ."""
-    compiles: bool = True
-    milliseconds: float | None = None
-    """Shortest time of one run on this machine."""
-    path: Path | None = None
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether it compiles and agrees."""
-        return self.result == "ok"
-
-    def to_dict(self) -> dict[str, Any]:
-        """For ``calib.json`` and ``meta.json``."""
-        return {"recipe": self.recipe, "result": self.result, "ms": self.milliseconds}
-
-
-def try_recipes(quantizer: Quantizer, folder: Path, *, judge: Judge, floats: Collection[str] = ()) -> list[Attempt]:
-    """Writes, opens, checks and times every recipe.
+def try_presets(quantizer: Quantizer, folder: Path, *, judge: Judge, excluded: Collection[str] = ()) -> list[Candidate]:
+    """Writes, opens, checks and times every preset.
 
     Args:
         quantizer: for one network and target.
-        folder: an empty folder; each recipe gets one of its own in it.
+        folder: an empty folder; each preset gets one of its own in it.
         judge: says whether logits agree.
-        floats: layers that stay in float.
+        excluded: layers that stay in float.
 
     Returns:
-        One attempt for each recipe, in their order.
+        One candidate for each preset, in their order.
     """
-    attempts = []
+    candidates = []
+    # All sessions that are worth timing stay open until the last is made: they are timed side by side.
     with ExitStack() as stack:
         sessions: dict[str, Session] = {}
-        for recipe in quantizer.recipes:
+        for preset in quantizer.presets:
             place = Path(tempfile.mkdtemp(dir=folder))
-            attempt, session = _try(quantizer, recipe, place, judge=judge, floats=floats)
+            candidate, session = _try(quantizer, preset, place, judge=judge, excluded=excluded)
             if session is not None:
-                sessions[recipe] = stack.enter_context(session)
-            attempts.append(attempt)
+                sessions[preset] = stack.enter_context(session)
+            candidates.append(candidate)
         times = dict(zip(sessions, time_sessions(list(sessions.values())), strict=True))
-    return [replace(each, milliseconds=times.get(each.recipe)) for each in attempts]
+    return [replace(each, milliseconds=times.get(each.name)) for each in candidates]
 
 
 def _try(
-    quantizer: Quantizer, recipe: str, folder: Path, *, judge: Judge, floats: Collection[str]
-) -> tuple[Attempt, Session | None]:
-    """An attempt, not yet timed, and its open session where it is worth timing."""
+    quantizer: Quantizer, preset: str, folder: Path, *, judge: Judge, excluded: Collection[str]
+) -> tuple[Candidate, Session | None]:
+    """A candidate, not yet timed, and its open session where it is worth timing."""
     try:
-        path = quantizer.write(recipe, folder, floats=floats)
-        session = quantizer.session(path)
+        path = quantizer.write(preset, folder, excluded=excluded)
+        session = quantizer.make_session(path)
         session.open()
     except S2TFError as error:
-        said = str(error).replace(f"{folder}{os.sep}", "")
-        logger.warning("int8, %s: does not compile here (%s)", recipe, said)
-        return Attempt(recipe=recipe, result=said, compiles=False), None
+        # A temporary folder tells the reader nothing.
+        reason = str(error).replace(f"{folder}{os.sep}", "")
+        logger.warning("int8, %s: does not compile here (%s)", preset, reason)
+        return Candidate(name=preset, result=reason), None
     try:
-        complaint = judge.complaint(session)
+        disagreement = judge.find_disagreement(session)
     except VerificationError as error:
-        complaint = str(error)
-    if complaint is None:
-        return Attempt(recipe=recipe, path=path), session
+        # Logits that are not finite end any other export; here they rule out one candidate of several.
+        disagreement = str(error)
+    if disagreement is None:
+        return Candidate(name=preset, path=path), session
     session.close()
-    logger.warning("int8, %s: does not agree with the network (%s)", recipe, complaint)
-    return Attempt(recipe=recipe, result=complaint, path=path), None
+    logger.warning("int8, %s: does not agree with the network (%s)", preset, disagreement)
+    # It keeps its file: with some layers back in float it may agree after all (``gate``).
+    return Candidate(name=preset, result=disagreement, path=path), None
 
 
 def time_sessions(sessions: Sequence[Session]) -> list[float]:
     """Shortest milliseconds of one clip in each of several open sessions, which take turns.
 
-    Those that come close to the fastest go on taking turns, so that forms a few percent apart are told from each other.
+    Where a session takes several clips at once, a run's time is divided by their number. Those that come close to the
+    fastest go on taking turns, so that forms a few percent apart are told from each other:
+
+        a ▁▁█▁▁█▁▁█ ▁█▁█▁█        first all take turns, then a and c, which are close
+        b ▁█▁▁█▁▁█▁
+        c █▁▁█▁▁█▁▁ █▁█▁█▁
     """
-    runners = [_Runner(session) for session in sessions]
-    _take_turns(runners, _ROUNDS)
-    fastest = min((each.shortest for each in runners), default=0.0)
-    close = [each for each in runners if each.shortest <= _CLOSE * fastest]
+    timers = [_SessionTimer(session) for session in sessions]
+    _take_turns(timers, _ROUNDS)
+    fastest = min((each.shortest for each in timers), default=0.0)
+    close = [each for each in timers if each.shortest <= _CLOSE * fastest]
     if len(close) > 1:
         _take_turns(close, _FINAL_ROUNDS)
     # As they are printed and kept, so that the fastest in the table is the fastest.
-    return [round(each.shortest, 3) for each in runners]
+    return [round(each.shortest, 3) for each in timers]
 
 
-class _Runner:
-    """A session, its clip and its shortest time so far."""
+class _SessionTimer:
+    """A session, what it runs, and its shortest time so far."""
 
     def __init__(self, session: Session) -> None:
         self.shortest = math.inf
+        """Milliseconds of one clip."""
         self._session = session
-        self._clip = _clip(session)
+        self._batch = _make_batch(session)
         for _ in range(_WARMUP):
-            session.infer(self._clip)
+            session.infer(self._batch)
 
     def run(self) -> None:
         began = time.perf_counter()
-        self._session.infer(self._clip)
-        self.shortest = min(self.shortest, 1e3 * (time.perf_counter() - began))
+        self._session.infer(self._batch)
+        milliseconds = 1e3 * (time.perf_counter() - began)
+        self.shortest = min(self.shortest, milliseconds / len(self._batch))
 
 
-def _take_turns(runners: Sequence[_Runner], rounds: tuple[int, int]) -> None:
+def _take_turns(timers: Sequence[_SessionTimer], rounds: tuple[int, int]) -> None:
     fewest, most = rounds
     began = time.perf_counter()
     for done in range(1, most + 1):
-        for runner in runners:
-            runner.run()
+        for timer in timers:
+            timer.run()
+        # Only between rounds, so that all have run equally often.
         if done >= fewest and time.perf_counter() - began > _SECONDS:
             break
 
 
-def _clip(session: Session) -> Clips:
+def _make_batch(session: Session) -> Clips:
+    """Random clips, as many as a session with a fixed batch takes at once; one where it takes any number."""
     spec = session.info.spec
     pixels = np.random.default_rng(0).integers(0, 256, spec.input_shape(session.info.batch or 1))
     return pixels.astype(np.uint8) if spec.dtype == "uint8" else (pixels / 128 - 1).astype(np.float32)
 
 
-def rank(attempts: Sequence[Attempt], *, mendable: bool = False) -> list[Attempt]:
-    """The attempts that compile and agree, the fastest first.
+def rank_candidates(candidates: Sequence[Candidate], *, may_return_layers: bool = False) -> list[Candidate]:
+    """The candidates that compile and agree, the fastest first.
 
     Args:
-        attempts: of all recipes.
-        mendable: whether layers may go back to float: then, if none agrees, those that compile are worth a try.
+        candidates: of all presets.
+        may_return_layers: whether layers may go back to float: then, if none agrees, those that compile are worth a
+            try.
 
     Raises:
         BuildError: none compiles here.
         VerificationError: none of those that compile agrees with the network.
     """
-    good = [attempt for attempt in attempts if attempt.is_ok]
+    good = [each for each in candidates if each.is_ok]
     if good:
-        return sorted(good, key=lambda attempt: attempt.milliseconds or 0.0)
-    compiling = [attempt for attempt in attempts if attempt.compiles]
-    if compiling and mendable:
+        return sorted(good, key=lambda each: each.milliseconds or 0.0)
+    compiling = [each for each in candidates if each.path is not None]
+    if compiling and may_return_layers:
         return compiling
-    lines = "\n".join(table(attempts))
+    lines = "\n".join(tabulate(candidates, whole_reasons=True))
     if compiling:
         msg = f"no int8 form of this network agrees with it; try more calibration clips, or fp16 instead\n{lines}"
         raise VerificationError(msg)
     msg = f"no int8 form of this network compiles here; export it as fp16 instead\n{lines}"
     raise BuildError(msg)
-
-
-def table(attempts: Sequence[Attempt]) -> list[str]:
-    """One line for each attempt."""
-    width = max(len(attempt.recipe) for attempt in attempts)
-    return [
-        f"  {attempt.recipe:{width}}  "
-        + (f"{attempt.milliseconds:8.2f} ms" if attempt.milliseconds is not None else attempt.result)
-        for attempt in attempts
-    ]

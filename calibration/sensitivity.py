@@ -20,10 +20,10 @@ from s2tf_edge.errors import S2TFError
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.session import Clips
 
-__all__ = ["LayerNoise", "Sensitivity", "measure_sensitivity", "signal_to_noise", "worst_first"]
+__all__ = ["LayerNoise", "LayerRanking", "measure_sensitivity", "signal_to_noise", "worst_first"]
 
-Sensitivity = Callable[[Sequence[str]], list[str]]
-"""Orders layers, the one that hurts most first."""
+LayerRanking = Callable[[Sequence[str]], list[str]]
+"""Puts layers in order, the one that hurts most first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class LayerNoise:
 
 def measure_sensitivity(
     quantizer: Quantizer,
-    recipe: str,
+    preset: str,
     *,
     clips: Sequence[Clips],
     layers: Collection[str] | None = None,
@@ -51,22 +51,23 @@ def measure_sensitivity(
 
     Args:
         quantizer: for one network and target.
-        recipe: the way to quantize.
+        preset: one of the quantizer's.
         clips: a few, each [1, …] as the session takes it.
-        layers: those to measure; None for all that the recipe quantizes.
+        layers: those to measure; None for all that the preset quantizes.
         progress: told of each layer.
 
     Returns:
         One value a layer, in the order in which they run.
     """
-    quantized = quantizer.layers(recipe)
+    quantized = quantizer.list_layers(preset)
     chosen = [layer for layer in quantized if layers is None or layer in layers]
-    expected = _logits(quantizer, recipe, floats=quantized, clips=clips)
+    expected = _run_clips(quantizer, preset, excluded=quantized, clips=clips)
     noises = []
     for index, layer in enumerate(chosen):
+        # All others excluded: what differs from ``expected`` is this layer's doing.
         others = [each for each in quantized if each != layer]
         try:
-            snr = signal_to_noise(expected, _logits(quantizer, recipe, floats=others, clips=clips))
+            snr = signal_to_noise(expected, _run_clips(quantizer, preset, excluded=others, clips=clips))
         except S2TFError:
             snr = float("nan")
         noises.append(LayerNoise(layer=layer, snr_db=snr))
@@ -74,10 +75,12 @@ def measure_sensitivity(
     return noises
 
 
-def _logits(quantizer: Quantizer, recipe: str, *, floats: Sequence[str], clips: Sequence[Clips]) -> NDArray[np.float32]:
+def _run_clips(
+    quantizer: Quantizer, preset: str, *, excluded: Sequence[str], clips: Sequence[Clips]
+) -> NDArray[np.float32]:
     with tempfile.TemporaryDirectory() as folder:
-        path = quantizer.write(recipe, Path(folder), floats=floats)
-        with quantizer.session(path) as session:
+        path = quantizer.write(preset, Path(folder), excluded=excluded)
+        with quantizer.make_session(path) as session:
             return np.concatenate([session.infer(clip).logits for clip in clips])
 
 

@@ -6,11 +6,12 @@ import dataclasses
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from s2tf_edge.calibration.candidates import Candidate, tabulate
 from s2tf_edge.calibration.search import time_sessions
 from s2tf_edge.errors import AccuracyError, BuildError, UnsupportedError, VerificationError
 from s2tf_edge.export.artifact_folder import seal
@@ -21,7 +22,7 @@ from s2tf_edge.runtime.open import open_session
 if TYPE_CHECKING:
     from s2tf_edge.export.pipeline import ExportPlan
 
-__all__ = ["form_lines", "make_fastest"]
+__all__ = ["make_fastest"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,52 +45,37 @@ def make_fastest(plan: ExportPlan, folder: Path, make: Callable[[ExportPlan, Pat
     """
     with tempfile.TemporaryDirectory() as work:
         made: dict[str, Made] = {}
-        complaints: dict[str, str] = {}
-        for precision in _precisions(plan):
+        failed: list[Candidate] = []
+        for precision in _choose_precisions(plan):
             place = Path(work) / precision
             place.mkdir()
             try:
                 made[precision] = make(dataclasses.replace(plan, precision=precision), place)
             except (AccuracyError, BuildError, UnsupportedError, VerificationError) as error:
                 logger.warning("%s is left out: %s", precision, error)
-                complaints[precision] = str(error)
-        times = _times(Path(work), list(made))
-        forms = [*_timed(times), *({"recipe": name, "result": said, "ms": None} for name, said in complaints.items())]
-        if not times:
-            msg = "no precision can be exported:\n" + "\n".join(form_lines(forms))
+                failed.append(Candidate(name=precision, result=str(error)))
+        timed = _time([Path(work) / precision for precision in made])
+        if not timed:
+            msg = "no precision can be exported:\n" + "\n".join(tabulate(failed))
             raise BuildError(msg)
-        fastest = min(times, key=lambda name: times[name])
-        for file in (Path(work) / fastest).iterdir():
+        fastest = min(timed, key=lambda candidate: candidate.milliseconds or 0.0)
+        for file in fastest.written.iterdir():
             shutil.copy(file, folder / file.name)
-    meta, verification = made[fastest]
-    return seal(dataclasses.replace(meta, build={**meta.build, "candidates": forms}), folder), verification
+    meta, verification = made[fastest.name]
+    candidates = [candidate.to_dict() for candidate in (*timed, *failed)]
+    return seal(dataclasses.replace(meta, build={**meta.build, "candidates": candidates}), folder), verification
 
 
-def _precisions(plan: ExportPlan) -> list[str]:
+def _choose_precisions(plan: ExportPlan) -> list[str]:
     """All of the target's; int8 only with clips to calibrate with."""
     return [name for name in plan.target.precisions if name != "int8" or plan.calib is not None]
 
 
-def _times(work: Path, precisions: Sequence[str]) -> dict[str, float]:
-    """Median milliseconds of each, measured in turns."""
+def _time(folders: Sequence[Path]) -> list[Candidate]:
+    """A candidate for each artifact, named like its folder, with its shortest time; they are measured in turns."""
     with ExitStack() as stack:
-        sessions = [stack.enter_context(open_session(work / precision)) for precision in precisions]
-        return dict(zip(precisions, time_sessions(sessions), strict=True))
-
-
-def _timed(times: Mapping[str, float]) -> list[dict[str, Any]]:
-    return [{"recipe": name, "result": "ok", "ms": value} for name, value in times.items()]
-
-
-def form_lines(forms: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table of forms that were tried: their names, and milliseconds or what was wrong; the fastest is marked."""
-    if len(forms) < 2:
-        return []
-    width = max(len(form["recipe"]) for form in forms)
-    fastest = min((form["ms"] for form in forms if form["ms"] is not None), default=None)
+        times = time_sessions([stack.enter_context(open_session(folder)) for folder in folders])
     return [
-        f"  {form['recipe']:{width}}  "
-        + (form["result"].partition("\n")[0] if form["ms"] is None else f"{form['ms']:8.2f} ms")
-        + ("  fastest" if form["ms"] is not None and form["ms"] == fastest else "")
-        for form in forms
+        Candidate(name=folder.name, milliseconds=milliseconds, path=folder)
+        for folder, milliseconds in zip(folders, times, strict=True)
     ]

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2tf_edge.calibration.calibration_clips import CalibrationClips
+from s2tf_edge.calibration.candidates import read_candidates, tabulate
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.export.artifact_folder import check_destination, new_artifact, package_versions, seal, write_script
-from s2tf_edge.export.fastest import form_lines, make_fastest
+from s2tf_edge.export.fastest import make_fastest
 from s2tf_edge.export.options import ExportOptions
 from s2tf_edge.export.rebuild import RebuildPlan, is_rebuild, plan_rebuild, run_rebuild
 from s2tf_edge.export.sensitivity_page import check_page, write_sensitivity
@@ -114,7 +115,8 @@ class ExportResult:
 
     def tried_lines(self) -> list[str]:
         """The forms that were tried, where there were several: a table of names and milliseconds, or what was wrong."""
-        return form_lines(self.meta.build.get("candidates", self.meta.build.get("attempts", ())))
+        candidates = read_candidates(self.meta.build)
+        return tabulate(candidates) if len(candidates) > 1 else []
 
     def gate_lines(self) -> list[str]:
         """What was lost against ``max_drop``, where that was asked for."""

@@ -5,7 +5,12 @@ NNCF puts a FakeQuantize before whatever takes integers, a pool or a transpositi
     x ─ FakeQuantize ─ MaxPool ─ Convolution ─ Add ─ …
       int8 constant ─ Convert ─ Multiply ┘
 
-A layer that returns to float takes its activations from before the FakeQuantize, its weights from the float network.
+A layer that returns to float takes its activations from before the FakeQuantize, its weights from the float network:
+
+    x ─ FakeQuantize      MaxPool ─ Convolution ─ Add ─ …         the pool as well, for nothing else reads it
+    └──────────────────────┘  float constant ┘
+
+Nothing is removed: what nobody reads any more is not written.
 """
 
 from __future__ import annotations
@@ -67,8 +72,9 @@ def cut(network: Any, original: Any, *, layers: Collection[str], between: bool) 
         between: whether additions, products and means stay quantized where all that they take comes from such layers.
     """
     network = network.clone()
+    # By name, which NNCF keeps: the float network is another object.
     originals = {op.get_friendly_name(): op for op in original.get_ordered_ops()}
-    takers = _takers_of_integers(network, layers, between=between)
+    takers = _find_integer_takers(network, layers, between=between)
     for op in network.get_ordered_ops():
         if op.get_type_name() in LAYERS and layer_name(op.get_friendly_name()) not in layers:
             _restore_layer(op, originals)
@@ -83,7 +89,7 @@ def _is_quantized(layer: Any) -> bool:
     return all(node.get_type_name() == "FakeQuantize" or is_weight_quantizer(node) for node in origins)
 
 
-def _takers_of_integers(network: Any, layers: Collection[str], *, between: bool) -> set[str]:
+def _find_integer_takers(network: Any, layers: Collection[str], *, between: bool) -> set[str]:
     """Names of operators whose activations stay quantized.
 
     Args:
@@ -97,6 +103,7 @@ def _takers_of_integers(network: Any, layers: Collection[str], *, between: bool)
     }
     if between:
         _add_operators_between(takers, ops)
+    # Backwards, so that of two pools in a row the later one is decided first.
     for op in reversed(ops):
         # A pool or transposition is read as it is written.
         if op.get_type_name() in PASSING and any(reader.get_name() in takers for reader in readers(op)):
@@ -105,13 +112,19 @@ def _takers_of_integers(network: Any, layers: Collection[str], *, between: bool)
 
 
 def _add_operators_between(takers: set[str], ops: Sequence[Any]) -> None:
-    """Adds the operators that take only what integer layers gave, or what was made of it."""
+    """Adds the operators that take only what integer layers gave, or what was made of it.
+
+    Convolution A ─ FakeQuantize ─ Add ─ FakeQuantize ─ ReduceMean         A and B integer: Add and mean as well
+    Convolution B ─ FakeQuantize ──┘                                       A alone: neither
+    """
     integer = set(takers)
+    # In order of computation: whatever gives an operand has been decided before what takes it.
     for op in ops:
         ports = [port for port in range(op.get_input_size()) if not _is_constant(op, port)]
-        given = [_quantized(source(op, port)).get_name() for port in ports]
+        given = [_skip_quantizer(source(op, port)).get_name() for port in ports]
         if op.get_type_name() not in LAYERS and given and integer.issuperset(given):
             integer.add(op.get_name())
+            # Pools pass integers on, but whether they take them is up to their readers.
             if op.get_type_name() not in PASSING:
                 takers.add(op.get_name())
 
@@ -121,7 +134,7 @@ def _is_constant(op: Any, port: int) -> bool:
     return bool(origin(op, port).get_type_name() == "Constant")
 
 
-def _quantized(node: Any) -> Any:
+def _skip_quantizer(node: Any) -> Any:
     """What a quantizer quantizes; any other node is its own."""
     return source(node, 0) if node.get_type_name() == "FakeQuantize" else node
 
@@ -145,6 +158,7 @@ def _restore_layer(layer: Any, originals: Mapping[str, Any]) -> None:
 def _restore_constant(op: Any, original: Any, port: int) -> None:
     """Of an operand that is one, though it may be moved about before."""
     before, node = source(original, port), source(op, port)
+    # Between the constant and the layer, NNCF may have put a quantizer of its own.
     if is_weight_quantizer(node) and node.get_type_name() == "FakeQuantize":
         op.input(port).replace_source_output(node.input_value(0))
         node = source(op, port)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["PASSING", "is_activation_quantizer", "is_weight_quantizer", "layer_name", "origin", "readers", "source"]
+from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
+
+__all__ = [
+    "PASSING",
+    "is_activation_quantizer",
+    "is_weight_quantizer",
+    "layer_name",
+    "origin",
+    "readers",
+    "require_openvino",
+    "source",
+]
 
 PASSING: Final = frozenset(
     ["MaxPool", "Pad", "Concat", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "StridedSlice", "Split"]
@@ -13,6 +24,15 @@ PASSING: Final = frozenset(
 _MOVING: Final = PASSING | {"SpaceToDepth"}
 _NAME_SUFFIX: Final = "/WithoutBiases"
 """Of a convolution whose bias OpenVINO took apart."""
+
+
+def require_openvino() -> Any:
+    """The package that makes and writes networks, which sends no telemetry.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    return require_without_telemetry("openvino", extra="export", purpose="int8 export")
 
 
 def layer_name(name: str) -> str:

@@ -3,7 +3,7 @@
 What NNCF quantizes is not always what OpenVINO can compile, nor what it runs fast. On processors with bfloat16, a
 convolution with asymmetric activations that feeds a depthwise one has no implementation; depthwise 3-D convolutions
 are no faster in integer than in bfloat16; and additions, products and swish between quantized layers cost more in
-changes of type than integers save. So the recipes go from all that NNCF quantizes down to dense convolutions and matrix
+changes of type than integers save. So the presets go from all that NNCF quantizes down to dense convolutions and matrix
 products alone. With symmetric activations, convolutions are faster by a few percent and numbers below zero coarser.
 
 Each form is cut from one quantized network: its statistics are gathered once, however many are tried.
@@ -33,6 +33,7 @@ from s2tf_edge.calibration.nncf_openvino.cut import (
     integer_layers,
     name_layers,
 )
+from s2tf_edge.calibration.nncf_openvino.nodes import require_openvino
 from s2tf_edge.calibration.nncf_openvino.ranges import (
     activation_ranges,
     fold_before_quantizing,
@@ -62,22 +63,22 @@ class SizedClips(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Recipe:
+class _Preset:
     is_symmetric: bool = False
     """Whether zero is the middle of all activations that have both signs."""
     layers: frozenset[str] = LAYERS
     """Operators with weights that are quantized."""
-    between: bool = True
+    quantizes_between: bool = True
     """Whether additions and products between them are quantized too."""
 
 
-_RECIPES: Final = {
-    "mixed": _Recipe(),
-    "mixed, dense layers": _Recipe(layers=DENSE),
-    "mixed, dense layers alone": _Recipe(layers=DENSE, between=False),
-    "symmetric": _Recipe(is_symmetric=True),
-    "symmetric, dense layers": _Recipe(is_symmetric=True, layers=DENSE),
-    "symmetric, dense layers alone": _Recipe(is_symmetric=True, layers=DENSE, between=False),
+_PRESETS: Final = {
+    "mixed": _Preset(),
+    "mixed, dense layers": _Preset(layers=DENSE),
+    "mixed, dense layers alone": _Preset(layers=DENSE, quantizes_between=False),
+    "symmetric": _Preset(is_symmetric=True),
+    "symmetric, dense layers": _Preset(is_symmetric=True, layers=DENSE),
+    "symmetric, dense layers alone": _Preset(is_symmetric=True, layers=DENSE, quantizes_between=False),
 }
 """Mixed is NNCF's word for symmetric weights and asymmetric activations."""
 _FOR_DEPTHWISE: Final = ("mixed, dense layers", "symmetric, dense layers")
@@ -105,43 +106,39 @@ class OpenVinoQuantizer(Quantizer):
         """
         self._float = read()
         kinds = {op.get_type_name() for op in self._float.get_ordered_ops()}
-        self.recipes = tuple(name for name in _RECIPES if name not in _FOR_DEPTHWISE or kinds & DEPTHWISE)
+        self.presets = tuple(name for name in _PRESETS if name not in _FOR_DEPTHWISE or kinds & DEPTHWISE)
         self._clips = clips
         self._info = dataclasses.replace(info, precision="int8")
         self._inference_precision = inference_precision
 
-    def layers(self, recipe: str) -> tuple[str, ...]:
+    def list_layers(self, preset: str) -> tuple[str, ...]:
         """Convolutions and matrix products with integer operands."""
-        return integer_layers(self._network(recipe), operators=_RECIPES[recipe].layers)
+        return integer_layers(self._choose_network(preset), operators=_PRESETS[preset].layers)
 
-    def write(self, recipe: str, folder: Path, *, floats: Collection[str] = ()) -> Path:
+    def write(self, preset: str, folder: Path, *, excluded: Collection[str] = ()) -> Path:
         """Writes ``model.xml`` and ``model.bin``."""
-        openvino: Any = require_without_telemetry("openvino", extra="export", purpose="int8 export")
-        openvino.save_model(self._cut(recipe, floats), folder / _MODEL_FILE, compress_to_fp16=False)
-        return folder / _MODEL_FILE
+        return _save(self._cut(preset, excluded), folder)
 
-    def session(self, path: Path) -> Session:
+    def make_session(self, path: Path) -> Session:
         """On the CPU."""
-        options = SessionOptions(device="CPU")
-        return OpenVinoSession(path, self._info, options, inference_precision=self._inference_precision)
+        return _make_session(path, self._info, self._inference_precision)
 
-    def describe(self, recipe: str) -> dict[str, Any]:
+    def describe(self, preset: str) -> dict[str, Any]:
         """What quantized it and how, and the range of every quantized activation."""
         return {
             "method": "minmax",
             "quantizer": "nncf.quantize, preset mixed",
-            "activations": "symmetric" if _RECIPES[recipe].is_symmetric else "asymmetric",
-            "activation_ranges": activation_ranges(self._cut(recipe, ())),
+            "activations": "symmetric" if _PRESETS[preset].is_symmetric else "asymmetric",
+            "activation_ranges": activation_ranges(self._cut(preset, ())),
         }
 
-    def _cut(self, recipe: str, floats: Collection[str]) -> Any:
-        chosen = _RECIPES[recipe]
-        layers = [layer for layer in self.layers(recipe) if layer not in floats]
-        return cut(self._network(recipe), self._float, layers=layers, between=chosen.between)
+    def _cut(self, preset: str, excluded: Collection[str]) -> Any:
+        layers = [layer for layer in self.list_layers(preset) if layer not in excluded]
+        return cut(self._choose_network(preset), self._float, layers=layers, between=_PRESETS[preset].quantizes_between)
 
-    def _network(self, recipe: str) -> Any:
-        """With all that NNCF quantizes, and the ranges of a recipe."""
-        return self._symmetric if _RECIPES[recipe].is_symmetric else self._asymmetric
+    def _choose_network(self, preset: str) -> Any:
+        """With all that NNCF quantizes, and the ranges of a preset."""
+        return self._symmetric if _PRESETS[preset].is_symmetric else self._asymmetric
 
     @functools.cached_property
     def _asymmetric(self) -> Any:
@@ -183,19 +180,25 @@ class OpenVinoGraphQuantizer(QdqQuantizer):
         super().__init__(graph, clips=clips, info=info, style="openvino", method=method)
         self._inference_precision = inference_precision
 
-    def write(self, recipe: str, folder: Path, *, floats: Collection[str] = ()) -> Path:
+    def write(self, preset: str, folder: Path, *, excluded: Collection[str] = ()) -> Path:
         """Writes ``model.xml`` and ``model.bin``."""
-        openvino: Any = require_without_telemetry("openvino", extra="export", purpose="int8 export")
-        graph = super().write(recipe, folder, floats=floats)
-        network = openvino.Core().read_model(graph)
+        graph = super().write(preset, folder, excluded=excluded)
+        network = require_openvino().Core().read_model(graph)
         name_layers(network, graph)
-        openvino.save_model(network, folder / _MODEL_FILE, compress_to_fp16=False)
-        return folder / _MODEL_FILE
+        return _save(network, folder)
 
-    def session(self, path: Path) -> Session:
+    def make_session(self, path: Path) -> Session:
         """On the CPU."""
-        options = SessionOptions(device="CPU")
-        return OpenVinoSession(path, self._info, options, inference_precision=self._inference_precision)
+        return _make_session(path, self._info, self._inference_precision)
+
+
+def _save(network: Any, folder: Path) -> Path:
+    require_openvino().save_model(network, folder / _MODEL_FILE, compress_to_fp16=False)
+    return folder / _MODEL_FILE
+
+
+def _make_session(path: Path, info: ModelInfo, inference_precision: str) -> Session:
+    return OpenVinoSession(path, info, SessionOptions(device="CPU"), inference_precision=inference_precision)
 
 
 def _quantize(network: Any, clips: SizedClips, *, batch: int) -> Any:
@@ -205,6 +208,7 @@ def _quantize(network: Any, clips: SizedClips, *, batch: int) -> Any:
             network,
             nncf.Dataset(Batches(clips, size=batch)),
             preset=nncf.QuantizationPreset.MIXED,
+            # More than there are: all of them, and the pass ends where the clips do (see ``Batches``).
             subset_size=len(clips) + 1,
             # NNCF's default averages the extremes of single clips and cuts off what lies beyond: three to six times the
             # error, measured on small S2TF and 3D ResNets.

@@ -6,8 +6,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from s2tf_edge.calibration.nncf_openvino.nodes import PASSING, is_activation_quantizer, origin, readers, source
-from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
+from s2tf_edge.calibration.nncf_openvino.nodes import (
+    PASSING,
+    is_activation_quantizer,
+    origin,
+    readers,
+    require_openvino,
+    source,
+)
 
 __all__ = ["activation_ranges", "fold_before_quantizing", "make_products_symmetric", "make_symmetric", "widen"]
 
@@ -73,14 +79,12 @@ def _center(quantizer: Any) -> None:
 
 
 def _set_bound(quantizer: Any, port: int, values: Any) -> None:
-    openvino: Any = require_without_telemetry("openvino", extra="export", purpose="int8 export")
-    constant = openvino.op.Constant(np.asarray(values, np.float32))
+    constant = require_openvino().op.Constant(np.asarray(values, np.float32))
     quantizer.input(port).replace_source_output(constant.output(0))
 
 
 def _move_behind(quantizer: Any, fold: Any) -> None:
     """Quantizes what comes out behind a fold and the reshapes around it, instead of what goes in."""
-    openvino: Any = require_without_telemetry("openvino", extra="export", purpose="int8 export")
     first = last = fold
     while source(first, 0).get_type_name() in PASSING:
         first = source(first, 0)
@@ -88,7 +92,7 @@ def _move_behind(quantizer: Any, fold: Any) -> None:
         (last,) = readers(last)
     taking = list(last.output(0).get_target_inputs())
     bounds = [quantizer.input_value(port) for port in range(1, 5)]
-    moved = openvino.opset13.fake_quantize(last.output(0), *bounds, quantizer.get_attributes()["levels"])
+    moved = require_openvino().opset13.fake_quantize(last.output(0), *bounds, quantizer.get_attributes()["levels"])
     moved.set_friendly_name(quantizer.get_friendly_name())
     for reader in taking:
         reader.replace_source_output(moved.output(0))

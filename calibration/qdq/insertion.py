@@ -76,7 +76,7 @@ class InsertQdq(ir.passes.InPlacePass):
         """Inserts; names of nodes and values stay, new ones are named after what they quantize."""
         graph = model.graph
         for layer in self._placement.layers:
-            _Layer(graph, layer, self._scales[layer.inputs[0]]).quantize(bias=self._style.integer_kernels)  # type: ignore[index]
+            _LayerQuantizer(graph, layer, self._scales[layer.inputs[0]]).quantize(bias=self._style.integer_kernels)  # type: ignore[index]
         readers: dict[ir.Value, list[tuple[ir.Node, int]]] = {value: [] for value in self._placement.values}
         for node, index in self._placement.edges:
             readers[node.inputs[index]].append((node, index))  # type: ignore[index]
@@ -114,7 +114,7 @@ def _quantize_value(
         result.name = name
 
 
-class _Layer:
+class _LayerQuantizer:
     """One convolution or matrix product, whose constants become integers."""
 
     def __init__(self, graph: ir.Graph, node: ir.Node, activation: Scale) -> None:

@@ -20,8 +20,7 @@ as in attention, stay in floating point beside their softmax.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,7 +30,7 @@ import onnx_ir as ir
 from s2tf_edge.calibration.qdq.styles import Style
 from s2tf_edge.errors import UsageError
 
-__all__ = ["Kept", "Placement", "before_layers", "place", "weight_axis"]
+__all__ = ["ExcludedLayer", "Placement", "before_layers", "place", "weight_axis"]
 
 _LAYERS: Final = ("Conv", "Gemm", "MatMul")
 _PASSING: Final = ("MaxPool", "AveragePool", "Concat", "Pad")
@@ -40,7 +39,7 @@ _SAME_SCALE: Final = ("MaxPool", "Concat", "Pad")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class ExcludedLayer:
     """A layer that stays in floating point."""
 
     name: str
@@ -60,7 +59,7 @@ class Placement:
     """Values that are quantized for all of their readers, graph outputs included."""
     groups: tuple[tuple[ir.Value, ...], ...]
     """Values that share a scale; every value of ``edges`` and ``results`` is in one group."""
-    kept: tuple[Kept, ...]
+    excluded: tuple[ExcludedLayer, ...]
 
     @property
     def values(self) -> list[ir.Value]:
@@ -68,18 +67,18 @@ class Placement:
         return [value for group in self.groups for value in group]
 
 
-def place(graph: ir.Graph, style: Style, *, exclude: Sequence[str] = ()) -> Placement:
+def place(graph: ir.Graph, style: Style, *, excluded: Collection[str] = ()) -> Placement:
     """Decides what of a float graph is quantized.
 
     Args:
         graph: in order of computation, functions inlined.
         style: for what.
-        exclude: regular expressions, searched in nodes' names; what matches stays in floating point.
+        excluded: names of nodes that stay in floating point.
 
     Raises:
-        UsageError: an expression matches no convolution or matrix product.
+        UsageError: the graph has no node of such a name.
     """
-    placer = _Placer(graph, style, excluded=_excluded(graph, exclude))
+    placer = _Placer(graph, style, excluded=_find_nodes(graph, excluded))
     return placer.place()
 
 
@@ -99,65 +98,75 @@ def weight_axis(layer: ir.Node) -> int:
     return 1
 
 
-def _excluded(graph: ir.Graph, expressions: Sequence[str]) -> set[ir.Node]:
-    layers = [node.name or "" for node in graph if node.op_type in _LAYERS]
-    for expression in expressions:
-        if not any(re.search(expression, name) for name in layers):
-            msg = f"--exclude {expression!r} matches none of the {len(layers)} layers, such as {', '.join(layers[:4])}"
+def _find_nodes(graph: ir.Graph, names: Collection[str]) -> set[ir.Node]:
+    known = [node.name for node in graph if node.name]
+    for name in names:
+        if name not in known:
+            msg = f"the graph has no node {name!r} to exclude; it has {len(known)}, such as {', '.join(known[:4])}"
             raise UsageError(msg)
-    return {node for node in graph if any(re.search(expression, node.name or "") for expression in expressions)}
+    return {node for node in graph if node.name in names}
 
 
 @dataclass(kw_only=True)
-class _Found:
-    """What a placement is collected in."""
+class _PlacementParts:
+    """A placement in the making; dictionaries without values are sets that keep their order."""
 
     layers: list[ir.Node] = field(default_factory=list)
-    kept: list[Kept] = field(default_factory=list)
+    excluded: list[ExcludedLayer] = field(default_factory=list)
     edges: dict[tuple[ir.Node, int], None] = field(default_factory=dict)
     results: dict[ir.Value, None] = field(default_factory=dict)
     passing: list[ir.Node] = field(default_factory=list)
 
 
 class _Placer:
+    """Decides node by node."""
+
     def __init__(self, graph: ir.Graph, style: Style, *, excluded: set[ir.Node]) -> None:
         self._nodes = [node for node in graph if node.domain == ""]
         self._order = {node: index for index, node in enumerate(graph)}
         self._style = style
         self._excluded = excluded
-        self._leading = _leading_to_layers(graph)
-        self._found = _Found()
+        self._leading = _find_leading_to_layers(graph)
+        self._parts = _PlacementParts()
 
     def place(self) -> Placement:
+        """Layers first, for sums go by the layers before them; pools last and backwards, for they go by their readers.
+
+        Conv ─ Relu ─ MaxPool ─ Pad ─ Conv          1. both convolutions read integers
+                     ③         ②                    2. so Pad is read as integers only, and reads them
+                                                    3. and so MaxPool
+        """
         for node in self._nodes:
             self._place_layer(node)
         for node in self._nodes:
             self._place_sum(node)
         for node in reversed(self._nodes):
             self._place_passing(node)
-        found = self._found
-        values = [edge[0].inputs[edge[1]] for edge in found.edges]
+        parts = self._parts
+        values = [edge[0].inputs[edge[1]] for edge in parts.edges]
         return Placement(
-            layers=tuple(found.layers),
-            edges=tuple(found.edges),
-            results=tuple(found.results),
-            groups=_groups([value for value in values if value is not None] + list(found.results), found.passing),
-            kept=tuple(found.kept),
+            layers=tuple(parts.layers),
+            edges=tuple(parts.edges),
+            results=tuple(parts.results),
+            groups=_group_by_scale(
+                [value for value in values if value is not None] + list(parts.results), parts.passing
+            ),
+            excluded=tuple(parts.excluded),
         )
 
     def _place_layer(self, node: ir.Node) -> None:
         if node.op_type not in _LAYERS:
             return
-        reason = self._reason_to_keep(node)
+        reason = self._find_reason_to_exclude(node)
         if reason:
-            self._found.kept.append(Kept(name=node.name or "", operator=node.op_type, reason=reason))
+            self._parts.excluded.append(ExcludedLayer(name=node.name or "", operator=node.op_type, reason=reason))
             return
-        self._found.layers.append(node)
-        self._found.edges[node, 0] = None
+        self._parts.layers.append(node)
+        self._parts.edges[node, 0] = None
         if self._needs_integer_result(node):
-            self._found.results[_activated(node.outputs[0])] = None
+            self._parts.results[_follow_relu(node.outputs[0])] = None
 
-    def _reason_to_keep(self, node: ir.Node) -> str:
+    def _find_reason_to_exclude(self, node: ir.Node) -> str:
         if node in self._excluded:
             return "excluded"
         weight = node.inputs[1]
@@ -180,38 +189,46 @@ class _Placer:
         if node.op_type != "Add" or node in self._excluded or any(map(_is_constant, node.inputs)):
             return
         if self._style.integer_kernels:
-            if any(value in self._found.results for value in node.inputs):
-                self._found.edges |= {(node, 0): None, (node, 1): None}
-                self._found.results[_activated(node.outputs[0])] = None
+            # The kernel takes integers on both sides and gives them: worth it where one side has them anyway.
+            if any(value in self._parts.results for value in node.inputs):
+                self._parts.edges |= {(node, 0): None, (node, 1): None}
+                self._parts.results[_follow_relu(node.outputs[0])] = None
             return
-        turns = [self._fusing_turn(value) for value in node.inputs]
+        turns = [self._find_fusing_turn(value) for value in node.inputs]
         if max(turns) >= 0:
-            # Of two convolutions the later one takes the sum: it finds the other's result ready.
-            self._found.edges[node, turns.index(min(turns))] = None
+            # Of two convolutions the later one takes the sum: it finds the other's result ready. The input that is
+            # quantized is the other one, the shortcut:
+            #
+            #     node        Conv a   Conv b   Add (b, a)
+            #     order            3        7
+            #     turns                     [7, 3]    input 1 has the lowest turn: edge (Add, 1)
+            self._parts.edges[node, turns.index(min(turns))] = None
 
-    def _fusing_turn(self, value: ir.Value | None) -> int:
+    def _find_fusing_turn(self, value: ir.Value | None) -> int:
         """When the quantized convolution runs into whose kernel a sum of ``value`` can be fused; -1 for none."""
         producer = None if value is None else value.producer()
-        if value is None or producer is None or producer.op_type != "Conv" or (producer, 0) not in self._found.edges:
+        if value is None or producer is None or producer.op_type != "Conv" or (producer, 0) not in self._parts.edges:
             return -1
+        # What somebody else reads as well has to be written out before the sum.
         is_free = len(value.uses()) == 1 and not value.is_graph_output()
         return self._order[producer] if is_free else -1
 
     def _place_passing(self, node: ir.Node) -> None:
         if node.op_type not in _PASSING or node in self._excluded or not self._is_read_as_integer(node.outputs[0]):
             return
+        # Padding that is not zero, such as minus infinity before a pool, lies outside of any range worth its scale.
         if any(other.op_type == "Pad" and not _pads_zeros(other) for other in (node, *node.predecessors())):
             return
-        self._found.passing.append(node)
+        self._parts.passing.append(node)
         count = len(node.inputs) if node.op_type == "Concat" else 1
-        self._found.edges |= {(node, index): None for index in range(count) if not _is_constant(node.inputs[index])}
+        self._parts.edges |= {(node, index): None for index in range(count) if not _is_constant(node.inputs[index])}
 
     def _is_read_as_integer(self, value: ir.Value) -> bool:
         uses = [(use.node, use.idx) for use in value.uses()]
-        return bool(uses) and not value.is_graph_output() and all(use in self._found.edges for use in uses)
+        return bool(uses) and not value.is_graph_output() and all(use in self._parts.edges for use in uses)
 
 
-def _leading_to_layers(graph: ir.Graph) -> set[ir.Node]:
+def _find_leading_to_layers(graph: ir.Graph) -> set[ir.Node]:
     """Nodes with a convolution or matrix product somewhere behind them."""
     leading: set[ir.Node] = set()
     for node in reversed(list(graph)):
@@ -220,7 +237,7 @@ def _leading_to_layers(graph: ir.Graph) -> set[ir.Node]:
     return leading
 
 
-def _activated(value: ir.Value) -> ir.Value:
+def _follow_relu(value: ir.Value) -> ir.Value:
     """The value, or what its only reader, a ReLU that is fused with it, makes of it."""
     readers = [use.node for use in value.uses()]
     if len(readers) == 1 and readers[0].op_type == "Relu" and not value.is_graph_output():
@@ -244,8 +261,16 @@ def _pads_zeros(node: ir.Node) -> bool:
     return is_zero and node.attributes.get_string("mode", "constant") == "constant"
 
 
-def _groups(values: Sequence[ir.Value], passing: Sequence[ir.Node]) -> tuple[tuple[ir.Value, ...], ...]:
-    """``values`` by the scale that they share."""
+def _group_by_scale(values: Sequence[ir.Value], passing: Sequence[ir.Node]) -> tuple[tuple[ir.Value, ...], ...]:
+    """``values`` by the scale that they share.
+
+    Every value begins alone, and operators that keep values as they are join groups; a list is one group, and all of
+    its values point to it:
+
+        a ─ MaxPool ─ b ┐
+                        Concat ─ d        {a: [a, b, c, d], b: same, c: same, d: same}
+                    c ──┘
+    """
     groups = {value: [value] for value in values}
     for node in passing:
         if node.op_type in _SAME_SCALE:
@@ -254,4 +279,5 @@ def _groups(values: Sequence[ir.Value], passing: Sequence[ir.Node]) -> tuple[tup
                 if group is not joined[0]:
                     joined[0].extend(group)
                     groups |= dict.fromkeys(group, joined[0])
+    # Each list once: lists that are equal are the same one, as a value is in one group only.
     return tuple(tuple(group) for group in {id(group): group for group in groups.values()}.values())

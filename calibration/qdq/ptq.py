@@ -2,13 +2,13 @@
 
 TensorRT and TensorRT-RTX compute in the types that the graph says, ONNX Runtime fuses what lies between two pairs into
 integer kernels, OpenVINO reads the graph like a network quantized by NNCF. No one placement serves all three (see
-``qdq_placement``).
+``placement``).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ import onnx
 import onnx_ir as ir
 
 from s2tf_edge.calibration.qdq.insertion import InsertQdq
-from s2tf_edge.calibration.qdq.placement import Kept, Placement, before_layers, place
+from s2tf_edge.calibration.qdq.placement import ExcludedLayer, Placement, before_layers, place
 from s2tf_edge.calibration.qdq.pool_padding import MergePads
 from s2tf_edge.calibration.qdq.styles import Style, find_style
 from s2tf_edge.calibration.ranges.ranges import Range, measure_ranges
@@ -41,7 +41,7 @@ class QdqReport:
     method: str
     layers: tuple[str, ...]
     """Convolutions and matrix products that compute in integers."""
-    kept: tuple[Kept, ...]
+    excluded: tuple[ExcludedLayer, ...]
     """Those that do not."""
     ranges: Mapping[str, Range]
     """What each quantized activation covers, by its name."""
@@ -49,12 +49,12 @@ class QdqReport:
     def to_dict(self) -> dict[str, Any]:
         """For ``calib.json``: plain JSON values, ranges as [lowest, highest]."""
         ranges = {name: [float(f"{each.low:.6g}"), float(f"{each.high:.6g}")] for name, each in self.ranges.items()}
-        kept = [{"layer": each.name, "operator": each.operator, "reason": each.reason} for each in self.kept]
+        excluded = [{"layer": each.name, "operator": each.operator, "reason": each.reason} for each in self.excluded]
         return {
             "method": self.method,
             "style": self.style,
             "quantized_layers": list(self.layers),
-            "float_layers": kept,
+            "float_layers": excluded,
             "activation_ranges": ranges,
         }
 
@@ -68,25 +68,25 @@ class MeasuredGraph:
     method: str
     ranges: Mapping[str, Range]
 
-    def write(self, out: Path, *, exclude: Sequence[str] = ()) -> QdqReport:
+    def write(self, out: Path, *, excluded: Collection[str] = ()) -> QdqReport:
         """Writes an integer graph.
 
         Args:
             out: where to.
-            exclude: regular expressions, searched in nodes' names; what matches stays in floating point.
+            excluded: names of nodes that stay in floating point.
 
         Raises:
             UnsupportedError: nothing in the graph can be quantized.
-            UsageError: an expression matches no layer.
+            UsageError: the graph has no node of such a name.
         """
         model = _load(self.graph)
-        placement = _place(model, self.style, exclude=exclude)
-        ranges = _shared(placement, self.ranges)
+        placement = _place(model, self.style, excluded=excluded)
+        ranges = _share_ranges(placement, self.ranges)
         report = QdqReport(
             style=self.style.name,
             method=self.method,
             layers=tuple(layer.name or "" for layer in placement.layers),
-            kept=placement.kept,
+            excluded=placement.excluded,
             ranges=ranges,
         )
         InsertQdq(placement, ranges, self.style)(model)
@@ -122,11 +122,11 @@ def measure_graph(
     tensors = {str(value.name): None for value in (*placement.values, *sums) if value is not None}
     ranges = measure_ranges(model, clips, tensors=list(tensors), method=method, is_signed=chosen.is_signed)
     if spec is not None:
-        ranges |= _pixel_ranges(model, spec, tensors=tensors)
+        ranges |= _measure_pixel_ranges(model, spec, tensors=tensors)
     return MeasuredGraph(graph=graph, style=chosen, method=method, ranges=ranges)
 
 
-def _pixel_ranges(model: ir.Model, spec: ClipSpec, *, tensors: Collection[str]) -> dict[str, Range]:
+def _measure_pixel_ranges(model: ir.Model, spec: ClipSpec, *, tensors: Collection[str]) -> dict[str, Range]:
     """Of those tensors that no layer comes before, over a black clip and a white one."""
     names = [str(value.name) for value in before_layers(model.graph) if value.name in tensors]
     shape = (spec.frames, spec.size, spec.size, 3)
@@ -144,17 +144,17 @@ def _load(graph: Path) -> ir.Model:
     return model
 
 
-def _place(model: ir.Model, style: Style, *, exclude: Sequence[str] = ()) -> Placement:
-    placement = place(model.graph, style, exclude=exclude)
+def _place(model: ir.Model, style: Style, *, excluded: Collection[str] = ()) -> Placement:
+    placement = place(model.graph, style, excluded=excluded)
     if not placement.layers:
-        reasons = sorted({each.reason for each in placement.kept})
+        reasons = sorted({each.reason for each in placement.excluded})
         why = f" ({', '.join(reasons)})" if reasons else ""
         msg = f"the graph has no convolution or matrix product to quantize{why}; export it in another precision"
         raise UnsupportedError(msg)
     return placement
 
 
-def _shared(placement: Placement, ranges: Mapping[str, Range]) -> dict[str, Range]:
+def _share_ranges(placement: Placement, ranges: Mapping[str, Range]) -> dict[str, Range]:
     """Gives all values of a group the range that covers each of them."""
     shared: dict[str, Range] = {}
     for group in placement.groups:

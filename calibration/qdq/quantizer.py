@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 import tempfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -21,7 +20,7 @@ _GRAPH_FILE: Final = "model.onnx"
 
 
 class QdqQuantizer(Quantizer):
-    """One recipe, whose ranges are measured once; ONNX Runtime runs the result, for whatever runtime it is made."""
+    """One preset, whose ranges are measured once; ONNX Runtime runs the result, for whatever runtime it is made."""
 
     def __init__(self, graph: Path, *, clips: Iterable[Clips], info: ModelInfo, style: str, method: str) -> None:
         """Nothing is measured yet.
@@ -33,31 +32,32 @@ class QdqQuantizer(Quantizer):
             style: onnxruntime, tensorrt or openvino; see ``measure_graph``.
             method: how ranges are chosen.
         """
-        self.recipes = (f"Q/DQ for {style}, {method}",)
+        self.presets = (f"Q/DQ for {style}, {method}",)
         self._graph = graph
         self._clips = clips
         self._info = dataclasses.replace(info, precision="int8")
         self._style = style
         self._method = method
 
-    def layers(self, recipe: str) -> tuple[str, ...]:
+    def list_layers(self, preset: str) -> tuple[str, ...]:
         """Convolutions and matrix products with integer operands."""
         return self._full_report.layers
 
-    def write(self, recipe: str, folder: Path, *, floats: Collection[str] = ()) -> Path:
+    def write(self, preset: str, folder: Path, *, excluded: Collection[str] = ()) -> Path:
         """Writes ``model.onnx``."""
         path = folder / _GRAPH_FILE
-        if set(floats) >= set(self.layers(recipe)):
+        # A graph without integers is none that ``MeasuredGraph`` writes; measuring sensitivity needs it all the same.
+        if set(excluded) >= set(self.list_layers(preset)):
             path.write_bytes(self._graph.read_bytes())
         else:
-            self._measured.write(path, exclude=[f"^{re.escape(name)}$" for name in floats])
+            self._measured.write(path, excluded=excluded)
         return path
 
-    def session(self, path: Path) -> Session:
+    def make_session(self, path: Path) -> Session:
         """ONNX Runtime on the CPU."""
         return OrtSession(path, self._info, SessionOptions(device="CPU"))
 
-    def describe(self, recipe: str) -> dict[str, Any]:
+    def describe(self, preset: str) -> dict[str, Any]:
         """Style, method and the range of every quantized activation."""
         return self._full_report.to_dict()
 

@@ -1,7 +1,8 @@
-"""The best integer form of a network for one target: all recipes are tried, and layers returned to float as need be."""
+"""The best integer form of a network for one target: all presets are tried, and layers returned to float as need be."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import tempfile
@@ -16,11 +17,11 @@ import onnx
 
 from s2tf_edge.calibration.audit import Audit
 from s2tf_edge.calibration.base import Quantizer
-from s2tf_edge.calibration.calibration_clips import CalibrationClips
-from s2tf_edge.calibration.gate import Gated, meet_bound
+from s2tf_edge.calibration.candidates import Candidate
+from s2tf_edge.calibration.gate import GateResult, find_within_bound
 from s2tf_edge.calibration.nncf_openvino.quantizer import OpenVinoGraphQuantizer, OpenVinoQuantizer
 from s2tf_edge.calibration.qdq.quantizer import QdqQuantizer
-from s2tf_edge.calibration.search import Attempt, rank, try_recipes
+from s2tf_edge.calibration.search import rank_candidates, try_presets
 from s2tf_edge.calibration.sensitivity import LayerNoise, measure_sensitivity, worst_first
 from s2tf_edge.errors import UsageError
 from s2tf_edge.export.targets.base import BuildRequest, Integers
@@ -47,7 +48,7 @@ class IntegerForm:
     folder: Path
     """Where its files are; gone when the context ends."""
     options: dict[str, Any]
-    """For ``meta.json``: the recipe, all attempts, layers returned to float."""
+    """For ``meta.json``: the preset, all candidates, layers returned to float."""
     calibration: dict[str, Any]
     """For ``calib.json``: the same, the loss measured, ranges and clips."""
 
@@ -62,26 +63,26 @@ def best_integer_form(quantizer: Quantizer, request: BuildRequest) -> Iterator[I
         UsageError: an ``exclude`` expression matches no layer.
         VerificationError: no integer form agrees with the network.
     """
-    asked = _asked(request)
+    integers = _require_integers(request)
     # Before clips are read, which takes minutes.
-    matching = matching_layers(_layer_names(request.graph), asked.exclude)
-    excluded = tuple(layer for layer in quantizer.layers(quantizer.recipes[0]) if layer in matching)
+    matching = matching_layers(_read_layer_names(request.graph), integers.exclude)
+    excluded = tuple(layer for layer in quantizer.list_layers(quantizer.presets[0]) if layer in matching)
     with tempfile.TemporaryDirectory() as work:
-        attempts = try_recipes(quantizer, Path(work), judge=asked.judge, floats=excluded)
-        ranked = rank(attempts, mendable=asked.max_drop is not None)
-        gated = _gate(quantizer, ranked, Path(work), asked=asked, excluded=excluded)
-        recipe, path = (gated.chosen.recipe, gated.chosen.path) if gated else (ranked[0].recipe, ranked[0].path)
-        chosen = _chosen(recipe, attempts, gated)
+        candidates = try_presets(quantizer, Path(work), judge=integers.judge, excluded=excluded)
+        ranked = rank_candidates(candidates, may_return_layers=integers.max_drop is not None)
+        gated = _pass_gate(quantizer, ranked, Path(work), integers=integers, excluded=excluded)
+        preset, path = (gated.chosen.preset, gated.chosen.path) if gated else (ranked[0].name, ranked[0].written)
+        options = _describe_choice(preset, candidates, gated)
         yield IntegerForm(
-            folder=Path(str(path)).parent,
-            options=chosen,
+            folder=path.parent,
+            options=options,
             calibration={
-                **chosen,
+                **options,
                 "excluded_layers": list(excluded),
-                "accuracy": [each.to_dict() for each in gated.rounds] if gated else [],
-                **_sensitivity(quantizer, recipe, asked),
-                **quantizer.describe(recipe),
-                **asked.clips.to_dict(),
+                "accuracy": [trial.to_dict() for trial in gated.trials] if gated else [],
+                **_report_sensitivity(quantizer, preset, integers),
+                **quantizer.describe(preset),
+                **integers.clips.to_dict(),
             },
         )
 
@@ -92,8 +93,8 @@ def qdq_quantizer(request: BuildRequest, *, style: str) -> Quantizer:
     Raises:
         UsageError: there are no calibration clips.
     """
-    asked = _asked(request)
-    return QdqQuantizer(request.graph, clips=asked.clips, info=request.info, style=style, method=asked.method)
+    integers = _require_integers(request)
+    return QdqQuantizer(request.graph, clips=integers.clips, info=request.info, style=style, method=integers.method)
 
 
 def openvino_quantizer(read: Callable[[], Any], request: BuildRequest, *, inference_precision: str) -> Quantizer:
@@ -107,70 +108,69 @@ def openvino_quantizer(read: Callable[[], Any], request: BuildRequest, *, infere
     Raises:
         UsageError: there are no calibration clips.
     """
-    asked = _asked(request)
-    info, clips = request.info, asked.clips
-    if asked.method == "minmax":
+    integers = _require_integers(request)
+    info, clips = request.info, integers.clips
+    if integers.method == "minmax":
         return OpenVinoQuantizer(read, clips=clips, info=info, inference_precision=inference_precision)
     return OpenVinoGraphQuantizer(
-        request.graph, clips=clips, info=info, method=asked.method, inference_precision=inference_precision
+        request.graph, clips=clips, info=info, method=integers.method, inference_precision=inference_precision
     )
 
 
-def _asked(request: BuildRequest) -> Integers:
+def _require_integers(request: BuildRequest) -> Integers:
     if request.integers is None:
         msg = "int8 needs calibration clips; give a data set to calibrate with"
         raise UsageError(msg)
     return request.integers
 
 
-def _gate(
-    quantizer: Quantizer, ranked: Sequence[Attempt], folder: Path, *, asked: Integers, excluded: Sequence[str]
-) -> Gated | None:
-    if asked.max_drop is None:
+def _pass_gate(
+    quantizer: Quantizer, ranked: Sequence[Candidate], folder: Path, *, integers: Integers, excluded: Sequence[str]
+) -> GateResult | None:
+    """None where no bound was given."""
+    if integers.max_drop is None:
         return None
 
-    def order(layers: Sequence[str]) -> list[str]:
-        return worst_first(_noises(quantizer, ranked[0].recipe, asked, layers))
+    def rank_layers(layers: Sequence[str]) -> list[str]:
+        return worst_first(_measure_noises(quantizer, ranked[0].name, integers, layers))
 
-    return meet_bound(
+    return find_within_bound(
         quantizer,
         ranked,
         folder,
-        judge=asked.judge,
-        max_drop=asked.max_drop,
-        rank_layers=order,
-        floats=excluded,
+        judge=integers.judge,
+        max_drop=integers.max_drop,
+        rank_layers=rank_layers,
+        excluded=excluded,
     )
 
 
-def _sensitivity(quantizer: Quantizer, recipe: str, asked: Integers) -> dict[str, Any]:
-    if asked.sensitivity is None:
+def _report_sensitivity(quantizer: Quantizer, preset: str, integers: Integers) -> dict[str, Any]:
+    """Writes the page, if somebody wants it, and gives what ``calib.json`` says of it."""
+    if integers.sensitivity is None:
         return {}
-    noises = _noises(quantizer, recipe, asked, quantizer.layers(recipe))
-    asked.sensitivity(noises)
+    noises = _measure_noises(quantizer, preset, integers, quantizer.list_layers(preset))
+    integers.sensitivity(noises)
     return {"sensitivity": [noise.to_dict() for noise in noises]}
 
 
-def _noises(quantizer: Quantizer, recipe: str, asked: Integers, layers: Sequence[str]) -> list[LayerNoise]:
+def _measure_noises(quantizer: Quantizer, preset: str, integers: Integers, layers: Sequence[str]) -> list[LayerNoise]:
     logger.info("measuring what each of %d layers does to the logits", len(layers))
-    clips = _few(asked.clips)
-    return measure_sensitivity(quantizer, recipe, clips=clips, layers=layers, progress=asked.progress)
+    # No more is read than that: a clip takes as long as all that is done with it.
+    clips = list(itertools.islice(integers.clips, _SENSITIVITY_CLIPS))
+    return measure_sensitivity(quantizer, preset, clips=clips, layers=layers, progress=integers.progress)
 
 
-def _few(clips: CalibrationClips) -> list[Any]:
-    return [clip for clip, _ in zip(clips, range(_SENSITIVITY_CLIPS), strict=False)]
-
-
-def _chosen(recipe: str, attempts: Sequence[Attempt], gated: Gated | None) -> dict[str, Any]:
+def _describe_choice(preset: str, candidates: Sequence[Candidate], gated: GateResult | None) -> dict[str, Any]:
     return {
-        "recipe": recipe,
-        "attempts": [attempt.to_dict() for attempt in attempts],
-        "returned_to_float": list(gated.chosen.floats) if gated else [],
+        "recipe": preset,
+        "attempts": [candidate.to_dict() for candidate in candidates],
+        "returned_to_float": list(gated.chosen.returned) if gated else [],
         **({"gate": str(gated.chosen)} if gated else {}),
     }
 
 
-def _layer_names(graph: Path) -> list[str]:
+def _read_layer_names(graph: Path) -> list[str]:
     nodes = onnx.load(graph, load_external_data=False).graph.node
     return [node.name for node in nodes if node.op_type in _LAYERS]
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from s2tf_edge.calibration.base import Drop
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.export.verify.proof import Proof
 from s2tf_edge.export.verify.verification import verify
-from s2tf_edge.runtime.evaluation.accuracy import Evaluation, compare
+from s2tf_edge.runtime.evaluation.accuracy import Drop, Evaluation, measure_drop
 from s2tf_edge.runtime.evaluation.multi_view import evaluate
 from s2tf_edge.runtime.session import Session
-from s2tf_edge.runtime.statistics import Interval
 
 __all__ = ["NetworkJudge"]
 
@@ -33,7 +31,7 @@ class NetworkJudge:
         self._evaluation = evaluation
         self._checks_logits = checks_logits
 
-    def complaint(self, session: Session) -> str | None:
+    def find_disagreement(self, session: Session) -> str | None:
         """How the logits of an open session differ from the network's; None if they agree."""
         if not self._checks_logits:
             return None
@@ -41,7 +39,7 @@ class NetworkJudge:
         found = verify(session, proof.expected, proof.clips, precision=proof.precision)
         return None if found.passed else str(dataclasses.replace(found, clips=proof.kind))
 
-    def drop(self, session: Session) -> Drop:
+    def measure_drop(self, session: Session) -> Drop:
         """The top-1 that an open session loses against the network, on the same videos.
 
         Raises:
@@ -50,16 +48,11 @@ class NetworkJudge:
         if self._evaluation is None:
             msg = "a bound on the loss of accuracy needs labeled videos to measure it on; give --eval DATA"
             raise UsageError(msg)
-        lost = compare(self._expected, evaluate(session, self._evaluation))
-        return Drop(
-            n=lost.n,
-            float_top1=self._expected.top1.percent / 100,
-            top1=(self._expected.top1.percent - lost.drop) / 100,
-            interval=Interval(low=lost.drop_low / 100, high=lost.drop_high / 100),
-        )
+        return measure_drop(self._expected, evaluate(session, self._evaluation))
 
     @functools.cached_property
     def _expected(self) -> Evaluation:
+        """What the network itself answers."""
         if self._evaluation is None:
             msg = "there are no labeled videos to measure on"
             raise UsageError(msg)

@@ -1,4 +1,4 @@
-"""What an evaluation found: accuracy with its interval, classes, confusions, and the comparison of two networks."""
+"""What an evaluation found: accuracy with its interval, classes, confusions, and what another network loses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from s2tf_edge.errors import UsageError
 from s2tf_edge.runtime.statistics import paired_difference_interval, wilson_interval
 
-__all__ = ["Accuracy", "Comparison", "Evaluation", "compare"]
+__all__ = ["Accuracy", "Drop", "Evaluation", "measure_drop"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,20 +129,25 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """A network against a baseline on the videos that both scored."""
+class Drop:
+    """How much top-1 a network loses against a baseline, on the videos that both scored.
+
+    Everything but ``n`` is in percent, or in points of it.
+    """
 
     n: int
+    baseline_top1: float
+    top1: float
+    points: float
+    """What is lost: ``baseline_top1 - top1``, but exact; negative where the network is better."""
+    low: float
+    """Lower bound of the 95 % interval of ``points``; it is paired, as the videos are the same."""
+    high: float
     agreement: float
-    """Percent of videos that both give the same class."""
-    drop: float
-    """Percentage points of top-1 lost; negative where the network is better."""
-    drop_low: float
-    """Lower bound of the drop's 95 % interval; the interval is paired, as the videos are the same."""
-    drop_high: float
+    """Videos that both give the same class."""
 
 
-def compare(baseline: Evaluation, other: Evaluation) -> Comparison:
+def measure_drop(baseline: Evaluation, other: Evaluation) -> Drop:
     """Compares ``other`` with ``baseline``, video by video: those of the same name and class, in their order.
 
     Raises:
@@ -159,14 +164,18 @@ def compare(baseline: Evaluation, other: Evaluation) -> Comparison:
         baseline.labels[i] == other.labels[j]
         for i, j in zip(baseline.predictions[first], other.predictions[second], strict=True)
     ]
-    lost, won = int((right & ~other_right).sum()), int((~right & other_right).sum())
-    interval = paired_difference_interval(only_first=lost, only_second=won, n=len(pairs))
-    return Comparison(
-        n=len(pairs),
+    n, lost, won = len(pairs), int((right & ~other_right).sum()), int((~right & other_right).sum())
+    interval = paired_difference_interval(only_first=lost, only_second=won, n=n)
+    return Drop(
+        n=n,
+        baseline_top1=100 * int(right.sum()) / n,
+        top1=100 * int(other_right.sum()) / n,
+        # From counts: the difference of two percentages would make one video of a hundred a bit more than one point,
+        # and a bound of one point would not let it pass.
+        points=100 * (lost - won) / n,
+        low=100 * interval.low,
+        high=100 * interval.high,
         agreement=100 * float(np.mean(same)),
-        drop=100 * (lost - won) / len(pairs),
-        drop_low=100 * interval.low,
-        drop_high=100 * interval.high,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
-from s2tf_edge.runtime.evaluation.accuracy import Comparison, compare
+from s2tf_edge.runtime.evaluation.accuracy import Drop, measure_drop
 from s2tf_edge.runtime.evaluation.multi_view import first_few
 from s2tf_edge.runtime.reporting.facts import ArtifactFacts, machine_facts, read_facts
 from s2tf_edge.runtime.reporting.measure import Measurement, MeasureOptions, Skipped, Steps, measure, no_steps
@@ -35,7 +35,7 @@ class Row:
     path: Path
     facts: ArtifactFacts
     outcome: Measurement | Skipped
-    comparison: Comparison | None = None
+    drop: Drop | None = None
     """Against the baseline; None for the baseline itself, for what was skipped, and where there is no baseline."""
     is_baseline: bool = False
     on_front: bool = False
@@ -66,7 +66,7 @@ class Row:
         return found | {
             "n": evaluation.n,
             "n_skipped": len(evaluation.skipped),
-            **self._against_baseline(),
+            **self._compare_with_baseline(),
             "p50_ms": latency.p50_ms,
             "p95_ms": latency.p95_ms,
             "p99_ms": latency.p99_ms,
@@ -76,11 +76,14 @@ class Row:
             "load_seconds": self.measured.load_seconds,
         }
 
-    def _against_baseline(self) -> dict[str, float | None]:
+    def _compare_with_baseline(self) -> dict[str, float | None]:
         keys = ("agreement", "drop", "drop_low", "drop_high")
+        drop = self.drop
         if self.is_baseline:
             return dict(zip(keys, (100.0, 0.0, 0.0, 0.0), strict=True))
-        return {key: getattr(self.comparison, key, None) for key in keys}
+        if drop is None:
+            return dict.fromkeys(keys)
+        return dict(zip(keys, (drop.agreement, drop.points, drop.low, drop.high), strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -175,21 +178,21 @@ def make_report(
         S2TFError: not one artifact, or not the baseline that was asked for, could run; of the class of its or the first
             one's error, so that a command ends in its exit code.
     """
-    options, names = options or MeasureOptions(), _names(paths)
-    asked = None if baseline is None else _find(baseline, paths, names)
+    options, names = options or MeasureOptions(), _name_artifacts(paths)
+    asked = None if baseline is None else _find_baseline(baseline, paths, names)
     outcomes = measure(paths, data, baseline=asked, options=options, steps=steps)
     ran = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, Measurement)]
     if not ran:
         _raise_first(outcomes, names)
     base = ran[0] if asked is None else asked
-    front = _front(outcomes)
+    front = _find_front(outcomes)
     rows = tuple(
         Row(
             name=names[index],
             path=path,
             facts=read_facts(path),
             outcome=outcomes[index],
-            comparison=_compare(outcomes, base, index),
+            drop=_measure_drop(outcomes, base, index),
             is_baseline=index == base,
             on_front=index in front,
         )
@@ -202,7 +205,7 @@ def make_report(
     return report
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
+def _name_artifacts(paths: Sequence[Path]) -> list[str]:
     """The last part of each path; the whole path where two have that in common."""
     if not paths or len({path.resolve() for path in paths}) < len(paths):
         msg = f"a report needs one artifact or more, each given once, got {[str(path) for path in paths]}"
@@ -211,7 +214,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [name if last.count(name) == 1 else str(path) for name, path in zip(last, paths, strict=True)]
 
 
-def _find(baseline: str, paths: Sequence[Path], names: Sequence[str]) -> int:
+def _find_baseline(baseline: str, paths: Sequence[Path], names: Sequence[str]) -> int:
     for index, (path, name) in enumerate(zip(paths, names, strict=True)):
         if baseline == name or Path(baseline).resolve() == path.resolve():
             return index
@@ -228,14 +231,14 @@ def _raise_first(outcomes: Sequence[Measurement | Skipped], names: Sequence[str]
     raise type(error)(msg) from error
 
 
-def _compare(outcomes: Sequence[Measurement | Skipped], base: int, index: int) -> Comparison | None:
+def _measure_drop(outcomes: Sequence[Measurement | Skipped], base: int, index: int) -> Drop | None:
     first, other = outcomes[base], outcomes[index]
     if base == index or isinstance(first, Skipped) or isinstance(other, Skipped):
         return None
-    return compare(first.evaluation, other.evaluation)
+    return measure_drop(first.evaluation, other.evaluation)
 
 
-def _front(outcomes: Sequence[Measurement | Skipped]) -> set[int]:
+def _find_front(outcomes: Sequence[Measurement | Skipped]) -> set[int]:
     ran = {index: outcome for index, outcome in enumerate(outcomes) if isinstance(outcome, Measurement)}
     points = [(outcome.latency.p50_ms, outcome.evaluation.top1.percent) for outcome in ran.values()]
     keys = list(ran)

@@ -135,28 +135,30 @@ def measure(
     """
     options = options or MeasureOptions()
     with contextlib.ExitStack() as stack:
-        runs = [
-            _Run(path, stack.enter_context(ArtifactProcess(path, options.session)), is_baseline=index == baseline)
+        artifacts = [
+            _MeasuredArtifact(
+                path, stack.enter_context(ArtifactProcess(path, options.session)), is_baseline=index == baseline
+            )
             for index, path in enumerate(paths)
         ]
-        preparations: dict[str, Callable[[_Run], None]] = {
-            "loading": functools.partial(_Run.load, data=data),
-            "warming up": functools.partial(_Run.warm_up, seconds=options.warmup_seconds),
+        preparations: dict[str, Callable[[_MeasuredArtifact], None]] = {
+            "loading": functools.partial(_MeasuredArtifact.load, data=data),
+            "warming up": functools.partial(_MeasuredArtifact.warm_up, seconds=options.warmup_seconds),
         }
         for title, step in preparations.items():
             with steps(title) as progress:
-                for done, run in enumerate(runs, start=1):
-                    run.attempt(step)
-                    progress(done, len(runs))
+                for done, artifact in enumerate(artifacts, start=1):
+                    artifact.attempt(step)
+                    progress(done, len(artifacts))
         with steps("measuring latency") as progress:
-            _alternate(runs, options.duration_seconds, progress)
-        for run in (run for run in runs if run.runs):
-            with steps(f"evaluating {run.path.name}") as progress:
-                run.attempt(functools.partial(_Run.evaluate, options=options, progress=progress))
-        return [run.result() for run in runs]
+            _alternate(artifacts, options.duration_seconds, progress)
+        for artifact in (each for each in artifacts if each.is_running):
+            with steps(f"evaluating {artifact.path.name}") as progress:
+                artifact.attempt(functools.partial(_MeasuredArtifact.evaluate, options=options, progress=progress))
+        return [artifact.to_result() for artifact in artifacts]
 
 
-class _Run:
+class _MeasuredArtifact:
     """An artifact on its way to a measurement; once something failed, nothing more is asked of it."""
 
     def __init__(self, path: Path, process: ArtifactProcess, *, is_baseline: bool) -> None:
@@ -170,11 +172,11 @@ class _Run:
         self._evaluation: Evaluation
 
     @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         return self._failure is None
 
-    def attempt(self, step: Callable[[_Run], None]) -> None:
-        if self.runs:
+    def attempt(self, step: Callable[[_MeasuredArtifact], None]) -> None:
+        if self.is_running:
             try:
                 step(self)
             except S2TFError as error:
@@ -183,9 +185,9 @@ class _Run:
                     raise type(error)(msg) from error
                 self._failure = error
 
-    def wants(self, seconds: float) -> float:
-        """Seconds of timed inference that are missing from ``seconds``."""
-        return max(0.0, seconds - sum(self.times) / 1e9) if self.runs else 0.0
+    def seconds_missing(self, seconds: float) -> float:
+        """What is missing from ``seconds`` of timed inference; 0 once something failed."""
+        return max(0.0, seconds - sum(self.times) / 1e9) if self.is_running else 0.0
 
     def load(self, data: LabeledVideos) -> None:
         self._loaded = self._process.load(data)
@@ -201,7 +203,7 @@ class _Run:
         self._peak_memory_mb = self._process.peak_memory_mb()
         self._evaluation = self._process.evaluate(views=options.views, limit=options.limit, progress=progress)
 
-    def result(self) -> Measurement | Skipped:
+    def to_result(self) -> Measurement | Skipped:
         if self._failure is not None:
             return Skipped(error=self._failure)
         return Measurement(
@@ -214,11 +216,12 @@ class _Run:
         )
 
 
-def _alternate(runs: Sequence[_Run], seconds: float, progress: Progress) -> None:
-    total = math.ceil(seconds / _ROUND_SECONDS) * len(runs)
+def _alternate(artifacts: Sequence[_MeasuredArtifact], seconds: float, progress: Progress) -> None:
+    total = math.ceil(seconds / _ROUND_SECONDS) * len(artifacts)
     done = 0
-    while waiting := [run for run in runs if run.wants(seconds)]:
-        for run in waiting:
-            run.attempt(functools.partial(_Run.time, seconds=min(_ROUND_SECONDS, run.wants(seconds))))
+    while waiting := [each for each in artifacts if each.seconds_missing(seconds)]:
+        for artifact in waiting:
+            turn = min(_ROUND_SECONDS, artifact.seconds_missing(seconds))
+            artifact.attempt(functools.partial(_MeasuredArtifact.time, seconds=turn))
             done += 1
         progress(min(done, total), total)

@@ -16,15 +16,15 @@ from s2tf_edge.runtime.reporting.conditions import Condition
 from s2tf_edge.runtime.reporting.plot import Point, scatter_svg
 from s2tf_edge.runtime.reporting.verdict import choose, report_command, shortfalls, stream_command, verdict
 
-__all__ = ["ClassDrop", "class_drops", "report_values", "require_report_extra", "write_report"]
+__all__ = ["ClassRow", "report_values", "require_report_extra", "tabulate_classes", "write_report"]
 
 _FIRST_CLASSES: Final = 12
 _MARKDOWN_SPECIAL: Final = "\\`*_[]<>|#$~"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassDrop:
-    """What became of one class."""
+class ClassRow:
+    """A row of the table of classes."""
 
     label: str
     n: int
@@ -77,7 +77,7 @@ def write_report(report: Report, folder: Path, *, slo: Sequence[Condition] = ())
         "values": values,
         "shortfalls": shortfalls(report, slo),
         "skipped_videos": first_few(report.skipped_videos),
-        "classes": class_drops(report),
+        "classes": tabulate_classes(report),
         "first_classes": _FIRST_CLASSES,
     }
     plot = scatter_svg([_point(row) for row in report.measured])
@@ -85,17 +85,17 @@ def write_report(report: Report, folder: Path, *, slo: Sequence[Condition] = ())
     (folder / "report.md").write_text(_render("report.md.j2", **shown), encoding="utf-8")
 
 
-def class_drops(report: Report) -> list[ClassDrop]:
+def tabulate_classes(report: Report) -> list[ClassRow]:
     """Every class that the baseline scored, the worst losses first; empty without a baseline or others."""
     others = [row.measured for row in report.measured if not row.is_baseline]
     if report.baseline is None or report.baseline.measured is None or not others:
         return []
-    found = []
+    rows = []
     theirs = [other.evaluation.per_class for other in others if other is not None]
     for label, part in report.baseline.measured.evaluation.per_class.items():
         drops = tuple(part.percent - their[label].percent if label in their else None for their in theirs)
-        found.append(ClassDrop(label=label, n=part.n, baseline=part.percent, drops=drops))
-    return sorted(found, key=lambda item: (-item.worst, item.label))
+        rows.append(ClassRow(label=label, n=part.n, baseline=part.percent, drops=drops))
+    return sorted(rows, key=lambda row: (-row.worst, row.label))
 
 
 def _point(row: Row) -> Point:

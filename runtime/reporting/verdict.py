@@ -95,14 +95,15 @@ def _speed(report: Report, row: Row) -> str:
 
 
 def _cost(row: Row) -> str:
-    found = row.comparison
-    if found is None:
+    drop = row.drop
+    if drop is None:
         return f", {_top1(row):.1f} % top-1"
-    low, high = (found.drop_low, found.drop_high) if found.drop >= 0 else (-found.drop_high, -found.drop_low)
-    interval = f"95 % interval {low:+.1f} to {high:+.1f}, n = {found.n}"
-    if found.drop == 0:
+    # A gain is told as a positive number too, and its interval is turned round with it.
+    low, high = (drop.low, drop.high) if drop.points >= 0 else (-drop.high, -drop.low)
+    interval = f"95 % interval {low:+.1f} to {high:+.1f}, n = {drop.n}"
+    if drop.points == 0:
         return f", with the same top-1 ({interval})"
     if low <= 0 <= high:
         interval += ": too few videos to tell it from none"
-    change = "for a drop" if found.drop > 0 else "with a gain"
-    return f", {change} of {abs(found.drop):.1f} points in top-1 ({interval})"
+    change = "for a drop" if drop.points > 0 else "with a gain"
+    return f", {change} of {abs(drop.points):.1f} points in top-1 ({interval})"

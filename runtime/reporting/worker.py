@@ -56,7 +56,7 @@ class ArtifactProcess:
     def __init__(self, path: Path, options: SessionOptions) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, self._far_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(self._far_end, path, options), daemon=True)
+        self._process = context.Process(target=_serve_requests, args=(self._far_end, path, options), daemon=True)
 
     def load(self, data: LabeledVideos) -> Loaded:
         """Opens the session and keeps ``data`` for what follows."""
@@ -104,13 +104,13 @@ class ArtifactProcess:
             while (message := self._pipe.recv())[0] == "progress":
                 progress(message[1], message[2])
         except (EOFError, ConnectionError) as error:
-            raise S2TFError(self._obituary()) from error
+            raise S2TFError(self._explain_death()) from error
         kind, value = message
         if kind == "error":
             raise value
         return value
 
-    def _obituary(self) -> str:
+    def _explain_death(self) -> str:
         self._process.join(_PATIENCE_SECONDS)
         code = self._process.exitcode
         if code is None or code >= 0:
@@ -131,7 +131,7 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-class _Served:
+class _ArtifactServer:
     """What the process does, a method for each of ``ArtifactProcess``."""
 
     def __init__(self, pipe: Connection, path: Path, options: SessionOptions) -> None:
@@ -170,22 +170,22 @@ class _Served:
         return evaluate(self._session, self._data, views=views, limit=limit, progress=progress)
 
 
-def _serve(pipe: Connection, path: Path, options: SessionOptions) -> None:
+def _serve_requests(pipe: Connection, path: Path, options: SessionOptions) -> None:
     # What runtimes print must not end up between the parent's results. Each process would give the same warnings:
     # make_report gives them once.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     logging.getLogger("s2tf_edge").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    served = _Served(pipe, path, options)
+    server = _ArtifactServer(pipe, path, options)
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             method, arguments = pipe.recv()
-            pipe.send(_answer(served, method, arguments))
+            pipe.send(_call_method(server, method, arguments))
 
 
-def _answer(served: _Served, method: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
+def _call_method(server: _ArtifactServer, method: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
     try:
-        return "result", getattr(served, method)(*arguments)
+        return "result", getattr(server, method)(*arguments)
     except S2TFError as error:
         return "error", error
     except ConnectionError:

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from s2tf_edge.calibration.audit import Audit, Layer, Tally, audit_graph, audit_onnxruntime, audit_openvino
+from s2tf_edge.calibration.audit import Audit, FloatLayer, Tally, audit_graph, audit_onnxruntime, audit_openvino
 from s2tf_edge.calibration.qdq.ptq import measure_graph
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
@@ -27,10 +27,10 @@ def compile_graph() -> Callable[[Path], Any]:
 
 
 def _quantized(
-    float_graph: Callable[[str], Path], noise: Any, out: Path, *, style: str, exclude: Sequence[str] = ()
+    float_graph: Callable[[str], Path], noise: Any, out: Path, *, style: str, excluded: Sequence[str] = ()
 ) -> Path:
     measured = measure_graph(float_graph(NAME), clips=noise((1, 3, 8, 32, 32), 2), style=style)
-    measured.write(out, exclude=exclude)
+    measured.write(out, excluded=excluded)
     return out
 
 
@@ -52,9 +52,9 @@ def test_layers_left_out_are_named_with_a_reason(
     """Of a residual branch the first, which stands between integer layers, or the last."""
     names = [node.name for node in onnx.load(float_graph(NAME)).graph.node if node.op_type == "Conv"]
     name = names[place]
-    graph = _quantized(float_graph, noise, tmp_path / "q.onnx", style="openvino", exclude=[f"^{name}$"])
+    graph = _quantized(float_graph, noise, tmp_path / "q.onnx", style="openvino", excluded=[name])
     audits = {"graph": audit_graph(graph), "openvino": audit_openvino(compile_graph(graph))}
-    graph = _quantized(float_graph, noise, tmp_path / "ort.onnx", style="onnxruntime", exclude=[f"^{name}$"])
+    graph = _quantized(float_graph, noise, tmp_path / "ort.onnx", style="onnxruntime", excluded=[name])
     audits["onnxruntime"] = audit_onnxruntime(graph)
     for audit in audits.values():
         assert audit.convolutions.integer == len(names) - 1
@@ -84,12 +84,12 @@ def test_a_matrix_product_of_one_integer_operand_is_not_integer(tmp_path: Path) 
     ]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 4]) for name in ("clip", "logits")]
     model = helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:], [scale]))
-    rest = (Layer(name="attention/MatMul", type="f32", reason="its operands are not quantized"),)
+    rest = (FloatLayer(name="attention/MatMul", type="f32", reason="its operands are not quantized"),)
     assert audit_graph(model) == Audit(convolutions=NONE, matrix_products=Tally(integer=0, total=1, rest=rest))
 
 
 def test_an_audit_reads_well_and_is_plain_json() -> None:
-    rest = (Layer(name="fc/Gemm", type="bf16", reason="because"),)
+    rest = (FloatLayer(name="fc/Gemm", type="bf16", reason="because"),)
     audit = Audit(convolutions=Tally(integer=2, total=2, rest=()), matrix_products=Tally(integer=0, total=1, rest=rest))
     assert audit.line() == "integer: 2 of 2 convolutions, 0 of 1 matrix products"
     assert Audit(convolutions=NONE, matrix_products=NONE).line() == "integer: no layers"

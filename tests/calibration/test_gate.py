@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from s2tf_edge.calibration.base import Drop, Quantizer
-from s2tf_edge.calibration.gate import Gated, meet_bound
-from s2tf_edge.calibration.search import Attempt, rank, try_recipes
+from s2tf_edge.calibration.base import Quantizer
+from s2tf_edge.calibration.candidates import Candidate
+from s2tf_edge.calibration.gate import GateResult, find_within_bound
+from s2tf_edge.calibration.search import rank_candidates, try_presets
 from s2tf_edge.errors import AccuracyError, UnsupportedError, UsageError
+from s2tf_edge.runtime.evaluation.accuracy import Drop
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
-from s2tf_edge.runtime.statistics import Interval
 from s2tf_edge.spec import ClipSpec
 
 INFO = ModelInfo(
@@ -47,30 +48,30 @@ class _Session(Session):
 
 @dataclass
 class _Noisy(Quantizer):
-    """Every layer that is quantized adds noise of its own, and each recipe some more."""
+    """Every layer that is quantized adds noise of its own, and each preset some more."""
 
     noises: dict[str, float]
     extra: dict[str, float] = field(default_factory=lambda: {"only": 0.0})
-    refused: Callable[[set[str]], bool] = lambda _floats: False
+    refused: Callable[[set[str]], bool] = lambda _excluded: False
     written: list[tuple[str, set[str]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.recipes = tuple(self.extra)
+        self.presets = tuple(self.extra)
 
-    def layers(self, recipe: str) -> tuple[str, ...]:
+    def list_layers(self, preset: str) -> tuple[str, ...]:
         return tuple(self.noises)
 
-    def write(self, recipe: str, folder: Path, *, floats: Collection[str] = ()) -> Path:
-        self.written.append((recipe, set(floats)))
-        noise = self.extra[recipe] + sum(value for name, value in self.noises.items() if name not in floats)
+    def write(self, preset: str, folder: Path, *, excluded: Collection[str] = ()) -> Path:
+        self.written.append((preset, set(excluded)))
+        noise = self.extra[preset] + sum(value for name, value in self.noises.items() if name not in excluded)
         path = folder / "noise.txt"
-        path.write_text("refused" if self.refused(set(floats)) else str(noise))
+        path.write_text("refused" if self.refused(set(excluded)) else str(noise))
         return path
 
-    def session(self, path: Path) -> Session:
+    def make_session(self, path: Path) -> Session:
         return _Session(path, INFO, SessionOptions())
 
-    def describe(self, recipe: str) -> dict[str, Any]:
+    def describe(self, preset: str) -> dict[str, Any]:
         return {}
 
 
@@ -85,41 +86,43 @@ class _Judge:
     limit: float = float("inf")
     has_data: bool = True
 
-    def complaint(self, session: Session) -> str | None:
+    def find_disagreement(self, session: Session) -> str | None:
         return f"off by {_noise(session):g}" if _noise(session) >= self.limit else None
 
-    def drop(self, session: Session) -> Drop:
+    def measure_drop(self, session: Session) -> Drop:
         if not self.has_data:
             msg = "give --eval DATA"
             raise UsageError(msg)
-        lost = _noise(session) / 100
-        return Drop(n=100, float_top1=0.9, top1=0.9 - lost, interval=Interval(low=lost - 0.1, high=lost + 0.1))
+        lost = _noise(session)
+        return Drop(
+            n=100, baseline_top1=90.0, top1=90 - lost, points=lost, low=lost - 10, high=lost + 10, agreement=100 - lost
+        )
 
 
 def _worst_first(quantizer: _Noisy) -> Callable[[Sequence[str]], list[str]]:
     return lambda layers: sorted(layers, key=lambda layer: -quantizer.noises[layer])
 
 
-def _gated(
+def _pass_gate(
     quantizer: _Noisy,
     folder: Path,
     *,
     max_drop: float,
     judge: _Judge | None = None,
     rank_layers: Callable[[Sequence[str]], list[str]] | None = None,
-    floats: Sequence[str] = (),
-) -> Gated:
+    excluded: Sequence[str] = (),
+) -> GateResult:
     chosen = judge or _Judge()
-    ranked = rank(try_recipes(quantizer, folder, judge=chosen, floats=floats), mendable=True)
+    ranked = rank_candidates(try_presets(quantizer, folder, judge=chosen, excluded=excluded), may_return_layers=True)
     quantizer.written.clear()
-    return meet_bound(
+    return find_within_bound(
         quantizer,
-        sorted(ranked, key=lambda attempt: quantizer.recipes.index(attempt.recipe)),
+        sorted(ranked, key=lambda candidate: quantizer.presets.index(candidate.name)),
         folder,
         judge=chosen,
         max_drop=max_drop,
         rank_layers=rank_layers or _worst_first(quantizer),
-        floats=floats,
+        excluded=excluded,
     )
 
 
@@ -127,20 +130,20 @@ def _unasked(_layers: Sequence[str]) -> list[str]:
     pytest.fail("layers were measured without need")
 
 
-def test_the_fastest_recipe_within_the_bound_is_taken(tmp_path: Path) -> None:
+def test_the_fastest_preset_within_the_bound_is_taken(tmp_path: Path) -> None:
     quantizer = _Noisy({"a": 1.0}, extra={"fastest": 5.0, "fast": 0.5, "slow": 0.0})
-    gated = _gated(quantizer, tmp_path, max_drop=2.0, rank_layers=_unasked)
-    assert (gated.chosen.recipe, gated.chosen.floats) == ("fast", ())
-    assert [each.recipe for each in gated.rounds] == ["fastest", "fast"]
-    assert gated.chosen.path.read_text() == "1.5"
+    result = _pass_gate(quantizer, tmp_path, max_drop=2.0, rank_layers=_unasked)
+    assert (result.chosen.preset, result.chosen.returned) == ("fast", ())
+    assert [each.preset for each in result.trials] == ["fastest", "fast"]
+    assert result.chosen.path.read_text() == "1.5"
     assert quantizer.written == []
 
 
 @pytest.mark.parametrize(("max_drop", "is_enough"), [(1.0, True), (0.999, False)])
 def test_the_bound_itself_is_allowed(tmp_path: Path, max_drop: float, is_enough: bool) -> None:
     quantizer = _Noisy({"a": 0.75, "b": 0.25})
-    gated = _gated(quantizer, tmp_path, max_drop=max_drop)
-    assert (gated.chosen.floats == ()) is is_enough
+    result = _pass_gate(quantizer, tmp_path, max_drop=max_drop)
+    assert (result.chosen.returned == ()) is is_enough
 
 
 def test_the_saliency_path_returns_first_and_then_the_worst_in_groups_that_double(tmp_path: Path) -> None:
@@ -152,9 +155,9 @@ def test_the_saliency_path_returns_first_and_then_the_worst_in_groups_that_doubl
         asked.append(list(layers))
         return _worst_first(quantizer)(layers)
 
-    gated = _gated(quantizer, tmp_path, max_drop=1.0, rank_layers=rank_layers)
+    result = _pass_gate(quantizer, tmp_path, max_drop=1.0, rank_layers=rank_layers)
     suspects = ("saliency.a", "saliency.b")
-    assert [each.floats for each in gated.rounds] == [
+    assert [each.returned for each in result.trials] == [
         (),
         suspects,
         (*suspects, "two"),
@@ -162,41 +165,41 @@ def test_the_saliency_path_returns_first_and_then_the_worst_in_groups_that_doubl
         (*suspects, "two", "one", "three", "stem"),
     ]
     assert asked == [["stem", "one", "two", "three", "head", "last"]]
-    assert gated.chosen is gated.rounds[-1]
-    assert gated.chosen.drop is not None
-    assert gated.chosen.drop.points == pytest.approx(0.75)
-    assert [each.path.read_text() for each in gated.rounds] == ["10.95", "10.75", "6.75", "3.75", "0.75"]
+    assert result.chosen is result.trials[-1]
+    assert result.chosen.drop is not None
+    assert result.chosen.drop.points == pytest.approx(0.75)
+    assert [each.path.read_text() for each in result.trials] == ["10.95", "10.75", "6.75", "3.75", "0.75"]
 
 
 def test_the_saliency_path_alone_may_do(tmp_path: Path) -> None:
     quantizer = _Noisy({"saliency.a": 9.0, "b": 0.1, "c": 0.1})
-    assert _gated(quantizer, tmp_path, max_drop=1.0, rank_layers=_unasked).chosen.floats == ("saliency.a",)
+    assert _pass_gate(quantizer, tmp_path, max_drop=1.0, rank_layers=_unasked).chosen.returned == ("saliency.a",)
 
 
 def test_one_bad_layer_is_the_only_one_to_return(tmp_path: Path) -> None:
     quantizer = _Noisy({f"layer{index}": 0.01 for index in range(20)} | {"bad": 30.0})
-    gated = _gated(quantizer, tmp_path, max_drop=0.5)
-    assert gated.chosen.floats == ("bad",)
+    result = _pass_gate(quantizer, tmp_path, max_drop=0.5)
+    assert result.chosen.returned == ("bad",)
     assert quantizer.written == [("only", {"bad"})]
 
 
 def test_layers_that_stay_in_float_anyway_are_not_returned_again(tmp_path: Path) -> None:
     quantizer = _Noisy({"kept": 50.0, "saliency.kept": 50.0, "a": 3.0, "b": 1.0, "c": 0.1})
-    gated = _gated(quantizer, tmp_path, max_drop=1.5, floats=("kept", "saliency.kept"))
-    assert gated.chosen.floats == ("a",)
+    result = _pass_gate(quantizer, tmp_path, max_drop=1.5, excluded=("kept", "saliency.kept"))
+    assert result.chosen.returned == ("a",)
     assert quantizer.written == [("only", {"kept", "saliency.kept", "a"})]
 
 
 def test_a_mixture_that_does_not_compile_is_passed_over(tmp_path: Path) -> None:
-    quantizer = _Noisy({"a": 3.0, "b": 2.0, "c": 0.1, "d": 0.1}, refused=lambda floats: floats == {"a"})
-    gated = _gated(quantizer, tmp_path, max_drop=1.0)
-    assert [(each.floats, each.complaint) for each in gated.rounds] == [
+    quantizer = _Noisy({"a": 3.0, "b": 2.0, "c": 0.1, "d": 0.1}, refused=lambda excluded: excluded == {"a"})
+    result = _pass_gate(quantizer, tmp_path, max_drop=1.0)
+    assert [(each.returned, each.complaint) for each in result.trials] == [
         ((), None),
         (("a",), "no kernel for this mixture"),
         (("a", "b"), None),
     ]
-    assert gated.rounds[1].drop is None
-    assert gated.rounds[1].to_dict() == {
+    assert result.trials[1].drop is None
+    assert result.trials[1].to_dict() == {
         "recipe": "only",
         "layers_in_float": 1,
         "complaint": "no kernel for this mixture",
@@ -204,18 +207,18 @@ def test_a_mixture_that_does_not_compile_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_logits_must_agree_too(tmp_path: Path) -> None:
-    """No recipe agrees as it is, and top-1 alone would let the second round pass."""
+    """No preset agrees as it is, and top-1 alone would let the second trial pass."""
     quantizer = _Noisy({"a": 3.0, "b": 2.0, "c": 0.1, "d": 0.1})
-    gated = _gated(quantizer, tmp_path, max_drop=100.0, judge=_Judge(limit=1.0))
-    assert [each.complaint for each in gated.rounds] == ["off by 5.2", "off by 2.2", None]
-    assert gated.chosen.floats == ("a", "b")
+    result = _pass_gate(quantizer, tmp_path, max_drop=100.0, judge=_Judge(limit=1.0))
+    assert [each.complaint for each in result.trials] == ["off by 5.2", "off by 2.2", None]
+    assert result.chosen.returned == ("a", "b")
 
 
 @pytest.mark.parametrize("noises", [{"a": 5.0}, {"saliency.a": 5.0, "saliency.b": 1.0}])
 def test_a_form_that_has_no_integers_left_is_none(tmp_path: Path, noises: dict[str, float]) -> None:
     quantizer = _Noisy(noises)
     with pytest.raises(AccuracyError, match="loses at most 1 points"):
-        _gated(quantizer, tmp_path, max_drop=1.0, rank_layers=_unasked)
+        _pass_gate(quantizer, tmp_path, max_drop=1.0, rank_layers=_unasked)
     assert quantizer.written == []
 
 
@@ -224,7 +227,7 @@ def test_a_bound_that_cannot_be_met_names_the_best_and_all_that_was_tried(tmp_pa
     with pytest.raises(
         AccuracyError, match=r"loses at most 1 points of top-1; the best found: fast, 2 layers"
     ) as raised:
-        _gated(quantizer, tmp_path, max_drop=1.0)
+        _pass_gate(quantizer, tmp_path, max_drop=1.0)
     first, *lines = str(raised.value).splitlines()
     assert "export it as fp16 instead" in first
     assert [line.partition(":")[0] for line in lines] == [
@@ -240,18 +243,18 @@ def test_where_nothing_runs_any_more_the_reasons_are_told(tmp_path: Path) -> Non
     path = tmp_path / "noise.txt"
     path.write_text("refused")
     quantizer = _Noisy({"a": 1.0})
-    attempts = [Attempt(recipe="only", result="off by 9", path=path)]
+    candidates = [Candidate(name="only", result="off by 9", path=path)]
     with pytest.raises(AccuracyError, match=r"the best found: none runs(.|\n)*: no kernel for this mixture$"):
-        meet_bound(quantizer, attempts, tmp_path, judge=_Judge(), max_drop=1.0, rank_layers=_unasked)
+        find_within_bound(quantizer, candidates, tmp_path, judge=_Judge(), max_drop=1.0, rank_layers=_unasked)
 
 
 def test_without_videos_there_is_nothing_to_measure(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="give --eval DATA"):
-        _gated(_Noisy({"a": 1.0}), tmp_path, max_drop=1.0, judge=_Judge(has_data=False))
+        _pass_gate(_Noisy({"a": 1.0}), tmp_path, max_drop=1.0, judge=_Judge(has_data=False))
 
 
-def test_a_round_says_what_is_lost(tmp_path: Path) -> None:
-    (measured,) = _gated(_Noisy({"a": 1.0}), tmp_path, max_drop=1.0).rounds
+def test_a_trial_says_what_is_lost(tmp_path: Path) -> None:
+    (measured,) = _pass_gate(_Noisy({"a": 1.0}), tmp_path, max_drop=1.0).trials
     assert measured.to_dict() == {
         "recipe": "only",
         "layers_in_float": 0,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 from s2tf_edge.calibration import search
-from s2tf_edge.calibration.base import Drop, Quantizer
-from s2tf_edge.calibration.search import Attempt, rank, table, time_sessions, try_recipes
+from s2tf_edge.calibration.base import Quantizer
+from s2tf_edge.calibration.candidates import Candidate
+from s2tf_edge.calibration.search import rank_candidates, time_sessions, try_presets
 from s2tf_edge.errors import BuildError, UnsupportedError, UsageError, VerificationError
+from s2tf_edge.runtime.evaluation.accuracy import Drop
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
 
@@ -50,7 +53,7 @@ def _stopped_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Form:
-    """What a recipe comes to: how long a run takes, how far logits are off, and whether a compiler takes it."""
+    """What a preset comes to: how long a run takes, how far logits are off, and whether a compiler takes it."""
 
     milliseconds: float = 1.0
     error: float = 0.0
@@ -60,8 +63,8 @@ class _Form:
 class _Session(Session):
     backend: ClassVar[str] = "table"
 
-    def __init__(self, path: Path, form: _Form, log: list[str]) -> None:
-        super().__init__(path, INFO, SessionOptions())
+    def __init__(self, path: Path, form: _Form, log: list[str], *, batch: int | None = None) -> None:
+        super().__init__(path, dataclasses.replace(INFO, batch=batch), SessionOptions())
         self._form = form
         self._log = log
 
@@ -81,45 +84,45 @@ class _Session(Session):
 
 @dataclass
 class _Table(Quantizer):
-    """Recipes whose results are known beforehand."""
+    """Presets whose results are known beforehand."""
 
     forms: dict[str, _Form]
     log: list[str] = field(default_factory=list)
     written: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.recipes = tuple(self.forms)
+        self.presets = tuple(self.forms)
 
-    def layers(self, recipe: str) -> tuple[str, ...]:
+    def list_layers(self, preset: str) -> tuple[str, ...]:
         return ("a", "b")
 
-    def write(self, recipe: str, folder: Path, *, floats: Collection[str] = ()) -> Path:
-        self.written[recipe] = frozenset(floats)
+    def write(self, preset: str, folder: Path, *, excluded: Collection[str] = ()) -> Path:
+        self.written[preset] = frozenset(excluded)
         path = folder / "form.txt"
-        path.write_text(recipe)
+        path.write_text(preset)
         return path
 
-    def session(self, path: Path) -> Session:
+    def make_session(self, path: Path) -> Session:
         return _Session(path, self.forms[path.read_text()], self.log)
 
-    def describe(self, recipe: str) -> dict[str, Any]:
+    def describe(self, preset: str) -> dict[str, Any]:
         return {}
 
 
 class _Judge:
     """Accepts logits up to 0.1 off."""
 
-    def complaint(self, session: Session) -> str | None:
+    def find_disagreement(self, session: Session) -> str | None:
         error = float(session.infer(np.zeros(INFO.spec.input_shape(), np.float32)).logits.max())
         return f"off by {error:.1f}" if error > 0.1 else None
 
-    def drop(self, session: Session) -> Drop:
+    def measure_drop(self, session: Session) -> Drop:
         msg = "there are no labeled videos"
         raise UsageError(msg)
 
 
-def _tried(folder: Path, quantizer: _Table, floats: Collection[str] = ()) -> list[Attempt]:
-    return try_recipes(quantizer, folder, judge=_Judge(), floats=floats)
+def _tried(folder: Path, quantizer: _Table, excluded: Collection[str] = ()) -> list[Candidate]:
+    return try_presets(quantizer, folder, judge=_Judge(), excluded=excluded)
 
 
 def test_the_fastest_that_compiles_and_agrees_comes_first(tmp_path: Path) -> None:
@@ -132,20 +135,15 @@ def test_the_fastest_that_compiles_and_agrees_comes_first(tmp_path: Path) -> Non
             "middling": _Form(milliseconds=6),
         }
     )
-    attempts = _tried(tmp_path, quantizer, floats=("a",))
-    assert [attempt.recipe for attempt in attempts] == list(quantizer.recipes)
-    assert [attempt.recipe for attempt in rank(attempts)] == ["fast", "middling", "slow"]
+    candidates = _tried(tmp_path, quantizer, excluded=("a",))
+    assert [candidate.name for candidate in candidates] == list(quantizer.presets)
+    assert [candidate.name for candidate in rank_candidates(candidates)] == ["fast", "middling", "slow"]
     assert set(quantizer.written.values()) == {frozenset("a")}
-    _, refused, wrong, fast, _ = attempts
-    assert [attempt.milliseconds for attempt in attempts] == [12.0, None, None, 2.0, 6.0]
-    assert (refused.result, refused.compiles, refused.path) == (
-        "cannot run form.txt: No suitable implementations",
-        False,
-        None,
-    )
-    assert (wrong.result, wrong.compiles, wrong.milliseconds) == ("off by 3.0", True, None)
-    assert fast.path is not None
-    assert fast.path.read_text() == "fast"
+    _, refused, wrong, fast, _ = candidates
+    assert [candidate.milliseconds for candidate in candidates] == [12.0, None, None, 2.0, 6.0]
+    assert (refused.result, refused.path) == ("cannot run form.txt: No suitable implementations", None)
+    assert (wrong.result, wrong.written.read_text(), wrong.milliseconds) == ("off by 3.0", "wrong", None)
+    assert fast.written.read_text() == "fast"
 
 
 def test_every_session_is_closed_again(tmp_path: Path) -> None:
@@ -167,16 +165,16 @@ def test_what_is_left_out_is_logged_with_the_reason(tmp_path: Path, caplog: pyte
 
 
 def test_logits_that_are_not_finite_are_a_complaint_and_no_end(tmp_path: Path) -> None:
-    attempts = _tried(tmp_path, _Table({"burst": _Form(error=float("nan")), "good": _Form()}))
-    assert attempts[0].compiles
-    assert "logits that are not finite" in attempts[0].result
-    assert [attempt.recipe for attempt in rank(attempts)] == ["good"]
+    candidates = _tried(tmp_path, _Table({"burst": _Form(error=float("nan")), "good": _Form()}))
+    assert candidates[0].path is not None
+    assert "logits that are not finite" in candidates[0].result
+    assert [candidate.name for candidate in rank_candidates(candidates)] == ["good"]
 
 
 def test_none_that_compiles_is_a_build_error_with_the_table(tmp_path: Path) -> None:
-    attempts = _tried(tmp_path, _Table({"one": _Form(refused="no kernel"), "other": _Form(refused="no layout")}))
+    candidates = _tried(tmp_path, _Table({"one": _Form(refused="no kernel"), "other": _Form(refused="no layout")}))
     with pytest.raises(BuildError, match=r"no int8 form .* compiles here; export it as fp16 instead") as raised:
-        rank(attempts, mendable=True)
+        rank_candidates(candidates, may_return_layers=True)
     assert str(raised.value).splitlines()[1:] == [
         "  one    cannot run form.txt: no kernel",
         "  other  cannot run form.txt: no layout",
@@ -184,25 +182,16 @@ def test_none_that_compiles_is_a_build_error_with_the_table(tmp_path: Path) -> N
 
 
 def test_none_that_agrees_is_a_verification_error_with_the_table(tmp_path: Path) -> None:
-    attempts = _tried(tmp_path, _Table({"one": _Form(refused="no kernel"), "other": _Form(error=1)}))
+    candidates = _tried(tmp_path, _Table({"one": _Form(refused="no kernel"), "other": _Form(error=1)}))
     with pytest.raises(VerificationError, match=r"no int8 form .* agrees with it; try more calibration") as raised:
-        rank(attempts)
+        rank_candidates(candidates)
     assert str(raised.value).splitlines()[1:] == ["  one    cannot run form.txt: no kernel", "  other  off by 1.0"]
 
 
 def test_what_compiles_may_be_mended(tmp_path: Path) -> None:
     forms = {"one": _Form(refused="no kernel"), "two": _Form(error=1), "three": _Form(error=2)}
-    attempts = _tried(tmp_path, _Table(forms))
-    assert [attempt.recipe for attempt in rank(attempts, mendable=True)] == ["two", "three"]
-
-
-def test_an_attempt_is_told_in_a_line_and_in_json() -> None:
-    attempts = [Attempt(recipe="long name", milliseconds=1.235), Attempt(recipe="short", result="no", compiles=False)]
-    assert table(attempts) == ["  long name      1.24 ms", "  short      no"]
-    assert [attempt.to_dict() for attempt in attempts] == [
-        {"recipe": "long name", "result": "ok", "ms": 1.235},
-        {"recipe": "short", "result": "no", "ms": None},
-    ]
+    candidates = _tried(tmp_path, _Table(forms))
+    assert [candidate.name for candidate in rank_candidates(candidates, may_return_layers=True)] == ["two", "three"]
 
 
 def _timed(folder: Path, waits: Sequence[Callable[[int], float]]) -> tuple[list[float], list[str]]:
@@ -251,6 +240,16 @@ def test_slow_sessions_run_less_often(tmp_path: Path) -> None:
     _, slow = _timed(tmp_path, [lambda _: 2000.0, lambda _: 2100.0])
     assert quick.count("a") > 2 * slow.count("a") > 20
     assert slow.count("a") == slow.count("b")
+
+
+def test_a_fixed_batch_counts_for_as_many_clips_as_it_holds(tmp_path: Path) -> None:
+    """Twenty milliseconds for four clips are fewer than eight for one."""
+    four = _Session(tmp_path / "four", _Form(milliseconds=20), [], batch=4)
+    one = _Session(tmp_path / "one", _Form(milliseconds=8), [], batch=1)
+    any_number = _Session(tmp_path / "any", _Form(milliseconds=8), [])
+    with four, one, any_number:
+        times = time_sessions([four, one, any_number])
+    assert 5 <= times[0] < 8 <= min(times[1:])
 
 
 def test_nothing_to_time_takes_no_time() -> None:

@@ -43,20 +43,20 @@ class _Session(Session):
 
 
 class _Noisy(Quantizer):
-    recipes = ("only",)
+    presets = ("only",)
 
-    def layers(self, recipe: str) -> tuple[str, ...]:
+    def list_layers(self, preset: str) -> tuple[str, ...]:
         return tuple(NOISES)
 
-    def write(self, recipe: str, folder: Path, *, floats: Collection[str] = ()) -> Path:
+    def write(self, preset: str, folder: Path, *, excluded: Collection[str] = ()) -> Path:
         path = folder / "layers.json"
-        path.write_text(json.dumps([name for name in NOISES if name not in floats]))
+        path.write_text(json.dumps([name for name in NOISES if name not in excluded]))
         return path
 
-    def session(self, path: Path) -> Session:
+    def make_session(self, path: Path) -> Session:
         return _Session(path, INFO, SessionOptions())
 
-    def describe(self, recipe: str) -> dict[str, Any]:
+    def describe(self, preset: str) -> dict[str, Any]:
         return {}
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,6 @@ import pytest
 from s2tf_edge.errors import BuildError, InputFileError, UsageError
 from s2tf_edge.export import ExportOptions, ExportPlan, ExportResult, plan_export
 from s2tf_edge.export import pipeline as export_pipeline
-from s2tf_edge.export.fastest import form_lines
 from s2tf_edge.runtime.artifact import check_files, read_meta
 from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
 from s2tf_edge.runtime.open import open_session
@@ -130,6 +130,9 @@ def test_engines_cannot_be_timed_without_a_gpu(plain: Path, monkeypatch: pytest.
         plan_export(plain, ExportOptions(target=target, precision="auto", meta=plain.with_suffix(".json")))
 
 
-def test_one_form_needs_no_table() -> None:
-    assert form_lines([]) == []
-    assert form_lines([{"recipe": "only", "result": "ok", "ms": 1.0}]) == []
+def test_one_form_needs_no_table(export_plain: Callable[..., ExportResult]) -> None:
+    result = export_plain("onnx", precision="fp32", verify=False)
+    assert result.tried_lines() == []
+    only = [{"recipe": "only", "result": "ok", "ms": 1.0}]
+    meta = dataclasses.replace(result.meta, build={**result.meta.build, "attempts": only})
+    assert dataclasses.replace(result, meta=meta).tried_lines() == []

@@ -135,7 +135,7 @@ def _logits(path: Path, clip: Clips) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize(
-    ("name", "recipe", "kinds", "between"),
+    ("name", "preset", "kinds", "between"),
     [
         (R3D, EVERYTHING, {"Convolution", "MatMul"}, True),
         (R3D, ALONE, {"Convolution", "MatMul"}, False),
@@ -147,13 +147,13 @@ def _logits(path: Path, clip: Clips) -> NDArray[np.float32]:
         pytest.param(NON_LOCAL, ALONE, {"Convolution", "MatMul"}, False, marks=pytest.mark.slow),
     ],
 )
-def test_a_recipe_leaves_integers_where_it_says(
-    quantizer: Make, tmp_path: Path, name: str, recipe: str, kinds: set[str], between: bool
+def test_a_preset_leaves_integers_where_it_says(
+    quantizer: Make, tmp_path: Path, name: str, preset: str, kinds: set[str], between: bool
 ) -> None:
     made = quantizer(name)
-    network = _read(made.write(recipe, tmp_path))
+    network = _read(made.write(preset, tmp_path))
     layers = {_name(op): op.get_type_name() for op in network.get_ordered_ops() if op.get_type_name() in KINDS}
-    assert {layers[layer] for layer in made.layers(recipe)} == kinds
+    assert {layers[layer] for layer in made.list_layers(preset)} == kinds
     assert set(_float_weights(network)) == {layer for layer, kind in layers.items() if kind not in kinds}
     # Pools and reshapes before a layer are read as they are written, so they are no operators between.
     moving = {"MaxPool", "Pad", "Reshape", "Transpose", "Squeeze"}
@@ -169,17 +169,17 @@ def test_layers_are_named_as_in_the_graph_wherever_they_stand(quantizer: Make, g
     """Behind a pool or a transposition they take integers just as well."""
     float_network = _read_float(graph_of(name))
     names = [_name(op) for op in float_network.get_ordered_ops() if op.get_type_name() in KINDS]
-    assert sorted(quantizer(name).layers(EVERYTHING)) == sorted(names)
+    assert sorted(quantizer(name).list_layers(EVERYTHING)) == sorted(names)
     assert all(layer.endswith(("/Conv", "/Gemm")) or "/MatMul" in layer for layer in names)
 
 
-@pytest.mark.parametrize("recipe", [EVERYTHING, ALONE])
+@pytest.mark.parametrize("preset", [EVERYTHING, ALONE])
 @pytest.mark.parametrize("name", _NETWORKS)
 def test_all_layers_in_float_are_the_float_network(
-    quantizer: Make, graph_of: FloatGraph, noise: Noise, tmp_path: Path, name: str, recipe: str
+    quantizer: Make, graph_of: FloatGraph, noise: Noise, tmp_path: Path, name: str, preset: str
 ) -> None:
     made = quantizer(name)
-    path = made.write(recipe, tmp_path, floats=made.layers(EVERYTHING))
+    path = made.write(preset, tmp_path, excluded=made.list_layers(EVERYTHING))
     network, original = _read(path), _read_float(graph_of(name))
     assert not [op for op in network.get_ordered_ops() if op.get_type_name() == "FakeQuantize"]
     weights, expected = _float_weights(network), _float_weights(original)
@@ -191,16 +191,16 @@ def test_all_layers_in_float_are_the_float_network(
     np.testing.assert_allclose(_logits(path, clip), logits, rtol=0, atol=1e-5 * float(np.ptp(logits)))
 
 
-@pytest.mark.parametrize("recipe", [EVERYTHING, ALONE, SYMMETRIC])
+@pytest.mark.parametrize("preset", [EVERYTHING, ALONE, SYMMETRIC])
 def test_the_saliency_path_returns_with_all_that_lies_in_it(
-    quantizer: Make, float_graph: FloatGraph, tmp_path: Path, recipe: str
+    quantizer: Make, float_graph: FloatGraph, tmp_path: Path, preset: str
 ) -> None:
     made = quantizer(R3D)
-    floats = [layer for layer in made.layers(recipe) if layer.startswith("saliency.")]
-    network = _read(made.write(recipe, tmp_path, floats=floats))
+    excluded = [layer for layer in made.list_layers(preset) if layer.startswith("saliency.")]
+    network = _read(made.write(preset, tmp_path, excluded=excluded))
     weights, expected = _float_weights(network), _float_weights(_read_float(float_graph(R3D)))
-    assert set(weights) == set(floats)
-    for layer in floats:
+    assert set(weights) == set(excluded)
+    for layer in excluded:
         np.testing.assert_array_equal(weights[layer], expected[layer])
     quantizers = [op for op in network.get_ordered_ops() if op.get_type_name() == "FakeQuantize"]
     readers = [reader.get_node() for op in quantizers for reader in op.output(0).get_target_inputs()]
@@ -208,19 +208,19 @@ def test_the_saliency_path_returns_with_all_that_lies_in_it(
     assert not [op.get_friendly_name() for op in readers if op.get_friendly_name().startswith("saliency")]
 
 
-def _attempts(made: Quantizer, recipes: Sequence[str], folder: Path) -> dict[str, str]:
-    """What became of each recipe in the precision that the device prefers: nothing, or the compiler's words."""
+def _attempts(made: Quantizer, presets: Sequence[str], folder: Path) -> dict[str, str]:
+    """What became of each preset in the precision that the device prefers: nothing, or the compiler's words."""
     from s2tf_edge.errors import UnsupportedError
 
     found = {}
-    for index, recipe in enumerate(recipes):
+    for index, preset in enumerate(presets):
         place = folder / str(index)
         place.mkdir()
         try:
-            with made.session(made.write(recipe, place)) as session:
-                found[recipe] = "" if np.isfinite(session.infer(made_clip(session.info)).logits).all() else "nan"
+            with made.make_session(made.write(preset, place)) as session:
+                found[preset] = "" if np.isfinite(session.infer(made_clip(session.info)).logits).all() else "nan"
         except UnsupportedError as error:
-            found[recipe] = str(error)
+            found[preset] = str(error)
     return found
 
 
@@ -233,28 +233,28 @@ def made_clip(info: ModelInfo) -> Clips:
 def test_some_form_of_x3d_compiles_on_any_machine(quantizer: Make, tmp_path: Path, name: str) -> None:
     """Where the processor has bfloat16, not all of them do."""
     made = quantizer(name)
-    found = _attempts(made, made.recipes, tmp_path)
+    found = _attempts(made, made.presets, tmp_path)
     assert list(found) == [EVERYTHING, DENSE, ALONE, SYMMETRIC, SYMMETRIC_DENSE, SYMMETRIC_ALONE]
-    assert [recipe for recipe in (ALONE, SYMMETRIC, SYMMETRIC_DENSE, SYMMETRIC_ALONE) if found[recipe]] == []
+    assert [preset for preset in (ALONE, SYMMETRIC, SYMMETRIC_DENSE, SYMMETRIC_ALONE) if found[preset]] == []
     for complaint in filter(None, found.values()):
         assert "OpenVINO cannot run" in complaint
 
 
 def test_depthwise_layers_are_left_out_only_where_there_are_any(quantizer: Make) -> None:
-    assert quantizer(DEPTHWISE).recipes == (EVERYTHING, DENSE, ALONE, SYMMETRIC, SYMMETRIC_DENSE, SYMMETRIC_ALONE)
-    assert quantizer(R3D).recipes == (EVERYTHING, ALONE, SYMMETRIC, SYMMETRIC_ALONE)
+    assert quantizer(DEPTHWISE).presets == (EVERYTHING, DENSE, ALONE, SYMMETRIC, SYMMETRIC_DENSE, SYMMETRIC_ALONE)
+    assert quantizer(R3D).presets == (EVERYTHING, ALONE, SYMMETRIC, SYMMETRIC_ALONE)
 
 
 @pytest.mark.parametrize(
-    ("recipe", "activations"), [(EVERYTHING, "asymmetric"), (ALONE, "asymmetric"), (SYMMETRIC_ALONE, "symmetric")]
+    ("preset", "activations"), [(EVERYTHING, "asymmetric"), (ALONE, "asymmetric"), (SYMMETRIC_ALONE, "symmetric")]
 )
-def test_it_says_what_quantized_it_and_to_what_ranges(quantizer: Make, recipe: str, activations: str) -> None:
-    described = json.loads(json.dumps(quantizer(R3D).describe(recipe)))
+def test_it_says_what_quantized_it_and_to_what_ranges(quantizer: Make, preset: str, activations: str) -> None:
+    described = json.loads(json.dumps(quantizer(R3D).describe(preset)))
     assert (described["method"], described["quantizer"]) == ("minmax", "nncf.quantize, preset mixed")
     assert described["activations"] == activations
     ranges = described["activation_ranges"]
     assert all("fq_weights" not in name and low <= 0 <= high for name, (low, high) in ranges.items())
-    if recipe == EVERYTHING:
+    if preset == EVERYTHING:
         assert set(quantizer(R3D).describe(ALONE)["activation_ranges"]) < set(ranges)
 
 
@@ -294,10 +294,10 @@ def test_a_bias_that_was_corrected_for_integers_returns_with_its_layer(tmp_path:
     made, original = _small(), _biases(_network())
     integer = _biases(_read(made.write(EVERYTHING, tmp_path)))
     assert any(not np.array_equal(integer[name], values) for name, values in original.items())
-    mixed = _biases(_read(made.write(EVERYTHING, tmp_path, floats=["stem/Conv"])))
+    mixed = _biases(_read(made.write(EVERYTHING, tmp_path, excluded=["stem/Conv"])))
     np.testing.assert_array_equal(mixed["stem/Conv"], original["stem/Conv"])
     np.testing.assert_array_equal(mixed["head/Conv"], integer["head/Conv"])
-    returned = _biases(_read(made.write(EVERYTHING, tmp_path, floats=made.layers(EVERYTHING))))
+    returned = _biases(_read(made.write(EVERYTHING, tmp_path, excluded=made.list_layers(EVERYTHING))))
     for name, values in original.items():
         np.testing.assert_array_equal(returned[name], values)
 
@@ -327,7 +327,7 @@ def test_passes_over_the_clips_are_finished() -> None:
     """What counts clips, or warns that they are few, does so at the end of a pass."""
     clips = _Finished()
     made = OpenVinoQuantizer(_network, clips=clips, info=_info((1, 3, 4, 16, 16)))
-    assert made.layers(EVERYTHING)
+    assert made.list_layers(EVERYTHING)
     assert clips.begun == clips.finished >= 1
 
 
@@ -353,14 +353,14 @@ def test_a_network_that_takes_several_clips_at_once_is_calibrated_with_as_many(t
     single = _small().describe(EVERYTHING)["activation_ranges"]["clip/fq_output_0"]
     assert made.describe(EVERYTHING)["activation_ranges"]["clip/fq_output_0"] == pytest.approx(single)
     clips = np.random.default_rng(3).standard_normal((3, 3, 4, 16, 16)).astype(np.float32)
-    with made.session(made.write(EVERYTHING, tmp_path)) as session:
+    with made.make_session(made.write(EVERYTHING, tmp_path)) as session:
         assert session.infer(clips).logits.shape == (3, 10)
 
 
 def test_any_number_of_clips_goes_through(tmp_path: Path) -> None:
     made = _small((-1, 3, 4, 16, 16), batch=None)
     clips = np.random.default_rng(3).standard_normal((5, 3, 4, 16, 16)).astype(np.float32)
-    with made.session(made.write(EVERYTHING, tmp_path)) as session:
+    with made.make_session(made.write(EVERYTHING, tmp_path)) as session:
         logits = session.infer(clips).logits
         np.testing.assert_allclose(session.infer(clips[3:4]).logits, logits[3:4], rtol=0.02, atol=0.02)
     assert logits.shape == (5, 10)
@@ -370,7 +370,7 @@ def test_nothing_is_printed_and_no_logger_is_changed(tmp_path: Path, capfd: pyte
     made = _small()
     made.write(EVERYTHING, tmp_path)
     assert capfd.readouterr().out == ""
-    assert made.layers(EVERYTHING) == ("stem/Conv", "head/Conv", "fc/Gemm")
+    assert made.list_layers(EVERYTHING) == ("stem/Conv", "head/Conv", "fc/Gemm")
 
 
 def test_importing_the_quantizer_leaves_the_home_and_the_environment_alone(tmp_path: Path) -> None:
@@ -393,16 +393,16 @@ def test_importing_the_quantizer_leaves_the_home_and_the_environment_alone(tmp_p
 def test_other_methods_go_through_the_graph(float_graph: FloatGraph, noise: Noise, tmp_path: Path, method: str) -> None:
     shape, graph = SHAPES[R3D], float_graph(R3D)
     made = OpenVinoGraphQuantizer(graph, clips=noise(shape, 4), info=_info(shape), method=method)
-    (recipe,) = made.recipes
-    floats = [layer for layer in made.layers(recipe) if layer.startswith("saliency.")]
-    path = made.write(recipe, tmp_path, floats=floats)
+    (preset,) = made.presets
+    excluded = [layer for layer in made.list_layers(preset) if layer.startswith("saliency.")]
+    path = made.write(preset, tmp_path, excluded=excluded)
     assert path.name == "model.xml"
     (clip,) = noise(shape, 1)
     expected = _logits(graph, clip)
-    with made.session(path) as session:
+    with made.make_session(path) as session:
         assert session.backend == "openvino"
         error = np.abs(session.infer(clip).logits - expected).max()
     assert 0 < error < 0.2 * np.ptp(expected)
     weights = _float_weights(_read(path))
-    assert set(weights) == set(floats)
-    assert made.describe(recipe)["method"] == method
+    assert set(weights) == set(excluded)
+    assert made.describe(preset)["method"] == method

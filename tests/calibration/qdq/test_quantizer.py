@@ -47,7 +47,7 @@ def _quantizer(graph: Path, clips: _Counted, *, style: str, method: str = "minma
 
 
 def _logits(quantizer: QdqQuantizer, path: Path, noise: Noise) -> Any:
-    with quantizer.session(path) as session:
+    with quantizer.make_session(path) as session:
         return np.concatenate([session.infer(clip).logits for clip in noise(SPEC.input_shape(), 3)])
 
 
@@ -56,18 +56,18 @@ def test_layers_return_to_float_and_the_others_stay(
     style: str, float_graph: FloatGraph, clips: _Counted, noise: Noise, tmp_path: Path
 ) -> None:
     quantizer = _quantizer(float_graph(NAME), clips, style=style)
-    (recipe,) = quantizer.recipes
-    layers = quantizer.layers(recipe)
+    (preset,) = quantizer.presets
+    layers = quantizer.list_layers(preset)
     assert len(layers) > 40
-    floats = [layer for layer in layers if layer.startswith("saliency.")]
-    path = quantizer.write(recipe, tmp_path, floats=floats)
+    excluded = [layer for layer in layers if layer.startswith("saliency.")]
+    path = quantizer.write(preset, tmp_path, excluded=excluded)
     audit = audit_onnxruntime(path) if style == "onnxruntime" else audit_graph(path)
     rest = {layer.name for layer in (*audit.convolutions.rest, *audit.matrix_products.rest)}
-    assert rest == set(floats)
-    assert audit.convolutions.integer + audit.matrix_products.integer == len(layers) - len(floats)
+    assert rest == set(excluded)
+    assert audit.convolutions.integer + audit.matrix_products.integer == len(layers) - len(excluded)
     originals, written = _weights(float_graph(NAME)), _weights(path)
-    assert set(floats) <= set(written)
-    for name in floats:
+    assert set(excluded) <= set(written)
+    for name in excluded:
         np.testing.assert_array_equal(written[name], originals[name])
     expected = _logits(quantizer, float_graph(NAME), noise)
     assert 0 < np.abs(_logits(quantizer, path, noise) - expected).max() < 0.1 * np.ptp(expected)
@@ -87,8 +87,8 @@ def test_all_in_float_is_the_float_graph(
     style: str, float_graph: FloatGraph, clips: _Counted, noise: Noise, tmp_path: Path
 ) -> None:
     quantizer = _quantizer(float_graph(NAME), clips, style=style)
-    (recipe,) = quantizer.recipes
-    path = quantizer.write(recipe, tmp_path, floats=quantizer.layers(recipe))
+    (preset,) = quantizer.presets
+    path = quantizer.write(preset, tmp_path, excluded=quantizer.list_layers(preset))
     assert not any("Quantize" in node.op_type for node in onnx.load(path).graph.node)
     np.testing.assert_array_equal(_logits(quantizer, path, noise), _logits(quantizer, float_graph(NAME), noise))
 
@@ -98,19 +98,19 @@ def test_one_layer_returns_and_none_whose_name_is_like_it(
     layer: str, float_graph: FloatGraph, clips: _Counted, tmp_path: Path
 ) -> None:
     quantizer = _quantizer(float_graph(NAME), clips, style="tensorrt")
-    (recipe,) = quantizer.recipes
-    audit = audit_graph(quantizer.write(recipe, tmp_path, floats=[layer]))
+    (preset,) = quantizer.presets
+    audit = audit_graph(quantizer.write(preset, tmp_path, excluded=[layer]))
     assert [each.name for each in (*audit.convolutions.rest, *audit.matrix_products.rest)] == [layer]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_it_says_how_ranges_were_chosen(method: str, float_graph: FloatGraph, clips: _Counted) -> None:
     quantizer = _quantizer(float_graph(NAME), clips, style="tensorrt", method=method)
-    (recipe,) = quantizer.recipes
-    assert recipe == f"Q/DQ for tensorrt, {method}"
-    described = json.loads(json.dumps(quantizer.describe(recipe)))
+    (preset,) = quantizer.presets
+    assert preset == f"Q/DQ for tensorrt, {method}"
+    described = json.loads(json.dumps(quantizer.describe(preset)))
     assert (described["style"], described["method"]) == ("tensorrt", method)
-    assert described["quantized_layers"] == list(quantizer.layers(recipe))
+    assert described["quantized_layers"] == list(quantizer.list_layers(preset))
     low, high = described["activation_ranges"]["clip"]
     assert low < 0 < high
     assert clips.passes == (1 if method == "minmax" else 2)
@@ -118,6 +118,6 @@ def test_it_says_how_ranges_were_chosen(method: str, float_graph: FloatGraph, cl
 
 def test_a_session_is_of_the_integer_form(float_graph: FloatGraph, clips: _Counted, tmp_path: Path) -> None:
     quantizer = _quantizer(float_graph(NAME), clips, style="onnxruntime")
-    path = quantizer.write(quantizer.recipes[0], tmp_path)
-    session = quantizer.session(path)
+    path = quantizer.write(quantizer.presets[0], tmp_path)
+    session = quantizer.make_session(path)
     assert (session.info.precision, session.backend, session.path) == ("int8", "onnxruntime", path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
-from s2tf_edge.calibration.audit import Audit, Layer, Tally, audit_graph
+from s2tf_edge.calibration.audit import Audit, FloatLayer, Tally, audit_graph
+from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.errors import AccuracyError, UsageError, VerificationError
 from s2tf_edge.export import ExportOptions, ExportResult, export
@@ -23,11 +25,12 @@ from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import save_model
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.runtime.open import open_session
+from s2tf_edge.runtime.session import Clips
 from s2tf_edge.spec import ClipSpec
 
 SPEC = ClipSpec(frames=4, size=16, stride=4)
 EVAL, CALIB = "synthetic?split=test&clips=30", "synthetic?clips=20"
-_OPENVINO_RECIPES = ["mixed", "mixed, dense layers alone", "symmetric", "symmetric, dense layers alone"]
+_OPENVINO_PRESETS = ["mixed", "mixed, dense layers alone", "symmetric", "symmetric, dense layers alone"]
 _RTX = pytest.param("trt-rtx", marks=pytest.mark.needs_rtx)
 
 
@@ -168,7 +171,7 @@ def test_a_sound_network_keeps_all_its_integers(sound: Path, tmp_path: Path, tar
     fastest = min((each for each in calib["attempts"] if each["ms"]), key=lambda each: float(each["ms"]))
     assert calib["recipe"] == fastest["recipe"]
     if target == "openvino":
-        assert [each["recipe"] for each in calib["attempts"]] == _OPENVINO_RECIPES
+        assert [each["recipe"] for each in calib["attempts"]] == _OPENVINO_PRESETS
         assert len(result.tried_lines()) == 4
 
 
@@ -245,6 +248,21 @@ def test_the_sensitive_layer_is_found(outlier: Path, tmp_path: Path, target: str
     assert "sensitivity" in (result.folder / "reproduce.sh").read_text()
 
 
+def test_no_more_clips_are_decoded_than_are_run(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    real = CalibrationClips.__iter__
+
+    def count(clips: CalibrationClips) -> Iterator[Clips]:
+        decoded.append(0)
+        for clip in real(clips):
+            decoded[-1] += 1
+            yield clip
+
+    monkeypatch.setattr(CalibrationClips, "__iter__", count)
+    _export(sound, tmp_path, "onnx", sensitivity=tmp_path / "layers.html", verify=False)
+    assert decoded == [20, 4]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["x3d_xs", "s2tf_x3d_xs"])
 def test_x3d_becomes_integer_and_what_does_not_compile_is_told(tmp_path: Path, name: str) -> None:
@@ -254,7 +272,7 @@ def test_x3d_becomes_integer_and_what_does_not_compile_is_told(tmp_path: Path, n
     options = ExportOptions(target="openvino", precision="int8", out=tmp_path / "a", calib=CALIB, input="u8", batch=2)
     result = export(model, options)
     attempts = {each["recipe"]: each for each in _calib(result)["attempts"]}
-    assert set(attempts) == {*_OPENVINO_RECIPES, "mixed, dense layers", "symmetric, dense layers"}
+    assert set(attempts) == {*_OPENVINO_PRESETS, "mixed, dense layers", "symmetric, dense layers"}
     refused = [each["result"] for each in attempts.values() if each["ms"] is None]
     assert all("OpenVINO cannot run model.xml on CPU: " in said or "largest error" in said for said in refused)
     audit = result.meta.precision["audit"]["convolutions"]
@@ -299,7 +317,9 @@ def test_expressions_are_searched_in_names() -> None:
 
 
 def test_what_was_obtained_is_counted_as_for_every_precision() -> None:
-    rest = tuple(Layer(name=str(index), type=kind, reason="r") for index, kind in enumerate(("f32", "bf16", "f32")))
+    rest = tuple(
+        FloatLayer(name=str(index), type=kind, reason="r") for index, kind in enumerate(("f32", "bf16", "f32"))
+    )
     convolutions = Tally(integer=5, total=8, rest=rest)
     products = Tally(integer=0, total=1, rest=rest[:1])
     none = Tally(integer=0, total=0, rest=())

@@ -70,50 +70,50 @@ def _judge(network: _Network, *, evaluation: LabeledVideos | None = DATA, checks
     return NetworkJudge(proof, evaluation=evaluation, checks_logits=checks_logits)
 
 
-def test_logits_that_agree_give_no_complaint(network: _Network) -> None:
+def test_logits_that_agree_give_no_disagreement(network: _Network) -> None:
     judge = _judge(network)
     for _ in range(3):
         with _Colors() as session:
-            assert judge.complaint(session) is None
+            assert judge.find_disagreement(session) is None
     assert network.asked == 1
 
 
 def test_logits_that_do_not_agree_are_described(network: _Network) -> None:
     with _Colors(noise=100.0) as session:
-        complaint = _judge(network).complaint(session)
-        assert complaint is not None
-        assert complaint.startswith("largest error ")
-        assert complaint.endswith("n = 8 seeded clips")
-        assert _judge(network, checks_logits=False).complaint(session) is None
+        disagreement = _judge(network).find_disagreement(session)
+        assert disagreement is not None
+        assert disagreement.startswith("largest error ")
+        assert disagreement.endswith("n = 8 seeded clips")
+        assert _judge(network, checks_logits=False).find_disagreement(session) is None
 
 
 def test_logits_that_are_not_finite_end_the_run(network: _Network) -> None:
     with _Colors(noise=float("nan")) as session, pytest.raises(VerificationError, match="are not finite"):
-        _judge(network).complaint(session)
+        _judge(network).find_disagreement(session)
 
 
 def test_the_same_answers_lose_nothing(network: _Network) -> None:
     with _Colors() as session:
-        drop = _judge(network).drop(session)
+        drop = _judge(network).measure_drop(session)
     assert (drop.n, drop.points) == (20, 0.0)
-    assert drop.top1 == drop.float_top1
-    assert drop.interval.low <= 0 <= drop.interval.high
+    assert drop.top1 == drop.baseline_top1
+    assert drop.low <= 0 <= drop.high
 
 
 def test_the_loss_is_that_of_the_same_videos(network: _Network) -> None:
     """Five of the videos are answered wrong; some of them were before."""
     judge = _judge(network)
     with _Colors(wrong=5) as session:
-        drop = judge.drop(session)
-    right = [round(20 * share) for share in (drop.float_top1, drop.top1)]
+        drop = judge.measure_drop(session)
+    right = [round(20 * percent / 100) for percent in (drop.baseline_top1, drop.top1)]
     assert drop.points == pytest.approx(5 * (right[0] - right[1]))
-    assert drop.interval.low * 100 <= drop.points <= drop.interval.high * 100
+    assert drop.low <= drop.points <= drop.high
     with _Colors() as session:
-        assert judge.drop(session).points == 0.0
+        assert judge.measure_drop(session).points == 0.0
     assert network.asked == 1
 
 
 def test_without_videos_nothing_can_be_lost(network: _Network) -> None:
     with _Colors() as session, pytest.raises(UsageError, match="needs labeled videos to measure it on; give --eval"):
-        _judge(network, evaluation=None).drop(session)
+        _judge(network, evaluation=None).measure_drop(session)
     assert network.asked == 0

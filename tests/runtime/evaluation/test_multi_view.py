@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,7 @@ from numpy.typing import NDArray
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.runtime.evaluation.accuracy import Evaluation, compare
 from s2tf_edge.runtime.evaluation.multi_view import Views, evaluate, first_clip, network_classes
-from s2tf_edge.runtime.evaluation.result_files import write_evaluation
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
 
@@ -206,64 +203,3 @@ def test_views_are_read_and_bounded() -> None:
     assert str(Views.parse("10x3")) == "10x3"
     with pytest.raises(UsageError, match="between 1x1 and 100x100, got 0x1"):
         Views.parse("0x1")
-
-
-def evaluation(predicted: list[int], targets: list[int], *, names: str | None = None) -> Evaluation:
-    return Evaluation(
-        labels=LABELS,
-        names=tuple(names or "abcdefghij"[: len(targets)]),
-        targets=np.array(targets),
-        scores=np.eye(3, dtype=np.float32)[predicted],
-    )
-
-
-def test_compare_pairs_the_videos() -> None:
-    baseline = evaluation([0, 1, 2, 0, 1], [0, 1, 2, 1, 2])
-    other = evaluation([0, 2, 2, 1, 0], [0, 1, 2, 1, 2])
-    found = compare(baseline, other)
-    assert (found.n, found.agreement, found.drop) == (5, 40.0, 0.0)
-    assert found.drop_low == pytest.approx(-found.drop_high)
-    assert found.drop_high > 20
-
-
-def test_compare_uses_what_both_scored() -> None:
-    baseline = evaluation([0, 1, 2], [0, 1, 2], names="abc")
-    other = evaluation([1, 0], [2, 1], names="cb")
-    found = compare(baseline, other)
-    assert (found.n, found.agreement, found.drop) == (2, 0.0, 100.0)
-    with pytest.raises(UsageError, match="none is the same"):
-        compare(baseline, evaluation([1], [2], names="z"))
-
-
-def test_compare_tells_apart_a_video_listed_twice() -> None:
-    labeled_twice = evaluation([0, 0, 1], [0, 1, 1], names="aaa")
-    found = compare(labeled_twice, labeled_twice)
-    assert (found.n, found.agreement, found.drop) == (3, 100.0, 0.0)
-    assert compare(labeled_twice, evaluation([2], [1], names="a")).n == 1
-
-
-def test_nan_is_never_right() -> None:
-    scores = np.array([[np.nan] * 6, [0.3, np.nan, 0.7, 0, 0, 0], [np.nan, 0.3, 0.7, 0, 0, 0]], np.float32)
-    found = Evaluation(labels=tuple("abcdef"), names=("x", "y", "z"), targets=np.array([0, 2, 0]), scores=scores)
-    assert found.ranks.tolist() == [6, 0, 6]
-    assert found.predictions.tolist()[1:] == [2, 2]
-    assert (found.top1.correct, found.top5.correct) == (1, 1)
-
-
-def test_a_tie_goes_to_the_lower_class() -> None:
-    flat = Evaluation(
-        labels=LABELS, names=("a", "b"), targets=np.array([0, 1]), scores=np.full((2, 3), 1 / 3, np.float32)
-    )
-    assert flat.ranks.tolist() == [0, 1]
-    assert flat.predictions.tolist() == [0, 0]
-    assert flat.top1.percent == 50.0
-
-
-def test_files(tmp_path: Path) -> None:
-    found = evaluation([0, 1], [0, 2])
-    write_evaluation(found, {"top1": 50.0}, tmp_path)
-    assert json.loads((tmp_path / "eval.json").read_text("utf-8")) == {"top1": 50.0}
-    lines = (tmp_path / "predictions.csv").read_text("utf-8").splitlines()
-    assert lines[0] == "video,true,correct,label1,score1,label2,score2,label3,score3"
-    assert lines[1].startswith("a,dark,1,dark,1.000000")
-    assert lines[2].startswith("b,bright,0,middle,1.000000")

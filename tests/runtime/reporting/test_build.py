@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.runtime.evaluation.accuracy import Evaluation, compare
+from s2tf_edge.runtime.evaluation.accuracy import Evaluation, measure_drop
 from s2tf_edge.runtime.reporting.build import Report, Row, make_report
 from s2tf_edge.runtime.reporting.conditions import parse_fail_under, parse_slo
 from s2tf_edge.runtime.reporting.facts import ArtifactFacts, machine_facts, read_facts
 from s2tf_edge.runtime.reporting.labels import Box, place_labels
 from s2tf_edge.runtime.reporting.measure import Latency, Measurement, MeasureOptions, Skipped
 from s2tf_edge.runtime.reporting.plot import Point, scatter_svg
-from s2tf_edge.runtime.reporting.report_files import class_drops, report_values, write_report
+from s2tf_edge.runtime.reporting.report_files import report_values, tabulate_classes, write_report
 from s2tf_edge.runtime.reporting.verdict import choose, report_command, shortfalls, stream_command, verdict
 from s2tf_edge.runtime.session import ModelInfo
 from s2tf_edge.spec import ClipSpec
@@ -69,7 +69,7 @@ def report(*measured: tuple[str, float, int], skipped: str | None = None) -> Rep
             path=Path("out dir") / item.info.name,
             facts=ArtifactFacts(size_mb=2.5),
             outcome=item,
-            comparison=compare(found[0].evaluation, item.evaluation) if index else None,
+            drop=measure_drop(found[0].evaluation, item.evaluation) if index else None,
             is_baseline=index == 0,
             on_front=index > 0,
         )
@@ -173,11 +173,11 @@ def test_commands_quote_paths() -> None:
 
 
 def test_class_drops_put_the_worst_first() -> None:
-    found = class_drops(report(*THREE))
+    found = tabulate_classes(report(*THREE))
     assert [item.n for item in found] == [20, 20, 20]
     assert [item.worst for item in found] == sorted((item.worst for item in found), reverse=True)
     assert sum(item.drops[1] or 0 for item in found) == pytest.approx(3 * 45.0)
-    assert class_drops(report(THREE[0])) == []
+    assert tabulate_classes(report(THREE[0])) == []
 
 
 @pytest.fixture(scope="module")
