@@ -173,7 +173,7 @@ def _spec(values: Mapping[str, Any]) -> ClipSpec:
 def _labels(value: Any, *, folder: Path) -> tuple[str, ...]:
     if isinstance(value, str):
         # Its package imports torch, which exporting has anyway.
-        from s2tf_edge.models.label_file import read_labels
+        from s2tf_edge.label_file import read_labels
 
         return read_labels(folder / value)
     if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):

@@ -49,9 +49,9 @@ def import_checkpoint(
     from s2tf_edge.extras import require
 
     require("torch", extra="train", purpose=_NAME)
+    from s2tf_edge.label_file import read_labels
     from s2tf_edge.models import save_model
     from s2tf_edge.models.checkpoints import import_checkpoint as convert
-    from s2tf_edge.models.label_file import read_labels
 
     names = None if labels is None else read_labels(existing(labels))
     network, report = convert(existing(checkpoint), model=model, format=format, labels=names, new_head=new_head)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.models.label_file import read_labels
+from s2tf_edge.label_file import read_labels
 
 
 @pytest.mark.parametrize(
