@@ -8,10 +8,10 @@ import numpy as np
 
 from s2tf_edge.runtime.session import ModelInfo
 from s2tf_edge.runtime.sources.timing import StageTimes
+from s2tf_edge.runtime.statistics import softmax
 from s2tf_edge.runtime.streaming.events import EventTracker
 from s2tf_edge.runtime.streaming.inference import WindowResult
 from s2tf_edge.runtime.streaming.records import Event, Prediction
-from s2tf_edge.runtime.streaming.smoothing import softmax
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 from s2tf_edge.runtime.streaming.window import Window
 

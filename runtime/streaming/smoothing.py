@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge.errors import UsageError
-from s2tf_edge.runtime.statistics import softmax
 
-__all__ = ["Scores", "Smoother", "Smoothing", "softmax"]
+__all__ = ["Scores", "Smoother", "Smoothing"]
 
 Scores = NDArray[np.float64]
 """Float64 [K], in [0, 1], adding up to one."""

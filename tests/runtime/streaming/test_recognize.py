@@ -17,6 +17,7 @@ from s2tf_edge.errors import InputFileError, SourceError, UsageError
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.runtime.session import Session, SessionOptions
 from s2tf_edge.runtime.sources.source import Source, parse_source
+from s2tf_edge.runtime.statistics import softmax
 from s2tf_edge.runtime.streaming import reader, window
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.records import (
@@ -32,7 +33,7 @@ from s2tf_edge.runtime.streaming.records import (
     Summary,
     to_json,
 )
-from s2tf_edge.runtime.streaming.smoothing import Smoothing, softmax
+from s2tf_edge.runtime.streaming.smoothing import Smoothing
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 from s2tf_edge.spec import ClipSpec
 
