@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from s2tf_edge.clips import Frame
+from s2tf_edge.data.container import open_container, video_stream
+from s2tf_edge.data.frames import FrameTimes, scale_frame
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _SHARED = Path(__file__).parents[1] / "../shared"
@@ -43,6 +47,22 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def shared() -> Path:
     """Real networks and clips, which are no part of the project."""
     return _SHARED
+
+
+@pytest.fixture(scope="session")
+def read_video() -> Callable[..., list[Frame]]:
+    """Reads all frames of a video in order of presentation, scaled to a short side where one is given."""
+
+    def read(path: Path, *, short_side: int = 0) -> list[Frame]:
+        with open_container(path) as container:
+            stream = video_stream(container)
+            times = FrameTimes(stream)
+            return [
+                Frame(image=scale_frame(frame, short_side), pts_seconds=times.seconds(frame))
+                for frame in container.decode(stream)
+            ]
+
+    return read
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""Reading videos with PyAV: what a file holds, its frames in order of presentation, and clips of them.
+"""Reading videos with PyAV: what a file holds, and clips of it.
 
 Frames are turned as their metadata asks, scaled while they are converted to RGB, and carry their real presentation
 times. Where a part of a file is corrupt, what decodes is used.
@@ -21,13 +21,13 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from s2tf_edge.clips import Frame, SampleClock, clip_start_seconds
+from s2tf_edge.clips import SampleClock, clip_start_seconds
 from s2tf_edge.data.container import open_container, rewind, seek, video_stream
 from s2tf_edge.data.frames import FrameTimes, nominal_fps, scale_frame, turned
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["VideoInfo", "probe", "read_clip", "read_frames", "scale_frame"]
+__all__ = ["VideoInfo", "probe", "read_clip", "scale_frame"]
 
 _logger = logging.getLogger(__name__)
 
@@ -61,30 +61,6 @@ def probe(path: str | Path) -> VideoInfo:
         InputFileError: the file cannot be read or holds no frame.
     """
     return _probe(str(path), Path(path).stat().st_mtime_ns if Path(path).exists() else 0)
-
-
-def read_frames(
-    path: str | Path,
-    *,
-    short_side: int = 0,
-    start_seconds: float | None = None,
-    end_seconds: float | None = None,
-) -> Iterator[Frame]:
-    """Decodes the frames presented from ``start_seconds`` to ``end_seconds``, both included.
-
-    Args:
-        path: a video file.
-        short_side: pixels that the short side is scaled to; 0 keeps the size.
-        start_seconds: presentation time; None for the first frame.
-        end_seconds: presentation time; None for the last frame.
-
-    Raises:
-        InputFileError: the file cannot be read, holds no frame, or its picture cannot be scaled.
-    """
-    for seconds, frame in _decoded(path, start_seconds):
-        if end_seconds is not None and seconds > end_seconds + _TOLERANCE_SECONDS:
-            return
-        yield Frame(image=_scaled(path, frame, short_side), pts_seconds=seconds)
 
 
 def read_clip(path: str | Path, spec: ClipSpec, *, at: float = 0.5) -> NDArray[np.uint8]:
@@ -145,8 +121,9 @@ def _decoded(path: str | Path, start_seconds: float | None) -> Iterator[tuple[fl
         is_sought = seek(container, stream, start)
         frames = _timed(container, stream, path, is_whole=not is_sought)
         first = next(frames, None) if is_sought else None
-        if first is not None and first[0] > start:
-            # Without an index a seek may land behind the key frame that is needed: from the beginning, then.
+        if is_sought and (first is None or first[0] > start):
+            # Without an index a seek may land behind the key frame that is needed, or behind all frames: from the
+            # beginning, then.
             rewind(container, stream)
             first, frames = None, _timed(container, stream, path, is_whole=True)
         for seconds, frame in itertools.chain([first] if first else [], frames):

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from s2tf_edge.clips import Frame
 from s2tf_edge.data.scenes import LABELS, Scene
 from s2tf_edge.data.synthetic import SyntheticVideo, synthetic_videos, write_video
-from s2tf_edge.data.video import probe, read_frames
+from s2tf_edge.data.video import probe
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
 
@@ -41,13 +43,13 @@ def test_a_clip_is_drawn_at_the_instants_of_its_spec() -> None:
         video.read(spec, at=-1)
 
 
-def test_a_written_video_shows_what_it_says(tmp_path: Path) -> None:
+def test_a_written_video_shows_what_it_says(read_video: Callable[..., list[Frame]], tmp_path: Path) -> None:
     path = tmp_path / "demo.mp4"
     segments = write_video(path, clips=[("moving up", 0.8), ("approaching", 0.4)], fps=10, size=(48, 80), seed=4)
     assert [segment.label for segment in segments] == ["moving up", "approaching"]
     assert [segment.start_seconds for segment in segments] == pytest.approx([0.0, 0.8])
     assert [segment.end_seconds for segment in segments] == pytest.approx([0.8, 1.2])
-    frames = list(read_frames(path))
+    frames = read_video(path)
     assert len(frames) == 12
     assert probe(path).last_seconds == pytest.approx(1.1)
     first = Scene(label=LABELS.index("moving up"), seed=4 * 2**32).render([0.3], (48, 80))[0]

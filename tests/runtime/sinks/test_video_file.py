@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from s2tf_edge.data.video import probe, read_frames
+from s2tf_edge.clips import Frame
+from s2tf_edge.data.video import probe
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.sinks.video_file import VideoSink
@@ -60,48 +61,54 @@ def _saved(session: Session, path: Path, out: Path) -> None:
 
 
 def test_a_saved_video_has_every_frame_at_its_time(
-    make_video: Callable[..., Path], tmp_path: Path, brightness: Session
+    read_video: Callable[..., list[Frame]], make_video: Callable[..., Path], tmp_path: Path, brightness: Session
 ) -> None:
     times = [2.0, 2.04, 2.1, 2.2, 2.24, 2.3, 2.4, 2.5]
     path = make_video("in.mkv", [90] * 8, times=times, size=48)
     _saved(brightness, path, tmp_path / "ä out.mp4")
-    frames = list(read_frames(tmp_path / "ä out.mp4"))
+    frames = read_video(tmp_path / "ä out.mp4")
     assert [frame.pts_seconds for frame in frames] == pytest.approx(times, abs=2e-3)
     assert frames[0].image.shape == (48, 72, 3)
     assert [item.name for item in tmp_path.iterdir() if item.name.startswith(".")] == []
 
 
 def test_the_label_is_drawn_from_the_first_frame_even_of_a_short_video(
-    make_video: Callable[..., Path], tmp_path: Path, brightness: Session
+    read_video: Callable[..., list[Frame]], make_video: Callable[..., Path], tmp_path: Path, brightness: Session
 ) -> None:
     _saved(brightness, make_video("in.mp4", [90, 90], size=96), tmp_path / "out.mkv")
-    for frame in read_frames(tmp_path / "out.mkv"):
+    for frame in read_video(tmp_path / "out.mkv"):
         assert frame.image[:40].std() < 2
         assert frame.image[50:].std() > 10
 
 
-def test_sizes_become_even_and_a_change_midway_is_fitted(tmp_path: Path) -> None:
+def test_sizes_become_even_and_a_change_midway_is_fitted(
+    read_video: Callable[..., list[Frame]], tmp_path: Path
+) -> None:
     sink = VideoSink(tmp_path / "out.mp4")
     for record in (_picture(0.0, height=49, width=65), _picture(0.1, height=200, width=100), _summary()):
         sink.write(record)
     sink.close()
     info = probe(tmp_path / "out.mp4")
     assert (info.width, info.height, info.frames) == (64, 48, 2)
-    last = list(read_frames(tmp_path / "out.mp4"))[-1].image
+    last = read_video(tmp_path / "out.mp4")[-1].image
     assert last[24, 32].mean() == pytest.approx(90, abs=4)
     assert last[24, 2].mean() < 10
 
 
-def test_pictures_of_another_source_and_out_of_order_are_left_out(tmp_path: Path) -> None:
+def test_pictures_of_another_source_and_out_of_order_are_left_out(
+    read_video: Callable[..., list[Frame]], tmp_path: Path
+) -> None:
     sink = VideoSink(tmp_path / "out.mp4")
     for record in (_picture(0.0), _picture(0.1, source=1), _picture(0.2), _picture(0.1), _summary()):
         sink.write(record)
     sink.close()
-    assert [frame.pts_seconds for frame in read_frames(tmp_path / "out.mp4")] == pytest.approx([0.0, 0.2], abs=1e-3)
+    assert [frame.pts_seconds for frame in read_video(tmp_path / "out.mp4")] == pytest.approx([0.0, 0.2], abs=1e-3)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_night_without_signal_does_not_cost_the_recording(tmp_path: Path, suffix: str) -> None:
+def test_a_night_without_signal_does_not_cost_the_recording(
+    read_video: Callable[..., list[Frame]], tmp_path: Path, suffix: str
+) -> None:
     out, back = tmp_path / f"out{suffix}", 12 * 3600.0
     gap = Gap(source=0, t_start=0.0, t_end=back, cause="lost")
     sink = VideoSink(out)
@@ -109,7 +116,7 @@ def test_a_night_without_signal_does_not_cost_the_recording(tmp_path: Path, suff
     for record in (_picture(0.0), _picture(back), gap, _picture(back + 1), _summary()):
         sink.write(record)
     sink.close()
-    assert [frame.pts_seconds for frame in read_frames(out)] == pytest.approx([0.0, 3600.0, 3601.0], abs=1e-3)
+    assert [frame.pts_seconds for frame in read_video(out)] == pytest.approx([0.0, 3600.0, 3601.0], abs=1e-3)
 
 
 def _start() -> Start:
@@ -129,7 +136,9 @@ def _start() -> Start:
 
 
 @pytest.mark.parametrize("saliency", [False, True])
-def test_saliency_is_drawn_where_it_was_asked_for(tmp_path: Path, saliency: bool) -> None:
+def test_saliency_is_drawn_where_it_was_asked_for(
+    read_video: Callable[..., list[Frame]], tmp_path: Path, saliency: bool
+) -> None:
     mask = np.ones((4, 4), np.float32)
     mask[1, 1] = 3
     prediction = dataclasses.replace(_prediction("a", 0.5), mask=mask)
@@ -137,13 +146,15 @@ def test_saliency_is_drawn_where_it_was_asked_for(tmp_path: Path, saliency: bool
     for record in (_start(), _picture(0.0, height=240, width=320), prediction, _summary()):
         sink.write(record)
     sink.close()
-    (frame,) = read_frames(tmp_path / "out.mp4")
+    (frame,) = read_video(tmp_path / "out.mp4")
     # The cell's center, and a place outside of the center crop.
     assert (frame.image[90, 130].max() - frame.image[90, 130].min() > 60) == saliency
     assert frame.image[90, 10].mean() == pytest.approx(90, abs=4)
 
 
-def test_saliency_of_a_picture_of_another_size_is_drawn_before_it_is_fitted(tmp_path: Path) -> None:
+def test_saliency_of_a_picture_of_another_size_is_drawn_before_it_is_fitted(
+    read_video: Callable[..., list[Frame]], tmp_path: Path
+) -> None:
     mask = np.ones((4, 4), np.float32)
     mask[1, 1] = 3
     sink = VideoSink(tmp_path / "out.mp4", saliency=True)
@@ -151,7 +162,7 @@ def test_saliency_of_a_picture_of_another_size_is_drawn_before_it_is_fitted(tmp_
     for record in (_start(), *pictures, dataclasses.replace(_prediction("a", 0.5), mask=mask), _summary()):
         sink.write(record)
     sink.close()
-    last = list(read_frames(tmp_path / "out.mp4"))[-1].image.astype(int)
+    last = read_video(tmp_path / "out.mp4")[-1].image.astype(int)
     # 240×320 in 320×240: 180 columns from 70 on; of those the crop has rows 30 to 210.
     glow = np.argwhere(last[:150].max(axis=2) - last[:150].min(axis=2) > 60).mean(axis=0)
     assert glow == pytest.approx([30 + 1.5 / 4 * 180, 70 + 1.5 / 4 * 180], abs=6)
@@ -166,7 +177,9 @@ def test_the_pictures_of_others_are_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_labeled", [False, True])
-def test_a_clock_that_goes_back_goes_on_in_the_video(tmp_path: Path, is_labeled: bool) -> None:
+def test_a_clock_that_goes_back_goes_on_in_the_video(
+    read_video: Callable[..., list[Frame]], tmp_path: Path, is_labeled: bool
+) -> None:
     sink = VideoSink(tmp_path / "out.mp4")
     if is_labeled:
         sink.write(_prediction("a", 0.5))
@@ -178,7 +191,7 @@ def test_a_clock_that_goes_back_goes_on_in_the_video(tmp_path: Path, is_labeled:
         sink.write(_picture(time))
     sink.write(_summary())
     sink.close()
-    saved = [frame.pts_seconds for frame in read_frames(tmp_path / "out.mp4")]
+    saved = [frame.pts_seconds for frame in read_video(tmp_path / "out.mp4")]
     assert saved == pytest.approx([*times, 5.24, 5.34], abs=1e-3)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from s2tf_edge.clips import SampleClock
-from s2tf_edge.data.video import read_clip, read_frames
+from s2tf_edge.clips import Frame, SampleClock
+from s2tf_edge.data.video import read_clip
 from s2tf_edge.errors import UsageError
 from s2tf_edge.preprocess import center_crop
 from s2tf_edge.runtime.sources.timing import StageTimes
@@ -78,11 +78,11 @@ def test_the_first_window_is_the_clip_that_a_file_begins_with(
 
 @pytest.mark.parametrize("fps", RATES)
 def test_windows_are_slices_of_the_samples_of_the_file(
-    make_video: Callable[..., Path], spec: ClipSpec, fps: float
+    read_video: Callable[..., list[Frame]], make_video: Callable[..., Path], spec: ClipSpec, fps: float
 ) -> None:
     path = make_video("a.mp4", [(7 * index) % 256 for index in range(int(fps))], fps=fps)
     clock, hop = SampleClock(spec, start_seconds=0.0), 2
-    frames = read_frames(path, short_side=spec.resize_short_side)
+    frames = read_video(path, short_side=spec.resize_short_side)
     samples = [frame for frame in frames for _ in range(clock.take(frame.pts_seconds))]
     windows = _of_file(path, spec, hop=hop)
     assert len(windows) == (len(samples) - spec.frames) // hop + 1 >= 3
