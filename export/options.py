@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
-from s2tf_edge.export.targets.base import AUTO, Target
+from s2tf_edge.export.targets.base import Target
+from s2tf_edge.export.targets.registry import AUTO
 from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
 

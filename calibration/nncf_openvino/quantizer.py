@@ -42,6 +42,7 @@ from s2tf_edge.calibration.nncf_openvino.ranges import (
 )
 from s2tf_edge.calibration.qdq.quantizer import QdqQuantizer
 from s2tf_edge.calibration.ranges.batches import Batches
+from s2tf_edge.runtime.artifact import IR_FILE
 from s2tf_edge.runtime.backends.openvino_session import OpenVinoSession
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import Clips, ModelInfo, Session, SessionOptions
@@ -49,8 +50,6 @@ from s2tf_edge.runtime.session import Clips, ModelInfo, Session, SessionOptions
 __all__ = ["OpenVinoGraphQuantizer", "OpenVinoQuantizer"]
 
 logger = logging.getLogger(__name__)
-
-_MODEL_FILE: Final = "model.xml"
 
 
 class SizedClips(Protocol):
@@ -117,8 +116,8 @@ class OpenVinoQuantizer(Quantizer):
     def write(self, recipe: str, folder: Path, *, floats: Collection[str] = ()) -> Path:
         """Writes ``model.xml`` and ``model.bin``."""
         openvino: Any = require_without_telemetry("openvino", extra="export", purpose="int8 export")
-        openvino.save_model(self._cut(recipe, floats), folder / _MODEL_FILE, compress_to_fp16=False)
-        return folder / _MODEL_FILE
+        openvino.save_model(self._cut(recipe, floats), folder / IR_FILE, compress_to_fp16=False)
+        return folder / IR_FILE
 
     def session(self, path: Path) -> Session:
         """On the CPU."""
@@ -189,8 +188,8 @@ class OpenVinoGraphQuantizer(QdqQuantizer):
         graph = super().write(recipe, folder, floats=floats)
         network = openvino.Core().read_model(graph)
         name_layers(network, graph)
-        openvino.save_model(network, folder / _MODEL_FILE, compress_to_fp16=False)
-        return folder / _MODEL_FILE
+        openvino.save_model(network, folder / IR_FILE, compress_to_fp16=False)
+        return folder / IR_FILE
 
     def session(self, path: Path) -> Session:
         """On the CPU."""
