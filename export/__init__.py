@@ -1,25 +1,24 @@
-"""From a trained network to a proved artifact for one target and precision."""
+"""From a trained network to a verified artifact for one target and precision."""
 
 from typing import TYPE_CHECKING, Any
 
 from s2tf_edge.export.options import ExportOptions
 
 if TYPE_CHECKING:
-    from s2tf_edge.export.pipeline import ExportPlan, ExportResult, export, plan_export, run_plan
-    from s2tf_edge.export.targets.base import TARGETS
+    from s2tf_edge.export.pipeline import ExportResult, export, run_plan
+    from s2tf_edge.export.plan import ExportPlan, plan_export
+    from s2tf_edge.export.targets.registry import TARGETS
 
 __all__ = ["TARGETS", "ExportOptions", "ExportPlan", "ExportResult", "export", "plan_export", "run_plan"]
 
 
 def __getattr__(name: str) -> Any:
     # The options alone are declared in no time; what exports takes longer to import than --help takes to print.
-    if name == "TARGETS":
-        from s2tf_edge.export.targets.base import TARGETS
+    from s2tf_edge.export import pipeline, plan
+    from s2tf_edge.export.targets import registry
 
-        return TARGETS
-    if name in __all__:
-        from s2tf_edge.export import pipeline
-
-        return getattr(pipeline, name)
+    for module in (pipeline, plan, registry):
+        if name in __all__ and name in module.__all__:
+            return getattr(module, name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

@@ -9,28 +9,29 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import os
 import platform
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.export.write import write_executable
-from s2tf_edge.runtime.artifact import META_FILE, ArtifactMeta, read_meta, sha256, write_meta
+from s2tf_edge.runtime.artifact import META_FILE, REPRODUCE_SCRIPT, ArtifactMeta, read_meta, sha256, write_meta
 
 __all__ = [
-    "SCRIPT_FILE",
     "check_destination",
     "folder_bytes",
     "new_artifact",
     "package_versions",
     "seal",
+    "write_executable",
+    "write_json",
     "write_script",
 ]
 
@@ -38,7 +39,6 @@ _PACKAGES: Final = ("s2tf-edge", "torch", "onnx", "onnxscript", "onnxruntime", "
 _DISK_ERRORS: Final = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT),
 }
-SCRIPT_FILE: Final = "reproduce.sh"
 
 
 def check_destination(folder: Path) -> None:
@@ -139,7 +139,19 @@ def seal(meta: ArtifactMeta, folder: Path) -> ArtifactMeta:
 def write_script(arguments: Sequence[str], folder: Path) -> None:
     """Writes ``reproduce.sh``, which runs ``arguments`` quoted for the shell."""
     text = f"#!/bin/sh\n# Makes this folder again.\nset -eu\nexec {shlex.join(arguments)}\n"
-    write_executable(text, folder / SCRIPT_FILE)
+    write_executable(text, folder / REPRODUCE_SCRIPT)
+
+
+def write_executable(text: str, path: Path) -> None:
+    """Writes a script that anyone may run."""
+    # Paths that are no valid UTF-8, or come through a locale without it, go back as the bytes that they were.
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    path.chmod(0o755)
+
+
+def write_json(values: Mapping[str, Any], path: Path) -> None:
+    """Writes one JSON object, readable and in UTF-8, as all descriptions in an artifact are."""
+    path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def folder_bytes(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""``--precision auto``: every precision is built and proved, all are timed side by side, and the fastest stays."""
+"""``--precision auto``: every precision is built and verified, all are timed side by side, the fastest stays."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from s2tf_edge.calibration.candidates import Candidate, tabulate
 from s2tf_edge.calibration.search import time_sessions
 from s2tf_edge.errors import AccuracyError, BuildError, UnsupportedError, VerificationError
 from s2tf_edge.export.artifact_folder import seal
+from s2tf_edge.export.plan import ExportPlan
 from s2tf_edge.export.verify.verification import Verification
 from s2tf_edge.runtime.artifact import ArtifactMeta
 from s2tf_edge.runtime.open import open_session
-
-if TYPE_CHECKING:
-    from s2tf_edge.export.pipeline import ExportPlan
 
 __all__ = ["make_fastest"]
 
@@ -41,7 +38,7 @@ def make_fastest(plan: ExportPlan, folder: Path, make: Callable[[ExportPlan, Pat
         Description and verification of the fastest, whose files are in ``folder``.
 
     Raises:
-        BuildError: no precision could be built, proved and kept within the bound; the message has all reasons.
+        BuildError: no precision could be built, verified and kept within the bound; the message has all reasons.
     """
     with tempfile.TemporaryDirectory() as work:
         made: dict[str, Made] = {}
@@ -54,6 +51,7 @@ def make_fastest(plan: ExportPlan, folder: Path, make: Callable[[ExportPlan, Pat
             except (AccuracyError, BuildError, UnsupportedError, VerificationError) as error:
                 logger.warning("%s is left out: %s", precision, error)
                 failed.append(Candidate(name=precision, result=str(error)))
+        # Only when all are built: a compiler beside them would take the processor from what is timed.
         timed = _time([Path(work) / precision for precision in made])
         if not timed:
             msg = "no precision can be exported:\n" + "\n".join(tabulate(failed))

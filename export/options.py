@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
+from s2tf_edge.export.targets.precisions import AUTO
 from s2tf_edge.option_fields import (
     Option,
     check_expressions,
@@ -34,10 +35,8 @@ if TYPE_CHECKING:
     from s2tf_edge.export.targets.base import Target
     from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 
-__all__ = ["AUTO", "CALIB_CLIPS", "METHODS", "OPSETS", "PROFILE", "ExportOption", "ExportOptions"]
+__all__ = ["CALIB_CLIPS", "METHODS", "OPSETS", "PROFILE", "ExportOption", "ExportOptions"]
 
-AUTO: Final = "auto"
-"""The precision that stands for the fastest one."""
 OPSETS: Final = (18, 24)
 """Lowest and highest opset that a graph can be written in."""
 METHODS: Final = ("minmax", "entropy", "percentile", "mse")

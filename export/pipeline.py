@@ -1,8 +1,25 @@
-"""From a network to a proved artifact: plan, lower, build, verify, seal, rename."""
+"""From a network to a verified artifact: the function behind ``s2tf-export``, and a model's way through this layer.
+
+    plan_export      plan.py               options and files checked                          → ExportPlan
+        │
+    source           sources/network.py    a model.pt as TorchNetwork, an .onnx as OnnxNetwork → graph in float32
+        │
+    graph            graph/lowering.py     lower, as Target.rules say                         → Lowered
+        └─ passes    passes/               U8Input, SwishToSigmoid, …, FoldStrides, Float16
+        │
+    target           targets/registry.py   Target.build: BuildRequest                         → Build, the model's files
+        └─ int8      targets/int8.py       best_integer_form, each form put to NetworkJudge
+        │
+    verify           verify/reference.py   Reference, verify_against                          → Verification
+        │
+    artifact         artifact_folder.py    seal, and new_artifact gives the folder its name   → ArtifactMeta
+
+Each is called from here and calls nothing that stands above it. ``--precision auto`` goes the way from graph to verify
+once for each precision (fastest.py); an engine that is built from its artifact's graph enters at target (rebuild.py).
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 import tempfile
@@ -13,83 +30,30 @@ from typing import TYPE_CHECKING, Any
 
 from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.calibration.candidates import read_candidates, tabulate
-from s2tf_edge.data.datasets import open_data
-from s2tf_edge.data.labeled import LabeledVideos
-from s2tf_edge.export.artifact_folder import check_destination, new_artifact, package_versions, seal, write_script
+from s2tf_edge.export.artifact_folder import new_artifact, package_versions, seal, write_json, write_script
 from s2tf_edge.export.fastest import make_fastest
 from s2tf_edge.export.options import ExportOptions
-from s2tf_edge.export.rebuild import RebuildPlan, is_rebuild, plan_rebuild, run_rebuild
-from s2tf_edge.export.sensitivity_page import check_page, write_sensitivity
-from s2tf_edge.export.sources.network import Source, open_source
-from s2tf_edge.export.targets.base import AUTO, GRAPH_FILE, Build, BuildRequest, Integers, Target, find_target
-from s2tf_edge.export.targets.tensorrt_engine import find_builder
+from s2tf_edge.export.plan import ExportPlan, plan_export
+from s2tf_edge.export.rebuild import RebuildPlan, run_rebuild
+from s2tf_edge.export.sensitivity_page import write_sensitivity
+from s2tf_edge.export.targets.base import Build, BuildRequest, Integers
+from s2tf_edge.export.targets.precisions import AUTO
+from s2tf_edge.export.targets.registry import COMPILERS, is_engine
 from s2tf_edge.export.verify.judge import NetworkJudge
-from s2tf_edge.export.verify.proof import Proof, proof_clips, prove
-from s2tf_edge.export.verify.runnable import is_engine
+from s2tf_edge.export.verify.reference import Reference, verification_clips, verify_against
 from s2tf_edge.export.verify.verification import Verification
-from s2tf_edge.export.write import write_json
 from s2tf_edge.progress import Progress, no_progress
-from s2tf_edge.runtime.artifact import ArtifactMeta, sha256
-from s2tf_edge.runtime.evaluation.multi_view import network_classes
+from s2tf_edge.runtime.artifact import CALIBRATION_FILE, GRAPH_FILE, ArtifactMeta, sha256
 from s2tf_edge.runtime.hardware import hardware_facts
-from s2tf_edge.spec import ClipSpec
 
 if TYPE_CHECKING:
     from s2tf_edge.export.graph.lowering import Lowered
 
-__all__ = ["ExportPlan", "ExportResult", "export", "plan_export", "run_plan"]
+__all__ = ["ExportResult", "export", "run_plan"]
 
 logger = logging.getLogger(__name__)
 
 _WORDS = {"Convolution": "convolution", "MatMul": "matrix product"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportPlan:
-    """An export whose inputs have been checked; nothing is built or written yet."""
-
-    source: Source
-    target: Target
-    precision: str
-    folder: Path
-    """Where the artifact will be."""
-    options: ExportOptions
-    calib: LabeledVideos | None = None
-    """``options.calib``, opened."""
-    evaluation: LabeledVideos | None = None
-    """``options.eval``, opened."""
-
-    @property
-    def spec(self) -> ClipSpec:
-        """The clips that the artifact takes."""
-        spec = self.source.spec
-        return dataclasses.replace(spec, layout="NTHWC", dtype="uint8") if self.options.input == "u8" else spec
-
-    @property
-    def batch(self) -> int | None:
-        """Clips that the artifact takes at once; None for any number."""
-        return None if self.options.dynamic_batch else self.options.batch
-
-    def lines(self) -> list[str]:
-        """What would be done, for a dry run."""
-        spec, source = self.source.spec, self.source
-        clips = f"{len(source.labels)} classes, clips of {spec.frames}×{spec.size}×{spec.size}"
-        lines = [
-            f"would export {source.name} ({clips}) from {source.given}",
-            f"for {self.target.name} in {self.precision}, to {self.folder}",
-        ]
-        if self.calib is not None:
-            count = min(self.options.calib_clips, len(self.calib))
-            measures = self.precision in {"int8", AUTO}
-            words = f"int8 calibrated on {count} clips" if measures else "verified on clips"
-            lines.append(f"{words} of {self.calib.name}")
-        if self.options.defer_build:
-            lines.append("leaving the engine to be built on the device")
-        return [*lines, "and verify it against the network" if self.options.verify else "without verifying it"]
-
-    def command(self) -> list[str] | None:
-        """The command line that makes the same artifact again; None where videos were given that have no name."""
-        return self.options.command(self.source.given, precision=self.precision, folder=self.folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,42 +122,6 @@ def export(model: str | Path, options: ExportOptions, *, progress: Progress = no
     return run_plan(plan_export(model, options), progress=progress)
 
 
-def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | RebuildPlan:
-    """Checks everything that can be checked before building; arguments and errors as for ``export``."""
-    path = Path(model)
-    if not path.name or path.name == "..":
-        path = path.resolve()
-    if is_rebuild(path, options.target):
-        return plan_rebuild(path, options)
-    target, precision = find_target(options.target, precision=options.precision)
-    options.check(target, precision=precision)
-    folder = options.out or path.with_name(f"{path.stem}_{target.name}_{precision}")
-    if target.is_engine and not options.defer_build:
-        # A missing library should not be found after minutes of work.
-        find_builder(target.name)
-    check_destination(folder)
-    source = open_source(path, meta=options.meta)
-    if options.sensitivity is not None:
-        check_page(options.sensitivity)
-    evaluation = _opened(options.eval)
-    if evaluation is not None and options.max_drop is not None:
-        # Labels that the network lacks should not be found after minutes of calibration.
-        network_classes(source.labels, evaluation)
-    return ExportPlan(
-        source=source,
-        target=target,
-        precision=precision,
-        folder=folder,
-        options=options,
-        calib=_opened(options.calib),
-        evaluation=evaluation,
-    )
-
-
-def _opened(data: str | LabeledVideos | None) -> LabeledVideos | None:
-    return open_data(data) if isinstance(data, str) else data
-
-
 def run_plan(plan: ExportPlan | RebuildPlan, *, progress: Progress = no_progress) -> ExportResult:
     """Builds, verifies and puts in place what ``plan_export`` planned; errors as for ``export``."""
     if isinstance(plan, RebuildPlan):
@@ -212,36 +140,38 @@ def _make(
 ) -> tuple[ArtifactMeta, Verification | None]:
     """A whole artifact of one precision, in an empty folder."""
     started = time.perf_counter()
-    proof = _proof(plan, calibration)
+    reference = _reference(plan, calibration)
     with tempfile.TemporaryDirectory() as work:
+        # Outside the artifact, which may hold another form of it: OpenVINO's, or one with integers.
         graph = Path(work) / GRAPH_FILE
         lowered = _lower(plan, graph)
         logger.info("building %s %s", plan.target.name, plan.precision)
-        integers = _integers_asked(plan, proof, calibration, progress) if plan.precision == "int8" else None
+        integers = _integers(plan, reference, calibration, progress) if plan.precision == "int8" else None
         build = plan.target.build(_request(plan, graph, folder, integers))
     if build.calibration is not None:
-        write_json(build.calibration, folder / "calib.json")
+        write_json(build.calibration, folder / CALIBRATION_FILE)
     if command := plan.command():
         write_script(command, folder)
+    # Sealed twice: the session that verifies checks hashes, and verifying writes files of its own.
     meta = seal(_describe(plan, lowered, build, seconds=time.perf_counter() - started), folder)
-    verification = _verify(proof, folder, meta) if plan.options.verify else None
+    verification = _verify(reference, folder, meta) if plan.options.verify else None
     return seal(meta, folder), verification
 
 
-def _proof(plan: ExportPlan, calibration: CalibrationClips | None) -> Proof:
-    clips, kind = proof_clips(plan.spec, calibration=calibration, evaluation=plan.evaluation)
-    return Proof(source=plan.source, precision=plan.precision, clips=clips, kind=kind)
+def _reference(plan: ExportPlan, calibration: CalibrationClips | None) -> Reference:
+    clips, kind = verification_clips(plan.spec, calibration=calibration, evaluation=plan.evaluation)
+    return Reference(source=plan.source, precision=plan.precision, clips=clips, kind=kind)
 
 
-def _integers_asked(
-    plan: ExportPlan, proof: Proof, calibration: CalibrationClips | None, progress: Progress
+def _integers(
+    plan: ExportPlan, reference: Reference, calibration: CalibrationClips | None, progress: Progress
 ) -> Integers | None:
     if calibration is None:
         return None
     options = plan.options
     return Integers(
         clips=calibration,
-        judge=NetworkJudge(proof, evaluation=plan.evaluation, checks_logits=options.verify),
+        judge=NetworkJudge(reference, evaluation=plan.evaluation, checks_logits=options.verify),
         method=options.calib_method,
         exclude=options.exclude,
         max_drop=options.max_drop,
@@ -258,6 +188,7 @@ def _calibration(plan: ExportPlan, progress: Progress) -> CalibrationClips | Non
 
 def _lower(plan: ExportPlan, path: Path) -> Lowered:
     """Writes the finished graph to ``path``."""
+    # Here, for a device that builds engines without ONNX imports this module too.
     from s2tf_edge.export.graph.lowering import lower
     from s2tf_edge.export.graph.onnx_file import write_graph
 
@@ -266,7 +197,8 @@ def _lower(plan: ExportPlan, path: Path) -> Lowered:
     graph = plan.source.graph(batch=plan.batch, mask=options.mask)
     lowered = lower(
         graph,
-        target=plan.target,
+        rules=plan.target.rules,
+        targets=COMPILERS,
         precision=plan.precision,
         custom_ops=options.custom_ops,
         spec=plan.spec,
@@ -283,7 +215,7 @@ def _request(plan: ExportPlan, graph: Path, folder: Path, integers: Integers | N
         network=plan.source.name,
         labels=plan.source.labels,
         spec=plan.spec,
-        target=plan.target.name,
+        target=plan.target,
         precision=plan.precision,
         folder=folder,
         batch=plan.batch,
@@ -326,8 +258,6 @@ def _outputs(plan: ExportPlan, lowered: Lowered) -> dict[str, Any]:
     return outputs
 
 
-def _verify(proof: Proof, folder: Path, meta: ArtifactMeta) -> Verification:
-    logger.info("verifying on %d %s clips", len(proof.clips), proof.kind)
-    verification = prove(proof, folder, meta)
-    write_json(verification.to_dict(), folder / "verify.json")
-    return verification
+def _verify(reference: Reference, folder: Path, meta: ArtifactMeta) -> Verification:
+    logger.info("verifying on %d %s clips", len(reference.clips), reference.kind)
+    return verify_against(reference, folder, meta)

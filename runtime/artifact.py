@@ -1,10 +1,12 @@
 """The artifact folder: a model file that vendors' own tools load, and ``meta.json`` that says what it is.
 
     model_openvino_int8/
-      model.xml model.bin | model.onnx | model.engine
+      model.xml model.bin | model.onnx | model.engine model.onnx layers.json
       meta.json      what this module reads and writes
       verify.json    agreement with the PyTorch network
+      expected.npz   engines only: what the network says, for whoever builds one anew
       calib.json     int8 only
+      build.sh       only while the engine is still to be built on the device
       reproduce.sh
 
 Artifacts are untrusted input: sizes are bounded, file names may not leave the folder, hashes are checked on opening.
@@ -23,10 +25,43 @@ from typing import Any, Final
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["FORMAT_VERSION", "META_FILE", "ArtifactMeta", "check_files", "read_meta", "sha256", "write_meta"]
+__all__ = [
+    "BUILD_SCRIPT",
+    "CALIBRATION_FILE",
+    "ENGINE_FILE",
+    "EXPECTED_FILE",
+    "FORMAT_VERSION",
+    "GRAPH_FILE",
+    "IR_FILE",
+    "IR_WEIGHTS_FILE",
+    "LAYERS_FILE",
+    "META_FILE",
+    "REPRODUCE_SCRIPT",
+    "VERIFICATION_FILE",
+    "ArtifactMeta",
+    "check_files",
+    "read_meta",
+    "sha256",
+    "write_meta",
+]
 
 FORMAT_VERSION: Final = 1
 META_FILE: Final = "meta.json"
+GRAPH_FILE: Final = "model.onnx"
+ENGINE_FILE: Final = "model.engine"
+IR_FILE: Final = "model.xml"
+"""OpenVINO's graph, whose weights lie beside it."""
+IR_WEIGHTS_FILE: Final = "model.bin"
+LAYERS_FILE: Final = "layers.json"
+"""Layers of an engine and of the network that it was built from, with their types."""
+BUILD_SCRIPT: Final = "build.sh"
+"""What finishes a deferred build on the device."""
+EXPECTED_FILE: Final = "expected.npz"
+"""What the network says of seeded clips, to verify engines that are built anew without it."""
+CALIBRATION_FILE: Final = "calib.json"
+VERIFICATION_FILE: Final = "verify.json"
+REPRODUCE_SCRIPT: Final = "reproduce.sh"
+"""What makes the artifact again."""
 _MAX_META_BYTES = 16 * 2**20
 _TEXT: Final = (str, "a string")
 _KINDS: Final[Mapping[str, tuple[type, str]]] = {

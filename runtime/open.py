@@ -8,7 +8,7 @@ from typing import Final
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.extras import require
-from s2tf_edge.runtime.artifact import META_FILE, ArtifactMeta, check_files, read_meta
+from s2tf_edge.runtime.artifact import BUILD_SCRIPT, META_FILE, ArtifactMeta, check_files, read_meta
 from s2tf_edge.runtime.session import ModelInfo, Session, SessionOptions
 
 __all__ = ["artifact_info", "open_session"]
@@ -44,7 +44,7 @@ def _artifact_session(path: Path, meta: ArtifactMeta, options: SessionOptions) -
         msg = f"{path} was built for target {meta.target!r}; this version runs {', '.join(_BACKENDS)} artifacts"
         raise InputFileError(msg)
     if meta.build.get("deferred"):
-        finish = f"run its build.sh, or s2tf-export {path} --target {meta.target}"
+        finish = f"run its {BUILD_SCRIPT}, or s2tf-export {path} --target {meta.target}"
         msg = f"the engine of {path} is still to be built: on the device, {finish}"
         raise InputFileError(msg)
     return _BACKENDS[meta.target](path / meta.model, artifact_info(path, meta), options, meta)

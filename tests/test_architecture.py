@@ -31,7 +31,7 @@ FOLDERS = {
 ROOMS: dict[str, tuple[str, ...]] = {
     "s2tf_edge": (
         "errors",
-        "extras progress",
+        "extras option_fields progress",
         "spec",
         "clips preprocess label_file",
         "clip_file",
@@ -50,7 +50,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "web",
     ),
     "s2tf_edge.calibration": (
-        "base calibration_clips",
+        "base calibration_clips candidates",
         "ranges",
         "qdq",
         "nncf_openvino",
@@ -64,7 +64,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "sources targets",
         "verify",
         "options sensitivity_page",
-        "plan rebuild",
+        "rebuild",
+        "plan",
         "fastest",
         "pipeline",
     ),

@@ -43,6 +43,7 @@ from s2tf_edge.calibration.nncf_openvino.ranges import (
 )
 from s2tf_edge.calibration.qdq.quantizer import QdqQuantizer
 from s2tf_edge.calibration.ranges.batches import Batches
+from s2tf_edge.runtime.artifact import IR_FILE
 from s2tf_edge.runtime.backends.openvino_session import OpenVinoSession
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import Clips, ModelInfo, Session, SessionOptions
@@ -50,8 +51,6 @@ from s2tf_edge.runtime.session import Clips, ModelInfo, Session, SessionOptions
 __all__ = ["OpenVinoGraphQuantizer", "OpenVinoQuantizer"]
 
 logger = logging.getLogger(__name__)
-
-_MODEL_FILE: Final = "model.xml"
 
 
 class SizedClips(Protocol):
@@ -193,8 +192,8 @@ class OpenVinoGraphQuantizer(QdqQuantizer):
 
 
 def _save(network: Any, folder: Path) -> Path:
-    require_openvino().save_model(network, folder / _MODEL_FILE, compress_to_fp16=False)
-    return folder / _MODEL_FILE
+    require_openvino().save_model(network, folder / IR_FILE, compress_to_fp16=False)
+    return folder / IR_FILE
 
 
 def _make_session(path: Path, info: ModelInfo, inference_precision: str) -> Session:

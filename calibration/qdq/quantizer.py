@@ -7,16 +7,15 @@ import functools
 import tempfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from s2tf_edge.calibration.base import Quantizer
 from s2tf_edge.calibration.qdq.ptq import MeasuredGraph, QdqReport, measure_graph
+from s2tf_edge.runtime.artifact import GRAPH_FILE
 from s2tf_edge.runtime.backends.ort_session import OrtSession
 from s2tf_edge.runtime.session import Clips, ModelInfo, Session, SessionOptions
 
 __all__ = ["QdqQuantizer"]
-
-_GRAPH_FILE: Final = "model.onnx"
 
 
 class QdqQuantizer(Quantizer):
@@ -45,7 +44,7 @@ class QdqQuantizer(Quantizer):
 
     def write(self, preset: str, folder: Path, *, excluded: Collection[str] = ()) -> Path:
         """Writes ``model.onnx``."""
-        path = folder / _GRAPH_FILE
+        path = folder / GRAPH_FILE
         # A graph without integers is none that ``MeasuredGraph`` writes; measuring sensitivity needs it all the same.
         if set(excluded) >= set(self.list_layers(preset)):
             path.write_bytes(self._graph.read_bytes())
@@ -70,4 +69,4 @@ class QdqQuantizer(Quantizer):
     @functools.cached_property
     def _full_report(self) -> QdqReport:
         with tempfile.TemporaryDirectory() as folder:
-            return self._measured.write(Path(folder) / _GRAPH_FILE)
+            return self._measured.write(Path(folder) / GRAPH_FILE)

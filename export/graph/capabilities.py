@@ -1,12 +1,14 @@
-"""The table of operators: how each target takes what 3D ConvNets are made of, and the refusals that follow from it.
+"""The table of operators: how each compiler takes what 3D ConvNets are made of, and the refusals that follow from it.
 
-A target takes an operator natively, gets it in another form (``Rewrite``), or not at all (``Refusal``). Rows say what
-the compilers were found to do; ``tests/export/test_capabilities.py`` asks them again, but for TensorRT, whose library
-installs only beside NVIDIA's: its column follows NVIDIA's table of operators for 10.15 and its parser's change log, and
-10.3, the version of JetPack 6, is to take the graphs too. docs/targets.md shows the table and is compared with it.
+A compiler takes an operator natively, gets it in another form (``Rewrite``), or not at all (``Refusal``). Rows say what
+the compilers were found to do; ``tests/export/graph/test_capabilities.py`` asks them again, but for TensorRT, whose
+library installs only beside NVIDIA's: its column follows NVIDIA's table of operators for 10.15 and its parser's change
+log, and 10.3, the version of JetPack 6, is to take the graphs too. docs/targets.md shows the table and is compared with
+it.
 
-Functions in the file, and with them operators of domain ``ai.s2tf``, are a matter of ``Target.custom_ops``. Operators
-that no row has are the target's own business: its compiler takes them, or its refusal names them (``unsupported``).
+Functions in the file, and with them operators of domain ``ai.s2tf``, are a matter of ``GraphRules.custom_ops``.
+Operators that no row has are the target's own business: its compiler takes them, or its refusal names them
+(``unsupported``).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Final
 import onnx_ir as ir
 
 from s2tf_edge.errors import UnsupportedError
+from s2tf_edge.export.graph.rules import OPENVINO, TENSORRT, TENSORRT_RTX, Compiler
 from s2tf_edge.export.graph.unsupported import describe_node
 from s2tf_edge.export.passes.einsum import EinsumToMatMul
 from s2tf_edge.export.passes.expand import ExpandOperators
@@ -26,9 +29,7 @@ from s2tf_edge.export.passes.rewrites import SwishToSigmoid
 
 __all__ = [
     "CAPABILITIES",
-    "COMPILERS",
     "Capability",
-    "Compiler",
     "Refusal",
     "Rewrite",
     "capability_of",
@@ -38,45 +39,27 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compiler:
-    """What takes a target's graphs."""
-
-    name: str
-    asked: str
-    """The version that the table was asked of; of TensorRT, the version that NVIDIA's table is of."""
-
-
-COMPILERS: Final[Mapping[str, Compiler]] = {
-    "onnx": Compiler(name="ONNX Runtime", asked="1.32.0"),
-    "openvino": Compiler(name="OpenVINO", asked="2026.4.1"),
-    "trt": Compiler(name="TensorRT", asked="10.15"),
-    "trt-rtx": Compiler(name="TensorRT-RTX", asked="1.7.1"),
-}
-"""By target."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Rewrite:
-    """The target gets other operators in place of this one, which compute the same."""
+    """The compiler gets other operators in place of this one, which compute the same."""
 
     name: str
     """Name of the pass."""
     make: Callable[[], ir.passes.InPlacePass]
     why: str
     is_needed: bool = False
-    """Whether the target has no other way: nodes that the pass leaves as they are, are refused."""
+    """Whether there is no other way: nodes that the pass leaves as they are, are refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """The target does not take it, or, worse, computes something else without a word."""
+    """The compiler does not take it, or, worse, computes something else without a word."""
 
     why: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capability:
-    """One row: operators, and the targets that do not take them natively."""
+    """One row: operators, and the compilers that do not take them natively."""
 
     operators: tuple[str, ...]
     case: str = ""
@@ -85,8 +68,8 @@ class Capability:
     """Whether the row is for a node of these operators."""
     since: int = 1
     """Opset that the operators are first in; a graph of an older one has ONNX's definition of them in their place."""
-    forms: Mapping[str, Rewrite | Refusal] = field(default_factory=dict)
-    """By target; natively where there is none."""
+    forms: Mapping[Compiler, Rewrite | Refusal] = field(default_factory=dict)
+    """What is not taken natively, by who does not."""
 
 
 def _ints(node: ir.Node, name: str) -> tuple[int, ...]:
@@ -112,8 +95,8 @@ def _definition(*operators: str, why: str, is_needed: bool = False) -> Rewrite:
     return Rewrite(name="ExpandOperators", make=partial(ExpandOperators, *operators), why=why, is_needed=is_needed)
 
 
-def _on_tensorrt(form: Rewrite | Refusal) -> dict[str, Rewrite | Refusal]:
-    return {"trt": form, "trt-rtx": form}
+def _on_tensorrt(form: Rewrite | Refusal) -> dict[Compiler, Rewrite | Refusal]:
+    return {TENSORRT: form, TENSORRT_RTX: form}
 
 
 _PRODUCT: Final = Rewrite(
@@ -126,7 +109,7 @@ _REFERENCE: Final = Refusal(
 )
 
 CAPABILITIES: Final = (
-    # What sets targets apart; the first row that fits a node counts.
+    # What sets compilers apart; the first row that fits a node counts.
     Capability(
         operators=("Conv", "ConvTranspose", "AveragePool", "LpPool", "MaxPool"),
         case="in a function's body, with a kernel shape, strides or dilations that the function has as attributes",
@@ -145,12 +128,12 @@ CAPABILITIES: Final = (
         applies=_gives_positions,
         forms=_on_tensorrt(Refusal(why="its pools give no positions")),
     ),
-    Capability(operators=("Einsum",), forms={"openvino": _PRODUCT} | _on_tensorrt(_PRODUCT)),
+    Capability(operators=("Einsum",), forms={OPENVINO: _PRODUCT} | _on_tensorrt(_PRODUCT)),
     Capability(
         operators=("Swish",),
         since=24,
         forms={
-            "trt": Rewrite(
+            TENSORRT: Rewrite(
                 name="SwishToSigmoid", make=SwishToSigmoid, why="TensorRT 10 does not have it", is_needed=True
             )
         },
@@ -159,12 +142,14 @@ CAPABILITIES: Final = (
         operators=("Attention",),
         since=23,
         forms={
-            "trt": _definition("Attention", why="new in TensorRT 10.14, and there for some forms only", is_needed=True),
-            "trt-rtx": _definition("Attention", why="the compiler crashes on it", is_needed=True),
+            TENSORRT: _definition(
+                "Attention", why="new in TensorRT 10.14, and there for some forms only", is_needed=True
+            ),
+            TENSORRT_RTX: _definition("Attention", why="the compiler crashes on it", is_needed=True),
         },
     ),
-    Capability(operators=("Gelu",), since=20, forms={"trt": _definition("Gelu", why="older TensorRT 10 lacks it")}),
-    Capability(operators=("Mish",), forms={"trt": _definition("Mish", why="older TensorRT 10 lacks it")}),
+    Capability(operators=("Gelu",), since=20, forms={TENSORRT: _definition("Gelu", why="older TensorRT 10 lacks it")}),
+    Capability(operators=("Mish",), forms={TENSORRT: _definition("Mish", why="older TensorRT 10 lacks it")}),
     # What all take as it is. Definitions of norms would be computed in float16 in a float16 graph, so norms stay whole.
     Capability(operators=("Conv", "ConvTranspose", "Gemm", "MatMul")),
     Capability(operators=("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool")),
@@ -200,42 +185,43 @@ def capability_of(node: ir.Node) -> Capability | None:
     return next((row for row in CAPABILITIES if node.op_type in row.operators and row.applies(node)), None)
 
 
-def rewrites_for(target: str, *, opset: int | None = None) -> Mapping[str, Rewrite]:
-    """The operators that a target gets in another form, and which.
+def rewrites_for(compiler: Compiler, *, opset: int | None = None) -> Mapping[str, Rewrite]:
+    """The operators that a compiler gets in another form, and which.
 
     Args:
-        target: onnx, openvino, trt or trt-rtx.
+        compiler: what takes the graph.
         opset: what the graph is to be converted to, which may be too old for an operator; None where it stays.
     """
-    forms = {name: _form(row, name, target=target, opset=opset) for row in CAPABILITIES for name in row.operators}
+    forms = {name: _form(row, name, compiler=compiler, opset=opset) for row in CAPABILITIES for name in row.operators}
     return {name: form for name, form in forms.items() if isinstance(form, Rewrite)}
 
 
-def _form(row: Capability, operator: str, *, target: str, opset: int | None) -> Rewrite | Refusal | None:
-    form = row.forms.get(target)
+def _form(row: Capability, operator: str, *, compiler: Compiler, opset: int | None) -> Rewrite | Refusal | None:
+    form = row.forms.get(compiler)
     if form is None and opset is not None and opset < row.since:
         return _definition(operator, why=f"opset {opset} does not have it")
     return form
 
 
-def check_supported(model: ir.Model, target: str) -> None:
-    """Refuses what a target is known not to take, before its compiler, which might crash or miscompute, is asked.
+def check_supported(model: ir.Model, compiler: Compiler, *, targets: Mapping[str, Compiler]) -> None:
+    """Refuses what a compiler is known not to take, before it, which might crash or miscompute, is asked.
 
     Args:
-        model: after the target's rewrites; shapes are for the message.
-        target: onnx, openvino, trt or trt-rtx.
+        model: after the compiler's rewrites; shapes are for the message.
+        compiler: what takes the graph.
+        targets: what else there is to export for, and whose compilers these are, for the message.
 
     Raises:
         UnsupportedError: of a node, its module and shapes, with the reason and how many more there are.
     """
-    refused = [(node, why) for node in _nodes(model) if (why := _refusal(node, target)) is not None]
+    refused = [(node, why) for node in _nodes(model) if (why := _refusal(node, compiler)) is not None]
     if not refused:
         return
     node, why = refused[0]
     others = len(refused) - 1
     more = f" and {others} more node{'s' if others > 1 else ''}" if others else ""
-    advice = _advice(node, is_in_graph=node in set(model.graph.all_nodes()))
-    msg = f"{COMPILERS[target].name} does not take {describe_node(node)}{more}: {why}; {advice}"
+    advice = _advice(node, targets, is_in_graph=node in set(model.graph.all_nodes()))
+    msg = f"{compiler.name} does not take {describe_node(node)}{more}: {why}; {advice}"
     raise UnsupportedError(msg)
 
 
@@ -246,17 +232,17 @@ def _nodes(model: ir.Model) -> Iterator[ir.Node]:
         yield from function.all_nodes()
 
 
-def _refusal(node: ir.Node, target: str) -> str | None:
-    """Why a target does not take ``node``; None where it may."""
+def _refusal(node: ir.Node, compiler: Compiler) -> str | None:
+    """Why a compiler does not take ``node``; None where it may."""
     row = capability_of(node)
-    form = None if row is None else row.forms.get(target)
+    form = None if row is None else row.forms.get(compiler)
     if isinstance(form, Refusal) or (isinstance(form, Rewrite) and form.is_needed):
         return form.why
     return None
 
 
-def _advice(node: ir.Node, *, is_in_graph: bool) -> str:
+def _advice(node: ir.Node, targets: Mapping[str, Compiler], *, is_in_graph: bool) -> str:
     if not is_in_graph:
         return "write the function out with --custom-ops inline"
-    targets = [target for target in COMPILERS if _refusal(node, target) is None]
-    return f"replace it in the network, or export for {' or '.join(targets)}"
+    taking = [name for name, compiler in targets.items() if _refusal(node, compiler) is None]
+    return f"replace it in the network, or export for {' or '.join(taking)}"

@@ -62,7 +62,7 @@ class _OneNode(nn.Module):
         )
 
 
-class _Miner(_OneNode):
+class _MinerNode(_OneNode):
     module: SaliencyMiner
 
     def forward(self, features: Tensor, norm: nn.BatchNorm3d) -> Tensor:
@@ -85,7 +85,7 @@ def _scale_and_shift(norm: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
     return scale, norm.bias - mean * scale
 
 
-class _Preserver(_OneNode):
+class _PreserverNode(_OneNode):
     module: FeaturePreserver
 
     def forward(self, pooled: Tensor, edge_input: Tensor) -> tuple[Tensor, None]:
@@ -95,7 +95,7 @@ class _Preserver(_OneNode):
         return self._node("FeaturePreserving", inputs, shape=pooled.shape, attributes=pads), None
 
 
-class _Fusion(_OneNode):
+class _FusionNode(_OneNode):
     module: TemporalFusion
 
     def forward(self, saliency: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class _Fusion(_OneNode):
         return self._node("TemporalFusion", (saliency, *weights), shape=shape)
 
 
-class _NonLocal(_OneNode):
+class _NonLocalNode(_OneNode):
     module: NonLocal
     scale: Tensor
 
@@ -120,10 +120,10 @@ class _NonLocal(_OneNode):
 
 
 _NODES: Final[Mapping[type[nn.Module], Any]] = {
-    SaliencyMiner: _Miner,
-    FeaturePreserver: _Preserver,
-    TemporalFusion: _Fusion,
-    NonLocal: _NonLocal,
+    SaliencyMiner: _MinerNode,
+    FeaturePreserver: _PreserverNode,
+    TemporalFusion: _FusionNode,
+    NonLocal: _NonLocalNode,
 }
 
 

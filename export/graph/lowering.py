@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import onnx
 import onnx.version_converter
@@ -21,16 +21,13 @@ from s2tf_edge.export.graph.custom_ops import InlineCustomOps
 from s2tf_edge.export.graph.functions import DOMAIN
 from s2tf_edge.export.graph.macs import count_macs
 from s2tf_edge.export.graph.onnx_file import count_operators
+from s2tf_edge.export.graph.rules import Compiler, GraphRules
 from s2tf_edge.export.passes.float16 import Float16
 from s2tf_edge.export.passes.strided_stem import FoldStrides
 from s2tf_edge.export.passes.u8_input import U8Input
-from s2tf_edge.export.targets.base import Target
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["Lowered", "lower"]
-
-_HALF_GRAPHS: Final = ("onnx", "trt", "trt-rtx")
-"""Targets whose precision is that of the types in the graph; OpenVINO chooses its own when it compiles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +48,21 @@ class Lowered:
 
 
 def lower(
-    model: ir.Model, *, target: Target, precision: str, custom_ops: str, spec: ClipSpec, opset: int | None
+    model: ir.Model,
+    *,
+    rules: GraphRules,
+    targets: Mapping[str, Compiler],
+    precision: str,
+    custom_ops: str,
+    spec: ClipSpec,
+    opset: int | None,
 ) -> Lowered:
-    """Applies the passes that ``target`` asks for; ``model`` is changed.
+    """Applies the passes that a target's ``rules`` ask for; ``model`` is changed.
 
     Args:
         model: a source's graph in float32.
-        target: what it is for.
+        rules: of the target that it is for.
+        targets: all that there are, and their compilers, for advice where this one refuses an operator.
         precision: fp16 turns the types of a graph to float16, where the target computes in the types of the graph.
         custom_ops: auto, keep or inline.
         spec: the clips that the finished graph takes; uint8 puts normalization into the graph.
@@ -68,7 +73,7 @@ def lower(
         UsageError: nodes with bodies are to be kept and converted to another opset, which would change the bodies.
     """
     macs = sum(count_macs(model).values())
-    form = target.custom_ops if custom_ops == "auto" else custom_ops
+    form = rules.custom_ops if custom_ops == "auto" else custom_ops
     if precision == "int8":
         # Quantizers see standard operators only.
         form = "inline"
@@ -77,18 +82,18 @@ def lower(
         form = _inline_for_opset(custom_ops, opset)
     if spec.dtype == "uint8":
         U8Input(spec)(model)
-    operators = _lower_custom_ops(model, target=target, form=form)
-    operators |= _rewrite(model, target.name, opset=opset)
+    operators = _lower_custom_ops(model, rules=rules, form=form)
+    operators |= _rewrite(model, rules.compiler, opset=opset)
     if precision == "int8":
         # A pad of -inf before a pool cannot be quantized, and would keep all around it in float.
         MergePads()(model)
-        if target.name == "openvino":
+        if rules.folds_strides:
             FoldStrides()(model)
-    check_supported(model, target.name)
-    if precision == "fp16" and target.name in _HALF_GRAPHS:
+    check_supported(model, rules.compiler, targets=targets)
+    if precision == "fp16" and rules.computes_in_graph_types:
         Float16()(model)
     if opset is not None:
-        model = _converted(model, opset)
+        model = _convert_opset(model, opset)
     facts = {"opset": model.opset_imports[""], "macs": macs, "operators": count_operators(model)}
     return Lowered(model=model, operators=operators, facts=facts)
 
@@ -100,11 +105,11 @@ def _inline_for_opset(custom_ops: str, opset: int) -> str:
     return "inline"
 
 
-def _lower_custom_ops(model: ir.Model, *, target: Target, form: str) -> dict[str, Any]:
+def _lower_custom_ops(model: ir.Model, *, rules: GraphRules, form: str) -> dict[str, Any]:
     found = _custom_nodes(model)
     if form == "inline":
         InlineCustomOps()(model)
-    elif target.is_engine:
+    elif rules.takes_plugins:
         _name_plugins(model)
     return {
         name: {"nodes": count, "lowered": "kept, with its body" if form == "keep" else "inlined"}
@@ -124,9 +129,9 @@ def _custom_nodes(model: ir.Model) -> Counter[str]:
     return Counter(f"{node.domain}::{node.op_type}" for node in model.graph if node.op_identifier() in model.functions)
 
 
-def _rewrite(model: ir.Model, target: str, *, opset: int | None) -> dict[str, Any]:
+def _rewrite(model: ir.Model, compiler: Compiler, *, opset: int | None) -> dict[str, Any]:
     rewritten = {}
-    for operator, rewrite in rewrites_for(target, opset=opset).items():
+    for operator, rewrite in rewrites_for(compiler, opset=opset).items():
         count = count_operators(model).get(operator, 0)
         if count and rewrite.make()(model).modified:
             left = count_operators(model).get(operator, 0)
@@ -134,20 +139,20 @@ def _rewrite(model: ir.Model, target: str, *, opset: int | None) -> dict[str, An
     return rewritten
 
 
-def _converted(model: ir.Model, opset: int) -> ir.Model:
+def _convert_opset(model: ir.Model, opset: int) -> ir.Model:
     own = model.opset_imports[""]
     if own == opset:
         return model
     try:
         # onnxscript's converter, which needs no copy of the weights, only goes up.
-        return _newer(model, opset) if opset > own else _older(model, opset)
+        return _upgrade(model, opset) if opset > own else _downgrade(model, opset)
     except (RuntimeError, onnx.version_converter.ConvertError) as error:
         reason = " ".join(str(error).rpartition("failed: ")[2].split())
         msg = f"this graph of opset {own} cannot be converted to opset {opset} ({reason}); leave out --opset"
         raise UnsupportedError(msg) from error
 
 
-def _newer(model: ir.Model, opset: int) -> ir.Model:
+def _upgrade(model: ir.Model, opset: int) -> ir.Model:
     from onnxscript import version_converter
 
     version_converter.convert_version(model, target_version=opset)
@@ -157,6 +162,6 @@ def _newer(model: ir.Model, opset: int) -> ir.Model:
     return model
 
 
-def _older(model: ir.Model, opset: int) -> ir.Model:
+def _downgrade(model: ir.Model, opset: int) -> ir.Model:
     proto = onnx.version_converter.convert_version(ir.to_proto(model), opset)
     return ir.from_proto(onnx.shape_inference.infer_shapes(proto))

@@ -1,8 +1,7 @@
-"""The ONNX file: writing and checking a graph, counting what is in it, and target ``onnx``, which ships it as it is."""
+"""The ONNX file: writing and checking a graph, and counting what is in it."""
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -11,15 +10,8 @@ import onnx
 import onnx.inliner
 import onnx_ir as ir
 
-from s2tf_edge.errors import UnsupportedError
-from s2tf_edge.export.graph.unsupported import unsupported_operators
-from s2tf_edge.export.targets.base import GRAPH_FILE, Build, BuildRequest
-from s2tf_edge.runtime.backends.ort_session import OrtSession
-from s2tf_edge.runtime.session import SessionOptions
+__all__ = ["count_operators", "layer_types", "write_graph"]
 
-__all__ = ["build_onnx", "count_operators", "layer_types", "write_graph"]
-
-_INFERENCE: Final = {"fp32": "f32", "fp16": "f16"}
 _COUNTED: Final = {"Conv": "Convolution", "Gemm": "MatMul", "MatMul": "MatMul", "Einsum": "MatMul"}
 _SHORT: Final = {ir.DataType.FLOAT: "f32", ir.DataType.FLOAT16: "f16"}
 
@@ -37,47 +29,6 @@ def count_operators(model: ir.Model) -> dict[str, int]:
         body = model.functions.get(node.op_identifier())
         counts.update([node.op_type] if body is None else [inner.op_type for inner in body])
     return dict(counts)
-
-
-def build_onnx(request: BuildRequest) -> Build:
-    """Ships ``model.onnx``, once ONNX Runtime has taken it.
-
-    Raises:
-        MissingExtraError: ONNX Runtime is not installed.
-        UnsupportedError: ONNX Runtime does not run an operator of the network.
-    """
-    if request.precision == "int8":
-        return _build_int8(request)
-    _try_to_open(request)
-    shutil.copyfile(request.graph, request.folder / GRAPH_FILE)
-    inference = _INFERENCE.get(request.precision, "default")
-    return Build(files=(GRAPH_FILE,), inference=inference, obtained=layer_types(request.graph))
-
-
-def _build_int8(request: BuildRequest) -> Build:
-    from s2tf_edge.calibration.audit import audit_onnxruntime
-    from s2tf_edge.export.targets.int8 import best_integer_form, obtained_types, qdq_quantizer
-
-    graph = request.folder / GRAPH_FILE
-    with best_integer_form(qdq_quantizer(request, style="onnxruntime"), request) as form:
-        shutil.copyfile(form.folder / GRAPH_FILE, graph)
-    audit = audit_onnxruntime(graph)
-    return Build(
-        files=(GRAPH_FILE,),
-        inference="default",
-        obtained=obtained_types(audit),
-        options=form.options,
-        audit=audit.to_dict(),
-        calibration=form.calibration,
-    )
-
-
-def _try_to_open(request: BuildRequest) -> None:
-    try:
-        with OrtSession(request.graph, request.info, SessionOptions(device="CPU")):
-            pass
-    except UnsupportedError as error:
-        raise unsupported_operators(request.graph, "ONNX Runtime", said=str(error)) from error
 
 
 def layer_types(graph: Path) -> dict[str, dict[str, int]]:

@@ -28,21 +28,21 @@ _NODES: Final = (
 )
 
 
-def unsupported_operators(graph: Path, target: str, *, said: str) -> UnsupportedError:
+def unsupported_operators(graph: Path, target: str, *, message: str) -> UnsupportedError:
     """The error for a graph that ``target`` refused.
 
     Args:
         graph: the ONNX file.
         target: name of the compiler or runtime.
-        said: its own words, in which the operators or nodes that it refused are looked for.
+        message: its own words, in which the operators or nodes that it refused are looked for.
 
     Returns:
         An error that names the first node refused, its module and the shapes it takes, and how many more there are.
     """
     model = ir.from_proto(onnx.shape_inference.infer_shapes(onnx.load(graph)))
-    nodes = _refused(model, said)
+    nodes = _refused_nodes(model, message)
     if not nodes:
-        return UnsupportedError(f"{target} cannot run this network: {_last_line(said)}")
+        return UnsupportedError(f"{target} cannot run this network: {_last_line(message)}")
     others = len(nodes) - 1
     more = f" and {others} more node{'s' if others > 1 else ''}" if others else ""
     msg = (
@@ -52,17 +52,17 @@ def unsupported_operators(graph: Path, target: str, *, said: str) -> Unsupported
     return UnsupportedError(msg)
 
 
-def _refused(model: ir.Model, said: str) -> list[ir.Node]:
+def _refused_nodes(model: ir.Model, message: str) -> list[ir.Node]:
     """Nodes of the operators that are said to be unknown; else the nodes named."""
     nodes = list(model.graph.all_nodes())
-    operators = {name.strip() for names in _found(_OPERATORS, said) for name in names.split(",")}
-    named = set(_found(_NODES, said))
+    operators = {name.strip() for names in _find_all(_OPERATORS, message) for name in names.split(",")}
+    named = set(_find_all(_NODES, message))
     of_operators = [node for node in nodes if _spellings(node, model.opset_imports) & operators]
     return of_operators or [node for node in nodes if _names(node, model) & named]
 
 
-def _found(expressions: tuple[str, ...], said: str) -> list[str]:
-    return [text for expression in expressions for text in re.findall(expression, said)]
+def _find_all(expressions: tuple[str, ...], message: str) -> list[str]:
+    return [text for expression in expressions for text in re.findall(expression, message)]
 
 
 def _spellings(node: ir.Node, opsets: dict[str, int]) -> set[str]:
@@ -93,6 +93,6 @@ def _tensor(value: ir.Value) -> str:
     return f"{dtype}[{', '.join(map(str, value.shape or ()))}]"
 
 
-def _last_line(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _last_line(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
     return lines[-1] if lines else "it gave no reason"

@@ -52,12 +52,12 @@ class EinsumToMatMul(NodeRewrite):
         if found is None:
             return None
         product, result = found
-        writer = _Writer(node, editor, product.sides)
-        left = writer.grouped(product.left, (product.rows, product.inner), batch=product.batch)
-        right = writer.grouped(product.right, (product.inner, product.columns), batch=product.batch)
+        nodes = _ProductNodes(node, editor, product.sides)
+        left = nodes.group(product.left, (product.rows, product.inner), batch=product.batch)
+        right = nodes.group(product.right, (product.inner, product.columns), batch=product.batch)
         groups = (product.rows, product.columns)
-        matrix = writer.insert("MatMul", [left, right], writer.shape(product.batch, groups))
-        return writer.spread(matrix, groups, batch=product.batch, result=result)
+        matrix = nodes.insert("MatMul", [left, right], nodes.shape(product.batch, groups))
+        return nodes.spread(matrix, groups, batch=product.batch, result=result)
 
 
 def _product(node: ir.Node) -> tuple[_Product, str] | None:
@@ -114,7 +114,7 @@ def _has_shapes(product: _Product) -> bool:
     return len(free) <= 1 or all(len(group) == 1 for group in groups)
 
 
-class _Writer:
+class _ProductNodes:
     """Adds the nodes of one product."""
 
     def __init__(self, node: ir.Node, editor: GraphEditor, sides: Mapping[str, _Side]) -> None:
@@ -139,13 +139,13 @@ class _Writer:
     def shape(self, batch: str, groups: Sequence[str]) -> ir.Shape:
         return ir.Shape([*(self._sides[label] for label in batch), *(self._size(group) for group in groups)])
 
-    def grouped(self, operand: _Operand, groups: Sequence[str], *, batch: str) -> ir.Value:
+    def group(self, operand: _Operand, groups: Sequence[str], *, batch: str) -> ir.Value:
         """The operand as [*batch, size of the first group, size of the second]."""
         order = batch + "".join(groups)
-        value = self._transposed(operand.value, operand.labels, order)
+        value = self._transpose(operand.value, operand.labels, order)
         if all(len(group) == 1 for group in groups):
             return value
-        return self._reshaped(
+        return self._reshape(
             value, [0] * len(batch) + [self._size(group) for group in groups], self.shape(batch, groups)
         )
 
@@ -154,8 +154,8 @@ class _Writer:
         labels = "".join(groups)
         if not all(len(group) == 1 for group in groups):
             sides = [self._sides[label] for label in labels]
-            matrix = self._reshaped(matrix, [0] * len(batch) + sides, self.shape(batch + labels, ()))
-        return self._transposed(matrix, batch + labels, result)
+            matrix = self._reshape(matrix, [0] * len(batch) + sides, self.shape(batch + labels, ()))
+        return self._transpose(matrix, batch + labels, result)
 
     def _size(self, group: str) -> _Side:
         sides = [self._sides[label] for label in group]
@@ -164,13 +164,13 @@ class _Writer:
         known = [side for side in sides if isinstance(side, int)]
         return math.prod(known) if len(known) == len(sides) else ir.SymbolicDim(None)
 
-    def _transposed(self, value: ir.Value, labels: str, order: str) -> ir.Value:
+    def _transpose(self, value: ir.Value, labels: str, order: str) -> ir.Value:
         if labels == order:
             return value
         perm = [labels.index(label) for label in order]
         return self.insert("Transpose", [value], self.shape(order, ()), perm=perm)
 
-    def _reshaped(self, value: ir.Value, sides: Sequence[_Side], shape: ir.Shape) -> ir.Value:
+    def _reshape(self, value: ir.Value, sides: Sequence[_Side], shape: ir.Shape) -> ir.Value:
         """To ``sides``, of which 0 stands for the size that is there, and one may be free."""
         target = ir.tensor(np.array([side if isinstance(side, int) else -1 for side in sides], np.int64))
         constant = self._editor.constant(target, name=f"{self._layer}/shape", before=self._node)

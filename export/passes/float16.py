@@ -145,13 +145,13 @@ class _Body:
 
     def _convert_node(self, node: ir.Node) -> None:
         allowed = NodeTypes(node, self._opsets)
-        wanted = self._wanted(node) if allowed.is_known else _FLOAT
+        wanted = self._choose_type(node) if allowed.is_known else _FLOAT
         if node.op_type not in _ANY_TYPE:
             for index in range(len(node.inputs)):
                 self._feed(node, index, wanted if allowed.takes_half(index) else _FLOAT)
         self._set_types(node, allowed.outputs(self.types))
 
-    def _wanted(self, node: ir.Node) -> ir.DataType:
+    def _choose_type(self, node: ir.Node) -> ir.DataType:
         has_subgraph = any(each.type in _GRAPHS for each in node.attributes.values())
         if has_subgraph or self._functions.keep(node, self._name):
             return _FLOAT
@@ -178,7 +178,9 @@ class _Body:
                 self._casts[key] = self._cast(value, dtype, before=before)
             else:
                 name = f"{value.name}/{dtype.name.lower()}"
-                self._casts[key] = self._editor.constant(_converted(tensor, dtype, before), name=name, before=before)
+                self._casts[key] = self._editor.constant(
+                    _convert_tensor(tensor, dtype, before), name=name, before=before
+                )
             self.types[self._casts[key]] = dtype
         return self._casts[key]
 
@@ -242,7 +244,7 @@ def _cast_from(value: ir.Value) -> ir.Value | None:
     return producer.inputs[0] if producer is not None and producer.op_type == "Cast" else None
 
 
-def _converted(tensor: ir.TensorProtocol, dtype: ir.DataType, reader: ir.Node | None) -> ir.TensorProtocol:
+def _convert_tensor(tensor: ir.TensorProtocol, dtype: ir.DataType, reader: ir.Node | None) -> ir.TensorProtocol:
     array = tensor.numpy()
     with np.errstate(over="ignore"):
         converted = array.astype(dtype.numpy())

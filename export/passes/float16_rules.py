@@ -58,7 +58,7 @@ def keeps_float32(node: ir.Node, function: str = "") -> bool:
         return not _is_saliency_convolution(node, function)
     if node.op_type in _ALWAYS:
         return True
-    return node.op_type in _SUMS and _summed(node) > _MANY
+    return node.op_type in _SUMS and _count_summands(node) > _MANY
 
 
 def _is_in_saliency(node: ir.Node, function: str) -> bool:
@@ -76,7 +76,7 @@ def _is_saliency_convolution(node: ir.Node, function: str) -> bool:
     return node.op_type in {"Conv", "Relu"}
 
 
-def _summed(node: ir.Node) -> float:
+def _count_summands(node: ir.Node) -> float:
     """How many values each value of the result is a sum of; infinite where that is unknown."""
     kernel = node.attributes.get("kernel_shape")
     if kernel is not None and not kernel.is_ref():

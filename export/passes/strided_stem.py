@@ -81,7 +81,7 @@ def _is_plain(node: ir.Node) -> bool:
 def _fold(stem: _Stem, editor: GraphEditor) -> None:
     node, weight = stem.node, stem.weight
     for axis in (4, 3):
-        weight = _folded(weight, axis, front=stem.pads[axis - 2] % 2)
+        weight = _fold_taps(weight, axis, front=stem.pads[axis - 2] % 2)
     outs, channels, frames, rows, _, columns, _ = weight.shape
     # Channels of a block as SpaceToDepth orders them: row and column in the block, then its own channel.
     blocks = weight.transpose(0, 4, 6, 1, 2, 3, 5).reshape(outs, 4 * channels, frames, rows, columns)
@@ -93,7 +93,7 @@ def _fold(stem: _Stem, editor: GraphEditor) -> None:
     node.attributes["pads"] = ir.AttrInt64s("pads", _block_pads(stem, blocks.shape[3:]))
 
 
-def _folded(weight: NDArray[np.float32], axis: int, *, front: int) -> NDArray[np.float32]:
+def _fold_taps(weight: NDArray[np.float32], axis: int, *, front: int) -> NDArray[np.float32]:
     """Splits an axis of taps into pairs, the first of which begins ``front`` taps before it.
 
     taps       a b c d e f g        front = 1
@@ -120,14 +120,14 @@ def _pixel_blocks(stem: _Stem, editor: GraphEditor, layer: str) -> ir.Value:
     """[N, 4 · channels, T, H / 2, W / 2]. ONNX folds images, so frames stand among the channels meanwhile."""
     channels, frames, height, width = stem.sides
     batch = stem.x.shape[0] if stem.x.shape else None
-    images = _reshaped(stem, editor, stem.x, (channels * frames, height, width), layer)
+    images = _reshape(stem, editor, stem.x, (channels * frames, height, width), layer)
     folded = editor.insert(stem.node, "SpaceToDepth", [images], layer=layer, attributes={"blocksize": 2})
     folded.type = stem.x.type
     folded.shape = ir.Shape([batch, 4 * channels * frames, height // 2, width // 2])
-    return _reshaped(stem, editor, folded, (4 * channels, frames, height // 2, width // 2), layer)
+    return _reshape(stem, editor, folded, (4 * channels, frames, height // 2, width // 2), layer)
 
 
-def _reshaped(stem: _Stem, editor: GraphEditor, x: ir.Value, sides: tuple[int, ...], layer: str) -> ir.Value:
+def _reshape(stem: _Stem, editor: GraphEditor, x: ir.Value, sides: tuple[int, ...], layer: str) -> ir.Value:
     """``x`` with other sides behind the batch."""
     batch = stem.x.shape[0] if stem.x.shape else None
     shape = editor.constant(ir.tensor(np.array([0, *sides], np.int64)), name=f"{layer}/shape")

@@ -1,12 +1,13 @@
 """What can be exported: a ``model.pt``, or an ONNX file with a description of its clips; behind one face.
 
-A source gives its graph in float32, a session that runs it as it came, to compare with, and its layers' outputs, to
+A network gives its graph in float32, a session that runs it as it came, to compare with, and its layers' outputs, to
 find where an artifact leaves it.
 """
 
 from __future__ import annotations
 
 import abc
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,14 @@ from s2tf_edge.spec import ClipSpec
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from s2tf_edge.export.graph.layer_maps import LayerMaps
     from s2tf_edge.export.sources.plain_onnx import PlainOnnx
-    from s2tf_edge.export.verify.divergence import Maps
     from s2tf_edge.models.s2tf import VideoNetwork
 
-__all__ = ["GraphSource", "NetworkSource", "Source", "open_source"]
+__all__ = ["OnnxNetwork", "SourceNetwork", "TorchNetwork", "open_network"]
 
 
-class Source(abc.ABC):
+class SourceNetwork(abc.ABC):
     """A network to export.
 
     Attributes:
@@ -59,15 +60,15 @@ class Source(abc.ABC):
         """
 
     @abc.abstractmethod
-    def reference(self) -> Session:
+    def session(self) -> Session:
         """A session, not yet open, that runs the network as it came, in float32 on the CPU."""
 
     @abc.abstractmethod
-    def layer_maps(self, clip: Clips) -> Maps:
+    def layer_maps(self, clip: Clips) -> LayerMaps:
         """Outputs of all convolutions for one clip, by the names that they have in ``graph``, in their order."""
 
 
-class NetworkSource(Source):
+class TorchNetwork(SourceNetwork):
     """A ``model.pt``."""
 
     def __init__(self, path: Path, network: VideoNetwork) -> None:
@@ -84,21 +85,21 @@ class NetworkSource(Source):
 
         return to_onnx(self.network, batch=batch, mask=mask)
 
-    def reference(self) -> Session:
-        """PyTorch, in the training form, so that rewriting for inference is proved too."""
+    def session(self) -> Session:
+        """PyTorch, in the training form, so that rewriting for inference is verified too."""
         from s2tf_edge.runtime.backends.torch_session import TorchSession
 
         # A GPU would compute in TF32, whose error is larger than what fp32 is allowed.
         return TorchSession.from_network(self.network, path=self.path, options=SessionOptions(device="CPU"))
 
-    def layer_maps(self, clip: Clips) -> Maps:
+    def layer_maps(self, clip: Clips) -> LayerMaps:
         """Of the inference form, whose batch norms are folded as in the graph."""
         from s2tf_edge.export.sources.torch_layers import torch_maps
 
         return torch_maps(self.network.to_inference(), clip)
 
 
-class GraphSource(Source):
+class OnnxNetwork(SourceNetwork):
     """An ONNX file."""
 
     has_mask = False
@@ -124,23 +125,26 @@ class GraphSource(Source):
         FoldNorms()(model)
         return model
 
-    def reference(self) -> Session:
+    def session(self) -> Session:
         """ONNX Runtime on the file as it came."""
         return self.plain.session(SessionOptions(device="CPU"))
 
-    def layer_maps(self, clip: Clips) -> Maps:
+    def layer_maps(self, clip: Clips) -> LayerMaps:
         """Of the graph before it is lowered."""
-        from s2tf_edge.export.verify.divergence import graph_maps
+        from s2tf_edge.export.graph.layer_maps import graph_maps
 
         return graph_maps(self.graph(batch=self.plain.batch or 1, mask=False), clip)
 
 
-def open_source(path: Path, *, meta: Path | None = None) -> Source:
+def open_network(
+    path: Path, *, meta: Path | None = None, float_targets: Collection[str] = frozenset()
+) -> SourceNetwork:
     """Reads what is to be exported.
 
     Args:
         path: a ``model.pt``, a plain ``.onnx``, or an artifact folder that keeps its float32 graph.
         meta: the description of the clips that a plain ``.onnx`` takes.
+        float_targets: targets whose fp32 artifacts keep it.
 
     Raises:
         InputFileError: a file cannot be read or is of the wrong kind.
@@ -148,19 +152,19 @@ def open_source(path: Path, *, meta: Path | None = None) -> Source:
         UsageError: ``meta`` is missing, or given for something that describes itself.
     """
     if path.is_dir():
-        return _artifact_source(path, meta)
+        return _open_artifact(path, meta, float_targets)
     if path.suffix.lower() == ".onnx":
-        return _onnx_source(path, meta)
+        return _open_onnx(path, meta)
     if meta is not None:
         msg = f"--meta describes a plain .onnx file; {path.name} describes itself, so leave it out"
         raise UsageError(msg)
     require("torch", extra="export", purpose="exporting a model.pt")
     from s2tf_edge.models.model_file import load_model
 
-    return NetworkSource(path, load_model(path).eval())
+    return TorchNetwork(path, load_model(path).eval())
 
 
-def _onnx_source(path: Path, meta: Path | None) -> Source:
+def _open_onnx(path: Path, meta: Path | None) -> SourceNetwork:
     if meta is None:
         msg = (
             f"{path.name} does not say what clips it takes; give --meta FILE.json with frames, crop, mean, std, labels "
@@ -171,28 +175,28 @@ def _onnx_source(path: Path, meta: Path | None) -> Source:
     from s2tf_edge.clip_file import read_clip_file
     from s2tf_edge.export.sources.plain_onnx import read_plain_onnx
 
-    return GraphSource(read_plain_onnx(path, read_clip_file(meta)))
+    return OnnxNetwork(read_plain_onnx(path, read_clip_file(meta)))
 
 
-def _artifact_source(folder: Path, meta_file: Path | None) -> Source:
+def _open_artifact(folder: Path, meta_file: Path | None, float_targets: Collection[str]) -> SourceNetwork:
     meta = read_meta(folder)
     check_files(meta, folder)
     if meta_file is not None:
         msg = f"--meta describes a plain .onnx file; {folder} describes itself, so leave it out"
         raise UsageError(msg)
-    if meta.target != "onnx" or meta.precision.get("asked") != "fp32" or meta.clip.dtype != "float32":
-        raise _no_graph(folder, meta)
+    if meta.target not in float_targets or meta.precision.get("asked") != "fp32" or meta.clip.dtype != "float32":
+        raise _no_float_graph(folder, meta)
     require("onnx_ir", extra="export", purpose="exporting an ONNX file")
     from s2tf_edge.clip_file import ClipFile
     from s2tf_edge.export.sources.plain_onnx import read_plain_onnx
 
     described = ClipFile(spec=meta.clip, labels=meta.labels, input="clip", output="logits")
-    source = GraphSource(read_plain_onnx(folder / meta.model, described))
-    source.name, source.given = meta.network, folder
-    return source
+    network = OnnxNetwork(read_plain_onnx(folder / meta.model, described))
+    network.name, network.given = meta.network, folder
+    return network
 
 
-def _no_graph(folder: Path, meta: ArtifactMeta) -> InputFileError:
+def _no_float_graph(folder: Path, meta: ArtifactMeta) -> InputFileError:
     origin = meta.source.get("file", "its model.pt")
     msg = (
         f"{folder} keeps no float32 graph to export for another target, as an onnx fp32 artifact does; "

@@ -45,11 +45,11 @@ def load_graph(path: Path) -> ir.Model:
         InputFileError: the file is missing, damaged, larger than 2 GiB with its weights or no valid ONNX; weights lie
             outside its folder; or shapes contradict each other.
     """
-    proto = _converted(_read(path), path)
+    proto = _convert_opset(_read(path), path)
     try:
         model = ir.from_proto(proto)
         RemoveInitializersFromInputsPass()(model)
-        return _with_shapes(model)
+        return _infer_shapes(model)
     except ir.serde.SerdeError as error:
         raise _invalid(path, error.__cause__ or error) from error
     except ShapeError as error:
@@ -79,7 +79,7 @@ def _invalid(path: Path, error: BaseException) -> InputFileError:
     )
 
 
-def _converted(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+def _convert_opset(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     opset = next((each.version for each in proto.opset_import if each.domain in {"", "ai.onnx"}), OPSET)
     if opset >= OPSET:
         return proto
@@ -93,7 +93,7 @@ def _converted(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     return proto
 
 
-def _with_shapes(model: ir.Model) -> ir.Model:
+def _infer_shapes(model: ir.Model) -> ir.Model:
     try:
         proto = onnx.shape_inference.infer_shapes(ir.to_proto(model), check_type=True, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
@@ -117,15 +117,15 @@ def with_batch(model: ir.Model, *, sides: tuple[int, ...], batch: int | None) ->
         ShapeError: the graph is fixed to another number, as by a constant that something is reshaped to.
     """
     clips = batch or _PROBE_CLIPS
-    fixed = _reshaped(model, (clips, *sides))
+    fixed = _reshape(model, (clips, *sides))
     given = _shape(fixed.graph.outputs[0])[0]
     if isinstance(given, int) and given != clips:
         msg = f"{clips} clips give the logits of {given}"
         raise ShapeError(msg)
-    return fixed if batch else _reshaped(model, ("batch", *sides))
+    return fixed if batch else _reshape(model, ("batch", *sides))
 
 
-def _reshaped(model: ir.Model, shape: tuple[int | str, ...]) -> ir.Model:
+def _reshape(model: ir.Model, shape: tuple[int | str, ...]) -> ir.Model:
     """Shapes inferred anew from that of the input."""
     (clip,), (logits,) = model.graph.inputs, model.graph.outputs
     classes = _shape(logits)[1:]
@@ -133,7 +133,7 @@ def _reshaped(model: ir.Model, shape: tuple[int | str, ...]) -> ir.Model:
         for value in node.outputs:
             value.shape = None
     clip.shape, logits.shape = ir.Shape(shape), ir.Shape([None, *classes])
-    model = _with_shapes(model)
+    model = _infer_shapes(model)
     (logits,) = model.graph.outputs
     if not isinstance(_shape(logits)[0], int):
         logits.shape = ir.Shape([shape[0], *classes])

@@ -71,7 +71,7 @@ class PlainOnnx:
         """
         model = load_graph(self.path)
         clip = self._find(model.graph.inputs, self.input)
-        logits = _flattened(model, self._find(model.graph.outputs, self.output))
+        logits = _flatten(model, self._find(model.graph.outputs, self.output))
         keep_output(model, logits)
         rename(model, clip, "clip")
         rename(model, logits, "logits")
@@ -85,7 +85,7 @@ class PlainOnnx:
         return model
 
     def _find(self, values: Iterable[ir.Value], name: str) -> ir.Value:
-        value = _named(values, name)
+        value = _find_named(values, name)
         if value is None:
             msg = f"{self.path} has changed since it was checked: {name} is gone; start again"
             raise InputFileError(msg)
@@ -107,7 +107,7 @@ class PlainOnnx:
         info = ModelInfo(
             name=self.name,
             network=self.name,
-            target="onnx",
+            target=OrtSession.backend,
             precision="fp32",
             spec=self.spec,
             labels=self.labels,
@@ -160,9 +160,9 @@ def _clip_input(model: ir.Model, path: Path, clip_file: ClipFile) -> ir.Value:
     inputs = model.graph.inputs
     wanted = clip_file.spec.input_shape()
     if len(inputs) != 1:
-        msg = f"{path} takes {len(inputs)} inputs ({_names(inputs)}); a network here takes one clip {_shown(wanted)}"
+        msg = f"{path} takes {len(inputs)} inputs ({_names(inputs)}); a network here takes one clip {_shape(wanted)}"
         raise InputFileError(msg)
-    clip = _named(inputs, clip_file.input or str(inputs[0].name))
+    clip = _find_named(inputs, clip_file.input or str(inputs[0].name))
     if clip is None:
         msg = f"{clip_file.name} names the input {clip_file.input!r}, but {path} has {_names(inputs)}; correct it"
         raise InputFileError(msg)
@@ -181,8 +181,8 @@ def _check_clip_shape(clip: ir.Value, path: Path, clip_file: ClipFile) -> None:
     if len(got) == len(wanted) and all(b in (None, a) for a, b in zip(wanted[1:], got[1:], strict=True)):
         return
     msg = (
-        f"input {clip.name} of {path} is {_shown(got)}, but with the frames ({clip_file.spec.frames}) and crop "
-        f"({clip_file.spec.size}) of {clip_file.name} it should be {_shown((None, *wanted[1:]))} (clips, channels, "
+        f"input {clip.name} of {path} is {_shape(got)}, but with the frames ({clip_file.spec.frames}) and crop "
+        f"({clip_file.spec.size}) of {clip_file.name} it should be {_shape((None, *wanted[1:]))} (clips, channels, "
         "frames, height, width); correct the one or the other"
     )
     raise InputFileError(msg)
@@ -190,7 +190,7 @@ def _check_clip_shape(clip: ir.Value, path: Path, clip_file: ClipFile) -> None:
 
 def _logits_output(model: ir.Model, path: Path, clip_file: ClipFile) -> ir.Value:
     outputs, classes = model.graph.outputs, len(clip_file.labels)
-    described = ", ".join(f"{each.name} {_dtype(each)} {_shown(_dims(each))}" for each in outputs)
+    described = ", ".join(f"{each.name} {_dtype(each)} {_shape(_dims(each))}" for each in outputs)
     if clip_file.output is not None:
         outputs = [each for each in outputs if each.name == clip_file.output]
         if not outputs:
@@ -217,7 +217,7 @@ def _can_be_logits(value: ir.Value, classes: int) -> bool:
     return sides in ([classes], [None]) or (classes == 1 and not sides)
 
 
-def _flattened(model: ir.Model, logits: ir.Value) -> ir.Value:
+def _flatten(model: ir.Model, logits: ir.Value) -> ir.Value:
     """``logits`` with all axes but the first made one, where it has more than two."""
     if len(_dims(logits)) == 2:
         return logits
@@ -235,7 +235,7 @@ def _ends_in_softmax(value: ir.Value) -> bool:
     return node is not None and node.op_type == "Softmax"
 
 
-def _named(values: Iterable[ir.Value], name: str) -> ir.Value | None:
+def _find_named(values: Iterable[ir.Value], name: str) -> ir.Value | None:
     return next((value for value in values if value.name == name), None)
 
 
@@ -248,7 +248,7 @@ def _dims(value: ir.Value) -> _Dims:
     return () if value.shape is None else tuple(side if isinstance(side, int) else None for side in value.shape)
 
 
-def _shown(dims: _Dims) -> str:
+def _shape(dims: _Dims) -> str:
     return f"[{', '.join('N' if not axis and side is None else str(side or '?') for axis, side in enumerate(dims))}]"
 
 

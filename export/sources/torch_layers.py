@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from s2tf_edge.export.verify.divergence import Maps
+from s2tf_edge.export.graph.layer_maps import LayerMaps
 from s2tf_edge.runtime.session import Clips
 
 __all__ = ["torch_maps"]
 
 
-def torch_maps(network: nn.Module, clip: Clips) -> Maps:
+def torch_maps(network: nn.Module, clip: Clips) -> LayerMaps:
     """Outputs of all convolutions for one clip, in the order in which they run."""
-    maps: Maps = {}
+    maps: LayerMaps = {}
 
     def keep(name: str) -> Callable[[nn.Module, Any, torch.Tensor], None]:
         def hook(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:

@@ -1,6 +1,6 @@
-"""What goes into a target's builder and what comes out of it, and the table of targets.
+"""A target's contract: what it says of itself, what goes into its builder and what comes out.
 
-A target is one module with one function from ``BuildRequest`` to ``Build``; it is imported only when it is asked for.
+A target is one module with one function from ``BuildRequest`` to ``Build``, and one entry in ``registry``.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from s2tf_edge.errors import UsageError
+from s2tf_edge.export.graph.rules import GraphRules
 from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.session import ModelInfo
@@ -21,22 +21,7 @@ if TYPE_CHECKING:
     from s2tf_edge.calibration.calibration_clips import CalibrationClips
     from s2tf_edge.calibration.sensitivity import LayerNoise
 
-__all__ = [
-    "AUTO",
-    "ENGINE_FILE",
-    "GRAPH_FILE",
-    "TARGETS",
-    "Build",
-    "BuildRequest",
-    "Integers",
-    "Target",
-    "find_target",
-]
-
-AUTO: Final = "auto"
-"""The precision that stands for the fastest one."""
-GRAPH_FILE: Final = "model.onnx"
-ENGINE_FILE: Final = "model.engine"
+__all__ = ["Build", "BuildRequest", "Integers", "Target"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +54,7 @@ class BuildRequest:
     labels: tuple[str, ...]
     spec: ClipSpec
     """What the graph takes."""
-    target: str
+    target: Target
     precision: str
     folder: Path
     """An empty folder to write the model's files into."""
@@ -88,7 +73,7 @@ class BuildRequest:
         return ModelInfo(
             name=self.graph.name,
             network=self.network,
-            target=self.target,
+            target=self.target.name,
             precision=self.precision,
             spec=self.spec,
             labels=self.labels,
@@ -115,70 +100,21 @@ class Build:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Something to export for."""
+    """Something to export for; whatever depends on the target asks these fields, and none its name."""
 
     name: str
     precisions: tuple[str, ...]
     """The first is the default."""
-    custom_ops: str
-    """What ``auto`` means: ``keep`` nodes of our own with their bodies, or ``inline`` them."""
     may_keep: bool
-    """Whether the target takes nodes with bodies at all."""
+    """Whether it takes nodes with bodies at all."""
+    rules: GraphRules
+    """How its graphs are lowered."""
     build: Callable[[BuildRequest], Build]
     is_engine: bool = False
-    """Whether an engine is compiled from a graph that stays beside it."""
-
-
-def _onnx(request: BuildRequest) -> Build:
-    from s2tf_edge.export.graph.onnx_file import build_onnx
-
-    return build_onnx(request)
-
-
-def _openvino(request: BuildRequest) -> Build:
-    from s2tf_edge.export.targets.openvino_target import build_openvino
-
-    return build_openvino(request)
-
-
-def _tensorrt(request: BuildRequest) -> Build:
-    from s2tf_edge.export.targets.tensorrt_target import build_tensorrt
-
-    return build_tensorrt(request)
-
-
-def _engine(name: str) -> Target:
-    precisions = ("fp16", "fp32", "int8")
-    return Target(name=name, precisions=precisions, custom_ops="inline", may_keep=True, build=_tensorrt, is_engine=True)
-
-
-TARGETS: Final = {
-    target.name: target
-    for target in (
-        Target(name="onnx", precisions=("fp32", "fp16", "int8"), custom_ops="keep", may_keep=True, build=_onnx),
-        Target(
-            name="openvino",
-            precisions=("fp16", "fp32", "int8"),
-            custom_ops="inline",
-            may_keep=False,
-            build=_openvino,
-        ),
-        _engine("trt"),
-        _engine("trt-rtx"),
-    )
-}
-
-
-def find_target(name: str, *, precision: str | None) -> tuple[Target, str]:
-    """The target of that name and the precision to use, the target's default for None.
-
-    Raises:
-        UsageError: there is no such target, or it has no such precision.
-    """
-    target = TARGETS.get(name)
-    if target is None or (precision or target.precisions[0]) not in {*target.precisions, AUTO}:
-        allowed = "; ".join(f"{each.name} with {', '.join(each.precisions)} or {AUTO}" for each in TARGETS.values())
-        asked = f"target {name!r}" + (f" with precision {precision!r}" if precision else "")
-        msg = f"there is no {asked}; there are: {allowed}"
-        raise UsageError(msg)
-    return target, precision or target.precisions[0]
+    """Whether an engine is compiled from a graph that stays beside it, and may be compiled from it again."""
+    builds_without_gpu: bool = False
+    """Whether engines need no GPU to be built, and so may be for others than this machine's."""
+    ships_graph: bool = True
+    """Whether its artifacts hold the ONNX graph, as their model or beside it."""
+    keeps_float_graph: bool = False
+    """Whether an fp32 artifact is a network that can be exported again: no rewrite has touched its graph."""

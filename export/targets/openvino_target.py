@@ -16,14 +16,13 @@ from s2tf_edge.export.graph.describe import describe
 from s2tf_edge.export.graph.unsupported import unsupported_operators
 from s2tf_edge.export.targets.base import Build, BuildRequest
 from s2tf_edge.export.targets.int8 import best_integer_form, obtained_types, openvino_quantizer
+from s2tf_edge.runtime.artifact import IR_FILE, IR_WEIGHTS_FILE
 from s2tf_edge.runtime.backends.openvino_session import compile_config, last_line
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import SessionOptions
 
-__all__ = ["MODEL_FILE", "build_openvino"]
+__all__ = ["build_openvino"]
 
-MODEL_FILE: Final = "model.xml"
-_FILES: Final = (MODEL_FILE, "model.bin")
 _INFERENCE: Final = {"fp32": "f32", "fp16": "default", "int8": "default"}
 
 
@@ -47,17 +46,17 @@ def build_openvino(request: BuildRequest) -> Build:
     _save(openvino, network, request)
     inference = _INFERENCE[request.precision]
     audit = audit_openvino(_compile(openvino.Core(), request, inference))
-    return Build(files=_FILES, inference=inference, obtained=obtained_types(audit))
+    return Build(files=(IR_FILE, IR_WEIGHTS_FILE), inference=inference, obtained=obtained_types(audit))
 
 
 def _build_int8(openvino: Any, request: BuildRequest) -> Build:
     core, inference = openvino.Core(), _INFERENCE["int8"]
     quantizer = openvino_quantizer(lambda: _read_named(core, request.graph), request, inference_precision=inference)
     with best_integer_form(quantizer, request) as form:
-        _save(openvino, core.read_model(form.folder / MODEL_FILE), request)
+        _save(openvino, core.read_model(form.folder / IR_FILE), request)
     audit = audit_openvino(_compile(core, request, inference))
     return Build(
-        files=_FILES,
+        files=(IR_FILE, IR_WEIGHTS_FILE),
         inference=inference,
         obtained=obtained_types(audit),
         options=form.options,
@@ -68,7 +67,7 @@ def _build_int8(openvino: Any, request: BuildRequest) -> Build:
 
 def _save(openvino: Any, network: Any, request: BuildRequest) -> None:
     _describe(network, request)
-    path = request.folder / MODEL_FILE
+    path = request.folder / IR_FILE
     try:
         openvino.save_model(network, path, compress_to_fp16=request.precision == "fp16")
     except RuntimeError as error:
@@ -80,7 +79,7 @@ def _read(core: Any, graph: Path) -> Any:
     try:
         return core.read_model(graph)
     except RuntimeError as error:
-        raise unsupported_operators(graph, "OpenVINO", said=str(error)) from error
+        raise unsupported_operators(graph, "OpenVINO", message=str(error)) from error
 
 
 def _read_named(core: Any, graph: Path) -> Any:
@@ -92,9 +91,9 @@ def _read_named(core: Any, graph: Path) -> Any:
 def _compile(core: Any, request: BuildRequest, inference: str) -> Any:
     config = compile_config(inference_precision=inference, options=SessionOptions())
     try:
-        return core.compile_model(request.folder / MODEL_FILE, "CPU", config)
+        return core.compile_model(request.folder / IR_FILE, "CPU", config)
     except RuntimeError as error:
-        raise unsupported_operators(request.graph, "OpenVINO", said=str(error)) from error
+        raise unsupported_operators(request.graph, "OpenVINO", message=str(error)) from error
 
 
 def _describe(network: Any, request: BuildRequest) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import BuildError, InputFileError, UnsupportedError
+from s2tf_edge.export.targets.base import Target
 from s2tf_edge.export.targets.tensorrt_graph import parse_graph
 from s2tf_edge.export.targets.tensorrt_layers import LayerFact, count_types, engine_layers, network_layers
 from s2tf_edge.export.targets.tensorrt_options import AppliedOptions, EngineOptions, configure, trtexec_command
@@ -27,10 +28,10 @@ __all__ = ["EngineFacts", "EngineOptions", "build_engine", "find_builder", "trte
 
 logger = logging.getLogger(__name__)
 
-_PURPOSES: Final = {
-    "trt": "building a TensorRT engine here (--defer-build leaves that to the device, --target trt-rtx needs no GPU)",
-    "trt-rtx": "building a TensorRT-RTX engine",
-}
+_ON_GPU: Final = (
+    "building a TensorRT engine here (--defer-build leaves that to the device, --target trt-rtx needs no GPU)"
+)
+_WITHOUT_GPU: Final = "building a TensorRT-RTX engine"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +77,13 @@ class EngineFacts:
         }
 
 
-def build_engine(graph: Path, engine: Path, *, target: str, options: EngineOptions | None = None) -> EngineFacts:
+def build_engine(graph: Path, engine: Path, *, target: Target, options: EngineOptions | None = None) -> EngineFacts:
     """Builds an engine; its file is complete or not there, and holds nothing but the engine.
 
     Args:
         graph: the ONNX file: types as they are to be computed, input ``clip`` first.
         engine: where to write.
-        target: trt, which builds for this machine's GPU, or trt-rtx, which needs none.
+        target: one of engines.
         options: defaults for None.
 
     Raises:
@@ -114,20 +115,21 @@ def build_engine(graph: Path, engine: Path, *, target: str, options: EngineOptio
     return _facts(library, network, plan, configured=configured, gpu=gpu, seconds=seconds)
 
 
-def find_builder(target: str) -> tuple[TensorRt, Gpu | None]:
-    """What builds engines of a target here: its library, and the GPU to build on, which TensorRT-RTX does without.
+def find_builder(target: Target) -> tuple[TensorRt, Gpu | None]:
+    """What builds engines of a target here: its library, and the GPU to build on where it needs one.
 
     Raises:
         BuildError: there is no GPU to build for.
         MissingExtraError: the library is not installed.
-        UsageError: ``target`` is neither trt nor trt-rtx.
+        UsageError: ``target`` has no engines.
     """
-    library = load_tensorrt(target, purpose=_PURPOSES.get(target, target))
-    return library, None if library.is_rtx else _find_gpu(library)
+    purpose = _WITHOUT_GPU if target.builds_without_gpu else _ON_GPU
+    library = load_tensorrt(target.name, purpose=purpose)
+    return library, None if target.builds_without_gpu else _find_gpu(library)
 
 
 def _find_gpu(library: TensorRt) -> Gpu:
-    cuda = load_cuda(extra=EXTRAS[library.target], purpose=_PURPOSES[library.target])
+    cuda = load_cuda(extra=EXTRAS[library.target], purpose=_ON_GPU)
     try:
         return cuda.find_gpu()
     except UnsupportedError as error:

@@ -9,17 +9,15 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from s2tf_edge.export.targets.base import ENGINE_FILE, GRAPH_FILE, Build, BuildRequest
+from s2tf_edge.export.artifact_folder import write_executable, write_json
+from s2tf_edge.export.targets.base import Build, BuildRequest
 from s2tf_edge.export.targets.tensorrt_engine import EngineFacts, build_engine, trtexec_command
 from s2tf_edge.export.targets.tensorrt_options import EngineOptions
-from s2tf_edge.export.write import write_executable, write_json
+from s2tf_edge.runtime.artifact import BUILD_SCRIPT, ENGINE_FILE, GRAPH_FILE, LAYERS_FILE
 
-__all__ = ["BUILD_SCRIPT", "LAYERS_FILE", "build_tensorrt", "engine_build"]
-
-LAYERS_FILE: Final = "layers.json"
-BUILD_SCRIPT: Final = "build.sh"
+__all__ = ["build_tensorrt", "engine_build"]
 
 
 def build_tensorrt(request: BuildRequest) -> Build:
@@ -38,7 +36,7 @@ def build_tensorrt(request: BuildRequest) -> Build:
 
 def _build(request: BuildRequest) -> Build:
     if request.defer:
-        return _deferred(request)
+        return _defer_build(request)
     graph, engine = request.folder / GRAPH_FILE, request.folder / ENGINE_FILE
     facts = build_engine(graph, engine, target=request.target, options=request.engine)
     return engine_build(facts, request.folder, asked=request.engine)
@@ -74,7 +72,7 @@ def engine_build(facts: EngineFacts, folder: Path, *, asked: EngineOptions) -> B
     )
 
 
-def _deferred(request: BuildRequest) -> Build:
+def _defer_build(request: BuildRequest) -> Build:
     from s2tf_edge.export.graph.onnx_file import layer_types
 
     write_executable(_script(request), request.folder / BUILD_SCRIPT)
@@ -90,7 +88,7 @@ def _script(request: BuildRequest) -> str:
 # Builds the engine on the device that runs it, checks it against the network, and finishes this artifact.
 set -eu
 command -v s2tf-export > /dev/null || {{ echo "install s2tf-edge here, or activate its environment" >&2; exit 127; }}
-exec s2tf-export "$(cd "$(dirname "$0")" && pwd)" --target {request.target}
+exec s2tf-export "$(cd "$(dirname "$0")" && pwd)" --target {request.target.name}
 
 # The engine alone, with NVIDIA's own tool:
 # {trtexec}

@@ -1,1 +1,1 @@
-"""Proof that an artifact computes what its network computes."""
+"""Verifying that an artifact computes what its network computes."""

@@ -8,28 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import onnx_ir as ir
 
-from s2tf_edge.export.targets.base import GRAPH_FILE
-from s2tf_edge.extras import require
-from s2tf_edge.runtime.artifact import ArtifactMeta
+from s2tf_edge.export.graph.layer_maps import LayerMaps, first_clip, graph_maps, repeat_clip
+from s2tf_edge.export.targets.registry import TARGETS
+from s2tf_edge.runtime.artifact import GRAPH_FILE, ArtifactMeta
 from s2tf_edge.runtime.backends.openvino_session import compile_config
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import Clips, SessionOptions
 
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-__all__ = ["Maps", "artifact_maps", "first_difference", "graph_maps"]
-
-Maps = dict[str, NDArray[np.float32]]
-"""Layers' outputs by name, in the order in which the layers run."""
+__all__ = ["artifact_maps", "first_difference"]
 
 
-def first_difference(got: Maps, expected: Maps, *, tolerance: float) -> str | None:
+def first_difference(got: LayerMaps, expected: LayerMaps, *, tolerance: float) -> str | None:
     """The first layer of ``expected`` that is in ``got`` and differs there.
 
     Args:
@@ -49,47 +43,17 @@ def first_difference(got: Maps, expected: Maps, *, tolerance: float) -> str | No
     return None
 
 
-def artifact_maps(folder: Path, meta: ArtifactMeta, clip: Clips, names: Sequence[str]) -> Maps:
+def artifact_maps(folder: Path, meta: ArtifactMeta, clip: Clips, names: Sequence[str]) -> LayerMaps:
     """Outputs of an artifact's layers for one clip of the kind that it takes, whatever its batch.
 
     Of an engine, whose layers are fused beyond recognition, those of the graph that it was built from.
     """
-    if meta.target == "openvino":
-        return _openvino_maps(folder / meta.model, meta, clip, names)
-    import onnx_ir as ir
-
-    return graph_maps(ir.load(folder / GRAPH_FILE), clip, names=names)
+    if TARGETS[meta.target].ships_graph:
+        return graph_maps(ir.load(folder / GRAPH_FILE), clip, names=names)
+    return _openvino_maps(folder / meta.model, meta, clip, names)
 
 
-def graph_maps(model: ir.Model, clip: Clips, *, names: Sequence[str] | None = None) -> Maps:
-    """Runs a graph in ONNX Runtime with layers' outputs exposed: the convolutions' where no ``names`` are given."""
-    import onnx_ir as ir
-
-    from s2tf_edge.export.graph.custom_ops import InlineCustomOps
-
-    runtime: Any = require("onnxruntime", extra="export", purpose="searching the layer that differs")
-    InlineCustomOps()(model)
-    values = {str(node.outputs[0].name): node.outputs[0] for node in model.graph if names or node.op_type == "Conv"}
-    wanted = [name for name in values if names is None or name in names]
-    model.graph.outputs.extend(values[name] for name in wanted if not values[name].is_graph_output())
-    session = runtime.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
-    batch = session.get_inputs()[0].shape[0]
-    outputs = session.run(wanted, {session.get_inputs()[0].name: _repeated(clip, batch)})
-    return {name: _of_first(output, batch) for name, output in zip(wanted, outputs, strict=True)}
-
-
-def _repeated(clip: Clips, batch: object) -> Clips:
-    """One clip as often as a network of a fixed batch takes clips."""
-    return clip.repeat(batch, axis=0) if isinstance(batch, int) else clip
-
-
-def _of_first(output: NDArray[Any], batch: object) -> NDArray[np.float32]:
-    """The part of a layer's output that belongs to the first clip; clips lie in its first axis."""
-    rows = max(1, len(output) // batch) if isinstance(batch, int) else len(output)
-    return output[:rows].astype(np.float32)
-
-
-def _openvino_maps(path: Path, meta: ArtifactMeta, clip: Clips, names: Sequence[str]) -> Maps:
+def _openvino_maps(path: Path, meta: ArtifactMeta, clip: Clips, names: Sequence[str]) -> LayerMaps:
     openvino: Any = require_without_telemetry("openvino", extra="export", purpose="searching the layer that differs")
     core = openvino.Core()
     network = core.read_model(path)
@@ -99,5 +63,5 @@ def _openvino_maps(path: Path, meta: ArtifactMeta, clip: Clips, names: Sequence[
     config = compile_config(inference_precision=str(meta.precision["inference"]), options=SessionOptions())
     compiled = core.compile_model(network, "CPU", config)
     batch = meta.inputs["clip"]["shape"][0]
-    results = compiled({"clip": _repeated(clip, batch)})
-    return {name: _of_first(results[compiled.output(name)], batch) for name in wanted}
+    results = compiled({"clip": repeat_clip(clip, batch)})
+    return {name: first_clip(results[compiled.output(name)], batch) for name in wanted}

@@ -7,7 +7,7 @@ import functools
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
-from s2tf_edge.export.verify.proof import Proof
+from s2tf_edge.export.verify.reference import Reference
 from s2tf_edge.export.verify.verification import verify
 from s2tf_edge.runtime.evaluation.accuracy import Drop, Evaluation, measure_drop
 from s2tf_edge.runtime.evaluation.multi_view import evaluate
@@ -19,7 +19,7 @@ __all__ = ["NetworkJudge"]
 class NetworkJudge:
     """Compares sessions with the network that was exported; what the network says is computed once."""
 
-    def __init__(self, proof: Proof, *, evaluation: LabeledVideos | None, checks_logits: bool = True) -> None:
+    def __init__(self, proof: Reference, *, evaluation: LabeledVideos | None, checks_logits: bool = True) -> None:
         """Nothing runs yet.
 
         Args:
@@ -56,5 +56,5 @@ class NetworkJudge:
         if self._evaluation is None:
             msg = "there are no labeled videos to measure on"
             raise UsageError(msg)
-        with self._proof.source.reference() as reference:
+        with self._proof.source.session() as reference:
             return evaluate(reference, self._evaluation)

@@ -6,21 +6,16 @@ import logging
 from pathlib import Path
 
 from s2tf_edge.errors import InputFileError, UnsupportedError
-from s2tf_edge.export.targets.base import GRAPH_FILE, TARGETS
+from s2tf_edge.export.targets.registry import TARGETS, is_engine
 from s2tf_edge.export.verify.verification import ON_GPU
-from s2tf_edge.runtime.artifact import ArtifactMeta
+from s2tf_edge.runtime.artifact import GRAPH_FILE, ArtifactMeta
 from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
 from s2tf_edge.runtime.open import artifact_info, open_session
 from s2tf_edge.runtime.session import Session, SessionOptions
 
-__all__ = ["is_engine", "runnable_session"]
+__all__ = ["runnable_session"]
 
 logger = logging.getLogger(__name__)
-
-
-def is_engine(target: str) -> bool:
-    """Whether artifacts of ``target`` are engines with their graph beside them."""
-    return TARGETS[target].is_engine
 
 
 def runnable_session(folder: Path, meta: ArtifactMeta) -> tuple[Session, str]:
@@ -31,7 +26,7 @@ def runnable_session(folder: Path, meta: ArtifactMeta) -> tuple[Session, str]:
     on_cpu = SessionOptions(device="CPU")
     if not is_engine(meta.target):
         return open_session(folder, on_cpu), meta.target
-    if has_gpu() and not meta.build.get("deferred") and (session := _on_gpu(folder, meta)):
+    if has_gpu() and not meta.build.get("deferred") and (session := _open_on_gpu(folder, meta)):
         return session, ON_GPU
     from s2tf_edge.runtime.backends.ort_session import OrtSession
 
@@ -39,13 +34,14 @@ def runnable_session(folder: Path, meta: ArtifactMeta) -> tuple[Session, str]:
     return OrtSession(folder / GRAPH_FILE, info, on_cpu), "ONNX Runtime on the CPU, running the engine's graph"
 
 
-def _on_gpu(folder: Path, meta: ArtifactMeta) -> Session | None:
+def _open_on_gpu(folder: Path, meta: ArtifactMeta) -> Session | None:
     """The engine's session, opened; None where it was built for other GPUs than this machine's."""
     session = open_session(folder)
     try:
         session.open()
     except (InputFileError, UnsupportedError) as error:
-        if meta.target != "trt-rtx":
+        # What needs a GPU to be built was built on this one: that it does not open is an error.
+        if not TARGETS[meta.target].builds_without_gpu:
             raise
         logger.warning("the engine is not for this machine's GPU (%s); its graph is verified instead", error)
         return None

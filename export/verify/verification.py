@@ -1,8 +1,6 @@
-"""Proof that an artifact computes what its network computes.
+"""The numbers of a verification: how far an artifact's logits may be, and are, from its network's.
 
-The artifact runs through the session that users run it through; the network runs in PyTorch in its training form, not
-in the form that was exported, so that rewriting it for inference is proved along with everything after. Compared are
-logits, relative to the range that the network's logits span on the same clips.
+Errors are relative to the range that the network's logits span on the same clips.
 """
 
 from __future__ import annotations
@@ -16,28 +14,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from s2tf_edge.export.verify.seeded_clips import Frames
 from s2tf_edge.preprocess import normalize
 from s2tf_edge.runtime.session import Outputs, Session, concatenate
-from s2tf_edge.spec import ClipSpec
 
-__all__ = [
-    "ON_GPU",
-    "SEEDED_CLIPS",
-    "TOLERANCES",
-    "Frames",
-    "Tolerance",
-    "Verification",
-    "compare",
-    "run_clips",
-    "seeded_clips",
-    "verify",
-]
-
+__all__ = ["ON_GPU", "TOLERANCES", "Tolerance", "Verification", "compare", "run_clips", "verify"]
 
 ON_GPU: Final = "the engine, on its GPU"
 """What ``Verification.through`` says of engines that ran."""
-Frames = NDArray[np.uint8]
-"""A clip before it is normalized: uint8 [T, S, S, 3]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +49,7 @@ ResNets and X3D, the worst: in fp16 a mean error of 0.0016 and a cosine of 0.999
 that it was calibrated on, 0.015 and 0.989 on others after calibrating on 20 clips, which are too few.
 """
 _BATCH: Final = 3
-"""Clips that an artifact of any batch size is given at once, so that this is proved too."""
-SEEDED_CLIPS: Final = 8
-"""How many seeded clips are compared where no calibration data was given."""
+"""Clips that an artifact of any batch size is given at once, so that this is verified too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +128,7 @@ def verify(artifact: Session, expected: Outputs, clips: Sequence[Frames], *, pre
     Clips run as many at a time as the artifact takes, all but the first: in threes where it takes any number.
 
     Args:
-        artifact: what is to be proved.
+        artifact: what is to be verified.
         expected: what the network says of the same clips.
         clips: one or more, each of cropped frames, uint8 [T, S, S, 3].
         precision: picks the tolerance.
@@ -217,34 +199,3 @@ def _cosine(got: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     a, b = got.ravel().astype(np.float64), expected.ravel().astype(np.float64)
     norms = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / norms if norms else float(np.array_equal(a, b))
-
-
-def seeded_clips(spec: ClipSpec, *, count: int = SEEDED_CLIPS, seed: int = 0) -> list[Frames]:
-    """Clips to compare on where there are no videos: colored blobs that drift and fade, the same for the same seed.
-
-    White noise would do worse: the first layers average it away, and whatever the clip, the logits are nearly the same.
-
-    Returns:
-        ``count`` clips of frames, each uint8 [T, S, S, 3].
-    """
-    random = np.random.default_rng(seed)
-    return [_seeded_clip(spec, random) for _ in range(count)]
-
-
-def _seeded_clip(spec: ClipSpec, random: np.random.Generator) -> Frames:
-    cells = int(random.integers(2, 7))
-    blobs = random.random((max(2, spec.frames // 4), cells, cells, 3)) * 255
-    for axis, length in enumerate((spec.frames, spec.size, spec.size)):
-        blobs = _stretch(blobs, length, axis=axis)
-    return blobs.astype(np.uint8)
-
-
-def _stretch(values: NDArray[np.float64], length: int, *, axis: int) -> NDArray[np.float64]:
-    """Interpolates linearly along one axis of two or more points."""
-    places = np.linspace(0, values.shape[axis] - 1, length)
-    below = np.minimum(places.astype(int), values.shape[axis] - 2)
-    shape = [-1 if index == axis else 1 for index in range(values.ndim)]
-    weight = (places - below).reshape(shape)
-    stretched: NDArray[np.float64] = values.take(below, axis=axis) * (1 - weight)
-    stretched += values.take(below + 1, axis=axis) * weight
-    return stretched

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
+from s2tf_edge.runtime.artifact import META_FILE
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
 
@@ -120,7 +121,7 @@ class OpenVinoSession(Session):
             self._request.wait()
             return Outputs(logits=self._output("logits"), mask=self._output(_MASK) if self._has_mask else None)
         except RuntimeError as error:
-            msg = f"{self.path} does not take or give what its meta.json says ({last_line(error)}); export it again"
+            msg = f"{self.path} does not take or give what its {META_FILE} says ({last_line(error)}); export it again"
             raise InputFileError(msg) from error
 
     def _output(self, name: str) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
+from s2tf_edge.runtime.artifact import META_FILE
 from s2tf_edge.runtime.backends.cuda_memory import CudaBuffer, load_cuda
 from s2tf_edge.runtime.backends.tensorrt_library import EXTRAS, EngineLog, load_tensorrt
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
@@ -201,7 +202,7 @@ class TensorRtSession(Session):
         shape = tuple(self._engine.get_tensor_shape(_INPUT))
         if dtype != spec.dtype or shape[1:] != spec.input_shape()[1:]:
             got, expected = f"{dtype} {list(shape)}", f"{spec.dtype} {list(spec.input_shape())}"
-            msg = f"{self.path} takes {got}, its meta.json says {expected}; {self._rebuild}"
+            msg = f"{self.path} takes {got}, its {META_FILE} says {expected}; {self._rebuild}"
             raise InputFileError(msg)
 
     def _tensors(self) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.runtime.artifact import read_meta
+from s2tf_edge.runtime.artifact import CALIBRATION_FILE, VERIFICATION_FILE, read_meta
 from s2tf_edge.runtime.hardware import hardware_facts
 
 __all__ = ["ArtifactFacts", "machine_facts", "read_facts"]
@@ -48,8 +48,8 @@ def read_facts(path: Path) -> ArtifactFacts:
         size_mb=size_mb,
         build_seconds=float(seconds) if isinstance(seconds, (int, float)) else None,
         obtained=_obtained(meta.precision.get("obtained")),
-        verification=_verification(_read_json(path / "verify.json")),
-        calibration=_calibration(_read_json(path / "calib.json")),
+        verification=_verification(_read_json(path / VERIFICATION_FILE)),
+        calibration=_calibration(_read_json(path / CALIBRATION_FILE)),
     )
 
 

@@ -95,12 +95,14 @@ def _proof_lines(result: ExportResult) -> list[str]:
 
 
 def _next_lines(result: ExportResult, model: Path) -> list[str]:
+    from s2tf_edge.runtime.artifact import BUILD_SCRIPT
+
     folder = shlex.quote(str(result.folder))
     if result.is_deferred:
-        script = shlex.quote(str(result.folder / "build.sh"))
+        script = shlex.quote(str(result.folder / BUILD_SCRIPT))
         return [f"next: copy {folder} to the device, and there: sh {script}"]
     lines = [f"next: s2tf-stream {folder} --source VIDEO"]
     # A report runs what it compares: a model.pt or artifacts, but no plain .onnx and no engine that is not built yet.
-    runs = model.suffix.lower() != ".onnx" and model != result.folder and not (model / "build.sh").is_file()
+    runs = model.suffix.lower() != ".onnx" and model != result.folder and not (model / BUILD_SCRIPT).is_file()
     compared = f"{shlex.quote(str(model))} {folder}" if runs else folder
     return [*lines, f"      s2tf-report {compared} --data TEST-DATA"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -22,9 +23,9 @@ from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError, VerificationError
 from s2tf_edge.export import ExportOptions, ExportPlan, ExportResult, export, plan_export
-from s2tf_edge.export.sources.network import NetworkSource
-from s2tf_edge.export.verify.proof import Proof, prove
-from s2tf_edge.export.verify.verification import seeded_clips
+from s2tf_edge.export.sources.network import TorchNetwork
+from s2tf_edge.export.verify.reference import Reference, verify_against
+from s2tf_edge.export.verify.seeded_clips import seeded_clips
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import load_model, save_model
 from s2tf_edge.models.s2tf import VideoNetwork
@@ -307,15 +308,19 @@ def test_a_network_that_lost_its_meaning_leaves_no_artifact(
 
 
 @pytest.mark.parametrize("name", ["onnx_fp32", "openvino_fp32", pytest.param("rtx_fp16", marks=pytest.mark.needs_rtx)])
-def test_the_first_diverging_layer_is_named(name: str, model_file: Path, request: pytest.FixtureRequest) -> None:
+def test_the_first_diverging_layer_is_named(
+    name: str, model_file: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     result: ExportResult = request.getfixturevalue(name)
     network = load_model(model_file)
     paths = [name for name, each in network.named_modules() if isinstance(each, torch.nn.Conv3d)]
     clips = seeded_clips(network.spec, count=1)
-    source = NetworkSource(model_file, network)
-    proof = Proof(source=source, precision=str(result.meta.precision["asked"]), clips=clips, kind="seeded")
-    assert prove(proof, result.folder, result.meta).passed
-    changed = dataclasses.replace(proof)
+    source = TorchNetwork(model_file, network)
+    reference = Reference(source=source, precision=str(result.meta.precision["asked"]), clips=clips, kind="seeded")
+    # Verifying writes into the folder, which other tests read too.
+    first, second = (Path(shutil.copytree(result.folder, tmp_path / each)) for each in ("a", "b"))
+    assert verify_against(reference, first, result.meta).passed
+    changed = dataclasses.replace(reference)
     convolution = network.get_submodule(paths[5])
     assert isinstance(convolution.weight, torch.nn.Parameter)
     with torch.no_grad():
@@ -323,7 +328,7 @@ def test_the_first_diverging_layer_is_named(name: str, model_file: Path, request
     with pytest.raises(
         VerificationError, match=rf"the first layer that differs is {re.escape(paths[5])}/Conv \(error "
     ):
-        prove(changed, result.folder, result.meta)
+        verify_against(changed, second, result.meta)
 
 
 @pytest.mark.parametrize(

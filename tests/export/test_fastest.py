@@ -45,7 +45,7 @@ def test_the_fastest_precision_stays_and_all_are_listed(
     assert f"--precision {fastest}" in (result.folder / "reproduce.sh").read_text()
 
 
-def test_the_proof_is_that_of_the_form_that_stays(export_plain: Callable[..., ExportResult]) -> None:
+def test_the_verification_is_that_of_the_form_that_stays(export_plain: Callable[..., ExportResult]) -> None:
     result = export_plain("onnx", **AUTO)
     verified = json.loads((result.folder / "verify.json").read_text())
     assert result.verification is not None
@@ -125,7 +125,7 @@ def test_its_folder_is_named_after_the_question(plain: Path) -> None:
 @pytest.mark.skipif(has_gpu(), reason="there is a GPU")
 @pytest.mark.parametrize("target", ["trt", "trt-rtx"])
 def test_engines_cannot_be_timed_without_a_gpu(plain: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
-    monkeypatch.setattr("s2tf_edge.export.pipeline.open_source", pytest.fail)
+    monkeypatch.setattr("s2tf_edge.export.plan.open_network", pytest.fail)
     with pytest.raises(UsageError, match="--precision auto times what it builds, and engines of"):
         plan_export(plain, ExportOptions(target=target, precision="auto", meta=plain.with_suffix(".json")))
 

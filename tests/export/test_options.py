@@ -9,7 +9,7 @@ import pytest
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.export.options import PROFILE, ExportOptions
-from s2tf_edge.export.targets.base import TARGETS, find_target
+from s2tf_edge.export.targets.registry import TARGETS, find_target
 from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
 

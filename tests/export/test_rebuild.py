@@ -277,38 +277,8 @@ def test_a_graph_that_is_missing_is_refused(deferred: Path) -> None:
         plan_export(deferred, RTX)
 
 
-def _npz(folder: Path, **arrays: Any) -> None:
-    np.savez_compressed(folder / "expected.npz", **arrays)
-
-
-def _one_array(folder: Path) -> None:
-    with (folder / "expected.npz").open("wb") as file:
-        np.save(file, np.zeros((8, 5), np.float32))
-
-
-def _truncate(folder: Path) -> None:
-    path = folder / "expected.npz"
-    path.write_bytes(path.read_bytes()[:200])
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        _truncate,
-        lambda folder: (folder / "expected.npz").write_bytes(b""),
-        lambda folder: (folder / "expected.npz").write_bytes(b"<html>"),
-        _one_array,
-        lambda folder: _npz(folder, mask=np.zeros((8, 1))),
-        lambda folder: _npz(folder, logits=np.float32(1)),
-        lambda folder: _npz(folder, logits=np.zeros((8, 4), np.float32)),
-        lambda folder: _npz(folder, logits=np.zeros((2, 5), np.float32)),
-        lambda folder: _npz(folder, logits=np.array(["a"] * 40).reshape(8, 5)),
-        lambda folder: _npz(folder, logits=np.array([None])),
-        lambda folder: _npz(folder, logits=np.zeros((8, 5), np.float32), padding=np.zeros(2**25)),
-    ],
-)
-def test_expected_outputs_that_are_none_are_refused(deferred: Path, damage: Callable[[Path], object]) -> None:
-    damage(deferred)
+def test_expected_outputs_that_are_none_leave_the_artifact_as_it_was(deferred: Path) -> None:
+    (deferred / "expected.npz").write_bytes(b"<html>")
     _changed(deferred)
     before = _contents(deferred.parent)
     with pytest.raises(InputFileError, match=r"expected\.npz does not hold what a network said of seeded clips"):
@@ -316,17 +286,9 @@ def test_expected_outputs_that_are_none_are_refused(deferred: Path, damage: Call
     assert _contents(deferred.parent) == before
 
 
-@pytest.mark.parametrize("mask", [{}, {"mask": np.zeros((8, 1, 1, 3, 3), np.float32)}], ids=["none", "another shape"])
-def test_a_mask_that_the_artifact_has_must_be_expected(deferred: Path, mask: dict[str, Any]) -> None:
-    _npz(deferred, logits=np.zeros((8, 5), np.float32), **mask)
-    outputs = dict(read_meta(deferred).outputs) | {"mask": {"shape": [None, 1, 1, 2, 2], "dtype": "float32"}}
-    _changed(deferred, outputs=outputs)
-    with pytest.raises(InputFileError, match=r"expected\.npz does not hold what .*mask"):
-        export(deferred, RTX)
-
-
 def test_an_engine_that_does_not_agree_leaves_the_artifact_as_it_was(deferred: Path) -> None:
-    _npz(deferred, logits=np.random.default_rng(0).standard_normal((8, 5)).astype(np.float32))
+    logits = np.random.default_rng(0).standard_normal((8, 5)).astype(np.float32)
+    np.savez_compressed(deferred / "expected.npz", logits=logits)
     _changed(deferred)
     before = _contents(deferred.parent)
     with pytest.raises(VerificationError, match=r"the engine does not agree .*an artifact is as it was; try fp32"):
@@ -370,7 +332,7 @@ def test_a_missing_library_is_found_before_anything_is_done(deferred: Path, monk
         plan_export(deferred, dataclasses.replace(RTX, target="trt"))
 
 
-@pytest.mark.parametrize("stage", ["build_engine", "engine_build", "seal", "verify", "write_json"])
+@pytest.mark.parametrize("stage", ["build_engine", "engine_build", "seal", "read_expected", "verify_artifact"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, BuildError])
 @pytest.mark.usefixtures("_stays_as_it_is")
 def test_whatever_ends_it_leaves_the_artifact_as_it_was(

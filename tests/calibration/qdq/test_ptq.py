@@ -21,6 +21,7 @@ from s2tf_edge.calibration.qdq.ptq import QdqReport, measure_graph
 from s2tf_edge.calibration.qdq.styles import STYLES
 from s2tf_edge.calibration.ranges.ranges import METHODS
 from s2tf_edge.errors import UnsupportedError, UsageError
+from s2tf_edge.export.targets.registry import TARGETS
 from s2tf_edge.export.targets.tensorrt_engine import build_engine
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import Clips
@@ -128,7 +129,7 @@ def test_plain_networks_and_those_of_full_size_build_and_fuse(
 
 
 def _check_engine(graph: Path, folder: Path) -> None:
-    facts = build_engine(graph, folder / "model.engine", target="trt-rtx")
+    facts = build_engine(graph, folder / "model.engine", target=TARGETS["trt-rtx"])
     audit = audit_graph(graph)
     assert facts.obtained["Convolution"] == {"i8": audit.convolutions.total}
     assert facts.obtained["MatMul"]["i8"] == audit.matrix_products.integer == 1

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from s2tf_edge.errors import UnsupportedError
 from s2tf_edge.export.graph.capabilities import (
     CAPABILITIES,
-    COMPILERS,
     Refusal,
     Rewrite,
     capability_of,
@@ -31,6 +30,7 @@ from s2tf_edge.export.graph.capabilities import (
     rewrites_for,
 )
 from s2tf_edge.export.passes.float16 import Float16
+from s2tf_edge.export.targets.registry import COMPILERS, TARGETS
 from s2tf_edge.export.targets.tensorrt_engine import EngineOptions, build_engine
 from s2tf_edge.export.targets.tensorrt_graph import parse_graph
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
@@ -149,10 +149,14 @@ def _body(key: Key, opset: int) -> str:
 def rewritten(key: Key, target: str, **options: Any) -> onnx.ModelProto:
     """The graph as a target gets it; options as for ``graph``."""
     model = ir.from_proto(graph(key, **options))
-    for rewrite in rewrites_for(target).values():
+    for rewrite in rewrites_for(COMPILERS[target]).values():
         rewrite.make()(model)
-    check_supported(model, target)
+    _check(model, target)
     return ir.to_proto(model)
+
+
+def _check(model: ir.Model, target: str) -> None:
+    check_supported(model, COMPILERS[target], targets=COMPILERS)
 
 
 def clip() -> Floats:
@@ -179,7 +183,7 @@ def assert_close(got: Floats, wanted: Floats) -> None:
 
 def keys(target: str, *forms: type[Rewrite | Refusal | None]) -> pytest.MarkDecorator:
     """Parametrizes ``key`` over rows that a target takes in one of the forms; None is natively."""
-    found = [key for key, row in ROWS.items() if isinstance(row.forms.get(target), forms)]
+    found = [key for key, row in ROWS.items() if isinstance(row.forms.get(COMPILERS[target]), forms)]
     return pytest.mark.parametrize("key", found, ids=lambda key: f"{key.operator} {key.case}".strip())
 
 
@@ -189,7 +193,7 @@ NATIVE: Final = type(None)
 def test_every_row_has_a_graph() -> None:
     assert not set(NODES) - set(ROWS)
     assert len(ROWS) == sum(len(row.operators) for row in CAPABILITIES)
-    assert {target for row in CAPABILITIES for target in row.forms} <= set(COMPILERS)
+    assert {compiler for row in CAPABILITIES for compiler in row.forms} <= set(COMPILERS.values())
 
 
 @pytest.mark.parametrize("key", ROWS)
@@ -232,7 +236,8 @@ def test_tensorrt_rtx(key: Key, tmp_path: Path) -> None:
     Float16()(model)
     onnx.save(ir.to_proto(model), tmp_path / "half.onnx")
     options = EngineOptions(profile=(1, 2, 4))
-    assert build_engine(tmp_path / "half.onnx", tmp_path / "half.engine", target="trt-rtx", options=options).size_bytes
+    facts = build_engine(tmp_path / "half.onnx", tmp_path / "half.engine", target=TARGETS["trt-rtx"], options=options)
+    assert facts.size_bytes
 
 
 def _parsed_shape(proto: onnx.ModelProto, folder: Path) -> tuple[int, ...]:
@@ -253,9 +258,9 @@ def _parsed_shape(proto: onnx.ModelProto, folder: Path) -> tuple[int, ...]:
     [
         (key, target, opset)
         for key, row in ROWS.items()
-        for target, form in row.forms.items()
+        for target, compiler in COMPILERS.items()
         for opset in (18, 23, 24)
-        if isinstance(form, Rewrite) and opset >= row.since
+        if isinstance(row.forms.get(compiler), Rewrite) and opset >= row.since
     ],
 )
 def test_a_rewrite_computes_the_same(key: Key, target: str, opset: int) -> None:
@@ -269,7 +274,7 @@ def test_a_rewrite_computes_the_same(key: Key, target: str, opset: int) -> None:
 @pytest.mark.parametrize("target", ["trt", "trt-rtx"])
 @keys("trt-rtx", Refusal)
 def test_what_is_not_taken_is_refused_before_the_compiler_is_asked(key: Key, target: str) -> None:
-    form = ROWS[key].forms[target]
+    form = ROWS[key].forms[COMPILERS[target]]
     advice = (
         "--custom-ops inline" if key.case == REFERENCE else "replace it in the network, or export for onnx or openvino"
     )
@@ -294,8 +299,9 @@ def test_attention_crashes_the_compiler(tmp_path: Path) -> None:
     """If this fails, the compiler has been mended and may have the operator itself."""
     onnx.save(graph(Key("Attention")), tmp_path / "model.onnx")
     program = (
-        "import sys; from pathlib import Path; from s2tf_edge.export.targets.tensorrt_engine import build_engine;"
-        "build_engine(Path(sys.argv[1]), Path(sys.argv[2]), target='trt-rtx')"
+        "import sys; from pathlib import Path; from s2tf_edge.export.targets.registry import TARGETS;"
+        "from s2tf_edge.export.targets.tensorrt_engine import build_engine;"
+        "build_engine(Path(sys.argv[1]), Path(sys.argv[2]), target=TARGETS['trt-rtx'])"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "model.onnx"), str(tmp_path / "model.engine")]
     done = subprocess.run(command, capture_output=True, timeout=300, check=False)
@@ -313,25 +319,25 @@ def test_a_refusal_names_node_module_shapes_and_how_many_more() -> None:
         r"float32 \[1, 4, 5, 7, 9\] and 1 more node: it has no pools with dilations; replace it in the network, or "
         r"export for onnx or openvino$",
     ):
-        check_supported(model, "trt-rtx")
-    check_supported(model, "openvino")
+        _check(model, "trt-rtx")
+    _check(model, "openvino")
 
 
 def test_attention_that_a_kept_body_holds_never_reaches_the_compiler() -> None:
     text = """<ir_version: 10, opset_import: ["": 23, "d": 1]> g (float[1, 2, 5, 6] x) => (float[1, 2, 5, 6] y) {
         y = d.Body (x) } <domain: "d", opset_import: ["": 23]> Body (x) => (y) { y = Attention (x, x, x) }"""
     model = ir.from_proto(onnx.parser.parse_model(text))
-    for rewrite in rewrites_for("trt-rtx").values():
+    for rewrite in rewrites_for(COMPILERS["trt-rtx"]).values():
         rewrite.make()(model)
     with pytest.raises(UnsupportedError, match=r"the compiler crashes on it; write the function out with --custom-ops"):
-        check_supported(model, "trt-rtx")
+        _check(model, "trt-rtx")
 
 
 @pytest.mark.parametrize("target", COMPILERS)
 def test_an_older_opset_gets_definitions_of_newer_operators(target: str) -> None:
     newer = {key.operator for key, row in ROWS.items() if row.since > 18}
     assert newer == {"Attention", "Gelu", "Swish"}
-    assert newer <= set(rewrites_for(target, opset=18))
+    assert newer <= set(rewrites_for(COMPILERS[target], opset=18))
     if target == "onnx":
-        assert set(rewrites_for(target, opset=23)) == {"Swish"}
-        assert not rewrites_for(target)
+        assert set(rewrites_for(COMPILERS[target], opset=23)) == {"Swish"}
+        assert not rewrites_for(COMPILERS[target])

@@ -20,9 +20,10 @@ from s2tf_edge.export.graph.custom_ops import InlineCustomOps, add_bodies, count
 from s2tf_edge.export.graph.functions import DOMAIN
 from s2tf_edge.export.graph.onnx_file import layer_types, write_graph
 from s2tf_edge.export.sources.torch_to_onnx import to_onnx
+from s2tf_edge.export.targets.registry import TARGETS
 from s2tf_edge.export.targets.tensorrt_engine import EngineOptions, build_engine
 from s2tf_edge.export.targets.tensorrt_graph import parse_graph
-from s2tf_edge.export.verify.verification import seeded_clips
+from s2tf_edge.export.verify.seeded_clips import seeded_clips
 from s2tf_edge.models import VideoNetwork, create_model
 from s2tf_edge.models.nl_i3d import NonLocal
 from s2tf_edge.models.saliency import FeaturePreserver, SaliencyMiner, TemporalFusion
@@ -198,7 +199,7 @@ def test_tensorrt_takes_the_bodies_and_gives_every_convolution_its_shape(traced:
 @pytest.mark.needs_rtx
 def test_tensorrt_builds_an_engine_of_the_bodies(traced: Traced, tmp_path: Path) -> None:
     options = EngineOptions(profile=(1, 2, 4))
-    facts = build_engine(traced.keep, tmp_path / "model.engine", target="trt-rtx", options=options)
+    facts = build_engine(traced.keep, tmp_path / "model.engine", target=TARGETS["trt-rtx"], options=options)
     assert facts.obtained == layer_types(traced.keep)
     assert facts.obtained["Convolution"]["f32"] > len(traced.model("keep").graph.node) / 10
 

@@ -24,8 +24,8 @@ from s2tf_edge.export.graph.lowering import Lowered, lower
 from s2tf_edge.export.graph.onnx_file import write_graph
 from s2tf_edge.export.options import OPSETS
 from s2tf_edge.export.sources.torch_to_onnx import OPSET, to_onnx
-from s2tf_edge.export.targets.base import TARGETS
-from s2tf_edge.export.verify.verification import seeded_clips
+from s2tf_edge.export.targets.registry import COMPILERS, TARGETS
+from s2tf_edge.export.verify.seeded_clips import seeded_clips
 from s2tf_edge.models import create_model, network_cost
 from s2tf_edge.models.model_file import load_model
 from s2tf_edge.models.s2tf import VideoNetwork
@@ -51,7 +51,7 @@ def lowered(traced: Path, network: VideoNetwork) -> Lower:
 
     def run(target: str, **arguments: Any) -> Lowered:
         defaults: dict[str, Any] = {"precision": "fp32", "custom_ops": "auto", "spec": network.spec, "opset": None}
-        return lower(ir.load(traced), target=TARGETS[target], **(defaults | arguments))
+        return lower(ir.load(traced), rules=TARGETS[target].rules, targets=COMPILERS, **(defaults | arguments))
 
     return run
 
@@ -185,8 +185,15 @@ def test_the_graph_of_s2tf_costs_less_than_the_released_code() -> None:
     cost = network_cost(network)
     assert network.spec.input_shape() == (1, 3, 8, 224, 224)
     assert cost.published_macs / 1e9 == pytest.approx(57.4, abs=0.05)
-    target = TARGETS["trt"]
-    result = lower(to_onnx(network), target=target, precision="fp16", custom_ops="auto", spec=network.spec, opset=None)
+    result = lower(
+        to_onnx(network),
+        rules=TARGETS["trt"].rules,
+        targets=COMPILERS,
+        precision="fp16",
+        custom_ops="auto",
+        spec=network.spec,
+        opset=None,
+    )
     assert result.facts["macs"] == cost.inference_macs < cost.published_macs
 
 
@@ -196,8 +203,15 @@ def _plain(nodes: str, *, opset: int = OPSET) -> ir.Model:
 
 
 def _lower_plain(model: ir.Model, target: str, *, opset: int | None = None) -> Lowered:
-    spec = ClipSpec(frames=4, size=4)
-    return lower(model, target=TARGETS[target], precision="fp32", custom_ops="auto", spec=spec, opset=opset)
+    return lower(
+        model,
+        rules=TARGETS[target].rules,
+        targets=COMPILERS,
+        precision="fp32",
+        custom_ops="auto",
+        spec=ClipSpec(frames=4, size=4),
+        opset=opset,
+    )
 
 
 def test_an_operator_in_another_form_is_recorded_with_the_reason() -> None:

@@ -8,10 +8,7 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper, parser
 
-from s2tf_edge.errors import UnsupportedError
-from s2tf_edge.export.graph.onnx_file import build_onnx, count_operators, layer_types, write_graph
-from s2tf_edge.export.targets.base import BuildRequest
-from s2tf_edge.spec import ClipSpec
+from s2tf_edge.export.graph.onnx_file import count_operators, layer_types, write_graph
 
 HEAD = '<ir_version: 10, opset_import: ["": 20, "com.example": 1]> net (float[1,3,4,16,16] clip) => (float[1,5] logits)'
 TAIL = "p = GlobalAveragePool (h) f = Flatten (p) logits = Gemm (f, fc)"
@@ -30,20 +27,6 @@ def _file(folder: Path, model: onnx.ModelProto) -> Path:
     path = folder / "graph é.onnx"
     write_graph(ir.from_proto(model), path)
     return path
-
-
-def _request(folder: Path, graph: Path, *, precision: str = "fp32") -> BuildRequest:
-    out = folder / "artifact"
-    out.mkdir()
-    return BuildRequest(
-        graph=graph,
-        network="net",
-        labels=tuple("abcde"),
-        spec=ClipSpec(frames=4, size=16),
-        target="onnx",
-        precision=precision,
-        folder=out,
-    )
 
 
 def test_one_file_holds_all(tmp_path: Path) -> None:
@@ -110,24 +93,3 @@ def test_what_follows_an_unknown_operator_is_of_no_known_type(tmp_path: Path) ->
     path = tmp_path / "graph.onnx"
     onnx.save(model, path)
     assert layer_types(path) == {"MatMul": {"other": 1, "f32": 1}}
-
-
-@pytest.mark.parametrize(("precision", "inference"), [("fp32", "f32"), ("fp16", "f16")])
-def test_the_graph_is_shipped_as_it_is(precision: str, inference: str, tmp_path: Path) -> None:
-    graph = _file(tmp_path, _model("h = com.example.Twice (clip, w)", functions=TWICE))
-    request = _request(tmp_path, graph, precision=precision)
-    build = build_onnx(request)
-    assert build.files == ("model.onnx",)
-    assert (request.folder / "model.onnx").read_bytes() == graph.read_bytes()
-    assert build.inference == inference
-    assert build.obtained == {"Convolution": {"f32": 2}, "MatMul": {"f32": 1}}
-
-
-def test_nothing_is_shipped_that_onnx_runtime_does_not_run(tmp_path: Path) -> None:
-    graph = _file(tmp_path, _model('["odd/Strange"] h = com.example.Strange (clip)'))
-    request = _request(tmp_path, graph)
-    with pytest.raises(
-        UnsupportedError, match=r"com\.example::Strange 'odd/Strange' of module odd, which takes float32"
-    ):
-        build_onnx(request)
-    assert not list(request.folder.iterdir())

@@ -17,7 +17,7 @@ from torch import nn
 
 from s2tf_edge.errors import UnsupportedError
 from s2tf_edge.export import ExportOptions, ExportResult, export
-from s2tf_edge.export.sources.network import GraphSource, open_source
+from s2tf_edge.export.sources.network import OnnxNetwork, open_network
 from s2tf_edge.export.verify.divergence import artifact_maps, first_difference
 from s2tf_edge.models import (
     Backbone,
@@ -85,8 +85,8 @@ def test_norms_of_a_plain_graph_are_folded_and_its_layers_found(target: str, pre
     result = _export(path, target, precision)
     assert result.verification is not None
     assert result.verification.passed
-    source = open_source(path, meta=path.with_suffix(".json"))
-    assert isinstance(source, GraphSource)
+    source = open_network(path, meta=path.with_suffix(".json"))
+    assert isinstance(source, OnnxNetwork)
     kinds = [node.op_type for node in source.graph(batch=1, mask=False).graph]
     assert kinds == ["Conv", "Relu", "Conv", "Relu", "GlobalAveragePool", "Flatten", "Gemm"]
     clip = np.random.default_rng(1).standard_normal(source.spec.input_shape()).astype(np.float32)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from s2tf_edge.export.graph.capabilities import CAPABILITIES, COMPILERS, Capability, Refusal
-from s2tf_edge.export.targets.base import TARGETS, Target
+from s2tf_edge.export.graph.capabilities import CAPABILITIES, Capability, Refusal
+from s2tf_edge.export.targets.base import Target
+from s2tf_edge.export.targets.registry import COMPILERS, TARGETS
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "targets.md").read_text(encoding="utf-8")
@@ -32,7 +33,7 @@ def operators() -> list[str]:
 def _functions(target: Target) -> str:
     if not target.may_keep:
         return "written out"
-    return "kept, or written out on request" if target.custom_ops == "keep" else "written out, or kept on request"
+    return "kept, or written out on request" if target.rules.custom_ops == "keep" else "written out, or kept on request"
 
 
 def _operators(row: Capability) -> str:
@@ -40,7 +41,7 @@ def _operators(row: Capability) -> str:
 
 
 def _form(row: Capability, target: str) -> str:
-    form = row.forms.get(target)
+    form = row.forms.get(COMPILERS[target])
     if form is None:
         return "natively"
     return f"**refused**: {form.why}" if isinstance(form, Refusal) else f"by `{form.name}`: {form.why}"

@@ -126,27 +126,30 @@ def test_a_body_that_the_target_cannot_run_is_found_by_its_call(tmp_path: Path, 
 
 def test_words_that_name_no_node_are_passed_on(tmp_path: Path) -> None:
     path = _network(tmp_path, "h = Neg (r)")
-    said = "Exception from core.cpp:84:\n\nCheck 'false' failed: no memory for Conv and stem/Relu\n\n"
-    assert str(unsupported_operators(path, "OpenVINO", said=said)) == (
+    message = "Exception from core.cpp:84:\n\nCheck 'false' failed: no memory for Conv and stem/Relu\n\n"
+    assert str(unsupported_operators(path, "OpenVINO", message=message)) == (
         "OpenVINO cannot run this network: Check 'false' failed: no memory for Conv and stem/Relu"
     )
     assert (
-        str(unsupported_operators(path, "OpenVINO", said="")) == "OpenVINO cannot run this network: it gave no reason"
+        str(unsupported_operators(path, "OpenVINO", message=""))
+        == "OpenVINO cannot run this network: it gave no reason"
     )
 
 
 def test_an_operator_is_not_found_in_the_name_of_another(tmp_path: Path) -> None:
     path = _network(tmp_path, "h = Relu (r)")
-    said = "-- No conversion rule found for operations: ThresholdedRelu-20, com.example.Relu, Gemm-19"
-    assert "cannot run this network" in str(unsupported_operators(path, "OpenVINO", said=said))
-    said += ", Relu-20"
-    assert "no operator for Relu 'stem/Relu' of module stem" in str(unsupported_operators(path, "OpenVINO", said=said))
+    message = "-- No conversion rule found for operations: ThresholdedRelu-20, com.example.Relu, Gemm-19"
+    assert "cannot run this network" in str(unsupported_operators(path, "OpenVINO", message=message))
+    message += ", Relu-20"
+    assert "no operator for Relu 'stem/Relu' of module stem" in str(
+        unsupported_operators(path, "OpenVINO", message=message)
+    )
 
 
 def test_a_node_that_is_named_is_meant_and_not_what_feeds_it(tmp_path: Path) -> None:
     """As OpenVINO says it while it compiles."""
     path = _network(tmp_path, '["gate/Cast"] h = Neg (r)')
-    said = """Unsupported operation of type: Negative name: gate/Cast
+    message = """Unsupported operation of type: Negative name: gate/Cast
         not implemented for op: opset1::Negative gate/Cast (opset1::Relu stem/Relu[0]:f32[1,4,4,8,8]) -> (f32)"""
-    error = str(unsupported_operators(path, "OpenVINO", said=said))
+    error = str(unsupported_operators(path, "OpenVINO", message=message))
     assert "for Neg 'gate/Cast' of module gate, which takes float32 [1, 4, 4, 8, 8]; replace" in error

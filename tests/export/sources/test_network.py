@@ -15,8 +15,10 @@ from onnx import numpy_helper, parser
 
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.export import ExportResult
-from s2tf_edge.export.sources.network import GraphSource, NetworkSource, Source, open_source
-from s2tf_edge.export.verify.divergence import first_difference, graph_maps
+from s2tf_edge.export.graph.layer_maps import graph_maps
+from s2tf_edge.export.sources.network import OnnxNetwork, SourceNetwork, TorchNetwork, open_network
+from s2tf_edge.export.targets.registry import FLOAT_TARGETS
+from s2tf_edge.export.verify.divergence import first_difference
 from s2tf_edge.models.s2tf import VideoNetwork
 from s2tf_edge.runtime.session import Clips
 
@@ -42,7 +44,7 @@ def normed(plain: Path, tmp_path: Path) -> Path:
     return path
 
 
-def _clips(source: Source, count: int = 1) -> NDArray[np.float32]:
+def _clips(source: SourceNetwork, count: int = 1) -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal(source.spec.input_shape(count)).astype(np.float32)
 
 
@@ -52,12 +54,12 @@ def _run(model: ir.Model, clips: Clips) -> NDArray[np.float32]:
     return np.asarray(session.run(["logits"], {"clip": clips})[0])
 
 
-def _logits(source: Source, clips: Clips) -> NDArray[np.float32]:
-    with source.reference() as reference:
-        return reference.infer(clips).logits
+def _logits(source: SourceNetwork, clips: Clips) -> NDArray[np.float32]:
+    with source.session() as session:
+        return session.infer(clips).logits
 
 
-def _assert_is_one_network(source: Source) -> None:
+def _assert_is_one_network(source: SourceNetwork) -> None:
     """Its graph, its session and its layers say the same."""
     clips = _clips(source, 2)
     expected = _logits(source, clips)
@@ -71,8 +73,8 @@ def _assert_is_one_network(source: Source) -> None:
 
 
 def test_a_model_file_is_traced(model_file: Path, network: VideoNetwork) -> None:
-    source = open_source(model_file)
-    assert isinstance(source, NetworkSource)
+    source = open_network(model_file)
+    assert isinstance(source, TorchNetwork)
     assert (source.path, source.name, source.has_mask) == (model_file, network.name, True)
     assert (source.labels, source.spec) == (tuple(network.labels), network.spec)
     assert not source.network.training
@@ -81,8 +83,8 @@ def test_a_model_file_is_traced(model_file: Path, network: VideoNetwork) -> None
 
 
 def test_a_plain_file_is_taken_with_its_description(plain: Path) -> None:
-    source = open_source(plain, meta=plain.with_suffix(".json"))
-    assert isinstance(source, GraphSource)
+    source = open_network(plain, meta=plain.with_suffix(".json"))
+    assert isinstance(source, OnnxNetwork)
     assert (source.path, source.name, source.has_mask) == (plain, "plain net", False)
     assert (source.labels, source.spec.frames, source.spec.size) == (tuple("abcde"), 4, 16)
     assert source.spec.mean == (0.4, 0.5, 0.6)
@@ -90,7 +92,7 @@ def test_a_plain_file_is_taken_with_its_description(plain: Path) -> None:
 
 
 def test_norms_of_a_plain_file_are_folded_and_its_dropout_is_gone(normed: Path) -> None:
-    source = open_source(normed, meta=normed.with_suffix(".json"))
+    source = open_network(normed, meta=normed.with_suffix(".json"))
     graph = source.graph(batch=None, mask=False).graph
     assert [node.op_type for node in graph] == ["Conv", "GlobalAveragePool", "Flatten", "Gemm"]
     assert graph[0].name == "stem/conv"
@@ -102,9 +104,9 @@ def test_an_onnx_artifact_is_a_network_again(
     export_plain: Callable[..., ExportResult], plain: Path, batch: int | None
 ) -> None:
     result = export_plain("onnx", dynamic_batch=batch is None, batch=batch or 1)
-    source = open_source(result.folder)
-    original = open_source(plain, meta=plain.with_suffix(".json"))
-    assert isinstance(source, GraphSource)
+    source = open_network(result.folder, float_targets=FLOAT_TARGETS)
+    original = open_network(plain, meta=plain.with_suffix(".json"))
+    assert isinstance(source, OnnxNetwork)
     assert (source.name, source.labels, source.spec) == (original.name, original.labels, original.spec)
     assert source.given == result.folder
     assert source.graph(batch=batch, mask=False).metadata_props["network"] == "plain net"
@@ -116,7 +118,7 @@ def test_an_onnx_artifact_is_a_network_again(
 
 
 def test_a_plain_file_has_no_mask(plain: Path) -> None:
-    source = open_source(plain, meta=plain.with_suffix(".json"))
+    source = open_network(plain, meta=plain.with_suffix(".json"))
     with pytest.raises(UsageError, match=r"plain net\.onnx has no saliency mask to put out; leave out --mask"):
         source.graph(batch=1, mask=True)
 
@@ -128,11 +130,11 @@ def test_a_plain_file_must_be_described_and_nothing_else_may_be(
     with pytest.raises(
         UsageError, match=r"plain net\.onnx does not say what clips it takes; give --meta FILE\.json with"
     ):
-        open_source(plain)
+        open_network(plain)
     artifact = export_plain("onnx").folder
     for path in (model_file, artifact):
         with pytest.raises(UsageError, match=r"--meta describes a plain \.onnx file; .* describes itself, so leave it"):
-            open_source(path, meta=meta)
+            open_network(path, meta=meta)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_an_artifact_whose_graph_was_changed_is_none(
     fields = {"target": "onnx", "precision": "fp32"} | options
     folder = export_plain(**fields).folder
     with pytest.raises(InputFileError, match=r"keeps no float32 graph .*; give the model it was made from \(plain net"):
-        open_source(folder)
+        open_network(folder, float_targets=FLOAT_TARGETS)
 
 
 def test_an_artifact_that_was_changed_is_none(export_plain: Callable[..., ExportResult]) -> None:
@@ -152,24 +154,24 @@ def test_an_artifact_that_was_changed_is_none(export_plain: Callable[..., Export
     graph = folder / "model.onnx"
     graph.write_bytes(graph.read_bytes() + b"\0")
     with pytest.raises(InputFileError, match=r"model\.onnx"):
-        open_source(folder)
+        open_network(folder, float_targets=FLOAT_TARGETS)
 
 
 def test_what_is_no_network_is_told(tmp_path: Path, plain: Path) -> None:
     with pytest.raises(InputFileError, match="is not an artifact folder"):
-        open_source(tmp_path)
+        open_network(tmp_path, float_targets=FLOAT_TARGETS)
     with pytest.raises(InputFileError, match=r"cannot read .*none\.onnx: No such file"):
-        open_source(tmp_path / "none.onnx", meta=plain.with_suffix(".json"))
+        open_network(tmp_path / "none.onnx", meta=plain.with_suffix(".json"))
     with pytest.raises(InputFileError, match=r"none\.pt"):
-        open_source(tmp_path / "none.pt")
+        open_network(tmp_path / "none.pt")
     (tmp_path / "text.pt").write_text("no network")
     with pytest.raises(InputFileError, match=r"text\.pt"):
-        open_source(tmp_path / "text.pt")
+        open_network(tmp_path / "text.pt")
 
 
 def test_the_network_is_compared_as_it_was_trained(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake in rewriting for inference is to show in the graph and not in the reference."""
-    source = open_source(model_file)
+    source = open_network(model_file)
     clips = _clips(source)
     expected = _logits(source, clips)
     honest = VideoNetwork.to_inference

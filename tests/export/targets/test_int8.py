@@ -19,7 +19,7 @@ from s2tf_edge.calibration.audit import Audit, FloatLayer, Tally, audit_graph
 from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.errors import AccuracyError, UsageError, VerificationError
-from s2tf_edge.export import ExportOptions, ExportResult, export
+from s2tf_edge.export import TARGETS, ExportOptions, ExportResult, export
 from s2tf_edge.export.targets.int8 import matching_layers, obtained_types
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import save_model
@@ -299,7 +299,7 @@ def test_int8_without_clips_is_refused() -> None:
     from s2tf_edge.export.targets.int8 import openvino_quantizer, qdq_quantizer
 
     request = BuildRequest(
-        graph=Path("g"), network="n", labels=(), spec=SPEC, target="onnx", precision="int8", folder=Path("f")
+        graph=Path("g"), network="n", labels=(), spec=SPEC, target=TARGETS["onnx"], precision="int8", folder=Path("f")
     )
     with pytest.raises(UsageError, match="int8 needs calibration clips; give a data set to calibrate with"):
         qdq_quantizer(request, style="onnxruntime")

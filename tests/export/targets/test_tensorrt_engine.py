@@ -16,6 +16,7 @@ import pytest
 from onnx import FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 
 from s2tf_edge.errors import BuildError, InputFileError, MissingExtraError, UnsupportedError, UsageError
+from s2tf_edge.export.targets.registry import TARGETS
 from s2tf_edge.export.targets.tensorrt_engine import EngineFacts, EngineOptions, build_engine, trtexec_command
 from s2tf_edge.export.targets.tensorrt_layers import LayerFact, engine_layers
 from s2tf_edge.export.targets.tensorrt_options import _set_timing_cache
@@ -62,7 +63,9 @@ def _save(
 
 
 def _build(graph: Path, **options: Any) -> EngineFacts:
-    return build_engine(graph, graph.with_name("model.engine"), target="trt-rtx", options=EngineOptions(**options))
+    return build_engine(
+        graph, graph.with_name("model.engine"), target=TARGETS["trt-rtx"], options=EngineOptions(**options)
+    )
 
 
 @pytest.fixture
@@ -344,14 +347,14 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path, content: bytes | Non
 @needs_rtx
 def test_an_engine_that_cannot_be_written_is_an_error(conv: Path) -> None:
     with pytest.raises(InputFileError, match=r"cannot write .*model.engine: No such file or directory"):
-        build_engine(conv, conv.parent / "missing" / "model.engine", target="trt-rtx")
+        build_engine(conv, conv.parent / "missing" / "model.engine", target=TARGETS["trt-rtx"])
 
 
 def test_without_tensorrt_the_ways_out_are_named(conv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     ways = r"--defer-build .* --target trt-rtx needs no GPU.*pip install 's2tf-edge\[tensorrt\]'$"
     with pytest.raises(MissingExtraError, match=ways):
-        build_engine(conv, conv.with_name("model.engine"), target="trt")
+        build_engine(conv, conv.with_name("model.engine"), target=TARGETS["trt"])
 
 
 @pytest.mark.parametrize(

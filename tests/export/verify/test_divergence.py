@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import pytest
 import torch
 from torch import nn
 
-from s2tf_edge.errors import UsageError
 from s2tf_edge.export import ExportOptions, ExportPlan, ExportResult, plan_export, run_plan
-from s2tf_edge.export.sources.network import NetworkSource, open_source
-from s2tf_edge.export.sources.torch_layers import torch_maps
-from s2tf_edge.export.verify.divergence import Maps, artifact_maps, first_difference, graph_maps
-from s2tf_edge.export.verify.verification import TOLERANCES, seeded_clips
+from s2tf_edge.export.graph.layer_maps import LayerMaps, graph_maps
+from s2tf_edge.export.sources.network import TorchNetwork, open_network
+from s2tf_edge.export.verify.divergence import artifact_maps, first_difference
+from s2tf_edge.export.verify.seeded_clips import seeded_clips
+from s2tf_edge.export.verify.verification import TOLERANCES
 from s2tf_edge.models.model_file import load_model
 from s2tf_edge.models.s2tf import VideoNetwork
 from s2tf_edge.preprocess import normalize
@@ -43,7 +42,7 @@ LAYERS = [
 ]
 
 
-class _Traced(NetworkSource):
+class _Traced(TorchNetwork):
     """Traces once for all artifacts, which takes as long as all the rest."""
 
     def __init__(self, path: Path, folder: Path) -> None:
@@ -57,13 +56,13 @@ class _Traced(NetworkSource):
 
 
 @pytest.fixture(scope="module")
-def source(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> NetworkSource:
+def source(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> TorchNetwork:
     return _Traced(model_file, tmp_path_factory.mktemp("traced"))
 
 
 @pytest.fixture(scope="module", params=ARTIFACTS)
 def artifact(
-    request: pytest.FixtureRequest, source: NetworkSource, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, source: TorchNetwork, tmp_path_factory: pytest.TempPathFactory
 ) -> ExportResult:
     out = tmp_path_factory.mktemp("artifact") / "a"
     plan = plan_export(source.path, ExportOptions(out=out, verify=False, **request.param))
@@ -74,7 +73,7 @@ def artifact(
 def _first_difference(artifact: ExportResult, network: VideoNetwork) -> str | None:
     """As export searches it, of an artifact and a network that it was not made of."""
     meta, (frames,) = artifact.meta, seeded_clips(network.spec, count=1)
-    expected = NetworkSource(Path("model.pt"), network).layer_maps(normalize(frames, network.spec)[np.newaxis])
+    expected = TorchNetwork(Path("model.pt"), network).layer_maps(normalize(frames, network.spec)[np.newaxis])
     got = artifact_maps(artifact.folder, meta, normalize(frames, meta.clip)[np.newaxis], list(expected))
     assert set(got) == set(expected)
     return first_difference(got, expected, tolerance=TOLERANCES[str(meta.precision["asked"])].max_error)
@@ -94,7 +93,7 @@ def test_the_one_layer_that_was_changed_is_named(artifact: ExportResult, network
     assert named.startswith(f"{layer}/Conv (error ")
 
 
-def _maps(**layers: list[float]) -> Maps:
+def _maps(**layers: list[float]) -> LayerMaps:
     return {name: np.array(values, np.float32) for name, values in layers.items()}
 
 
@@ -103,26 +102,12 @@ def test_an_artifact_of_several_clips_is_searched_too(
     export_plain: Callable[..., ExportResult], plain: Path, target: str
 ) -> None:
     result = export_plain(target, precision="fp32", batch=3)
-    source = open_source(plain, meta=plain.with_suffix(".json"))
+    source = open_network(plain, meta=plain.with_suffix(".json"))
     clip = normalize(seeded_clips(source.spec, count=1)[0], source.spec)[np.newaxis]
     expected = source.layer_maps(clip)
     got = artifact_maps(result.folder, result.meta, clip, list(expected))
     assert {name: each.shape for name, each in got.items()} == {"c": (1, 8, 4, 8, 8)}
     assert first_difference(got, expected, tolerance=1e-5) is None
-
-
-def test_a_plain_file_of_several_clips_is_searched_too(plain: Path, tmp_path: Path) -> None:
-    model = onnx.load(plain)
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
-    shape = onnx.numpy_helper.from_array(np.array([2, 8]), "shape")
-    model.graph.initializer.append(shape)
-    flatten = next(node for node in model.graph.node if node.op_type == "Flatten")
-    flatten.op_type = "Reshape"
-    flatten.input.append("shape")
-    onnx.save(model, tmp_path / "two.onnx")
-    source = open_source(tmp_path / "two.onnx", meta=plain.with_suffix(".json"))
-    clip = normalize(seeded_clips(source.spec, count=1)[0], source.spec)[np.newaxis]
-    assert {name: each.shape for name, each in source.layer_maps(clip).items()} == {"c": (1, 8, 4, 8, 8)}
 
 
 def test_the_first_in_the_order_of_the_network_is_named() -> None:
@@ -149,15 +134,7 @@ def test_numbers_that_are_not_finite_differ(value: float) -> None:
     assert first_difference(_maps(a=[0, 1], b=[0, value]), _maps(a=[0, 1], b=[0, 1]), tolerance=1) is not None
 
 
-def test_hooks_are_gone_when_a_network_has_run(network: VideoNetwork) -> None:
-    clip = np.zeros(network.spec.input_shape(), np.float32)
-    torch_maps(network, clip)
-    with pytest.raises(UsageError, match="takes clips of shape"):
-        torch_maps(network, clip[:, :1].repeat(2, axis=1))
-    assert not any(module._forward_hooks for module in network.modules())
-
-
-def test_a_graph_is_searched_by_its_convolutions(source: NetworkSource, network: VideoNetwork) -> None:
+def test_a_graph_is_searched_by_its_convolutions(source: TorchNetwork, network: VideoNetwork) -> None:
     graph = source.graph(batch=1, mask=False)
     clip = np.random.default_rng(0).standard_normal(network.spec.input_shape()).astype(np.float32)
     found = graph_maps(graph, clip)

@@ -12,8 +12,8 @@ from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError, VerificationError
 from s2tf_edge.export.verify.judge import NetworkJudge
-from s2tf_edge.export.verify.proof import Proof
-from s2tf_edge.export.verify.verification import seeded_clips
+from s2tf_edge.export.verify.reference import Reference
+from s2tf_edge.export.verify.seeded_clips import seeded_clips
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
 
@@ -53,7 +53,7 @@ class _Network:
         self.asked = 0
 
     @contextmanager
-    def reference(self) -> Iterator[Session]:
+    def session(self) -> Iterator[Session]:
         self.asked += 1
         with _Colors() as session:
             yield session
@@ -66,7 +66,7 @@ def network() -> _Network:
 
 def _judge(network: _Network, *, evaluation: LabeledVideos | None = DATA, checks_logits: bool = True) -> NetworkJudge:
     source: Any = network
-    proof = Proof(source=source, precision="int8", clips=seeded_clips(SPEC), kind="seeded")
+    proof = Reference(source=source, precision="int8", clips=seeded_clips(SPEC), kind="seeded")
     return NetworkJudge(proof, evaluation=evaluation, checks_logits=checks_logits)
 
 

@@ -110,9 +110,10 @@ def test_an_engine_runs_on_the_gpus_that_it_was_built_for(
 def test_an_engine_gives_the_graphs_logits_in_requests_of_any_size(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     engine = pytest.importorskip("s2tf_edge.export.targets.tensorrt_engine")
+    target = pytest.importorskip("s2tf_edge.export.targets.registry").TARGETS["trt-rtx"]
     graph = _write_graph(tmp_path)
     options = engine.EngineOptions(profile=(2, 2, 4))
-    facts = engine.build_engine(graph, tmp_path / "model.engine", target="trt-rtx", options=options)
+    facts = engine.build_engine(graph, tmp_path / "model.engine", target=target, options=options)
     clips = np.random.default_rng(0).random(SPEC.input_shape(7), dtype=np.float32)
     reference = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     (expected,) = reference.run(["logits"], {"clip": clips})

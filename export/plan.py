@@ -1,0 +1,110 @@
+"""What an export is going to be: everything checked that can be checked before minutes of work, and nothing written."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from s2tf_edge.data.datasets import open_data
+from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.export.artifact_folder import check_destination
+from s2tf_edge.export.options import ExportOptions
+from s2tf_edge.export.rebuild import RebuildPlan, is_rebuild, plan_rebuild
+from s2tf_edge.export.sensitivity_page import check_page
+from s2tf_edge.export.sources.network import SourceNetwork, open_network
+from s2tf_edge.export.targets.base import Target
+from s2tf_edge.export.targets.precisions import AUTO
+from s2tf_edge.export.targets.registry import FLOAT_TARGETS, find_target
+from s2tf_edge.export.targets.tensorrt_engine import find_builder
+from s2tf_edge.runtime.evaluation.multi_view import network_classes
+from s2tf_edge.spec import ClipSpec
+
+__all__ = ["ExportPlan", "plan_export"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPlan:
+    """An export whose inputs have been checked; nothing is built or written yet."""
+
+    source: SourceNetwork
+    target: Target
+    precision: str
+    folder: Path
+    """Where the artifact will be."""
+    options: ExportOptions
+    calib: LabeledVideos | None = None
+    """``options.calib``, opened."""
+    evaluation: LabeledVideos | None = None
+    """``options.eval``, opened."""
+
+    @property
+    def spec(self) -> ClipSpec:
+        """The clips that the artifact takes."""
+        spec = self.source.spec
+        return dataclasses.replace(spec, layout="NTHWC", dtype="uint8") if self.options.input == "u8" else spec
+
+    @property
+    def batch(self) -> int | None:
+        """Clips that the artifact takes at once; None for any number."""
+        return None if self.options.dynamic_batch else self.options.batch
+
+    def lines(self) -> list[str]:
+        """What would be done, for a dry run."""
+        spec, source = self.source.spec, self.source
+        clips = f"{len(source.labels)} classes, clips of {spec.frames}×{spec.size}×{spec.size}"
+        lines = [
+            f"would export {source.name} ({clips}) from {source.given}",
+            f"for {self.target.name} in {self.precision}, to {self.folder}",
+        ]
+        if self.calib is not None:
+            count = min(self.options.calib_clips, len(self.calib))
+            measures = self.precision in {"int8", AUTO}
+            words = f"int8 calibrated on {count} clips" if measures else "verified on clips"
+            lines.append(f"{words} of {self.calib.name}")
+        if self.options.defer_build:
+            lines.append("leaving the engine to be built on the device")
+        return [*lines, "and verify it against the network" if self.options.verify else "without verifying it"]
+
+    def command(self) -> list[str] | None:
+        """The command line that makes the same artifact again; None where videos were given that have no name."""
+        return self.options.command(self.source.given, precision=self.precision, folder=self.folder)
+
+
+def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | RebuildPlan:
+    """Checks everything that can be checked before building; arguments and errors as for ``export``.
+
+    An artifact whose engine is to be built gives a RebuildPlan; everything else is a network to export.
+    """
+    path = Path(model)
+    if not path.name or path.name == "..":
+        path = path.resolve()
+    if is_rebuild(path, options.target):
+        return plan_rebuild(path, options)
+    target, precision = find_target(options.target, precision=options.precision)
+    options.check(target, precision=precision)
+    folder = options.out or path.with_name(f"{path.stem}_{target.name}_{precision}")
+    if target.is_engine and not options.defer_build:
+        # A missing library should not be found after minutes of work.
+        find_builder(target)
+    check_destination(folder)
+    source = open_network(path, meta=options.meta, float_targets=FLOAT_TARGETS)
+    if options.sensitivity is not None:
+        check_page(options.sensitivity)
+    evaluation = _open_videos(options.eval)
+    if evaluation is not None and options.max_drop is not None:
+        # Labels that the network lacks should not be found after minutes of calibration.
+        network_classes(source.labels, evaluation)
+    return ExportPlan(
+        source=source,
+        target=target,
+        precision=precision,
+        folder=folder,
+        options=options,
+        calib=_open_videos(options.calib),
+        evaluation=evaluation,
+    )
+
+
+def _open_videos(data: str | LabeledVideos | None) -> LabeledVideos | None:
+    return open_data(data) if isinstance(data, str) else data

@@ -1,0 +1,59 @@
+"""A network as the ONNX graph that it was lowered to, ``model.onnx``, shipped as it is."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Final
+
+from s2tf_edge.errors import UnsupportedError
+from s2tf_edge.export.graph.onnx_file import layer_types
+from s2tf_edge.export.graph.unsupported import unsupported_operators
+from s2tf_edge.export.targets.base import Build, BuildRequest
+from s2tf_edge.runtime.artifact import GRAPH_FILE
+from s2tf_edge.runtime.backends.ort_session import OrtSession
+from s2tf_edge.runtime.session import SessionOptions
+
+__all__ = ["build_onnx"]
+
+_INFERENCE: Final = {"fp32": "f32", "fp16": "f16"}
+
+
+def build_onnx(request: BuildRequest) -> Build:
+    """Ships ``model.onnx``, once ONNX Runtime has taken it.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+        UnsupportedError: ONNX Runtime does not run an operator of the network.
+    """
+    if request.precision == "int8":
+        return _build_int8(request)
+    _try_to_open(request)
+    shutil.copyfile(request.graph, request.folder / GRAPH_FILE)
+    inference = _INFERENCE.get(request.precision, "default")
+    return Build(files=(GRAPH_FILE,), inference=inference, obtained=layer_types(request.graph))
+
+
+def _build_int8(request: BuildRequest) -> Build:
+    from s2tf_edge.calibration.audit import audit_onnxruntime
+    from s2tf_edge.export.targets.int8 import best_integer_form, obtained_types, qdq_quantizer
+
+    graph = request.folder / GRAPH_FILE
+    with best_integer_form(qdq_quantizer(request, style="onnxruntime"), request) as form:
+        shutil.copyfile(form.folder / GRAPH_FILE, graph)
+    audit = audit_onnxruntime(graph)
+    return Build(
+        files=(GRAPH_FILE,),
+        inference="default",
+        obtained=obtained_types(audit),
+        options=form.options,
+        audit=audit.to_dict(),
+        calibration=form.calibration,
+    )
+
+
+def _try_to_open(request: BuildRequest) -> None:
+    try:
+        with OrtSession(request.graph, request.info, SessionOptions(device="CPU")):
+            pass
+    except UnsupportedError as error:
+        raise unsupported_operators(request.graph, "ONNX Runtime", message=str(error)) from error

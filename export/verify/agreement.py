@@ -1,0 +1,55 @@
+"""Whether an artifact agrees with its network: the one way through, for what was exported and for what was rebuilt.
+
+The artifact runs through the session that users run it through, or through what can stand in for it here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from s2tf_edge.errors import VerificationError
+from s2tf_edge.export.artifact_folder import write_json
+from s2tf_edge.export.verify.runnable import runnable_session
+from s2tf_edge.export.verify.seeded_clips import Frames
+from s2tf_edge.export.verify.verification import Verification, verify
+from s2tf_edge.runtime.artifact import VERIFICATION_FILE, ArtifactMeta
+from s2tf_edge.runtime.session import Outputs
+
+__all__ = ["verify_artifact"]
+
+
+def verify_artifact(
+    folder: Path,
+    meta: ArtifactMeta,
+    *,
+    expected: Outputs,
+    clips: Sequence[Frames],
+    kind: str,
+    explain: Callable[[str], str],
+) -> Verification:
+    """Runs an artifact, compares what it says, and writes ``verify.json`` beside it.
+
+    Args:
+        folder: of the artifact, sealed.
+        meta: its description.
+        expected: what the network says of the clips.
+        clips: what both are compared on.
+        kind: where the clips come from: seeded, unseen or evaluation.
+        explain: makes the message of what was found: with the caller's advice, and the place if it can tell.
+
+    Raises:
+        VerificationError: the artifact does not agree; nothing is written.
+    """
+    session, through = runnable_session(folder, meta)
+    try:
+        with session:
+            found = verify(session, expected, clips, precision=str(meta.precision["asked"]))
+    except VerificationError as error:
+        raise VerificationError(explain("logits are not finite")) from error
+    found = dataclasses.replace(found, clips=kind, through=through)
+    if not found.passed:
+        raise VerificationError(explain(str(found)))
+    write_json(found.to_dict(), folder / VERIFICATION_FILE)
+    return found

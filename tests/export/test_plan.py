@@ -1,0 +1,78 @@
+"""What is checked, and told, before anything is built."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s2tf_edge.errors import InputFileError, MissingExtraError
+from s2tf_edge.export import TARGETS, ExportOptions, ExportPlan, ExportResult, plan_export
+from s2tf_edge.runtime.artifact import sha256
+
+_RTX = pytest.param("trt-rtx", marks=pytest.mark.needs_rtx)
+
+
+def _options(plain: Path, target: str, **options: Any) -> ExportOptions:
+    return ExportOptions(target=target, meta=plain.with_suffix(".json"), **options)
+
+
+def _tree(folder: Path) -> dict[str, str]:
+    """Every path below ``folder``, with the hash of what is a file."""
+    return {str(path.relative_to(folder)): sha256(path) if path.is_file() else "" for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", _RTX, "trt"])
+@pytest.mark.parametrize("options", [{}, {"out": "new/folder/a"}])
+def test_a_plan_writes_nothing(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, options: dict[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = _tree(plain.parent)
+    paths = {name: Path(value) for name, value in options.items()}
+    plan = plan_export(plain, _options(plain, target, defer_build=target == "trt", **paths))
+    assert isinstance(plan, ExportPlan)
+    assert plan.lines()[0].startswith("would export plain net (5 classes, clips of 4×16×16) from ")
+    assert plan.lines()[1] == f"for {target} in {plan.precision}, to {plan.folder}"
+    assert ("leaving the engine to be built on the device" in plan.lines()) == (target == "trt")
+    assert (_tree(plain.parent), _tree(tmp_path)) == (before, {})
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_default_folder_is_named_after_model_target_and_precision(plain: Path, target: str) -> None:
+    plan = plan_export(plain, _options(plain, target, defer_build=TARGETS[target].is_engine))
+    assert plan.folder == plain.with_name(f"plain net_{target}_{'fp32' if target == 'onnx' else 'fp16'}")
+
+
+def test_a_missing_tensorrt_is_found_before_the_model_is_read(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setattr("s2tf_edge.export.plan.open_network", pytest.fail)
+    message = (
+        r"--defer-build leaves that to the device, --target trt-rtx needs no GPU.*pip install 's2tf-edge\[tensorrt\]'"
+    )
+    with pytest.raises(MissingExtraError, match=message):
+        plan_export(plain, _options(plain, "trt"))
+
+
+@pytest.mark.parametrize("options", [{"precision": "fp16"}, {"input": "u8"}])
+def test_only_a_float32_graph_is_exported_further(
+    export_plain: Callable[..., ExportResult], options: dict[str, str]
+) -> None:
+    folder = export_plain("onnx", **options).folder
+    message = (
+        r"keeps no float32 graph to export for another target.*give the model it was made from \(plain net\.onnx\)"
+    )
+    with pytest.raises(InputFileError, match=message):
+        plan_export(folder, ExportOptions(target="openvino"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_told_before_any_work(plain: Path, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o555)
+    for out in (tmp_path / "closed" / "a", tmp_path / "closed" / "new" / "a"):
+        with pytest.raises(InputFileError, match=r"no permission to write into .*closed; give another --out"):
+            plan_export(plain, _options(plain, "onnx", out=out))
