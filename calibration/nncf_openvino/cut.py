@@ -114,8 +114,10 @@ def _find_integer_takers(network: Any, layers: Collection[str], *, between: bool
 def _add_operators_between(takers: set[str], ops: Sequence[Any]) -> None:
     """Adds the operators that take only what integer layers gave, or what was made of it.
 
-    Convolution A ─ FakeQuantize ─ Add ─ FakeQuantize ─ ReduceMean         A and B integer: Add and mean as well
-    Convolution B ─ FakeQuantize ──┘                                       A alone: neither
+    With A and B integer, Add and the mean are as well; with A alone, neither is:
+
+        Convolution A ─ FakeQuantize ─ Add ─ FakeQuantize ─ ReduceMean
+        Convolution B ─ FakeQuantize ──┘
     """
     integer = set(takers)
     # In order of computation: whatever gives an operand has been decided before what takes it.

@@ -132,9 +132,10 @@ class _Placer:
     def place(self) -> Placement:
         """Layers first, for sums go by the layers before them; pools last and backwards, for they go by their readers.
 
-        Conv ─ Relu ─ MaxPool ─ Pad ─ Conv          1. both convolutions read integers
-                     ③         ②                    2. so Pad is read as integers only, and reads them
-                                                    3. and so MaxPool
+        Both convolutions read integers; so Pad is read as integers only, and reads them; and so does MaxPool:
+
+            Conv ─ Relu ─ MaxPool ─ Pad ─ Conv
+            1             3         2     1
         """
         for node in self._nodes:
             self._place_layer(node)

@@ -21,7 +21,7 @@ class MergePads(ir.passes.InPlacePass):
         modified = False
         for pool in model.graph:
             pad = pool.inputs[0].producer() if pool.op_type == "MaxPool" and pool.inputs[0] else None
-            pads = None if pad is None or pad.op_type != "Pad" else _merged(pad, pool)
+            pads = None if pad is None or pad.op_type != "Pad" else _merge(pad, pool)
             if pad is not None and pads is not None:
                 pool.attributes["pads"] = ir.AttrInt64s("pads", pads)
                 pool.replace_input_with(0, pad.inputs[0])
@@ -30,9 +30,9 @@ class MergePads(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
 
-def _merged(pad: ir.Node, pool: ir.Node) -> list[int] | None:
+def _merge(pad: ir.Node, pool: ir.Node) -> list[int] | None:
     """The sum of both paddings, beginnings of all spatial axes and then ends; None where MaxPool cannot have it."""
-    outer, kernel = _infinite_pads(pad), pool.attributes["kernel_shape"].as_ints()
+    outer, kernel = _find_infinite_pads(pad), pool.attributes["kernel_shape"].as_ints()
     sides = len(kernel)
     if outer is None or len(outer) != 2 * (sides + 2) or any(outer[:2]) or any(outer[sides + 2 : sides + 4]):
         return None
@@ -46,7 +46,7 @@ def _merged(pad: ir.Node, pool: ir.Node) -> list[int] | None:
     return pads if fits else None
 
 
-def _infinite_pads(pad: ir.Node) -> list[int] | None:
+def _find_infinite_pads(pad: ir.Node) -> list[int] | None:
     """What a Pad with minus infinity adds, beginnings of all axes and then ends; None of any other Pad."""
     constants = [None if value is None else ir.convenience.get_const_tensor(value) for value in pad.inputs[1:]]
     if len(constants) != 2 or pad.attributes.get_string("mode", "constant") != "constant":

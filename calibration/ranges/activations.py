@@ -47,7 +47,7 @@ class Activations:
         self._input = str(model.graph.inputs[0].name)
         self._batch = _batch(model)
         self._groups = [
-            (names, _open(runtime, _exposed(model, names))) for names in _group(model, tensors, limit=group_bytes)
+            (names, _open(runtime, _expose(model, names))) for names in _group(model, tensors, limit=group_bytes)
         ]
 
     @property
@@ -106,7 +106,7 @@ def _sizes(model: ir.Model, *, unknown: int) -> dict[str, int]:
     return sizes
 
 
-def _exposed(model: ir.Model, names: Sequence[str]) -> ir.Model:
+def _expose(model: ir.Model, names: Sequence[str]) -> ir.Model:
     """The part of a copy of the graph that computes ``names``."""
     part = model.clone()
     values = {value.name: value for node in part.graph for value in node.outputs}

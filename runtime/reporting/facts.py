@@ -47,9 +47,9 @@ def read_facts(path: Path) -> ArtifactFacts:
     return ArtifactFacts(
         size_mb=size_mb,
         build_seconds=float(seconds) if isinstance(seconds, (int, float)) else None,
-        obtained=_obtained(meta.precision.get("obtained")),
-        verification=_verification(_read_json(path / VERIFICATION_FILE)),
-        calibration=_calibration(_read_json(path / CALIBRATION_FILE)),
+        obtained=_describe_layers(meta.precision.get("obtained")),
+        verification=_describe_verification(_read_json(path / VERIFICATION_FILE)),
+        calibration=_describe_calibration(_read_json(path / CALIBRATION_FILE)),
     )
 
 
@@ -60,7 +60,7 @@ def machine_facts() -> dict[str, str]:
     return hardware_facts() | {"python": platform.python_version(), "s2tf-edge": __version__}
 
 
-def _obtained(layers: Any) -> str | None:
+def _describe_layers(layers: Any) -> str | None:
     """``{"Conv": {"i8": 12, "f32": 1}}`` as ``Conv 12 i8 + 1 f32``."""
     if not isinstance(layers, Mapping):
         return None
@@ -72,7 +72,7 @@ def _obtained(layers: Any) -> str | None:
     return ", ".join(parts) or None
 
 
-def _verification(values: Mapping[str, Any]) -> str | None:
+def _describe_verification(values: Mapping[str, Any]) -> str | None:
     parts = []
     for key, template in (
         ("max_error", "max error {:.2g}"),
@@ -85,7 +85,7 @@ def _verification(values: Mapping[str, Any]) -> str | None:
     return ", ".join(parts) or None
 
 
-def _calibration(values: Mapping[str, Any]) -> str | None:
+def _describe_calibration(values: Mapping[str, Any]) -> str | None:
     method, clips = values.get("method"), values.get("clips")
     count = len(clips) if isinstance(clips, list) else clips
     parts = [str(method)] if method else []

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import io
-import itertools
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from s2tf_edge.extras import require
-from s2tf_edge.runtime.reporting.labels import Box, place_labels
 
-__all__ = ["Point", "scatter_svg"]
+__all__ = ["Point", "draw_scatter", "scatter_svg"]
 
 # Stand-ins while drawing; in the SVG they become variables of the page, for its light and its dark scheme.
 _INK, _MUTED, _ACCENT, _LINE, _PAPER = "#101112", "#717273", "#2a6fdb", "#d1d2d3", "#fdfefe"
@@ -30,7 +27,12 @@ _LOG_FROM_RATIO = 6
 _TICKS_MS = (1, 2, 5)
 _MAX_NAME = 40
 _MARK = 6.0
+"""Half the side of a mark in pixels."""
 _LEAD_FROM = 20.0
+"""Pixels from a mark to its label from which on a thin line joins them."""
+_STEPS = 200
+_FORCE = (0.4, 0.5)
+"""Across and up: with less, labels in a crowd still overlap after all steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,29 +58,37 @@ def scatter_svg(points: Sequence[Point]) -> str:
         ``--accent``, ``--line`` and ``--paper``.
 
     Raises:
-        MissingExtraError: matplotlib is not installed.
+        MissingExtraError: matplotlib or adjustText is not installed.
     """
     matplotlib = require("matplotlib", extra="report", purpose="the report's plot")
-    figures = require("matplotlib.figure", extra="report", purpose="the report's plot")
-    agg = require("matplotlib.backends.backend_agg", extra="report", purpose="the report's plot")
     # Text stays text: it can be searched, and is drawn in the reader's font. The salt makes ids the same each time.
     style = {"svg.fonttype": "none", "svg.hashsalt": "s2tf", "font.size": 11, "axes.unicode_minus": False}
     with matplotlib.rc_context(style):
-        figure = figures.Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
-        figure.patch.set_visible(False)
-        axes = figure.add_subplot()
-        _style(axes, points)
-        _draw_front(axes, [point for point in points if point.on_front])
-        for point in points:
-            _draw_point(axes, point)
-        canvas = agg.FigureCanvasAgg(figure)
-        canvas.draw()
-        # From here on the axes stay where they are, whatever labels are added.
-        figure.set_layout_engine("none")
-        _label(axes, points, canvas.get_renderer())
         file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        draw_scatter(points).savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return _as_element(file.getvalue())
+
+
+def draw_scatter(points: Sequence[Point]) -> Any:
+    """The ``matplotlib.figure.Figure`` that ``scatter_svg`` writes, in stand-ins for the colors of the page.
+
+    Raises:
+        MissingExtraError: matplotlib or adjustText is not installed.
+    """
+    figures = require("matplotlib.figure", extra="report", purpose="the report's plot")
+    agg = require("matplotlib.backends.backend_agg", extra="report", purpose="the report's plot")
+    figure = figures.Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
+    figure.patch.set_visible(False)
+    axes = figure.add_subplot()
+    _style(axes, points)
+    _draw_front(axes, [point for point in points if point.on_front])
+    for point in points:
+        _draw_point(axes, point)
+    agg.FigureCanvasAgg(figure).draw()
+    # From here on the axes stay where they are, whatever labels are added.
+    figure.set_layout_engine("none")
+    _label(axes, points)
+    return figure
 
 
 def _style(axes: Any, points: Sequence[Point]) -> None:
@@ -127,23 +137,32 @@ def _draw_point(axes: Any, point: Point) -> None:
     )
 
 
-def _label(axes: Any, points: Sequence[Point], renderer: Any) -> None:
-    style: dict[str, Any] = {"color": _INK, "parse_math": False, "zorder": 5}
+def _label(axes: Any, points: Sequence[Point]) -> None:
+    """Writes names beside their points, clear of one another and, where there is room, of marks; inside the axes."""
+    adjust = require("adjustText", extra="report", purpose="the report's plot")
+    transforms = require("matplotlib.transforms", extra="report", purpose="the report's plot")
+    style: dict[str, Any] = {"color": _INK, "parse_math": False, "zorder": 5, "ha": "center", "va": "bottom"}
     style["bbox"] = {"facecolor": _PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 1}
-    texts = [axes.text(0, 0, _caption(point), **style) for point in points]
-    extents = [text.get_window_extent(renderer) for text in texts]
-    marks = [_mark(axes, point) for point in points]
-    boxes = place_labels(
-        [((mark.left + mark.right) / 2, (mark.bottom + mark.top) / 2) for mark in marks],
-        [(extent.width, extent.height) for extent in extents],
-        obstacles=marks,
-        thin=list(itertools.chain.from_iterable(_bars(axes, point) for point in points)),
-        bounds=Box(*axes.bbox.extents),
+    marks = [_find_mark(axes, point) for point in points]
+    # Names start above their marks; only those that are in one another's way have to move.
+    texts = [
+        axes.text(point.p50_ms, mark[1][1], _caption(point), **style) for point, mark in zip(points, marks, strict=True)
+    ]
+    adjust.adjust_text(
+        texts,
+        ax=axes,
+        target_x=[point.p50_ms for point in points],
+        target_y=[point.top1 for point in points],
+        objects=[transforms.Bbox(mark) for mark in marks],
+        # A number of steps rather than a time, so that the same report gives the same plot. Exchanging labels whose
+        # lines cross is left out: it may push one of them out of the axes.
+        iter_lim=_STEPS,
+        prevent_crossings=False,
+        force_text=_FORCE,
+        force_static=_FORCE,
+        min_arrow_len=_LEAD_FROM,
+        arrowprops={"arrowstyle": "-", "color": _MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": _MARK, "zorder": 1},
     )
-    for point, text, box in zip(points, texts, boxes, strict=True):
-        text.set_position(axes.transData.inverted().transform((box.left, box.bottom)))
-        text.set_verticalalignment("bottom")
-        _lead(axes, point, box)
 
 
 def _caption(point: Point) -> str:
@@ -151,26 +170,10 @@ def _caption(point: Point) -> str:
     return f"{name} (baseline)" if point.is_baseline else name
 
 
-def _mark(axes: Any, point: Point) -> Box:
+def _find_mark(axes: Any, point: Point) -> Any:
+    """The corners of what marks a point, in the units of the axes."""
     x, y = axes.transData.transform((point.p50_ms, point.top1))
-    return Box(x - _MARK, y - _MARK, x + _MARK, y + _MARK)
-
-
-def _bars(axes: Any, point: Point) -> tuple[Box, Box]:
-    """The vertical bar of the accuracy and the horizontal one of the latency."""
-    x, y = axes.transData.transform((point.p50_ms, point.top1))
-    right = axes.transData.transform((point.p95_ms, point.top1))[0]
-    low, high = (axes.transData.transform((point.p50_ms, value))[1] for value in (point.top1_low, point.top1_high))
-    return Box(x - 2, low, x + 2, high), Box(x, y - 2, right, y + 2)
-
-
-def _lead(axes: Any, point: Point, box: Box) -> None:
-    """A thin line from a point to its label, where the label had to move away."""
-    x, y = axes.transData.transform((point.p50_ms, point.top1))
-    end = (min(max(x, box.left), box.right), min(max(y, box.bottom), box.top))
-    if math.dist((x, y), end) > _LEAD_FROM:
-        line = axes.transData.inverted().transform([(x, y), end])
-        axes.plot(line[:, 0], line[:, 1], color=_MUTED, linewidth=0.6, zorder=1)
+    return axes.transData.inverted().transform([(x - _MARK, y - _MARK), (x + _MARK, y + _MARK)])
 
 
 def _as_element(svg: str) -> str:

@@ -43,9 +43,9 @@ def require_report_extra() -> None:
     """Fails early, before minutes of measuring.
 
     Raises:
-        MissingExtraError: jinja2 or matplotlib is not installed.
+        MissingExtraError: jinja2, matplotlib or adjustText is not installed.
     """
-    for module in ("jinja2", "matplotlib"):
+    for module in ("jinja2", "matplotlib", "adjustText"):
         require(module, extra="report", purpose="writing a report")
 
 
@@ -66,7 +66,7 @@ def write_report(report: Report, folder: Path, *, slo: Sequence[Condition] = ())
     """Writes ``report.html``, ``report.md``, ``report.json`` and ``report.csv`` into an existing folder.
 
     Raises:
-        MissingExtraError: jinja2 or matplotlib is not installed.
+        MissingExtraError: jinja2, matplotlib or adjustText is not installed.
     """
     values = report_values(report, slo=slo)
     text = json.dumps(values, indent=1, ensure_ascii=False)

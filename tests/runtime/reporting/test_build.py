@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -19,9 +20,8 @@ from s2tf_edge.runtime.evaluation.accuracy import Evaluation, measure_drop
 from s2tf_edge.runtime.reporting.build import Report, Row, make_report
 from s2tf_edge.runtime.reporting.conditions import parse_fail_under, parse_slo
 from s2tf_edge.runtime.reporting.facts import ArtifactFacts, machine_facts, read_facts
-from s2tf_edge.runtime.reporting.labels import Box, place_labels
 from s2tf_edge.runtime.reporting.measure import Latency, Measurement, MeasureOptions, Skipped
-from s2tf_edge.runtime.reporting.plot import Point, scatter_svg
+from s2tf_edge.runtime.reporting.plot import Point, draw_scatter, scatter_svg
 from s2tf_edge.runtime.reporting.report_files import report_values, tabulate_classes, write_report
 from s2tf_edge.runtime.reporting.verdict import choose, report_command, shortfalls, stream_command, verdict
 from s2tf_edge.runtime.session import ModelInfo
@@ -294,13 +294,30 @@ def test_the_plot_is_well_formed_and_takes_the_pages_colors(at: list[tuple[float
     assert svg == scatter_svg([replace(points(*at)[0], name=HOSTILE), *points(*at)[1:]])
 
 
-def test_labels_do_not_overlap() -> None:
-    anchors = [(200.0, 100.0), (204.0, 101.0), (208.0, 99.0), (395.0, 150.0), (2.0, 2.0)]
-    marks = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in anchors]
-    bounds = Box(0, 0, 400, 300)
-    boxes = place_labels(anchors, [(90.0, 12.0)] * 5, obstacles=marks, thin=[], bounds=bounds)
-    assert all(one.overlap(other) == 0 for one, other in combinations([*boxes, *marks], 2) if one not in marks)
-    assert all(box.overlap(bounds) == pytest.approx(box.area) for box in boxes)
+@pytest.mark.parametrize(
+    "at",
+    [
+        [(12.0, 91.8), (12.4, 92.0)],
+        [(20 + 0.3 * i, 88 + 0.4 * (i % 3)) for i in range(6)],
+        [(10 * 1.12**i, 60 + 7 * i % 30) for i in range(12)],
+        [(100.0, 99.5), (98.0, 1.0), (0.5, 50.0)],
+    ],
+    ids=["two alike", "six alike", "twelve", "corners"],
+)
+def test_labels_lie_inside_the_axes_near_their_points_and_not_on_one_another(at: list[tuple[float, float]]) -> None:
+    figure = draw_scatter(points(*at))
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == [f"artifact_{i}" for i in range(len(at))]
+    for one, other in combinations(boxes, 2):
+        width = min(one.x1, other.x1) - max(one.x0, other.x0)
+        height = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert min(width, height) <= 0
+    for box, point in zip(boxes, at, strict=True):
+        assert axes.bbox.x0 - 1 <= box.x0 < box.x1 <= axes.bbox.x1 + 1
+        assert axes.bbox.y0 - 1 <= box.y0 < box.y1 <= axes.bbox.y1 + 1
+        x, y = axes.transData.transform(point)
+        assert math.dist((x, y), (np.clip(x, box.x0, box.x1), np.clip(y, box.y0, box.y1))) < 100
 
 
 def test_artifacts_are_checked_before_anything_runs(tmp_path: Path) -> None:
