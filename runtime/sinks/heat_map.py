@@ -58,7 +58,7 @@ def crop_region(height: int, width: int, spec: ClipSpec) -> tuple[slice, slice]:
     """The rows and columns of a picture that the network sees of it, as ``s2tf_edge.preprocess`` cuts them."""
     scaled_height, scaled_width = scaled_size(height, width, short_side=spec.resize_short_side)
     top, left = crop_corner(scaled_height, scaled_width, spec.size)
-    return _scaled(top, spec.size, height / scaled_height), _scaled(left, spec.size, width / scaled_width)
+    return _scale_slice(top, spec.size, height / scaled_height), _scale_slice(left, spec.size, width / scaled_width)
 
 
 class HeatMap:
@@ -135,7 +135,7 @@ class _Glow:
     def update(self, strength: _Floats) -> None:
         rows, columns = _weights(strength.shape[0]), _weights(strength.shape[1])
         levels = np.clip(255 * _fading() * (rows @ strength @ columns.T), 0, 255).astype(np.uint8)
-        *self._light, keep = self._scaled([table[levels] for table in _tables()])
+        *self._light, keep = self._scale_planes([table[levels] for table in _tables()])
         # From 1 to 256, so that a clear pixel comes out as it is.
         np.add(keep, 1, out=self._keep, dtype=np.uint16)
 
@@ -146,7 +146,7 @@ class _Glow:
             np.right_shift(self._blended, 8, out=self._blended)
             np.add(self._blended, light, out=plane, casting="unsafe")
 
-    def _scaled(self, planes: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    def _scale_planes(self, planes: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
         """Four planes in the region's size. For swscale they are Y, U, V and A, all of which it scales alike."""
         small = av.VideoFrame(_SIDE, _SIDE, "yuva444p")
         for plane, values in zip(small.planes, planes, strict=True):
@@ -213,5 +213,5 @@ def _lighten(part: NDArray[np.uint8]) -> None:
     part += ((255 - part).astype(np.uint16) * _MARK_OPACITY // 255).astype(np.uint8)
 
 
-def _scaled(start: int, size: int, scale: float) -> slice:
+def _scale_slice(start: int, size: int, scale: float) -> slice:
     return slice(round(start * scale), round((start + size) * scale))

@@ -83,7 +83,7 @@ class Overlay:
         pixels[:, : round(width * score)] = color
         number = draw_text(f"{100 * score:.0f} %", height=line)
         ink = np.zeros((height, width, 1), np.float32)
-        text = _fitted(label, height=line, width=width - number.shape[1] - 3 * pad)
+        text = _fit_label(label, height=line, width=width - number.shape[1] - 3 * pad)
         _place(ink, text, left=pad, top=line // 6)
         _place(ink, number, left=max(0, width - number.shape[1] - pad), top=line // 6)
         pixels += ink * (np.array(_INK, np.float32) - pixels)
@@ -105,7 +105,7 @@ def _lines_that_fit(line: int, height: int) -> list[int]:
     return lines
 
 
-def _fitted(label: str, *, height: int, width: int) -> NDArray[np.uint8]:
+def _fit_label(label: str, *, height: int, width: int) -> NDArray[np.uint8]:
     text = draw_text(label or " ", height=height)
     while text.shape[1] > width and label:
         label = label[:-1]

@@ -175,7 +175,7 @@ class _SourceView:
         """One line, for when there are many."""
         found = Text("…", "dim")
         if self.prediction is not None:
-            found = _scored(self.prediction.label, self.prediction.score, threshold)
+            found = _format_score(self.prediction.label, self.prediction.score, threshold)
         return _row(self._title(), _cut(found), _cut(Text(self._figures(), "dim")))
 
     def _title(self) -> Text:
@@ -247,7 +247,7 @@ def _row(*cells: Text) -> Table:
     return row
 
 
-def _scored(label: str, score: float, threshold: float) -> Text:
+def _format_score(label: str, score: float, threshold: float) -> Text:
     return Text(f"{label} {100 * score:.0f} %", "bold cyan" if score >= threshold else "dim")
 
 

@@ -127,7 +127,7 @@ class PacketReader:
             if self._stop.is_set():
                 # While it was waited for; another thread may have gone on with the source since.
                 return
-            if self._is_taken(packet, waited_seconds):
+            if self._admit(packet, waited_seconds):
                 yield packet
 
     def _pace(self, packet: Packet[VideoStream]) -> None:
@@ -139,7 +139,7 @@ class PacketReader:
             self._started_at = perf_counter() - seconds
         self._stop.wait(max(0.0, self._started_at + seconds - perf_counter()))
 
-    def _is_taken(self, packet: Packet[VideoStream], waited_seconds: float) -> bool:
+    def _admit(self, packet: Packet[VideoStream], waited_seconds: float) -> bool:
         """Notes when a packet was presented; tells whether it is to be decoded."""
         arrived_at = perf_counter()
         presented_at = self._estimate_presentation(packet, arrived_at)

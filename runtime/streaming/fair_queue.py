@@ -4,7 +4,7 @@ Each source has a share; files that are read one after another have one together
 the memory. Where a source can wait, as a file can, its thread waits until there is room, and nothing is lost. Where it
 cannot, a window that is ready takes the place of one that still waits, and what is lost is counted.
 
-Three groups, the second of two files, the others of a camera each; W is a window, P a picture, G a gap, E an end:
+Three groups, the first of two files, the others of a camera each; W is a window, P a picture, G a gap, E an end:
 
     files 0, 1   E₁ W₁ P₁ E₀ W₀ P₀ ─┐
     camera 2                 G₂ W₂ ─┼─ turns ─→ take: P₀ W₀   W₂   then E₀ P₁ W₁, then G₂, then E₁
