@@ -14,11 +14,11 @@ __all__ = ["TARGETS", "ExportOptions", "ExportPlan", "ExportResult", "export", "
 
 def __getattr__(name: str) -> Any:
     # The options alone are declared in no time; what exports takes longer to import than --help takes to print.
+    if name not in __all__:
+        # Before anything is imported: importing a module of this package asks for its name here.
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
     from s2tf_edge.export import pipeline, plan
     from s2tf_edge.export.targets import registry
 
-    for module in (pipeline, plan, registry):
-        if name in __all__ and name in module.__all__:
-            return getattr(module, name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+    return next(getattr(module, name) for module in (pipeline, plan, registry) if name in module.__all__)
