@@ -103,7 +103,7 @@ def _excluded(graph: ir.Graph, expressions: Sequence[str]) -> set[ir.Node]:
     layers = [node.name or "" for node in graph if node.op_type in _LAYERS]
     for expression in expressions:
         if not any(re.search(expression, name) for name in layers):
-            msg = f"--exclude {expression!r} matches none of the {len(layers)} layers, such as {', '.join(layers[:4])}"
+            msg = f"`exclude` {expression!r} matches none of the {len(layers)} layers, such as {', '.join(layers[:4])}"
             raise UsageError(msg)
     return {node for node in graph if any(re.search(expression, node.name or "") for expression in expressions)}
 

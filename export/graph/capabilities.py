@@ -257,6 +257,6 @@ def _refusal(node: ir.Node, target: str) -> str | None:
 
 def _advice(node: ir.Node, *, is_in_graph: bool) -> str:
     if not is_in_graph:
-        return "write the function out with --custom-ops inline"
+        return "write the function out with `custom_ops='inline'`"
     targets = [target for target in COMPILERS if _refusal(node, target) is None]
     return f"replace it in the network, or export for {' or '.join(targets)}"

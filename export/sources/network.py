@@ -113,7 +113,7 @@ class GraphSource(Source):
     def graph(self, *, batch: int | None, mask: bool) -> ir.Model:
         """The file's own graph in the form that a ``model.pt`` gives: norms folded, no dropout, its ends renamed."""
         if mask:
-            msg = f"{self.path} has no saliency mask to put out; leave out --mask"
+            msg = f"{self.path} has no saliency mask to put out; leave out `mask`"
             raise UsageError(msg)
         from s2tf_edge.export.passes.rewrites import DropIdentities, FoldNorms
 
@@ -152,7 +152,7 @@ def open_source(path: Path, *, meta: Path | None = None) -> Source:
     if path.suffix.lower() == ".onnx":
         return _onnx_source(path, meta)
     if meta is not None:
-        msg = f"--meta describes a plain .onnx file; {path.name} describes itself, so leave it out"
+        msg = f"`meta` describes a plain .onnx file; {path.name} describes itself, so leave it out"
         raise UsageError(msg)
     require("torch", extra="export", purpose="exporting a model.pt")
     from s2tf_edge.models.model_file import load_model
@@ -163,7 +163,7 @@ def open_source(path: Path, *, meta: Path | None = None) -> Source:
 def _onnx_source(path: Path, meta: Path | None) -> Source:
     if meta is None:
         msg = (
-            f"{path.name} does not say what clips it takes; give --meta FILE.json with frames, crop, mean, std, labels "
+            f"{path.name} does not say what clips it takes; give `meta=FILE.json` with frames, crop, mean, std, labels "
             "and, where they are not 1, 25 and the crop, stride, fps and resize_short_side"
         )
         raise UsageError(msg)
@@ -178,7 +178,7 @@ def _artifact_source(folder: Path, meta_file: Path | None) -> Source:
     meta = read_meta(folder)
     check_files(meta, folder)
     if meta_file is not None:
-        msg = f"--meta describes a plain .onnx file; {folder} describes itself, so leave it out"
+        msg = f"`meta` describes a plain .onnx file; {folder} describes itself, so leave it out"
         raise UsageError(msg)
     if meta.target != "onnx" or meta.precision.get("asked") != "fp32" or meta.clip.dtype != "float32":
         raise _no_graph(folder, meta)

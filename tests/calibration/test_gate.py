@@ -90,7 +90,7 @@ class _Judge:
 
     def drop(self, session: Session) -> Drop:
         if not self.has_data:
-            msg = "give --eval DATA"
+            msg = "give `eval=DATA`"
             raise UsageError(msg)
         lost = _noise(session) / 100
         return Drop(n=100, float_top1=0.9, top1=0.9 - lost, interval=Interval(low=lost - 0.1, high=lost + 0.1))
@@ -246,7 +246,7 @@ def test_where_nothing_runs_any_more_the_reasons_are_told(tmp_path: Path) -> Non
 
 
 def test_without_videos_there_is_nothing_to_measure(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="give --eval DATA"):
+    with pytest.raises(UsageError, match="give `eval=DATA`"):
         _gated(_Noisy({"a": 1.0}), tmp_path, max_drop=1.0, judge=_Judge(has_data=False))
 
 

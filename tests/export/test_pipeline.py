@@ -172,9 +172,8 @@ def test_folders_above_the_artifact_are_made(export_plain: Callable[..., ExportR
 def test_a_missing_tensorrt_is_found_before_the_model_is_read(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setattr("s2tf_edge.export.pipeline.open_source", pytest.fail)
-    message = (
-        r"--defer-build leaves that to the device, --target trt-rtx needs no GPU.*pip install 's2tf-edge\[tensorrt\]'"
-    )
+    ways = "`defer_build=True` leaves that to the device, `target='trt-rtx'` needs no GPU"
+    message = rf"{ways}.*pip install 's2tf-edge\[tensorrt\]'"
     with pytest.raises(MissingExtraError, match=message):
         plan_export(plain, _options(plain, "trt"))
 
@@ -191,7 +190,7 @@ def test_deferring_needs_no_tensorrt(
 
 
 def test_there_is_no_mask_in_a_plain_file(export_plain: Callable[..., ExportResult], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="has no saliency mask to put out; leave out --mask"):
+    with pytest.raises(UsageError, match="has no saliency mask to put out; leave out `mask`"):
         export_plain("onnx", mask=True)
     assert not list(tmp_path.iterdir())
 
@@ -272,5 +271,5 @@ def test_an_older_artifact_gives_way_to_a_finished_one(
 def test_a_folder_that_may_not_be_written_is_told_before_any_work(plain: Path, tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o555)
     for out in (tmp_path / "closed" / "a", tmp_path / "closed" / "new" / "a"):
-        with pytest.raises(InputFileError, match=r"no permission to write into .*closed; give another --out"):
+        with pytest.raises(InputFileError, match=r"no permission to write into .*closed; give another `out`"):
             plan_export(plain, _options(plain, "onnx", out=out))

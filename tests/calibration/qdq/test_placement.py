@@ -181,7 +181,7 @@ def test_sums_are_excluded_like_layers() -> None:
 
 
 def test_an_expression_that_matches_nothing_is_an_error() -> None:
-    message = "--exclude 'neck' matches none of the 4 layers, such as first, second, third, logits"
+    message = "`exclude` 'neck' matches none of the 4 layers, such as first, second, third, logits"
     with pytest.raises(UsageError, match=message):
         place(_graph(RESIDUAL), STYLES["tensorrt"], exclude=["first", "neck"])
 

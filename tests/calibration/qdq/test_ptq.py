@@ -195,7 +195,7 @@ def test_the_first_layer_covers_all_pixels_whatever_the_clips_show(float_graph: 
 def test_an_expression_that_matches_nothing_is_an_error(float_graph: FloatGraph, noise: Noise, tmp_path: Path) -> None:
     graph = float_graph(R3D)
     measured = measure_graph(graph, clips=noise(_shape(graph), 1), style="tensorrt")
-    with pytest.raises(UsageError, match="--exclude 'neck' matches none of the"):
+    with pytest.raises(UsageError, match="`exclude` 'neck' matches none of the"):
         measured.write(tmp_path / "q.onnx", exclude=["neck"])
 
 
