@@ -149,7 +149,7 @@ def pump(records: Iterable[Record], sinks: Sequence[Sink], *, stop: threading.Ev
             if isinstance(record, Summary):
                 summary = record
     if summary is not None and summary.frames_in:
-        _tell(summary)
+        _log_summary(summary)
 
 
 def _result_sink(options: OutputOptions, live: LiveView | None) -> Sink:
@@ -190,7 +190,7 @@ def _write(sink: Sink, record: Record) -> bool:
     return True
 
 
-def _tell(summary: Summary) -> None:
+def _log_summary(summary: Summary) -> None:
     drops = ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in summary.drops.items())
     age, infer = summary.stages_ms.get("age"), summary.stages_ms.get("infer")
     times = ""
