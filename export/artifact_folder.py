@@ -51,14 +51,14 @@ def check_destination(folder: Path) -> None:
         UsageError: something else is there, which is never overwritten.
     """
     if folder.exists() and not _is_replaceable(folder):
-        msg = f"{folder} exists and is not an artifact folder and nothing else; give another --out, or remove it"
+        msg = f"{folder} exists and is not an artifact folder and nothing else; give another `out`, or remove it"
         raise UsageError(msg)
     above = next(parent for parent in folder.absolute().parents if parent.exists())
     if not above.is_dir():
-        msg = f"cannot make the output folder {folder}: {above} is a file; give another --out"
+        msg = f"cannot make the output folder {folder}: {above} is a file; give another `out`"
         raise InputFileError(msg)
     if not os.access(above, os.W_OK):
-        msg = f"no permission to write into {above}; give another --out"
+        msg = f"no permission to write into {above}; give another `out`"
         raise InputFileError(msg)
 
 
@@ -106,7 +106,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        msg = f"cannot write {folder}: {error.strerror}; free some space or give another --out"
+        msg = f"cannot write {folder}: {error.strerror}; free some space or give another `out`"
         raise InputFileError(msg) from error
 
 

@@ -25,7 +25,7 @@ from s2tf_edge.option_fields import (
     from_any_folder,
     given_fields,
     in_command_order,
-    lies,
+    in_range,
     one_of,
     option_of,
 )
@@ -141,7 +141,7 @@ class ExportOptions:
         "Points of top-1 on --eval that int8 may lose; layers go back to float until it loses no more.",
         default=None,
         metavar="POINTS",
-        check=lies("between 0 and 100 points", lambda points: 0 <= points <= 100),
+        check=in_range("between 0 and 100 points", lambda points: 0 <= points <= 100),
         needs=_needs_int8,
     )
     exclude: tuple[str, ...] = _option(
@@ -173,7 +173,7 @@ class ExportOptions:
         "Most memory in GiB that TensorRT may use for one layer.",
         default=None,
         metavar="GIB",
-        check=lies("in (0, 1024] GiB", lambda gib: 0 < gib <= 1024),
+        check=in_range("in (0, 1024] GiB", lambda gib: 0 < gib <= 1024),
         needs=_needs_engine,
     )
     timing_cache: Path | None = _option(

@@ -38,7 +38,7 @@ def check_page(path: Path) -> None:
     """
     folder = path.absolute().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        msg = f"cannot write {path}: its folder must exist and be writable; give another --sensitivity, such as a.html"
+        msg = f"cannot write {path}: its folder must exist and be writable; give another `sensitivity`, such as a.html"
         raise InputFileError(msg)
 
 
@@ -51,7 +51,7 @@ def write_sensitivity(path: Path, noises: Sequence[LayerNoise]) -> None:
     try:
         path.write_text(sensitivity_page(noises), encoding="utf-8")
     except OSError as error:
-        msg = f"cannot write {path}: {error.strerror}; give another --sensitivity"
+        msg = f"cannot write {path}: {error.strerror}; give another `sensitivity`"
         raise InputFileError(msg) from error
 
 

@@ -1,7 +1,7 @@
 """Errors of the toolkit, each with the exit code that every command ends in.
 
     S2TFError                      1
-    ├── UsageError                 2    wrong flags, names or combinations of them
+    ├── UsageError                 2    wrong options, names or combinations of them
     ├── UnsupportedError           3    the target has no way to run an operator or network
     ├── BuildError                 4    a compiler refused to build the engine
     ├── VerificationError          5    an artifact does not agree with the network it was made from
@@ -10,7 +10,8 @@
     ├── SourceError                8    a camera or stream was lost or cannot be opened
     └── InputFileError             9    a file is missing, unreadable, corrupt or of the wrong kind
 
-A message says what was got, what is allowed and what to do, in one line, so that a command can print it as it is.
+A message says what was got, what is allowed and what to do, in one line. Fields and arguments stand in backticks, as
+Python has them: ``give `eval=DATA` ``. A command prints its flags instead: ``give --eval DATA``.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class S2TFError(Exception):
 
 
 class UsageError(S2TFError):
-    """Flags, names or values that do not fit together."""
+    """Options, names or values that do not fit together."""
 
     exit_code = 2
 

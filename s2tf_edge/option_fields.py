@@ -29,7 +29,7 @@ __all__ = [
     "from_any_folder",
     "given_fields",
     "in_command_order",
-    "lies",
+    "in_range",
     "one_of",
     "option_of",
 ]
@@ -120,7 +120,7 @@ def check_fields(options: Any) -> None:
 
 
 def one_of(allowed: Sequence[str]) -> Check:
-    """Only these."""
+    """Allows these values alone."""
 
     def check(name: str, value: str) -> None:
         if value not in allowed:
@@ -131,7 +131,7 @@ def one_of(allowed: Sequence[str]) -> Check:
 
 
 def counts(low: int, high: int | None = None) -> Check:
-    """Whole numbers from ``low`` to ``high``."""
+    """Allows whole numbers from ``low`` to ``high``; without it, all from ``low`` on."""
     allowed = f"from {low} to {high}" if high is not None else "one or more" if low == 1 else f"{low} or more"
 
     def check(name: str, value: int) -> None:
@@ -142,8 +142,8 @@ def counts(low: int, high: int | None = None) -> Check:
     return check
 
 
-def lies(where: str, is_there: Callable[[float], bool]) -> Check:
-    """Numbers of which ``is_there`` holds, in words ``where``, such as ``between 0 and 100 points``."""
+def in_range(where: str, is_there: Callable[[float], bool]) -> Check:
+    """Allows numbers of which ``is_there`` holds, in words ``where``, such as ``between 0 and 100 points``."""
 
     def check(name: str, value: float) -> None:
         if not is_there(value):

@@ -19,7 +19,7 @@ from s2tf_edge.option_fields import (
     from_any_folder,
     given_fields,
     in_command_order,
-    lies,
+    in_range,
     one_of,
 )
 
@@ -72,8 +72,8 @@ def test_no_value_is_checked_that_is_not_there() -> None:
         (counts(1), 1, 0, "`x` must be one or more, got 0"),
         (counts(0), 0, -1, "`x` must be 0 or more, got -1"),
         (counts(2, 3), 3, 4, "`x` must be from 2 to 3, got 4"),
-        (lies("in [0, 1)", lambda x: 0 <= x < 1), 0.5, 1.0, r"`x` must lie in \[0, 1\), got 1"),
-        (lies("in [0, 1)", lambda x: 0 <= x < 1), 0.0, float("nan"), "got nan"),
+        (in_range("in [0, 1)", lambda x: 0 <= x < 1), 0.5, 1.0, r"`x` must lie in \[0, 1\), got 1"),
+        (in_range("in [0, 1)", lambda x: 0 <= x < 1), 0.0, float("nan"), "got nan"),
     ],
 )
 def test_numbers_have_a_range(check: Check, allowed: float, refused: float, message: str) -> None:

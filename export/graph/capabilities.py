@@ -243,6 +243,6 @@ def _refusal(node: ir.Node, compiler: Compiler) -> str | None:
 
 def _advice(node: ir.Node, targets: Mapping[str, Compiler], *, is_in_graph: bool) -> str:
     if not is_in_graph:
-        return "write the function out with --custom-ops inline"
+        return "write the function out with `custom_ops='inline'`"
     taking = [name for name, compiler in targets.items() if _refusal(node, compiler) is None]
     return f"replace it in the network, or export for {' or '.join(taking)}"

@@ -100,7 +100,7 @@ def lower(
 
 def _inline_for_opset(custom_ops: str, opset: int) -> str:
     if custom_ops == "keep":
-        msg = f"--custom-ops keep ships bodies of opset 18, got --opset {opset}; leave one of them out"
+        msg = f"`custom_ops='keep'` ships bodies of opset 18, got `opset={opset}`; leave one of them out"
         raise UsageError(msg)
     return "inline"
 
@@ -148,7 +148,7 @@ def _convert_opset(model: ir.Model, opset: int) -> ir.Model:
         return _upgrade(model, opset) if opset > own else _downgrade(model, opset)
     except (RuntimeError, onnx.version_converter.ConvertError) as error:
         reason = " ".join(str(error).rpartition("failed: ")[2].split())
-        msg = f"this graph of opset {own} cannot be converted to opset {opset} ({reason}); leave out --opset"
+        msg = f"this graph of opset {own} cannot be converted to opset {opset} ({reason}); leave out `opset`"
         raise UnsupportedError(msg) from error
 
 

@@ -253,7 +253,7 @@ def _convert_tensor(tensor: ir.TensorProtocol, dtype: ir.DataType, reader: ir.No
         layer = layer_of(reader) or (reader.name if reader else None) or tensor.name
         msg = (
             f"layer {layer} has a weight of {np.abs(array[finite]).max():g}, but float16 ends at "
-            f"{np.finfo(np.float16).max:g}; export with --precision fp32"
+            f"{np.finfo(np.float16).max:g}; export with `precision='fp32'`"
         )
         raise UnsupportedError(msg)
     return ir.tensor(converted)

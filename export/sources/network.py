@@ -114,7 +114,7 @@ class OnnxNetwork(SourceNetwork):
     def graph(self, *, batch: int | None, mask: bool) -> ir.Model:
         """The file's own graph in the form that a ``model.pt`` gives: norms folded, no dropout, its ends renamed."""
         if mask:
-            msg = f"{self.path} has no saliency mask to put out; leave out --mask"
+            msg = f"{self.path} has no saliency mask to put out; leave out `mask`"
             raise UsageError(msg)
         from s2tf_edge.export.passes.rewrites import DropIdentities, FoldNorms
 
@@ -156,7 +156,7 @@ def open_network(
     if path.suffix.lower() == ".onnx":
         return _open_onnx(path, meta)
     if meta is not None:
-        msg = f"--meta describes a plain .onnx file; {path.name} describes itself, so leave it out"
+        msg = f"`meta` describes a plain .onnx file; {path.name} describes itself, so leave it out"
         raise UsageError(msg)
     require("torch", extra="export", purpose="exporting a model.pt")
     from s2tf_edge.models.model_file import load_model
@@ -167,7 +167,7 @@ def open_network(
 def _open_onnx(path: Path, meta: Path | None) -> SourceNetwork:
     if meta is None:
         msg = (
-            f"{path.name} does not say what clips it takes; give --meta FILE.json with frames, crop, mean, std, labels "
+            f"{path.name} does not say what clips it takes; give `meta=FILE.json` with frames, crop, mean, std, labels "
             "and, where they are not 1, 25 and the crop, stride, fps and resize_short_side"
         )
         raise UsageError(msg)
@@ -182,7 +182,7 @@ def _open_artifact(folder: Path, meta_file: Path | None, float_targets: Collecti
     meta = read_meta(folder)
     check_files(meta, folder)
     if meta_file is not None:
-        msg = f"--meta describes a plain .onnx file; {folder} describes itself, so leave it out"
+        msg = f"`meta` describes a plain .onnx file; {folder} describes itself, so leave it out"
         raise UsageError(msg)
     if meta.target not in float_targets or meta.precision.get("asked") != "fp32" or meta.clip.dtype != "float32":
         raise _no_float_graph(folder, meta)

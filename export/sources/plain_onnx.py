@@ -169,7 +169,7 @@ def _clip_input(model: ir.Model, path: Path, clip_file: ClipFile) -> ir.Value:
     if clip.dtype != ir.DataType.FLOAT:
         msg = (
             f"input {clip.name} of {path} is {_dtype(clip)}, but must be float32; export the network in float32: "
-            "--precision sets what an artifact computes in"
+            "`precision` sets what an artifact computes in"
         )
         raise InputFileError(msg)
     _check_clip_shape(clip, path, clip_file)

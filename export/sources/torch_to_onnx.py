@@ -52,7 +52,7 @@ def to_onnx(network: VideoNetwork, *, batch: int | None = 1, mask: bool = False)
         UsageError: the mask is asked for of a network that has none.
     """
     if mask and network.saliency is None:
-        msg = f"{network.name} has no saliency mask to put out; leave out --mask, or export an ssf_ or s2tf_ network"
+        msg = f"{network.name} has no saliency mask to put out; leave out `mask`, or export an ssf_ or s2tf_ network"
         raise UsageError(msg)
     inference = network.to_inference().eval()
     fix_adaptive_pools(inference, network.spec.input_shape())
@@ -120,7 +120,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _name_nodes(model: ir.Model) -> None:
-    """Names nodes and their results ``<path of the layer>/<operator>``, which is what ``--exclude`` matches."""
+    """Names nodes and their results ``<path of the layer>/<operator>``, which is what ``exclude`` matches."""
     seen: Counter[str] = Counter()
     for node in model.graph:
         name = "/".join(part for part in (_layer_path(node), node.op_type) if part)

@@ -183,7 +183,7 @@ def matching_layers(layers: Sequence[str], expressions: Sequence[str]) -> tuple[
     """
     for expression in expressions:
         if not any(re.search(expression, layer) for layer in layers):
-            msg = f"--exclude {expression!r} matches none of the {len(layers)} layers, such as {', '.join(layers[:4])}"
+            msg = f"`exclude` {expression!r} matches none of the {len(layers)} layers, such as {', '.join(layers[:4])}"
             raise UsageError(msg)
     return tuple(layer for layer in layers if any(re.search(expression, layer) for expression in expressions))
 

@@ -71,7 +71,7 @@ def _save(openvino: Any, network: Any, request: BuildRequest) -> None:
     try:
         openvino.save_model(network, path, compress_to_fp16=request.precision == "fp16")
     except RuntimeError as error:
-        msg = f"cannot write {path.name}: {last_line(error)}; free some space or give another --out"
+        msg = f"cannot write {path.name}: {last_line(error)}; free some space or give another `out`"
         raise InputFileError(msg) from error
 
 

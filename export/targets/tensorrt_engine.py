@@ -29,7 +29,7 @@ __all__ = ["EngineFacts", "EngineOptions", "build_engine", "find_builder", "trte
 logger = logging.getLogger(__name__)
 
 _ON_GPU: Final = (
-    "building a TensorRT engine here (--defer-build leaves that to the device, --target trt-rtx needs no GPU)"
+    "building a TensorRT engine here (`defer_build=True` leaves that to the device, `target='trt-rtx'` needs no GPU)"
 )
 _WITHOUT_GPU: Final = "building a TensorRT-RTX engine"
 
@@ -107,7 +107,7 @@ def build_engine(graph: Path, engine: Path, *, target: Target, options: EngineOp
     seconds = time.perf_counter() - started
     del parser
     if plan is None:
-        msg = f"{library} cannot build {graph.name}: {log.last_error}; try another --precision or a larger --workspace"
+        msg = f"{library} cannot build {graph.name}: {log.last_error}; try another `precision` or a larger `workspace`"
         raise BuildError(msg)
     _write(memoryview(plan), engine)
     if options.timing_cache is not None and "timing_cache" in configured.applied:
@@ -135,7 +135,7 @@ def _find_gpu(library: TensorRt) -> Gpu:
     except UnsupportedError as error:
         msg = (
             f"{library} builds on the GPU that is to run the engine, but {error}; "
-            "write everything here and build on the device with --defer-build, or use --target trt-rtx"
+            "write everything here and build on the device with `defer_build=True`, or use `target='trt-rtx'`"
         )
         raise BuildError(msg) from error
 

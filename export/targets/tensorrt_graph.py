@@ -37,13 +37,13 @@ def parse_graph(library: TensorRt, network: Any, graph: Path, *, log: EngineLog)
     if parser.parse_from_file(str(graph)):
         return parser
     if not parser.num_errors:
-        msg = f"{library} cannot read {graph}: {log.last_error}; export it for another --target"
+        msg = f"{library} cannot read {graph}: {log.last_error}; export it for another `target`"
         raise UnsupportedError(msg)
     error = parser.get_error(0)
     if error.code() == library.module.ErrorCode.MODEL_DESERIALIZE_FAILED:
         msg = f"{graph} is not an ONNX model ({one_line(error.desc())}); export it again"
         raise InputFileError(msg)
-    msg = f"{library} does not take {_location(error, graph)}: {_words(error)}; try another --target or --precision"
+    msg = f"{library} does not take {_location(error, graph)}: {_words(error)}; try another `target` or `precision`"
     raise UnsupportedError(msg)
 
 

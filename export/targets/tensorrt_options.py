@@ -172,7 +172,9 @@ def _set_profile(builder: Any, config: Any, *, network: Any, profile: tuple[int,
         )
         raise UsageError(msg)
     if batch != -1 and profile is not None:
-        msg = f"input {clip.name} takes exactly {batch} clips, got a profile {profile}; export with --dynamic-batch"
+        msg = (
+            f"input {clip.name} takes exactly {batch} clips, got a profile {profile}; export with `dynamic_batch=True`"
+        )
         raise UsageError(msg)
     if batch == -1 and profile is None:
         msg = f"input {clip.name} takes any number of clips; give a profile: the fewest, usual and most in one run"
@@ -189,7 +191,7 @@ def _set_timing_cache(config: Any, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         known = path.read_bytes() if path.exists() else b""
     except OSError as error:
-        msg = f"cannot keep a timing cache at {path}: {error.strerror}; give another --timing-cache"
+        msg = f"cannot keep a timing cache at {path}: {error.strerror}; give another `timing_cache`"
         raise InputFileError(msg) from error
     cache = config.create_timing_cache(known)
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):

@@ -46,7 +46,7 @@ class NetworkJudge:
             UsageError: there are no labeled videos.
         """
         if self._evaluation is None:
-            msg = "a bound on the loss of accuracy needs labeled videos to measure it on; give --eval DATA"
+            msg = "a bound on the loss of accuracy needs labeled videos to measure it on; give `eval=DATA`"
             raise UsageError(msg)
         return measure_drop(self._expected, evaluate(session, self._evaluation))
 

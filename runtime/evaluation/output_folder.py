@@ -24,7 +24,7 @@ def output_folder(folder: Path) -> Iterator[Path]:
     """
     with _refusals_explained(folder):
         if folder.exists() and not folder.is_dir():
-            msg = f"{folder} is a file; choose another folder with --out"
+            msg = f"{folder} is a file; choose another `folder`"
             raise UsageError(msg)
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Inside a folder that exists: it may lie on another disk than its parent, and no file moves across disks.
@@ -45,5 +45,5 @@ def _refusals_explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        msg = f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
+        msg = f"cannot write to {folder}: {error.strerror}; choose another `folder`"
         raise UsageError(msg) from error

@@ -100,7 +100,7 @@ def parse_slo(text: str) -> tuple[Condition, ...]:
     Raises:
         UsageError: it is not of this form, or names an unknown quantity or unit.
     """
-    return tuple(_parse(part, text, option="--slo", example="p95<40ms,drop<1") for part in text.split(","))
+    return tuple(_parse(part, text, option="slo", example="p95<40ms,drop<1") for part in text.split(","))
 
 
 def parse_fail_under(text: str) -> tuple[Condition, ...]:
@@ -109,22 +109,22 @@ def parse_fail_under(text: str) -> tuple[Condition, ...]:
     Raises:
         UsageError: it is not of this form, or names an unknown quantity or unit.
     """
-    return tuple(_parse(part, text, option="--fail-under", example="top1=70,p95=40ms") for part in text.split(","))
+    return tuple(_parse(part, text, option="fail_under", example="top1=70,p95=40ms") for part in text.split(","))
 
 
 def _parse(part: str, text: str, *, option: str, example: str) -> Condition:
     match = _PATTERN.fullmatch(part.strip().lower())
-    wants_equals = option == "--fail-under"
+    wants_equals = option == "fail_under"
     if not match or (match[2] == "=") != wants_equals:
-        msg = f"{option} must look like {example!r}, got {text!r}"
+        msg = f"`{option}` must look like {example!r}, got {text!r}"
         raise UsageError(msg)
     name, comparison, number, unit = match.groups()
     if name not in QUANTITIES:
-        msg = f"{option} knows no {name!r}; it takes {', '.join(QUANTITIES)}"
+        msg = f"`{option}` knows no {name!r}; it takes {', '.join(QUANTITIES)}"
         raise UsageError(msg)
     quantity = QUANTITIES[name]
     if unit and unit not in quantity.units:
-        msg = f"{option}: {name} is given in {' or '.join(quantity.units)}, got {unit!r}"
+        msg = f"`{option}`: {name} is given in {' or '.join(quantity.units)}, got {unit!r}"
         raise UsageError(msg)
     if wants_equals:
         comparison = ">=" if quantity.higher_is_better else "<="

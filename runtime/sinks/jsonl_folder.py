@@ -126,7 +126,7 @@ class _File:
             with self._path.open("a" if self._is_begun else "w", encoding="utf-8") as file:
                 file.writelines(lines)
         except OSError as error:
-            msg = f"cannot write {self._path} ({error.strerror}); choose another folder with --jsonl"
+            msg = f"cannot write {self._path} ({error.strerror}); choose another `folder`"
             raise InputFileError(msg) from error
         self._is_begun = True
 

@@ -214,7 +214,8 @@ def _window() -> tkinter.Tk:
     try:
         return tkinter.Tk(className=_TITLE)
     except tkinter.TclError as error:
-        msg = f"showing pictures needs a display ({error}); save them with --save, or watch from a browser with --serve"
+        others = "save them with `VideoSink`, or watch from a browser with `WebSink`"
+        msg = f"showing pictures needs a display ({error}); {others}"
         raise UsageError(msg) from error
 
 

@@ -82,7 +82,7 @@ def _open(path: Path) -> TextIO:
     try:
         return path.open("w", encoding="utf-8")
     except OSError as error:
-        msg = f"cannot write {path} ({error.strerror}); choose another place with --jsonl"
+        msg = f"cannot write {path} ({error.strerror}); choose another `file`"
         raise InputFileError(msg) from error
 
 

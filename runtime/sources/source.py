@@ -56,7 +56,7 @@ _ENDLESS_SUFFIXES: Final = (".ts", ".mts", ".m2ts", ".flv")
 """Files of these kinds have no end of their own, so that live streams are sent as them."""
 _KINDS: Final = (
     "a video file, a folder or glob of videos, a list.txt of them, - for stdin, "
-    f"{', '.join(f'{scheme}://' for scheme in _PROTOCOLS)}, /dev/videoN, lavfi:EXPR, or --camera N"
+    f"{', '.join(f'{scheme}://' for scheme in _PROTOCOLS)}, /dev/videoN, lavfi:EXPR, or `camera(N)`"
 )
 
 

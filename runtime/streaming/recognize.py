@@ -72,7 +72,7 @@ def recognize(
         if not isinstance(session, Session):
             session = stack.enter_context(open_session(session))
         if options.saliency and not session.info.has_mask:
-            msg = f"{session.info.name} gives no saliency mask; export an SSF or S2TF network with --mask"
+            msg = f"{session.info.name} gives no saliency mask; export an SSF or S2TF network with `mask=True`"
             raise UsageError(msg)
         coordinator = Coordinator(parsed, session, options, stop or threading.Event())
         yield from coordinator.run()

@@ -39,7 +39,7 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         if self.start_seconds < 0:
-            msg = f"start must be zero seconds or more, got {self.start_seconds}"
+            msg = f"`start_seconds` must be zero seconds or more, got {self.start_seconds}"
             raise UsageError(msg)
         for name in ("duration_seconds", "max_outage_seconds", "fps"):
             self._check_positive(name)
@@ -47,7 +47,7 @@ class ReadOptions:
     def _check_positive(self, name: str) -> None:
         value = getattr(self, name)
         if value is not None and not value > 0:
-            msg = f"{name.removesuffix('_seconds').replace('_', ' ')} must be more than zero, got {value}"
+            msg = f"`{name}` must be more than zero, got {value}"
             raise UsageError(msg)
 
 

@@ -67,7 +67,7 @@ def check_token(token: str | None, address: Address) -> None:
         UsageError: the token is missing where one is needed, or too short or not fit for a header.
     """
     if token is None and not address.is_loopback:
-        msg = f"others can reach {address.host}; give a --token TOKEN that they must show, or serve at {_LOOPBACK}"
+        msg = f"others can reach {address.host}; give a `token=TOKEN` that they must show, or serve at {_LOOPBACK}"
         raise UsageError(msg)
     if token is not None and not _TOKEN.fullmatch(token):
         msg = "a token must be 8 or more ASCII characters without spaces; `openssl rand -hex 16` makes one"

@@ -63,7 +63,7 @@ def run(command: Callable[..., None], *, name: str, examples: Sequence[str]) -> 
         name: as the user types it.
         examples: command lines that the help ends in.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         make_app(command, name=name, examples=examples)(prog_name=name)
     except S2TFError as error:
@@ -87,7 +87,7 @@ def make_app(command: Callable[..., None], *, name: str, examples: Sequence[str]
     def words() -> FlagWords:
         return FlagWords(name, get_command(app).params)
 
-    app.command(name, help=_help(command, examples))(_guarded(command, lambda message: words().translate(message)))
+    app.command(name, help=_help(command, examples))(_in_own_words(command, lambda message: words().translate(message)))
     return app
 
 
@@ -188,7 +188,7 @@ def _help(command: Callable[..., None], examples: Sequence[str]) -> str:
     return "\n\n".join([inspect.getdoc(command) or "", "[bold]Examples[/bold]", *lines])
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> None:
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
     """SIGTERM ends a command as Ctrl-C does: in order, with nothing half-written left behind."""
     raise KeyboardInterrupt
 
@@ -199,7 +199,7 @@ class _InterruptedByUserError(S2TFError):
     exit_code = 130
 
 
-def _guarded(command: Callable[..., None], words: Callable[[str], str]) -> Callable[..., None]:
+def _in_own_words(command: Callable[..., None], words: Callable[[str], str]) -> Callable[..., None]:
     """``command`` with its log set up, and errors in its own words: who prints them may be another command."""
 
     @functools.wraps(command)

@@ -66,26 +66,26 @@ def demo(
     artifacts = [out / f"model_{name}" for name in ("onnx_fp32", "openvino_fp16", "openvino_int8")]
     common = ["--quiet"] * quiet + ["--verbose"] * verbose
 
-    _say("1/4  Train on clips of moving shapes")
+    _print_heading("1/4  Train on clips of moving shapes")
     recipe.write_text(_RECIPE, encoding="utf-8")
     held_out = ["--val-split", f"synthetic?split=test&clips=100&seed={seed + 1}"]
     flags = ["--model", _MODEL, "--config", recipe, "--seed", seed, "--resume", "never", "--out", out]
-    _call("s2tf-train", training, *flags, *held_out, *common)
+    _run_command("s2tf-train", training, *flags, *held_out, *common)
 
-    _say("2/4  Export, and check each artifact against the network")
-    _call("s2tf-export", model, "--target", "onnx", *common)
-    _call("s2tf-export", model, "--target", "openvino", *common)
-    _call("s2tf-export", model, "--target", "openvino", "--precision", "int8", "--calib", training, *common)
+    _print_heading("2/4  Export, and check each artifact against the network")
+    _run_command("s2tf-export", model, "--target", "onnx", *common)
+    _run_command("s2tf-export", model, "--target", "openvino", *common)
+    _run_command("s2tf-export", model, "--target", "openvino", "--precision", "int8", "--calib", training, *common)
 
-    _say("3/4  Stream a video of actions through the int8 artifact")
+    _print_heading("3/4  Stream a video of actions through the int8 artifact")
     segments = _make_video(video, seed=seed)
     saved = ["--jsonl", predictions, "--save", out / "actions_labelled.mp4"]
-    _call("s2tf-stream", artifacts[-1], "--source", video, *saved, *common)
-    typer.echo(_recognized(predictions, segments))
+    _run_command("s2tf-stream", artifacts[-1], "--source", video, *saved, *common)
+    typer.echo(_count_recognized(predictions, segments))
 
-    _say("4/4  Measure accuracy and latency side by side")
+    _print_heading("4/4  Measure accuracy and latency side by side")
     test = ["--data", f"synthetic?split=test&clips={_TEST_CLIPS}&seed={seed}", "--duration", 3, "--warmup", 1]
-    _call("s2tf-report", model, *artifacts, *test, "--out", out, *common)
+    _run_command("s2tf-report", model, *artifacts, *test, "--out", out, *common)
     typer.echo(f"\nall done in {time.monotonic() - started:.0f} s; open {out / 'report.html'}")
 
 
@@ -94,11 +94,11 @@ def main() -> None:
     run(demo, name=_NAME, examples=_EXAMPLES)
 
 
-def _say(title: str) -> None:
+def _print_heading(title: str) -> None:
     typer.secho(f"\n{title}", bold=True)
 
 
-def _call(name: str, *arguments: object) -> None:
+def _run_command(name: str, *arguments: object) -> None:
     """Shows a command and runs it in this process."""
     words = [str(argument) for argument in arguments]
     typer.secho(f"$ {name} {shlex.join(words)}", dim=True)
@@ -128,7 +128,7 @@ def _make_video(path: Path, *, seed: int) -> Sequence[Segment]:
     return segments
 
 
-def _recognized(predictions: Path, segments: Sequence[Segment]) -> str:
+def _count_recognized(predictions: Path, segments: Sequence[Segment]) -> str:
     """How many of the windows that lie within one action were given its label."""
     records: list[dict[str, Any]] = [json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines()]
     right = total = 0

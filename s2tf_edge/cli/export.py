@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, existing, progress_bar, run, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, existing, progress_bar, run, translate, version_option
 from s2tf_edge.cli.dataclass_flags import with_flags
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _result_lines(result: ExportResult, model: Path) -> str:
     from s2tf_edge.export.artifact_folder import folder_bytes
 
     lines = [
-        *result.tried_lines(),
+        *map(translate, result.tried_lines()),
         result.layers_line(),
         *result.gate_lines(),
         *_proof_lines(result),

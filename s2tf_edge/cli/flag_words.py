@@ -14,8 +14,25 @@ __all__ = ["FlagWords"]
 
 _QUOTED: Final = re.compile(r"`([^`\n]+)`")
 _STRING: Final = re.compile(r"(['\"])(.*)\1")
-_OTHER_WORDS: Final[Mapping[str, Mapping[str, str]]] = {}
-"""By command: what its flags are no other names of, or what it calls by a plain word."""
+_RESULTS: Final = {"folder": "folder with --out"}
+_OTHER_WORDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "s2tf-eval": _RESULTS,
+    "s2tf-report": _RESULTS,
+    "s2tf-stream": {
+        "VideoSink": "--save",
+        "WebSink": "--serve",
+        "camera(N)": "--camera N",
+        "duration_seconds": "duration",
+        "file": "place with --jsonl",
+        "folder": "folder with --jsonl",
+        "fps": "fps",
+        "mask=True": "--mask",  # of s2tf-export
+        "max_age_seconds": "max age",
+        "max_outage_seconds": "max outage",
+        "start_seconds": "start",
+    },
+}
+"""By command: names that are not those of its flags, and what it says of them."""
 
 
 class FlagWords:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, translate, version_option
 
 if TYPE_CHECKING:
     from s2tf_edge.runtime.reporting.build import Report
@@ -114,7 +114,7 @@ def _print_summary(found: Report, values: dict[str, Any], out: Path) -> None:
     Console().print(table)
     for row in found.rows:
         if row.skipped:
-            typer.echo(f"{row.name} skipped: {row.skipped}")
+            typer.echo(f"{row.name} skipped: {translate(row.skipped)}")
     typer.echo(values["verdict"])
     if values["run"]:
         typer.echo(values["run"])

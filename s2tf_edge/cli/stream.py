@@ -78,7 +78,7 @@ def stream(
 
     run_on = SessionOptions(device=device, threads=threads)
     if selftest:
-        _check_alone(source, camera)
+        _check_no_sources(source, camera)
         _self_test(artifact or last_artifact(), run_on, seconds=duration or _SELF_TEST_SECONDS)
         return
     outputs = OutputOptions(
@@ -109,7 +109,7 @@ def stream(
         pictures=outputs.needs_pictures,
         status_seconds=_STATUS_SECONDS if outputs.needs_status else None,
     )
-    sources = _sources(source or [], camera or [])
+    sources = _parse_sources(source or [], camera or [])
     artifact = artifact or last_artifact()
     lists = [Path(text) for text in source or [] if text.endswith(".txt")]
     check_outputs(outputs.files, [artifact, *lists, *(Path(item.url) for item in sources if item.format is None)])
@@ -138,7 +138,7 @@ def _stream(
         sinks = make_sinks(outputs, sources, stop=stop)
         # Where a sink fails, the runs under way end before the session is closed.
         with (
-            _session(artifact, run_on) as session,
+            _open_session(artifact, run_on) as session,
             closing(recognize(sources, session, options=options, stop=stop)) as records,
         ):
             pump(records, sinks, stop=stop, several=len(sources) > 1)
@@ -149,7 +149,7 @@ def _stream(
 def _self_test(artifact: Path, run_on: SessionOptions, *, seconds: float) -> None:
     from s2tf_edge.runtime.streaming.self_test import self_test
 
-    with _session(artifact, run_on) as session, progress_bar("streaming from made sources") as progress:
+    with _open_session(artifact, run_on) as session, progress_bar("streaming from made sources") as progress:
         result = self_test(session, seconds=seconds, progress=progress)
     print_json(result.to_dict())
     if result.complaints:
@@ -157,20 +157,20 @@ def _self_test(artifact: Path, run_on: SessionOptions, *, seconds: float) -> Non
         raise AccuracyError(msg)
 
 
-def _session(artifact: Path, run_on: SessionOptions) -> Session:
+def _open_session(artifact: Path, run_on: SessionOptions) -> Session:
     from s2tf_edge.runtime.cache import compiled_models
     from s2tf_edge.runtime.open import open_session
 
     return open_session(artifact, dataclasses.replace(run_on, cache=compiled_models()))
 
 
-def _check_alone(source: Sequence[str] | None, camera: Sequence[int] | None) -> None:
+def _check_no_sources(source: Sequence[str] | None, camera: Sequence[int] | None) -> None:
     if source or camera:
         msg = "--selftest makes its own sources; leave out --source and --camera"
         raise UsageError(msg)
 
 
-def _sources(texts: Sequence[str], cameras: Sequence[int]) -> list[Source]:
+def _parse_sources(texts: Sequence[str], cameras: Sequence[int]) -> list[Source]:
     from s2tf_edge.runtime.sources.source import camera, parse_source
 
     sources = [source for text in texts for source in parse_source(text)]

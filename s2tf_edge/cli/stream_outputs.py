@@ -8,13 +8,13 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import typer
 
-from s2tf_edge.cli.app import errors_console
+from s2tf_edge.cli.app import errors_console, translate
 from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -137,7 +137,9 @@ def pump(records: Iterable[Record], sinks: Sequence[Sink], *, stop: threading.Ev
     with ExitStack() as stack:
         for sink in sinks:
             stack.callback(sink.close)
-        for record in records:
+        for each in records:
+            # A failure is told in the words of the command, whatever shows it or writes it down.
+            record = replace(each, message=translate(each.message)) if isinstance(each, Failure) else each
             for sink in sinks:
                 if sink not in gone and not _write(sink, record):
                     gone.add(sink)
@@ -147,7 +149,7 @@ def pump(records: Iterable[Record], sinks: Sequence[Sink], *, stop: threading.Ev
             if isinstance(record, Summary):
                 summary = record
     if summary is not None and summary.frames_in:
-        _tell(summary)
+        _log_summary(summary)
 
 
 def _result_sink(options: OutputOptions, live: LiveView | None) -> Sink:
@@ -188,7 +190,7 @@ def _write(sink: Sink, record: Record) -> bool:
     return True
 
 
-def _tell(summary: Summary) -> None:
+def _log_summary(summary: Summary) -> None:
     drops = ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in summary.drops.items())
     age, infer = summary.stages_ms.get("age"), summary.stages_ms.get("infer")
     times = ""

@@ -67,14 +67,14 @@ def open_folder(folder: Path, *, labels: Sequence[str] | None = None) -> Labeled
         InputFileError: the folder cannot be listed, or has no sub-folder with a video.
         UsageError: a class is not in ``labels``.
     """
-    folders = [path for path in _visible(folder) if path.is_dir()]
+    folders = [path for path in _list_folder(folder) if path.is_dir()]
     seen = {path.resolve() for path in (folder, *folders)}
     classes = {path.name: paths for path in folders if (paths := _find_videos(path, seen))}
     if not classes:
         found = f"{len(folders)} folders, none of them with a video" if folders else "no folder"
         msg = f"{folder} holds {found}; give a folder of class folders with videos ({' '.join(VIDEO_SUFFIXES)})"
         raise InputFileError(msg)
-    names = _known(tuple(classes), labels, source=folder)
+    names = _check_classes(tuple(classes), labels, source=folder)
     videos = [VideoFile(path=path, label=names.index(name)) for name, paths in classes.items() for path in paths]
     return LabeledVideos(name=str(folder), labels=names, videos=videos)
 
@@ -91,13 +91,13 @@ def open_list(path: Path, *, labels: Sequence[str] | None = None) -> LabeledVide
         InputFileError: the list cannot be read, a line is malformed, or a video is missing.
         UsageError: a class is not in ``labels``.
     """
-    entries = _entries(path)
+    entries = _read_entries(path)
     listed = [label for _, label in entries]
     if all(label.isdecimal() for label in listed):
-        listed, found = _named(listed, path)
+        listed, found = _name_classes(listed, path)
     else:
         found = tuple(sorted(set(listed)))
-    names = _known(found, labels, source=path)
+    names = _check_classes(found, labels, source=path)
     index = {name: position for position, name in enumerate(names)}
     paths = [path.parent / video for video, _ in entries]
     missing = [video for video in paths if not video.is_file()]
@@ -120,7 +120,7 @@ def list_lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
-def _entries(path: Path) -> list[tuple[str, str]]:
+def _read_entries(path: Path) -> list[tuple[str, str]]:
     entries: list[tuple[str, str]] = []
     for number, text in list_lines(path):
         match = _ENTRY.fullmatch(text)
@@ -137,7 +137,7 @@ def _entries(path: Path) -> list[tuple[str, str]]:
     return entries
 
 
-def _named(numbers: list[str], path: Path) -> tuple[list[str], tuple[str, ...]]:
+def _name_classes(numbers: list[str], path: Path) -> tuple[list[str], tuple[str, ...]]:
     """The name of each number, and the names of all classes in order."""
     values = [int(number) for number in numbers]
     class_index = path.parent / _CLASS_INDEX
@@ -153,8 +153,8 @@ def _named(numbers: list[str], path: Path) -> tuple[list[str], tuple[str, ...]]:
     return [classes[value] for value in values], tuple(classes[value] for value in sorted(classes))
 
 
-def _known(found: tuple[str, ...], labels: Sequence[str] | None, *, source: Path) -> tuple[str, ...]:
-    """``labels``, or what was found where there are none."""
+def _check_classes(found: tuple[str, ...], labels: Sequence[str] | None, *, source: Path) -> tuple[str, ...]:
+    """The classes of a data set: ``labels``, among which all that were found must be, or, for None, what was found."""
     unknown = sorted(set(found) - set(found if labels is None else labels))
     if unknown:
         expected = ", ".join(list(labels or ())[:10])
@@ -166,7 +166,7 @@ def _known(found: tuple[str, ...], labels: Sequence[str] | None, *, source: Path
 def _find_videos(folder: Path, seen: set[Path]) -> list[Path]:
     """The videos below ``folder``; a folder already in ``seen``, to which a link leads back, is not read again."""
     found: list[Path] = []
-    for path in _visible(folder):
+    for path in _list_folder(folder):
         if path.is_dir():
             if (real := path.resolve()) not in seen:
                 seen.add(real)
@@ -176,7 +176,7 @@ def _find_videos(folder: Path, seen: set[Path]) -> list[Path]:
     return found
 
 
-def _visible(folder: Path) -> list[Path]:
+def _list_folder(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:

@@ -80,31 +80,31 @@ def read_clip(path: str | Path, spec: ClipSpec, *, at: float = 0.5) -> NDArray[n
     """
     info = probe(path)
     start = functools.partial(clip_start_seconds, spec, first_seconds=info.first_seconds, at=at)
-    images = _sampled(path, spec, start(last_seconds=info.last_seconds))
+    images = _sample(path, spec, start(last_seconds=info.last_seconds))
     if not images:
         # The end of the file does not decode: the clip is placed within what does.
-        last_seconds = max(seconds for seconds, _ in _decoded(path, None))
-        images = _sampled(path, spec, start(last_seconds=last_seconds))
+        last_seconds = max(seconds for seconds, _ in _frames_from(path, None))
+        images = _sample(path, spec, start(last_seconds=last_seconds))
     if len({image.shape for image in images}) != 1:
         msg = f"{path} changes the size of its picture within a clip; convert it to one size"
         raise InputFileError(msg)
     return np.stack(images + images[-1:] * (spec.frames - len(images)))
 
 
-def _sampled(path: str | Path, spec: ClipSpec, start_seconds: float) -> list[NDArray[np.uint8]]:
+def _sample(path: str | Path, spec: ClipSpec, start_seconds: float) -> list[NDArray[np.uint8]]:
     images: list[NDArray[np.uint8]] = []
     clock: SampleClock | None = None
-    for seconds, frame in _decoded(path, start_seconds):
+    for seconds, frame in _frames_from(path, start_seconds):
         clock = clock or SampleClock(spec, start_seconds=seconds)
         count = min(clock.take(seconds), spec.frames - len(images))
         if count:
-            images += [_scaled(path, frame, spec.resize_short_side)] * count
+            images += [_scale(path, frame, spec.resize_short_side)] * count
         if len(images) == spec.frames:
             break
     return images
 
 
-def _scaled(path: str | Path, frame: av.VideoFrame, short_side: int) -> NDArray[np.uint8]:
+def _scale(path: str | Path, frame: av.VideoFrame, short_side: int) -> NDArray[np.uint8]:
     try:
         return scale_frame(frame, short_side)
     except UsageError as error:
@@ -112,26 +112,26 @@ def _scaled(path: str | Path, frame: av.VideoFrame, short_side: int) -> NDArray[
         raise InputFileError(msg) from error
 
 
-def _decoded(path: str | Path, start_seconds: float | None) -> Iterator[tuple[float, av.VideoFrame]]:
+def _frames_from(path: str | Path, start_seconds: float | None) -> Iterator[tuple[float, av.VideoFrame]]:
     """The frames from ``start_seconds`` on, with their times."""
     start = float("-inf") if start_seconds is None else start_seconds - _TOLERANCE_SECONDS
     with open_container(path) as container:
         stream = video_stream(container)
         stream.thread_type = "AUTO"
         is_sought = seek(container, stream, start)
-        frames = _timed(container, stream, path, is_whole=not is_sought)
+        frames = _frames_with_times(container, stream, path, is_whole=not is_sought)
         first = next(frames, None) if is_sought else None
         if is_sought and (first is None or first[0] > start):
             # Without an index a seek may land behind the key frame that is needed, or behind all frames: from the
             # beginning, then.
             rewind(container, stream)
-            first, frames = None, _timed(container, stream, path, is_whole=True)
+            first, frames = None, _frames_with_times(container, stream, path, is_whole=True)
         for seconds, frame in itertools.chain([first] if first else [], frames):
             if seconds >= start:
                 yield seconds, frame
 
 
-def _timed(
+def _frames_with_times(
     container: InputContainer, stream: VideoStream, path: str | Path, *, is_whole: bool
 ) -> Iterator[tuple[float, av.VideoFrame]]:
     """Frames with their times.
@@ -140,7 +140,7 @@ def _timed(
         InputFileError: no frame decodes, although the file is read from its beginning (``is_whole``).
     """
     times, is_empty = FrameTimes(stream), True
-    for frame in _frames(container, stream, path):
+    for frame in _intact_frames(container, stream, path):
         is_empty = False
         yield times.seconds(frame), frame
     if is_empty and is_whole:
@@ -148,11 +148,11 @@ def _timed(
         raise InputFileError(msg)
 
 
-def _frames(container: InputContainer, stream: VideoStream, path: str | Path) -> Iterator[av.VideoFrame]:
+def _intact_frames(container: InputContainer, stream: VideoStream, path: str | Path) -> Iterator[av.VideoFrame]:
     """What decodes; after a corrupt packet nothing until the next key frame, as frames refer to what was lost."""
     waiting = False
     for packet in _packets(container, stream, path):
-        frames = _decode(packet)
+        frames = _decode_packet(packet)
         if frames is None:
             _warn_of_corruption(str(path))
             waiting = True
@@ -176,7 +176,7 @@ def _packets(container: InputContainer, stream: VideoStream, path: str | Path) -
         _warn_of_corruption(str(path))
 
 
-def _decode(packet: Packet[VideoStream]) -> list[av.VideoFrame] | None:
+def _decode_packet(packet: Packet[VideoStream]) -> list[av.VideoFrame] | None:
     """The frames that a packet completes; None where it is corrupt."""
     try:
         return packet.decode()
@@ -191,13 +191,13 @@ def _probe(path: str, _modified_ns: int) -> VideoInfo:
         first: av.VideoFrame | None = None
         seconds: list[float] = []
         for packet in _packets(container, stream, path):
-            first = first or next(iter(_decode(packet) or ()), None)
+            first = first or next(iter(_decode_packet(packet) or ()), None)
             if packet.size and not packet.is_discard:
                 seconds.append(_packet_seconds(packet, stream, count=len(seconds)))
         if first is None:
             msg = f"{path} holds no frame that decodes; record or convert it again"
             raise InputFileError(msg)
-        return _info(first, seconds, fps=float(nominal_fps(stream)))
+        return _describe(first, seconds, fps=float(nominal_fps(stream)))
 
 
 def _packet_seconds(packet: Packet[VideoStream], stream: VideoStream, *, count: int) -> float:
@@ -207,7 +207,7 @@ def _packet_seconds(packet: Packet[VideoStream], stream: VideoStream, *, count: 
     return float(ticks * packet.time_base)
 
 
-def _info(first: av.VideoFrame, seconds: list[float], *, fps: float) -> VideoInfo:
+def _describe(first: av.VideoFrame, seconds: list[float], *, fps: float) -> VideoInfo:
     height, width = turned(np.empty((first.height, first.width, 0), np.uint8), first).shape[:2]
     duration = max(seconds) - min(seconds)
     return VideoInfo(

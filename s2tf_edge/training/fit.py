@@ -98,7 +98,7 @@ def train(
     resumption = find_checkpoint(resume, out, run)
     best = Checkpoints(out / LAST_FILE)
     module = TrainingModule(network, config, run=run)
-    with _expected_warnings(), _threads_beside(config.workers):
+    with _silence_advice(), _leave_cores_to(config.workers):
         trainer = _make_trainer(config, out, callbacks=[EpochLog(out / "metrics.csv"), StepProgress(progress), best])
         loaders = _make_loaders(config, videos, validation, trainer, network.spec, resumption)
         _fit(trainer, module, loaders, resumption)
@@ -143,7 +143,7 @@ def _fit(trainer: pl.Trainer, module: TrainingModule, loaders: Loaders, resumpti
 
 
 @contextmanager
-def _expected_warnings() -> Iterator[None]:
+def _silence_advice() -> Iterator[None]:
     """Silences the trainer's advice on what is meant: a folder to continue in, few workers, short epochs."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=PossibleUserWarning)
@@ -154,7 +154,7 @@ def _expected_warnings() -> Iterator[None]:
 
 
 @contextmanager
-def _threads_beside(workers: int) -> Iterator[None]:
+def _leave_cores_to(workers: int) -> Iterator[None]:
     """Leaves the workers a core each; one thread more, waiting for a busy core, brings nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) - workers)))

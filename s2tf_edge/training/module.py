@@ -71,7 +71,9 @@ class TrainingModule(pl.LightningModule):
         ]
         optimizer = torch.optim.AdamW(groups, lr=config.lr)
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, config.warmup))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: _share_of_peak_rate(step, steps, config.warmup)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _log(self, name: str, value: Tensor, labels: Tensor) -> None:
@@ -86,7 +88,7 @@ def make_loss(config: TrainConfig, *, has_saliency: bool) -> S2TFLoss:
     return S2TFLoss(lambda_=mask, gamma=edges, theta=edges, label_smoothing=config.label_smoothing)
 
 
-def _rate(step: int, steps: int, warmup: float) -> float:
+def _share_of_peak_rate(step: int, steps: int, warmup: float) -> float:
     """Share of the peak learning rate: a straight line up, then half a cosine down."""
     rising = max(1.0, warmup * steps)
     if step < rising:

@@ -91,7 +91,7 @@ class _Judge:
 
     def measure_drop(self, session: Session) -> Drop:
         if not self.has_data:
-            msg = "give --eval DATA"
+            msg = "give `eval=DATA`"
             raise UsageError(msg)
         lost = _noise(session)
         return Drop(
@@ -249,7 +249,7 @@ def test_where_nothing_runs_any_more_the_reasons_are_told(tmp_path: Path) -> Non
 
 
 def test_without_videos_there_is_nothing_to_measure(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="give --eval DATA"):
+    with pytest.raises(UsageError, match="give `eval=DATA`"):
         _pass_gate(_Noisy({"a": 1.0}), tmp_path, max_drop=1.0, judge=_Judge(has_data=False))
 
 

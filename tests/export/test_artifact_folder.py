@@ -127,7 +127,7 @@ def test_checking_makes_no_folder_and_writing_makes_all_of_them(tmp_path: Path) 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
 def test_a_disk_that_takes_no_more_is_told_in_one_line_and_leaves_nothing(tmp_path: Path, code: int) -> None:
-    message = rf"cannot write .*a: {os.strerror(code)}; free some space or give another --out$"
+    message = rf"cannot write .*a: {os.strerror(code)}; free some space or give another `out`$"
     with pytest.raises(InputFileError, match=message):
         _fail_half_way(tmp_path / "a", OSError(code, os.strerror(code)))
     assert not list(tmp_path.iterdir())

@@ -336,7 +336,7 @@ def test_the_first_diverging_layer_is_named(
     [
         ({"target": "tpu"}, "no target 'tpu'; there are: onnx with fp32, fp16, int8 or auto; openvino with"),
         ({"target": "onnx", "precision": "bf16"}, "no target 'onnx' with precision 'bf16'; there are: onnx with fp32"),
-        ({"target": "openvino", "precision": "int8"}, "int8 needs clips to calibrate with; give --calib DATA"),
+        ({"target": "openvino", "precision": "int8"}, "int8 needs clips to calibrate with; give `calib=DATA`"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(model_file: Path, options: dict[str, str], message: str) -> None:

@@ -126,7 +126,7 @@ def test_its_folder_is_named_after_the_question(plain: Path) -> None:
 @pytest.mark.parametrize("target", ["trt", "trt-rtx"])
 def test_engines_cannot_be_timed_without_a_gpu(plain: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
     monkeypatch.setattr("s2tf_edge.export.plan.open_network", pytest.fail)
-    with pytest.raises(UsageError, match="--precision auto times what it builds, and engines of"):
+    with pytest.raises(UsageError, match="`precision='auto'` times what it builds, and engines of"):
         plan_export(plain, ExportOptions(target=target, precision="auto", meta=plain.with_suffix(".json")))
 
 

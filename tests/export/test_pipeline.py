@@ -158,7 +158,7 @@ def test_deferring_needs_no_tensorrt(
 
 
 def test_there_is_no_mask_in_a_plain_file(export_plain: Callable[..., ExportResult], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="has no saliency mask to put out; leave out --mask"):
+    with pytest.raises(UsageError, match="has no saliency mask to put out; leave out `mask`"):
         export_plain("onnx", mask=True)
     assert not list(tmp_path.iterdir())
 

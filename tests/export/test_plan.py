@@ -51,9 +51,7 @@ def test_the_default_folder_is_named_after_model_target_and_precision(plain: Pat
 def test_a_missing_tensorrt_is_found_before_the_model_is_read(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setattr("s2tf_edge.export.plan.open_network", pytest.fail)
-    message = (
-        r"--defer-build leaves that to the device, --target trt-rtx needs no GPU.*pip install 's2tf-edge\[tensorrt\]'"
-    )
+    message = r"`defer_build=True` leaves that to the device, `target='trt-rtx'` needs no GPU.*pip install 's2tf-edge\[tensorrt\]'"
     with pytest.raises(MissingExtraError, match=message):
         plan_export(plain, _options(plain, "trt"))
 
@@ -74,5 +72,5 @@ def test_only_a_float32_graph_is_exported_further(
 def test_a_folder_that_may_not_be_written_is_told_before_any_work(plain: Path, tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o555)
     for out in (tmp_path / "closed" / "a", tmp_path / "closed" / "new" / "a"):
-        with pytest.raises(InputFileError, match=r"no permission to write into .*closed; give another --out"):
+        with pytest.raises(InputFileError, match=r"no permission to write into .*closed; give another `out`"):
             plan_export(plain, _options(plain, "onnx", out=out))

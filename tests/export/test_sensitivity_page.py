@@ -113,7 +113,7 @@ def test_it_is_written_where_it_was_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["nowhere/page.html", "file/page.html", "."])
 def test_what_cannot_be_written_is_told_before_and_after(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputFileError, match=r"cannot write .*give another --sensitivity"):
+    with pytest.raises(InputFileError, match=r"cannot write .*give another `sensitivity`"):
         check_page(tmp_path / name)
-    with pytest.raises(InputFileError, match=r"cannot write .*give another --sensitivity"):
+    with pytest.raises(InputFileError, match=r"cannot write .*give another `sensitivity`"):
         write_sensitivity(tmp_path / name, NOISES)

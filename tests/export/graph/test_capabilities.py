@@ -276,7 +276,9 @@ def test_a_rewrite_computes_the_same(key: Key, target: str, opset: int) -> None:
 def test_what_is_not_taken_is_refused_before_the_compiler_is_asked(key: Key, target: str) -> None:
     form = ROWS[key].forms[COMPILERS[target]]
     advice = (
-        "--custom-ops inline" if key.case == REFERENCE else "replace it in the network, or export for onnx or openvino"
+        "`custom_ops='inline'`"
+        if key.case == REFERENCE
+        else "replace it in the network, or export for onnx or openvino"
     )
     message = rf"{COMPILERS[target].name} does not take {key.operator} .*: {re.escape(form.why)}; .*{advice}$"
     with pytest.raises(UnsupportedError, match=message):
@@ -329,7 +331,7 @@ def test_attention_that_a_kept_body_holds_never_reaches_the_compiler() -> None:
     model = ir.from_proto(onnx.parser.parse_model(text))
     for rewrite in rewrites_for(COMPILERS["trt-rtx"]).values():
         rewrite.make()(model)
-    with pytest.raises(UnsupportedError, match=r"the compiler crashes on it; write the function out with --custom-ops"):
+    with pytest.raises(UnsupportedError, match=r"the compiler crashes on it; write the function out with `custom_ops"):
         _check(model, "trt-rtx")
 
 

@@ -159,7 +159,7 @@ def test_another_opset_takes_the_other_passes_along(lowered: Lower, network: Vid
 
 
 def test_bodies_are_not_kept_at_another_opset(lowered: Lower) -> None:
-    with pytest.raises(UsageError, match="--custom-ops keep ships bodies of opset 18, got --opset 20; leave one"):
+    with pytest.raises(UsageError, match="`custom_ops='keep'` ships bodies of opset 18, got `opset=20`; leave one"):
         lowered("onnx", custom_ops="keep", opset=20)
     assert lowered("onnx", custom_ops="keep", opset=OPSET).model.functions
 

@@ -128,7 +128,7 @@ def test_an_older_opset_has_definitions_of_newer_operators(tmp_path: Path) -> No
 
 
 def test_what_no_converter_takes_back_is_refused(tmp_path: Path) -> None:
-    message = r"of opset 24 cannot be converted to opset 18 \(No Adapter To Version \$19 for .*\); leave out --opset$"
+    message = r"of opset 24 cannot be converted to opset 18 \(No Adapter To Version \$19 for .*\); leave out `opset`$"
     with pytest.raises(UnsupportedError, match=message):
         _export(_plain(tmp_path, _ATTENTION, last="z", opset=24), "onnx", opset=18)
 

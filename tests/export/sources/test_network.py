@@ -119,7 +119,7 @@ def test_an_onnx_artifact_is_a_network_again(
 
 def test_a_plain_file_has_no_mask(plain: Path) -> None:
     source = open_network(plain, meta=plain.with_suffix(".json"))
-    with pytest.raises(UsageError, match=r"plain net\.onnx has no saliency mask to put out; leave out --mask"):
+    with pytest.raises(UsageError, match=r"plain net\.onnx has no saliency mask to put out; leave out `mask`"):
         source.graph(batch=1, mask=True)
 
 
@@ -128,12 +128,12 @@ def test_a_plain_file_must_be_described_and_nothing_else_may_be(
 ) -> None:
     meta = plain.with_suffix(".json")
     with pytest.raises(
-        UsageError, match=r"plain net\.onnx does not say what clips it takes; give --meta FILE\.json with"
+        UsageError, match=r"plain net\.onnx does not say what clips it takes; give `meta=FILE\.json` with"
     ):
         open_network(plain)
     artifact = export_plain("onnx").folder
     for path in (model_file, artifact):
-        with pytest.raises(UsageError, match=r"--meta describes a plain \.onnx file; .* describes itself, so leave it"):
+        with pytest.raises(UsageError, match=r"`meta` describes a plain \.onnx file; .* describes itself, so leave it"):
             open_network(path, meta=meta)
 
 

@@ -94,7 +94,7 @@ def test_the_mask_is_an_output_on_request(network: VideoNetwork, tmp_path: Path)
 
 def test_a_plain_network_has_no_mask_to_put_out() -> None:
     plain = create_model("r3d_10?width=0.0625&frames=4&size=24", num_classes=2)
-    with pytest.raises(UsageError, match="has no saliency mask to put out; leave out --mask"):
+    with pytest.raises(UsageError, match="has no saliency mask to put out; leave out `mask`"):
         to_onnx(plain, mask=True)
 
 

@@ -209,7 +209,7 @@ def test_a_wrong_expression_is_found_before_clips_are_read(
     monkeypatch.setattr(
         "s2tf_edge.calibration.calibration_clips.CalibrationClips.__iter__", lambda _clips: pytest.fail("read")
     )
-    with pytest.raises(UsageError, match=r"--exclude 'neck' matches none of the 5 layers, such as a/Conv, b/Conv"):
+    with pytest.raises(UsageError, match=r"`exclude` 'neck' matches none of the 5 layers, such as a/Conv, b/Conv"):
         _export(sound, tmp_path, target, exclude=("a", "neck"))
     assert not list(tmp_path.iterdir())
 
@@ -312,7 +312,7 @@ def test_expressions_are_searched_in_names() -> None:
     assert matching_layers(layers, []) == ()
     assert matching_layers(layers, ["Conv"]) == ("stem/Conv", "head/Conv")
     assert matching_layers(layers, ["head", "^head"]) == ("head/Conv",)
-    with pytest.raises(UsageError, match="--exclude 'neck' matches none of the 3 layers, such as stem/Conv, head/Conv"):
+    with pytest.raises(UsageError, match="`exclude` 'neck' matches none of the 3 layers, such as stem/Conv, head/Conv"):
         matching_layers(layers, ["head", "neck"])
 
 

@@ -202,9 +202,7 @@ def test_a_dynamic_batch_takes_a_profile(dynamic: Path) -> None:
 
 @needs_rtx
 def test_profile_and_dynamic_batch_go_together(conv: Path) -> None:
-    with pytest.raises(
-        UsageError, match=r"takes exactly 1 clips, got a profile \(1, 2, 4\); export with --dynamic-bat"
-    ):
+    with pytest.raises(UsageError, match=r"takes exactly 1 clips, got a profile \(1, 2, 4\); export with `dynamic_bat"):
         _build(conv, profile=(1, 2, 4))
 
 
@@ -324,7 +322,7 @@ def test_options_that_rtx_does_not_take_are_reported(conv: Path, caplog: pytest.
 
 def test_a_timing_cache_that_cannot_be_kept_is_refused_before_the_build(tmp_path: Path) -> None:
     (tmp_path / "a file").write_bytes(b"")
-    with pytest.raises(InputFileError, match=r"cannot keep a timing cache at .*; give another --timing-cache"):
+    with pytest.raises(InputFileError, match=r"cannot keep a timing cache at .*; give another `timing_cache`"):
         _set_timing_cache(None, tmp_path / "a file" / "timing.cache")
 
 
@@ -352,7 +350,7 @@ def test_an_engine_that_cannot_be_written_is_an_error(conv: Path) -> None:
 
 def test_without_tensorrt_the_ways_out_are_named(conv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    ways = r"--defer-build .* --target trt-rtx needs no GPU.*pip install 's2tf-edge\[tensorrt\]'$"
+    ways = r"`defer_build=True` .* `target='trt-rtx'` needs no GPU.*pip install 's2tf-edge\[tensorrt\]'$"
     with pytest.raises(MissingExtraError, match=ways):
         build_engine(conv, conv.with_name("model.engine"), target=TARGETS["trt"])
 

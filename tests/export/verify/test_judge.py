@@ -114,6 +114,9 @@ def test_the_loss_is_that_of_the_same_videos(network: _Network) -> None:
 
 
 def test_without_videos_nothing_can_be_lost(network: _Network) -> None:
-    with _Colors() as session, pytest.raises(UsageError, match="needs labeled videos to measure it on; give --eval"):
+    with (
+        _Colors() as session,
+        pytest.raises(UsageError, match="needs labeled videos to measure it on; give `eval=DATA`"),
+    ):
         _judge(network, evaluation=None).measure_drop(session)
     assert network.asked == 0

@@ -130,11 +130,11 @@ def test_shortfalls_say_what_was_missed() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "--slo must look like"),
-        ("p95", "--slo must look like"),
-        ("p95=40ms", "--slo must look like"),
-        ("p95<40ms,", "--slo must look like"),
-        ("p97<40ms", "--slo knows no 'p97'; it takes top1"),
+        ("", "`slo` must look like"),
+        ("p95", "`slo` must look like"),
+        ("p95=40ms", "`slo` must look like"),
+        ("p95<40ms,", "`slo` must look like"),
+        ("p97<40ms", "`slo` knows no 'p97'; it takes top1"),
         ("p95<40mb", "p95 is given in ms or s, got 'mb'"),
     ],
 )
@@ -144,7 +144,7 @@ def test_conditions_of_another_form(text: str, message: str) -> None:
 
 
 def test_fail_under_takes_no_comparison() -> None:
-    with pytest.raises(UsageError, match="--fail-under must look like 'top1=70,p95=40ms'"):
+    with pytest.raises(UsageError, match="`fail_under` must look like 'top1=70,p95=40ms'"):
         parse_fail_under("top1<70")
 
 

@@ -173,5 +173,5 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     sink = JsonlFolderSink(tmp_path / "x")
     sink.write(_start("a.mp4"))
     (tmp_path / "x").write_text("")
-    with pytest.raises(InputFileError, match=r"cannot write .*a\.jsonl.*choose another folder with --jsonl"):
+    with pytest.raises(InputFileError, match=r"cannot write .*a\.jsonl.*choose another `folder`"):
         sink.write(_prediction(0))

@@ -253,7 +253,7 @@ def test_a_stream_is_shown(shot: Shot, make_video: Callable[..., Path], brightne
 
 def test_without_a_display_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
-    with pytest.raises(UsageError, match=r"needs a display \(.*; save them with --save"):
+    with pytest.raises(UsageError, match=r"needs a display \(.*; save them with `VideoSink`"):
         Screen(stop=threading.Event())
 
 

@@ -38,7 +38,7 @@ def test_the_url_is_one_to_open(host: str, url: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "box.local", "localhost.example.org"])
 def test_others_need_a_token(host: str) -> None:
-    with pytest.raises(UsageError, match="give a --token TOKEN"):
+    with pytest.raises(UsageError, match="give a `token=TOKEN`"):
         check_token(None, Address(host=host, port=80))
     check_token("correct-horse", Address(host=host, port=80))
 

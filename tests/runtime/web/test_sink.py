@@ -238,7 +238,7 @@ def test_a_token_in_the_address_becomes_a_cookie(
 def test_what_cannot_be_served_is_said_before_anything_runs(page: WebSink) -> None:
     with pytest.raises(UsageError, match=f"port {_place(page)[1]} is taken"):
         WebSink(f"127.0.0.1:{_place(page)[1]}")
-    with pytest.raises(UsageError, match="give a --token TOKEN"):
+    with pytest.raises(UsageError, match="give a `token=TOKEN`"):
         WebSink("0.0.0.0:0")
 
 
