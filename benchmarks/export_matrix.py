@@ -90,8 +90,8 @@ def cell(model: Path, column: Column) -> str:
     except S2TFError as error:
         return f"exit {error.exit_code}: {error}"
     assert result.verification is not None
-    error = result.verification.relative_error
-    return f"{result.meta.build['seconds']:.1f} s, {model_bytes(result) / 1e6:.0f} MB, {error:.0e}"
+    largest = result.verification.relative_error
+    return f"{result.meta.build['seconds']:.1f} s, {model_bytes(result) / 1e6:.0f} MB, {largest:.0e}"
 
 
 def model_bytes(result: ExportResult) -> int:

@@ -13,6 +13,7 @@ Where decoding and the network share the cores, the sum is what a perfect pipeli
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import statistics
 import subprocess
@@ -99,7 +100,7 @@ def one_round(session: Session, artifact: Path, video: Path, arguments: argparse
     began = time.perf_counter()
     decode(video, session.info.spec)
     decoding = time.perf_counter() - began
-    rate = benchmark_app(artifact / "model.xml", clips=windows, arguments=arguments)
+    rate = benchmark_app(artifact / "model.xml", clips=windows, folder=video.parent, arguments=arguments)
     return Round(stream=stream, decode=decoding, network=windows / rate, windows=windows, summary=summary)
 
 
@@ -118,12 +119,15 @@ def decode(video: Path, spec: ClipSpec) -> None:
                 reformatter.reformat(frame, width, height, format="rgb24", interpolation=INTERPOLATION)
 
 
-def benchmark_app(model: Path, *, clips: int, arguments: argparse.Namespace) -> float:
+def benchmark_app(model: Path, *, clips: int, folder: Path, arguments: argparse.Namespace) -> float:
     """Clips a second."""
-    command = [Path(sys.executable).with_name("benchmark_app"), "-m", model, "-d", "CPU", "-niter", str(clips)]
-    command += ["-hint", arguments.hint]
+    program = Path(sys.executable).with_name("benchmark_app")
+    command = [str(program), "-m", str(model), "-d", "CPU", "-niter", str(clips), "-hint", arguments.hint]
     if arguments.threads:
-        command += ["-nthreads", str(arguments.threads)]
+        # The program's own flag for threads excludes -hint.
+        config = folder / "threads.json"
+        config.write_text(json.dumps({"CPU": {"INFERENCE_NUM_THREADS": arguments.threads}}))
+        command += ["-load_config", str(config)]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = re.search(r"Throughput:\s+([\d.]+) FPS", said)
     if found is None:

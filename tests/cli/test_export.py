@@ -298,7 +298,8 @@ def test_the_script_of_a_deferred_build_finishes_it(run: Callable[..., Printed],
     assert run(plain, *meta, "--target", "trt-rtx", "--defer-build", "--out", tmp_path / "it's")[0] == 0
     script = tmp_path / "bin" / "s2tf-export"
     script.parent.mkdir()
-    script.write_text(f"#!{sys.executable}\n{_MAIN}")
+    # The code that is tested here, which need not be the one that is installed.
+    script.write_text(f"#!{sys.executable}\nimport sys; sys.path[:] = {sys.path!r}\n{_MAIN}")
     script.chmod(0o755)
     environment = {"PATH": f"{script.parent}:/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run(
