@@ -51,8 +51,8 @@ def test_the_default_folder_is_named_after_model_target_and_precision(plain: Pat
 def test_a_missing_tensorrt_is_found_before_the_model_is_read(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setattr("s2tf_edge.export.plan.open_network", pytest.fail)
-    message = r"`defer_build=True` leaves that to the device, `target='trt-rtx'` needs no GPU.*pip install 's2tf-edge\[tensorrt\]'"
-    with pytest.raises(MissingExtraError, match=message):
+    ways = "`defer_build=True` leaves that to the device, `target='trt-rtx'` needs no GPU"
+    with pytest.raises(MissingExtraError, match=rf"{ways}.*pip install 's2tf-edge\[tensorrt\]'"):
         plan_export(plain, _options(plain, "trt"))
 
 

@@ -30,8 +30,7 @@ def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
 @pytest.mark.parametrize("name", ["duration_seconds", "max_outage_seconds", "fps", "max_age_seconds", "status_seconds"])
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
 def test_what_is_not_positive_is_refused(name: str, value: float) -> None:
-    said = name.removesuffix("_seconds").replace("_", " ")
-    with pytest.raises(UsageError, match=f"^{said} must be more than zero, got {value}$"):
+    with pytest.raises(UsageError, match=f"^`{name}` must be more than zero, got {value}$"):
         StreamOptions(**{name: value})  # type: ignore[arg-type]
 
 
