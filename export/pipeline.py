@@ -10,7 +10,7 @@
     target           targets/registry.py   Target.build: BuildRequest                         → Build, the model's files
         └─ int8      targets/int8.py       best_integer_form, each form put to NetworkJudge
         │
-    verify           verify/reference.py   Reference, verify_against                          → Verification
+    verify           verify/reference.py   Reference, verify_export                          → Verification
         │
     artifact         artifact_folder.py    seal, and new_artifact gives the folder its name   → ArtifactMeta
 
@@ -40,7 +40,7 @@ from s2tf_edge.export.targets.base import Build, BuildRequest, Integers
 from s2tf_edge.export.targets.precisions import AUTO
 from s2tf_edge.export.targets.registry import COMPILERS, is_engine
 from s2tf_edge.export.verify.judge import NetworkJudge
-from s2tf_edge.export.verify.reference import Reference, verification_clips, verify_against
+from s2tf_edge.export.verify.reference import Reference, verification_clips, verify_export
 from s2tf_edge.export.verify.verification import Verification
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.artifact import CALIBRATION_FILE, GRAPH_FILE, ArtifactMeta, sha256
@@ -260,4 +260,4 @@ def _outputs(plan: ExportPlan, lowered: Lowered) -> dict[str, Any]:
 
 def _verify(reference: Reference, folder: Path, meta: ArtifactMeta) -> Verification:
     logger.info("verifying on %d %s clips", len(reference.clips), reference.kind)
-    return verify_against(reference, folder, meta)
+    return verify_export(reference, folder, meta)

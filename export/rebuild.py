@@ -22,7 +22,7 @@ from s2tf_edge.export.targets.base import Target
 from s2tf_edge.export.targets.registry import find_target, is_engine
 from s2tf_edge.export.targets.tensorrt_engine import build_engine, find_builder
 from s2tf_edge.export.targets.tensorrt_options import EngineOptions
-from s2tf_edge.export.targets.tensorrt_target import engine_build
+from s2tf_edge.export.targets.tensorrt_target import describe_engine
 from s2tf_edge.export.verify.agreement import verify_artifact
 from s2tf_edge.export.verify.expected import read_expected
 from s2tf_edge.export.verify.seeded_clips import seeded_clips
@@ -170,7 +170,7 @@ def run_rebuild(plan: RebuildPlan) -> tuple[ArtifactMeta, Verification | None, f
 def _build(plan: RebuildPlan, folder: Path) -> ArtifactMeta:
     logger.info("building %s %s from its graph", plan.target.name, plan.precision)
     facts = build_engine(folder / GRAPH_FILE, folder / ENGINE_FILE, target=plan.target, options=plan.engine)
-    build = engine_build(facts, folder, asked=plan.engine)
+    build = describe_engine(facts, folder, asked=plan.engine)
     before = {name: value for name, value in plan.meta.build.items() if name != "deferred"}
     return dataclasses.replace(
         plan.meta,

@@ -17,7 +17,7 @@ from s2tf_edge.export.targets.tensorrt_engine import EngineFacts, build_engine, 
 from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 from s2tf_edge.runtime.artifact import BUILD_SCRIPT, ENGINE_FILE, GRAPH_FILE, LAYERS_FILE
 
-__all__ = ["build_tensorrt", "engine_build"]
+__all__ = ["build_tensorrt", "describe_engine"]
 
 
 def build_tensorrt(request: BuildRequest) -> Build:
@@ -39,7 +39,7 @@ def _build(request: BuildRequest) -> Build:
         return _defer_build(request)
     graph, engine = request.folder / GRAPH_FILE, request.folder / ENGINE_FILE
     facts = build_engine(graph, engine, target=request.target, options=request.engine)
-    return engine_build(facts, request.folder, asked=request.engine)
+    return describe_engine(facts, request.folder, asked=request.engine)
 
 
 def _build_int8(request: BuildRequest) -> Build:
@@ -59,7 +59,7 @@ def _build_int8(request: BuildRequest) -> Build:
     )
 
 
-def engine_build(facts: EngineFacts, folder: Path, *, asked: EngineOptions) -> Build:
+def describe_engine(facts: EngineFacts, folder: Path, *, asked: EngineOptions) -> Build:
     """What ``meta.json`` says of an engine in ``folder``, built as ``asked``; writes its layers there."""
     described = {"asked": asked.to_dict()} | facts.to_dict()
     layers = {name: described.pop(name) for name in ("layers", "engine_layers", "inspector")}

@@ -13,7 +13,7 @@ from s2tf_edge.errors import VerificationError
 from s2tf_edge.export.artifact_folder import write_json
 from s2tf_edge.export.verify.runnable import runnable_session
 from s2tf_edge.export.verify.seeded_clips import Frames
-from s2tf_edge.export.verify.verification import Verification, verify
+from s2tf_edge.export.verify.verification import Verification, compare_session
 from s2tf_edge.runtime.artifact import VERIFICATION_FILE, ArtifactMeta
 from s2tf_edge.runtime.session import Outputs
 
@@ -45,7 +45,7 @@ def verify_artifact(
     session, through = runnable_session(folder, meta)
     try:
         with session:
-            found = verify(session, expected, clips, precision=str(meta.precision["asked"]))
+            found = compare_session(session, expected, clips, precision=str(meta.precision["asked"]))
     except VerificationError as error:
         raise VerificationError(explain("logits are not finite")) from error
     found = dataclasses.replace(found, clips=kind, through=through)

@@ -8,7 +8,7 @@ import functools
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.export.verify.reference import Reference
-from s2tf_edge.export.verify.verification import verify
+from s2tf_edge.export.verify.verification import compare_session
 from s2tf_edge.runtime.evaluation.accuracy import Drop, Evaluation, measure_drop
 from s2tf_edge.runtime.evaluation.multi_view import evaluate
 from s2tf_edge.runtime.session import Session
@@ -19,15 +19,15 @@ __all__ = ["NetworkJudge"]
 class NetworkJudge:
     """Compares sessions with the network that was exported; what the network says is computed once."""
 
-    def __init__(self, proof: Reference, *, evaluation: LabeledVideos | None, checks_logits: bool = True) -> None:
+    def __init__(self, reference: Reference, *, evaluation: LabeledVideos | None, checks_logits: bool = True) -> None:
         """Nothing runs yet.
 
         Args:
-            proof: the network and the clips that logits are compared on.
+            reference: the network and the clips that logits are compared on.
             evaluation: labeled videos to measure top-1 on.
             checks_logits: False accepts all logits.
         """
-        self._proof = proof
+        self._reference = reference
         self._evaluation = evaluation
         self._checks_logits = checks_logits
 
@@ -35,9 +35,9 @@ class NetworkJudge:
         """How the logits of an open session differ from the network's; None if they agree."""
         if not self._checks_logits:
             return None
-        proof = self._proof
-        found = verify(session, proof.expected, proof.clips, precision=proof.precision)
-        return None if found.passed else str(dataclasses.replace(found, clips=proof.kind))
+        reference = self._reference
+        found = compare_session(session, reference.expected, reference.clips, precision=reference.precision)
+        return None if found.passed else str(dataclasses.replace(found, clips=reference.kind))
 
     def measure_drop(self, session: Session) -> Drop:
         """The top-1 that an open session loses against the network, on the same videos.
@@ -56,5 +56,5 @@ class NetworkJudge:
         if self._evaluation is None:
             msg = "there are no labeled videos to measure on"
             raise UsageError(msg)
-        with self._proof.source.session() as reference:
+        with self._reference.source.session() as reference:
             return evaluate(reference, self._evaluation)

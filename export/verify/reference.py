@@ -29,7 +29,7 @@ from s2tf_edge.runtime.artifact import ArtifactMeta
 from s2tf_edge.runtime.session import Clips, Outputs
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["Reference", "verification_clips", "verify_against"]
+__all__ = ["Reference", "verification_clips", "verify_export"]
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def verification_clips(
     return seeded_clips(spec), "seeded"
 
 
-def verify_against(reference: Reference, folder: Path, meta: ArtifactMeta) -> Verification:
+def verify_export(reference: Reference, folder: Path, meta: ArtifactMeta) -> Verification:
     """Verifies a new artifact; beside an engine, keeps what the network says of seeded clips.
 
     Raises:

@@ -18,7 +18,7 @@ from s2tf_edge.export.verify.seeded_clips import Frames
 from s2tf_edge.preprocess import normalize
 from s2tf_edge.runtime.session import Outputs, Session, concatenate
 
-__all__ = ["ON_GPU", "TOLERANCES", "Tolerance", "Verification", "compare", "run_clips", "verify"]
+__all__ = ["ON_GPU", "TOLERANCES", "Tolerance", "Verification", "compare_logits", "compare_session", "run_clips"]
 
 ON_GPU: Final = "the engine, on its GPU"
 """What ``Verification.through`` says of engines that ran."""
@@ -122,7 +122,7 @@ class Verification:
         return {"passed": self.passed} | dataclasses.asdict(self) | {"relative_error": self.relative_error}
 
 
-def verify(artifact: Session, expected: Outputs, clips: Sequence[Frames], *, precision: str) -> Verification:
+def compare_session(artifact: Session, expected: Outputs, clips: Sequence[Frames], *, precision: str) -> Verification:
     """Runs an artifact, whose session must be open, and compares what it says.
 
     Clips run as many at a time as the artifact takes, all but the first: in threes where it takes any number.
@@ -139,7 +139,7 @@ def verify(artifact: Session, expected: Outputs, clips: Sequence[Frames], *, pre
     size = artifact.info.batch or _BATCH
     rest = len(clips) - 1
     got = run_clips(artifact, clips, sizes=[1, *(min(size, rest - start) for start in range(0, rest, size))])
-    found = compare(got.logits, expected.logits, tolerance=TOLERANCES[precision])
+    found = compare_logits(got.logits, expected.logits, tolerance=TOLERANCES[precision])
     return dataclasses.replace(found, mask_error=_mask_error(got, expected))
 
 
@@ -168,7 +168,7 @@ def _mask_error(got: Outputs, expected: Outputs) -> float | None:
     return float(np.abs(got.mask - expected.mask).max() / max(float(np.abs(expected.mask).max()), 1e-12))
 
 
-def compare(got: NDArray[np.float32], expected: NDArray[np.float32], *, tolerance: Tolerance) -> Verification:
+def compare_logits(got: NDArray[np.float32], expected: NDArray[np.float32], *, tolerance: Tolerance) -> Verification:
     """Compares logits.
 
     Args:

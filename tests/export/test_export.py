@@ -24,7 +24,7 @@ from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError, VerificationError
 from s2tf_edge.export import ExportOptions, ExportPlan, ExportResult, export, plan_export
 from s2tf_edge.export.sources.network import TorchNetwork
-from s2tf_edge.export.verify.reference import Reference, verify_against
+from s2tf_edge.export.verify.reference import Reference, verify_export
 from s2tf_edge.export.verify.seeded_clips import seeded_clips
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import load_model, save_model
@@ -319,7 +319,7 @@ def test_the_first_diverging_layer_is_named(
     reference = Reference(source=source, precision=str(result.meta.precision["asked"]), clips=clips, kind="seeded")
     # Verifying writes into the folder, which other tests read too.
     first, second = (Path(shutil.copytree(result.folder, tmp_path / each)) for each in ("a", "b"))
-    assert verify_against(reference, first, result.meta).passed
+    assert verify_export(reference, first, result.meta).passed
     changed = dataclasses.replace(reference)
     convolution = network.get_submodule(paths[5])
     assert isinstance(convolution.weight, torch.nn.Parameter)
@@ -328,7 +328,7 @@ def test_the_first_diverging_layer_is_named(
     with pytest.raises(
         VerificationError, match=rf"the first layer that differs is {re.escape(paths[5])}/Conv \(error "
     ):
-        verify_against(changed, second, result.meta)
+        verify_export(changed, second, result.meta)
 
 
 @pytest.mark.parametrize(

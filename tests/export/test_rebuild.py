@@ -332,7 +332,7 @@ def test_a_missing_library_is_found_before_anything_is_done(deferred: Path, monk
         plan_export(deferred, dataclasses.replace(RTX, target="trt"))
 
 
-@pytest.mark.parametrize("stage", ["build_engine", "engine_build", "seal", "read_expected", "verify_artifact"])
+@pytest.mark.parametrize("stage", ["build_engine", "describe_engine", "seal", "read_expected", "verify_artifact"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, BuildError])
 @pytest.mark.usefixtures("_stays_as_it_is")
 def test_whatever_ends_it_leaves_the_artifact_as_it_was(

@@ -21,7 +21,7 @@ from s2tf_edge.export import ExportOptions, ExportResult, plan_export
 from s2tf_edge.export.artifact_folder import seal
 from s2tf_edge.export.plan import ExportPlan
 from s2tf_edge.export.sources.network import SourceNetwork
-from s2tf_edge.export.verify.reference import Reference, verification_clips, verify_against
+from s2tf_edge.export.verify.reference import Reference, verification_clips, verify_export
 from s2tf_edge.export.verify.seeded_clips import seeded_clips
 from s2tf_edge.export.verify.verification import run_clips
 from s2tf_edge.spec import ClipSpec
@@ -98,14 +98,14 @@ def test_the_layer_where_they_part_is_named(
 ) -> None:
     result = export_plain(target)
     reference = _reference(plain, result)
-    assert verify_against(reference, result.folder, result.meta).passed
+    assert verify_export(reference, result.folder, result.meta).passed
     changed = _change(result, 1.5)
     message = (
         rf"the {target} fp\d+ artifact does not agree with plain net\.onnx: largest error .*; "
         r"the first layer that differs is c \(error .*\); nothing was written; try another precision"
     )
     with pytest.raises(VerificationError, match=message):
-        verify_against(reference, changed.folder, changed.meta)
+        verify_export(reference, changed.folder, changed.meta)
 
 
 def test_logits_that_are_not_finite_are_told(plain: Path, export_plain: Callable[..., ExportResult]) -> None:
@@ -113,7 +113,7 @@ def test_logits_that_are_not_finite_are_told(plain: Path, export_plain: Callable
     with pytest.raises(
         VerificationError, match=r"does not agree .*: logits are not finite; the first layer that differs is c "
     ):
-        verify_against(_reference(plain, result), result.folder, result.meta)
+        verify_export(_reference(plain, result), result.folder, result.meta)
 
 
 def test_the_network_runs_as_it_came(
@@ -123,7 +123,7 @@ def test_the_network_runs_as_it_came(
     result = export_plain("onnx")
     reference = _reference(plain, result)
     monkeypatch.setattr(type(reference.source), "graph", _refused)
-    assert verify_against(reference, result.folder, result.meta).max_error == 0
+    assert verify_export(reference, result.folder, result.meta).max_error == 0
 
 
 def _refused(_source: SourceNetwork, **_options: Any) -> None:
