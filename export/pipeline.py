@@ -1,18 +1,18 @@
 """From a network to a verified artifact: the function behind ``s2tf-export``, and a model's way through this layer.
 
-    plan_export      plan.py               options and files checked                          → ExportPlan
+    plan_export      plan.py               options and files checked                      → ExportPlan
         │
-    source           sources/network.py    a model.pt as TorchNetwork, an .onnx as OnnxNetwork → graph in float32
+    source           sources/network.py    model.pt as TorchNetwork, .onnx as OnnxNetwork → graph in float32
         │
-    graph            graph/lowering.py     lower, as Target.rules say                         → Lowered
+    graph            graph/lowering.py     lower, as Target.rules say                     → Lowered
         └─ passes    passes/               U8Input, SwishToSigmoid, …, FoldStrides, Float16
         │
-    target           targets/registry.py   Target.build: BuildRequest                         → Build, the model's files
+    target           targets/registry.py   Target.build: BuildRequest                     → Build, the model's files
         └─ int8      targets/int8.py       best_integer_form, each form put to NetworkJudge
         │
-    verify           verify/reference.py   Reference, verify_export                          → Verification
+    verify           verify/reference.py   Reference, verify_export                      → Verification
         │
-    artifact         artifact_folder.py    seal, and new_artifact gives the folder its name   → ArtifactMeta
+    artifact         artifact_folder.py    seal; new_artifact gives the folder its name   → ArtifactMeta
 
 Each is called from here and calls nothing that stands above it. ``--precision auto`` goes the way from graph to verify
 once for each precision (fastest.py); an engine that is built from its artifact's graph enters at target (rebuild.py).
