@@ -163,7 +163,7 @@ def released(network: VideoNetwork, clip: np.ndarray, *, threads: int) -> Run:
     if threads:
         torch.set_num_threads(threads)
     if network.saliency is not None:
-        network.saliency.forward = ReleasedPath(network.saliency, network.backbone.shapes)  # type: ignore[method-assign]
+        network.saliency.forward = ReleasedPath(network.saliency, network.backbone.shapes)  # type: ignore[assignment,method-assign]
     tensor = torch.from_numpy(clip)
 
     def run() -> Tensor:
