@@ -48,6 +48,21 @@ def test_names_become_flags(python: str, flags: str) -> None:
     assert FlagWords("s2tf-test", get_command(parser).params).translate(python) == flags
 
 
+@pytest.mark.parametrize(
+    ("command", "python", "words"),
+    [
+        ("s2tf-stream", "`max_age_seconds` must be more than zero", "max age must be more than zero"),
+        ("s2tf-stream", "export a network with `mask=True`", "export a network with --mask"),
+        ("s2tf-stream", "or `camera(N)`; save with `VideoSink`", "or --camera N; save with --save"),
+        ("s2tf-stream", "choose another `file`", "choose another place with --jsonl"),
+        ("s2tf-report", "choose another `folder`", "choose another folder with --out"),
+        ("s2tf-export", "choose another `folder`", "choose another `folder`"),
+    ],
+)
+def test_a_command_has_words_beside_its_flags(command: str, python: str, words: str) -> None:
+    assert FlagWords(command, ()).translate(python) == words
+
+
 def test_errors_and_logs_are_in_the_words_of_the_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
