@@ -1,21 +1,23 @@
 """From a network to a verified artifact: the function behind ``s2tf-export``, and a model's way through this layer.
 
-    plan_export      plan.py               options and files checked                      → ExportPlan
-        │
-    source           sources/network.py    model.pt as TorchNetwork, .onnx as OnnxNetwork → graph in float32
-        │
-    graph            graph/lowering.py     lower, as Target.rules say                     → Lowered
-        └─ passes    passes/               U8Input, SwishToSigmoid, …, FoldStrides, Float16
-        │
-    target           targets/registry.py   Target.build: BuildRequest                     → Build, the model's files
-        └─ int8      targets/int8.py       best_integer_form, each form put to NetworkJudge
-        │
-    verify           verify/reference.py   Reference, verify_export                      → Verification
-        │
-    artifact         artifact_folder.py    seal; new_artifact gives the folder its name   → ArtifactMeta
+    plan       plan.py               plan_export: options and files checked                → ExportPlan
+       │
+    source     sources/network.py    open_network: TorchNetwork, OnnxNetwork (an artifact too) → graph in float32
+       │
+    graph      graph/lowering.py     lower, as Target.rules say, pass after pass           → Lowered
+       │       passes/               one edit of a graph a module
+       │
+    target     targets/registry.py   Target.build, a function of *_target.py: BuildRequest → Build, the model's files
+       │       targets/int8.py       best_integer_form, each form put to NetworkJudge (verify/judge.py)
+       │
+    verify     verify/reference.py   verify_export: the artifact against its Reference     → Verification
+       │
+    artifact   artifact_folder.py    new_artifact holds the folder until all is well,
+                                     then gives it its name; seal writes meta.json         → ArtifactMeta
 
-Each is called from here and calls nothing that stands above it. ``--precision auto`` goes the way from graph to verify
-once for each precision (fastest.py); an engine that is built from its artifact's graph enters at target (rebuild.py).
+Each is called from here, and calls what stands on the floors below it, never back up. ``--precision auto`` goes the way
+from graph to verify once for each precision (fastest.py); an engine that is built from its artifact's graph enters at
+target (rebuild.py).
 """
 
 from __future__ import annotations

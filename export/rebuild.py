@@ -65,7 +65,7 @@ class RebuildPlan:
 
     @property
     def precision(self) -> str:
-        """Of the graph."""
+        """The precision that the graph was made for."""
         return str(self.meta.precision["asked"])
 
     def lines(self) -> list[str]:

@@ -119,7 +119,7 @@ class OpenVinoQuantizer(Quantizer):
         return _save(self._cut(preset, excluded), folder)
 
     def make_session(self, path: Path) -> Session:
-        """On the CPU."""
+        """OpenVINO on the CPU, which compiles every form here, whatever device will run it."""
         return _make_session(path, self._info, self._inference_precision)
 
     def describe(self, preset: str) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class OpenVinoGraphQuantizer(QdqQuantizer):
         method: str,
         inference_precision: str = "default",
     ) -> None:
-        """Nothing is measured yet.
+        """Takes what to quantize; ranges are measured when they are first asked for.
 
         Args:
             graph: float32, functions inlined.
@@ -187,7 +187,7 @@ class OpenVinoGraphQuantizer(QdqQuantizer):
         return _save(network, folder)
 
     def make_session(self, path: Path) -> Session:
-        """On the CPU."""
+        """OpenVINO on the CPU, which compiles every form here, whatever device will run it."""
         return _make_session(path, self._info, self._inference_precision)
 
 

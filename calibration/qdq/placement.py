@@ -49,7 +49,7 @@ class ExcludedLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """What is quantized."""
+    """Which tensors get Q/DQ, which of them share a scale, and which layers were left out and why."""
 
     layers: tuple[ir.Node, ...]
     """Convolutions and matrix products whose weights become integers."""

@@ -22,7 +22,7 @@ class QdqQuantizer(Quantizer):
     """One preset, whose ranges are measured once; ONNX Runtime runs the result, for whatever runtime it is made."""
 
     def __init__(self, graph: Path, *, clips: Iterable[Clips], info: ModelInfo, style: str, method: str) -> None:
-        """Nothing is measured yet.
+        """Takes what to quantize; ranges are measured when they are first asked for.
 
         Args:
             graph: float32, functions inlined.

@@ -1,6 +1,7 @@
 """From a network's float32 graph to the graph that one target gets: a row of passes, each with its own module.
 
-u8 input → custom operators inlined or kept → rewrites for the target → float16 → opset
+u8 input → custom operators inlined or kept → rewrites for the target → for int8, pads merged and the stem folded →
+refusals → float16 → opset
 """
 
 from __future__ import annotations

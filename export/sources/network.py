@@ -69,7 +69,7 @@ class SourceNetwork(abc.ABC):
 
 
 class TorchNetwork(SourceNetwork):
-    """A ``model.pt``."""
+    """A network of a ``model.pt``, traced by PyTorch."""
 
     def __init__(self, path: Path, network: VideoNetwork) -> None:
         self.path = self.given = path
@@ -100,7 +100,7 @@ class TorchNetwork(SourceNetwork):
 
 
 class OnnxNetwork(SourceNetwork):
-    """An ONNX file."""
+    """A network of an ONNX file, which stands for itself."""
 
     has_mask = False
 

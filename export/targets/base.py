@@ -26,7 +26,7 @@ __all__ = ["Build", "BuildRequest", "Integers", "Target"]
 
 @dataclass(frozen=True, kw_only=True)
 class Integers:
-    """How to quantize."""
+    """What an int8 build needs beside its graph: clips, a judge, and what the user asks of it."""
 
     clips: CalibrationClips
     """What activations' ranges are measured on."""

@@ -35,7 +35,7 @@ _TYPE_WORDS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class LayerFact:
-    """One layer."""
+    """Name, kind and type of one layer of a network or engine."""
 
     name: str
     kind: str

@@ -29,7 +29,7 @@ _RTX_REASONS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
-    """How to build an engine."""
+    """What TensorRT is told besides the graph: memory, timings, and which machines the engine is to run on."""
 
     workspace_gib: float | None = None
     """GPU memory that layers may use for themselves; None leaves it to the library, which takes what there is."""

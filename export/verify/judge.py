@@ -20,7 +20,7 @@ class NetworkJudge:
     """Compares sessions with the network that was exported; what the network says is computed once."""
 
     def __init__(self, reference: Reference, *, evaluation: LabeledVideos | None, checks_logits: bool = True) -> None:
-        """Nothing runs yet.
+        """Takes what to compare with; the network runs when it is first asked for.
 
         Args:
             reference: the network and the clips that logits are compared on.

@@ -24,7 +24,7 @@ _MODULES: Final = ("cuda.bindings.runtime", "cuda.cudart")
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """One graphics processor."""
+    """An NVIDIA GPU: its name, and what it can run."""
 
     index: int
     name: str

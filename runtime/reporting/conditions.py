@@ -65,7 +65,7 @@ QUANTITIES: Final[dict[str, Quantity]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """One bound."""
+    """A bound of ``slo`` or ``fail_under``, such as ``p95<40ms``."""
 
     name: str
     """Key of ``QUANTITIES``."""

@@ -1,4 +1,4 @@
-"""Where records go: JSON lines, readable lines. ``s2tf_edge.runtime.sinks.video_file`` writes videos."""
+"""Records as text: JSON lines in a file or on stdout, and lines for people."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol, TextIO
+from typing import Final, TextIO
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.streaming.records import Failure, Gap, Prediction, Record, Start, Summary, to_json
 
-__all__ = ["JsonlSink", "Sink", "TextSink"]
+__all__ = ["JsonlSink", "TextSink"]
 
 
 _GAPS: Final = {
@@ -21,16 +21,6 @@ _GAPS: Final = {
     "behind": "too slow to decode, frames left out until {:.2f} s",
 }
 """What a gap of each cause is called."""
-
-
-class Sink(Protocol):
-    """Takes all records of a stream in order."""
-
-    def write(self, record: Record) -> None:
-        """Takes one record."""
-
-    def close(self) -> None:
-        """Ends it."""
 
 
 class JsonlSink:

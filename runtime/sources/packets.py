@@ -31,7 +31,7 @@ _MAX_HELD: Final = 64
 
 
 class PacketReader:
-    """An open source.
+    """The packets of an open source, each with the time at which it was presented.
 
     Whatever FFmpeg is asked for, opening or the next packet, may return only after ``stop`` was set: nothing is logged
     then, and no packet given.
@@ -93,7 +93,7 @@ class PacketReader:
         return self._catch_up is not None and self._catch_up.skips
 
     def seek(self, seconds: float) -> bool:
-        """As ``s2tf_edge.data.container.seek``."""
+        """Goes to a key frame at or before ``seconds``; false where the container cannot (``container.seek``)."""
         return seek(self._container, self.stream, seconds)
 
     def rewind(self) -> None:

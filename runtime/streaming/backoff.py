@@ -46,7 +46,7 @@ class Backoff:
         return True
 
     def end(self) -> None:
-        """The source plays."""
+        """The source is back: the next wait is short again, if it stays for ten seconds."""
         self._since, self._ended_at = None, perf_counter()
 
     def next_wait(self) -> float | None:

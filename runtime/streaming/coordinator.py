@@ -31,7 +31,7 @@ _JOIN_SECONDS: Final = 2.0
 
 
 class Coordinator:
-    """One call of ``recognize``.
+    """Runs one call of ``recognize``, from starting its readers to the Summary.
 
     Args:
         sources: what is read.

@@ -52,7 +52,7 @@ class FairQueue:
     """
 
     def __init__(self, groups: Iterable[Iterable[int]] = ()) -> None:
-        """An empty one.
+        """Begins with nothing in it.
 
         Args:
             groups: sources that are read one after another, and keep their order among each other; any other source

@@ -24,7 +24,7 @@ class Ledger:
     """
 
     def __init__(self, sources: Sequence[Source], *, status_seconds: float | None) -> None:
-        """An empty one, whose time starts now.
+        """Begins the accounts; the seconds of the run count from here.
 
         Args:
             sources: what is read.
@@ -95,7 +95,7 @@ class Ledger:
         )
 
     def make_summary(self, queue_drops: Mapping[str, int], *, interrupted: bool) -> Summary:
-        """What happened.
+        """Counts and times of the whole run.
 
         Args:
             queue_drops: what the queue left out, by cause.

@@ -16,7 +16,7 @@ __all__ = ["Reading"]
 
 
 class Reading:
-    """An open source.
+    """A source from its opening to its end or loss, as gaps, pictures and windows.
 
     A live source that was read before goes on in presentation time, as much later as it was away. Each reading counts
     its frames from 0; what is added to them comes from when frames were presented on this machine's clock:

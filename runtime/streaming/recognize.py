@@ -6,15 +6,18 @@
 
 Threads read, one for the files and one for each live source; others run the network; the caller's makes records:
 
-    Reader     Decoder ─ Windower, ClipRing ─┐             ┌─ InferencePool ─┐
-    (files)                                  │             │                 │
-    Reader     Decoder ─ Windower, ClipRing ─┼─ FairQueue ─┤   normalize,    ├─ RecordMaker ───── sinks
-    (camera)                                 │             │   Session       │  └ Postprocessor
-    Reader     Decoder ─ Windower, ClipRing ─┘             └─────────────────┘
+    Reader, Reading ─ PacketReader ─ Decoder ─ Windower, ClipRing ─┐             ┌─ InferencePool ─┐
+    (files)                                                       │             │                 │
+    Reader, Reading ─ PacketReader ─ Decoder ─ Windower, ClipRing ─┼─ FairQueue ─┤   normalize,    ├─ RecordMaker ─ sinks
+    (camera)                                                      │             │   Session       │  Postprocessor
+    Reader, Reading ─ PacketReader ─ Decoder ─ Windower, ClipRing ─┘             └─────────────────┘
     (camera)
-                decode, scale, crop            may drop       a fork a thread    smooth, events
+                     cut when     decode      scale, crop,         turns, newest  a fork a thread   smooth, events
+                     far behind               sample, gaps         of live ones
 
-The Coordinator moves things from box to box; the Ledger counts them and makes Start, Status and Summary.
+Readers put into the queue; the Coordinator takes from there, drops what is too old, and hands on from box to box.
+Pictures of live sources pass the network by. Each box counts what it leaves out; the Ledger adds up, and makes Start,
+Status and Summary. Sinks take records from the caller, as in ``s2tf_edge.cli.stream_outputs``.
 """
 
 from __future__ import annotations

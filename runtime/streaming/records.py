@@ -153,7 +153,7 @@ class Status:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What happened; the last record."""
+    """Counts and times of the whole run; the last record."""
 
     seconds: float
     """Duration of the run."""

@@ -39,7 +39,7 @@ _MIN_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class SelfTest:
-    """What was seen."""
+    """Label age and memory at the beginning of a run under overload, and at its end."""
 
     seconds: float
     sources: int
@@ -105,7 +105,7 @@ class _Series:
 
 
 class _Seen:
-    """What a run showed."""
+    """Collects label ages and memory over the time of a run."""
 
     def __init__(self) -> None:
         self.ages_ms, self.memory_mb = _Series(), _Series()

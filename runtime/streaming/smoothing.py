@@ -20,7 +20,7 @@ _MAX_MEAN = 1000
 
 
 class Smoother(Protocol):
-    """The state of one source."""
+    """The smoothed scores of one source, from window to window."""
 
     def update(self, scores: Scores) -> Scores:
         """Takes the scores of the next window and returns smoothed ones."""
@@ -31,7 +31,7 @@ class Smoother(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Smoothing:
-    """How to smooth."""
+    """What becomes of a window's scores: a running mean that forgets, the mean of the last few, or nothing."""
 
     kind: str = "ema"
     """ema, mean or none."""

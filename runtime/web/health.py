@@ -25,7 +25,7 @@ class _SourceHealth:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The answer."""
+    """What ``/healthz`` answers: whether the stream is well, and what is wrong."""
 
     status: str
     """ok; degraded: some source is lost or failed, others go on; or not well: starting, failing, stalled or ended."""

@@ -18,8 +18,8 @@ from s2tf_edge.cli.app import errors_console, translate
 from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
+    from s2tf_edge.runtime.sinks.sink import Sink
     from s2tf_edge.runtime.sinks.terminal import LiveView
-    from s2tf_edge.runtime.sinks.text import Sink
     from s2tf_edge.runtime.sources.source import Source
     from s2tf_edge.runtime.streaming.records import Record, Summary
 
