@@ -28,9 +28,15 @@ def test_the_map_has_a_line_for_every_package() -> None:
     assert mapped == names
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`([\w./]+/[\w.]+\.(?:py|md|toml))`", PAGE))))
-def test_a_file_that_it_names_exists(path: str) -> None:
-    assert (ROOT / path).is_file()
+def _named_files() -> set[tuple[str, str]]:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    path = r"`((?:s2tf_edge|runtime|calibration|export|tests|docs|tools|benchmarks)/[\w./]+\.(?:py|md|toml|txt))`"
+    return {(page.name, found) for page in pages for found in re.findall(path, page.read_text(encoding="utf-8"))}
+
+
+@pytest.mark.parametrize(("page", "path"), sorted(_named_files()))
+def test_a_file_that_a_page_names_exists(page: str, path: str) -> None:
+    assert (ROOT / path).is_file(), page
 
 
 def test_links_within_the_page_lead_somewhere() -> None:

@@ -6,14 +6,14 @@
 
 Threads read, one for the files and one for each live source; others run the network; the caller's makes records:
 
-    Reader, Reading ─ PacketReader ─ Decoder ─ Windower, ClipRing ─┐             ┌─ InferencePool ─┐
-    (files)                                                       │             │                 │
-    Reader, Reading ─ PacketReader ─ Decoder ─ Windower, ClipRing ─┼─ FairQueue ─┤   normalize,    ├─ RecordMaker ─ sinks
-    (camera)                                                      │             │   Session       │  Postprocessor
-    Reader, Reading ─ PacketReader ─ Decoder ─ Windower, ClipRing ─┘             └─────────────────┘
-    (camera)
-                     cut when     decode      scale, crop,         turns, newest  a fork a thread   smooth, events
-                     far behind               sample, gaps         of live ones
+    Reader, Reading ─ PacketReader ─ Decoder ─ Windower ─┐             ┌─ InferencePool ─┐
+    (files)                                    ClipRing  │             │                 │
+    Reader, Reading ─ PacketReader ─ Decoder ─ Windower ─┼─ FairQueue ─┤   normalize,    ├─ RecordMaker ───── sinks
+    (camera)                                   ClipRing  │             │   Session       │  Postprocessor
+    Reader, Reading ─ PacketReader ─ Decoder ─ Windower ─┘             └─────────────────┘
+    (camera)                                   ClipRing
+                      cut when       decode    scale,      turns; live:  a fork a thread  smooth, events
+                      far behind               sample      newest only
 
 Readers put into the queue; the Coordinator takes from there, drops what is too old, and hands on from box to box.
 Pictures of live sources pass the network by. Each box counts what it leaves out; the Ledger adds up, and makes Start,
