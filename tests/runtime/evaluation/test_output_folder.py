@@ -43,7 +43,7 @@ def test_files_are_written_on_the_disk_of_a_folder_that_exists(tmp_path: Path) -
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
-    with pytest.raises(UsageError, match="is a file; choose another folder"), output_folder(tmp_path / "out"):
+    with pytest.raises(UsageError, match="is a file; choose another `folder`"), output_folder(tmp_path / "out"):
         pytest.fail("entered")
     with (
         pytest.raises(UsageError, match=r"cannot write to .*in: File exists; choose"),
