@@ -280,12 +280,13 @@ def test_a_slow_network_gets_the_newest_window_of_a_live_source(
 
 
 def test_labels_do_not_wait_for_those_who_are_slow_to_draw(
-    brightness: Session,
+    spec: ClipSpec,
+    make_session: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
     tap: Callable[..., None],
     instant_source: Callable[..., Source],
 ) -> None:
-    all_posted, was_run = threading.Event(), threading.Event()
+    all_posted, may_run, was_run = threading.Event(), threading.Event(), threading.Event()
     tap(lambda number, _: all_posted.set() if number == 25 else None)
     wake = FairQueue.wake
 
@@ -294,13 +295,17 @@ def test_labels_do_not_wait_for_those_who_are_slow_to_draw(
         was_run.set()
 
     monkeypatch.setattr(FairQueue, "wake", note_result)
-    records = recognize(instant_source(seconds=1), brightness, options=StreamOptions(hop=1, pictures=True))
+    session = make_session(spec)
+    records = recognize(instant_source(seconds=1), session, options=StreamOptions(hop=1, pictures=True))
     assert isinstance(next(records), Start)
+    # Not before: the warm-up is a run too.
+    session.before_run = lambda: may_run.wait(PATIENCE_SECONDS)
     # While the first picture is drawn all others come, and the newest window waits.
     assert isinstance(next(records), Picture)
     assert all_posted.wait(PATIENCE_SECONDS)
     # While the second is drawn the network runs.
     assert isinstance(next(records), Picture)
+    may_run.set()
     assert was_run.wait(PATIENCE_SECONDS)
     # In turn with all pictures that wait the label would come behind 23 more of them.
     prediction = next(records)
