@@ -21,10 +21,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 test: env lint types ## Lint, types and the tests that run in minutes
-	$(BIN)/pytest -n 2 -m 'not slow'
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow'
 
 test-all: env lint types ## The slow tests as well
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 lint: env
 	$(BIN)/ruff check .

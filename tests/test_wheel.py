@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+def _call(*command: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    # Packages that another environment is told of would take the wheel's place.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    words = [str(word) for word in command]
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
 def _run(*command: object) -> str:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    done = _call(*command)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -74,7 +82,7 @@ def test_a_device_streams_without_torch(device: Path, artifact: Path) -> None:
 def test_a_device_says_what_it_lacks(device: Path, tmp_path: Path, command: str, extra: str) -> None:
     (tmp_path / "model.pt").write_bytes(b"anything")
     name, *arguments = command.split()
-    done = subprocess.run([device / name, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = _call(device / name, *arguments, cwd=tmp_path)
     assert done.returncode == 7, done.stderr
     assert done.stderr.strip().endswith(f"pip install 's2tf-edge[{extra}]'")
     assert len(done.stderr.strip().splitlines()) == 1
