@@ -7,6 +7,7 @@ import logging
 import re
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 from s2tf_edge.runtime.web import sink as module
+from s2tf_edge.runtime.web.connection import Connection
+from s2tf_edge.runtime.web.history import History
 from s2tf_edge.runtime.web.sink import WebSink
 
 TOKEN = "correct-horse-battery"
@@ -96,13 +99,14 @@ def test_closing_gives_clients_the_rest_and_ends_at_once(
 def test_a_client_that_does_not_read_delays_neither_the_stream_nor_the_end(
     serve: Callable[..., WebSink],
     make: SimpleNamespace,
-    get: Callable[..., Any],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The moment that it waits for the client is the real one; after that it is cut off, and the server has time to end.
     monkeypatch.setattr(module, "_END_SECONDS", 60)
     sink = serve()
+    # Small buffers on the way to the client are full soon.
+    sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     label = "long " * 200
     sink.write(make.start())
     with socket.socket() as slow:
@@ -110,17 +114,45 @@ def test_a_client_that_does_not_read_delays_neither_the_stream_nor_the_end(
         slow.connect(_place(sink))
         slow.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert slow.recv(15) == b"HTTP/1.1 200 OK"
-        # It misses more and more until all buffers on the way to it are full.
-        before, missed, deadline = -1.0, 0.0, time.monotonic() + 120
-        while missed != before or not missed:
-            for _ in range(2000):
+        deadline = time.monotonic() + 120
+        while not _waits_for_a_client(sink):
+            for _ in range(300):
                 sink.write(make.prediction(label))
-            time.sleep(0.2)
-            before, missed = missed, _missed(get(sink, "/metrics").text)
             assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for _ in range(2000):
+            sink.write(make.prediction(label))
         sink.close()
         assert not sink._thread.is_alive()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def _waits_for_a_client(sink: WebSink) -> bool:
+    connections = list(sink._server.server_state.connections)
+    return any(isinstance(each, Connection) and each.flow.write_paused for each in connections)
+
+
+def test_what_a_slow_client_missed_is_counted(
+    page: WebSink,
+    make: SimpleNamespace,
+    get: Callable[..., Any],
+    connect: Callable[..., http.client.HTTPResponse],
+    read_events: Callable[..., list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_slow, after = threading.Event(), History.after
+    monkeypatch.setattr(History, "after", lambda self, number: [] if is_slow.is_set() else after(self, number))
+    page.write(make.start())
+    response = connect(page, "/events")
+    read_events(response, until="start")
+    is_slow.set()
+    for _ in range(2000):
+        page.write(make.prediction())
+    page.write(make.summary())
+    is_slow.clear()
+    # The newest 300 predictions are kept.
+    assert len(read_events(response)) == 301
+    assert _missed(get(page, "/metrics").text) == 1700
 
 
 def _missed(metrics: str) -> float:
