@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from s2tf_edge.calibration.ranges.ranges import METHODS as CALIBRATION_METHODS
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
-from s2tf_edge.export.options import PROFILE, ExportOptions
+from s2tf_edge.export.options import METHODS, PROFILE, ExportOptions
 from s2tf_edge.export.targets.registry import TARGETS, find_target
 from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
@@ -175,3 +176,8 @@ def test_a_command_is_understood_from_any_folder(tmp_path: Path, monkeypatch: py
 def test_videos_without_a_name_have_no_command(videos: LabeledVideos, field: str) -> None:
     options = dataclasses.replace(ExportOptions(target="openvino"), **{field: videos})  # type: ignore[arg-type]
     assert options.command(Path("m.pt"), precision="fp16", folder=Path("a")) is None
+
+
+def test_methods_are_those_of_calibration() -> None:
+    """Declared twice, as the options are read without what calibration imports."""
+    assert METHODS == CALIBRATION_METHODS
