@@ -22,3 +22,7 @@ def __getattr__(name: str) -> Any:
     from s2tf_edge.export.targets import registry
 
     return next(getattr(module, name) for module in (pipeline, plan, registry) if name in module.__all__)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.label_file import read_labels
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["ClipFile", "read_clip_file"]
@@ -172,9 +173,6 @@ def _spec(values: Mapping[str, Any]) -> ClipSpec:
 
 def _labels(value: Any, *, folder: Path) -> tuple[str, ...]:
     if isinstance(value, str):
-        # Its package imports torch, which exporting has anyway.
-        from s2tf_edge.label_file import read_labels
-
         return read_labels(folder / value)
     if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
         msg = f"labels must be a list of names, or the name of a file of them, got {_shown(value)}"

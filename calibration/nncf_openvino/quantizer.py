@@ -126,7 +126,8 @@ class OpenVinoQuantizer(Quantizer):
         """What quantized it and how, and the range of every quantized activation."""
         return {
             "method": "minmax",
-            "quantizer": "nncf.quantize, preset mixed",
+            # The key as it is in artifacts of this format from the beginning.
+            "quantiser": "nncf.quantize, preset mixed",
             "activations": "symmetric" if _PRESETS[preset].is_symmetric else "asymmetric",
             "activation_ranges": activation_ranges(self._cut(preset, ())),
         }

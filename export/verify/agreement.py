@@ -43,11 +43,11 @@ def verify_artifact(
         VerificationError: the artifact does not agree; nothing is written.
     """
     session, through = runnable_session(folder, meta)
-    try:
-        with session:
+    with session:
+        try:
             found = compare_session(session, expected, clips, precision=str(meta.precision["asked"]))
-    except VerificationError as error:
-        raise VerificationError(explain("logits are not finite")) from error
+        except VerificationError as error:
+            raise VerificationError(explain("logits are not finite")) from error
     found = dataclasses.replace(found, clips=kind, through=through)
     if not found.passed:
         raise VerificationError(explain(str(found)))

@@ -55,7 +55,8 @@ def demo(
     del version
     from s2tf_edge.extras import require
 
-    for module in ("lightning", "onnx", "matplotlib"):
+    # What is missing should not be found at the last of its steps.
+    for module in ("lightning", "onnx", "jinja2", "matplotlib", "adjustText"):
         require(module, extra="all", purpose=_NAME)
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)

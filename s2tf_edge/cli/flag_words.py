@@ -6,6 +6,7 @@ is no flag of the command stays as it is.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -13,7 +14,8 @@ from typing import Any, Final
 __all__ = ["FlagWords"]
 
 _QUOTED: Final = re.compile(r"`([^`\n]+)`")
-_STRING: Final = re.compile(r"(['\"])(.*)\1")
+_NO_FIELDS: Final = {"help", "version", "quiet", "verbose"}
+"""Flags of every command, which stand for no field: in backticks they are somebody else's words."""
 _RESULTS: Final = {"folder": "folder with --out"}
 _OTHER_WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "s2tf-eval": _RESULTS,
@@ -45,7 +47,8 @@ class FlagWords:
 
     def __init__(self, command: str, parameters: Iterable[Any]) -> None:
         flags = [flag for parameter in parameters for flag in (*parameter.opts, *parameter.secondary_opts)]
-        self._flags = {flag[2:].replace("-", "_"): flag for flag in flags if flag.startswith("--")}
+        names = {flag[2:].replace("-", "_"): flag for flag in flags if flag.startswith("--")}
+        self._flags = {name: flag for name, flag in names.items() if name not in _NO_FIELDS}
         self._others = _OTHER_WORDS.get(command, {})
 
     def translate(self, message: str) -> str:
@@ -65,5 +68,8 @@ class FlagWords:
 
 
 def _without_quotes(value: str) -> str:
-    text = _STRING.fullmatch(value)
-    return text[2] if text else value
+    """The text of a string literal; anything else, such as a placeholder, as it is."""
+    try:
+        return str(ast.literal_eval(value)) if value[:1] in {"'", '"'} else value
+    except (ValueError, SyntaxError):
+        return value

@@ -250,7 +250,7 @@ def test_depthwise_layers_are_left_out_only_where_there_are_any(quantizer: Make)
 )
 def test_it_says_what_quantized_it_and_to_what_ranges(quantizer: Make, preset: str, activations: str) -> None:
     described = json.loads(json.dumps(quantizer(R3D).describe(preset)))
-    assert (described["method"], described["quantizer"]) == ("minmax", "nncf.quantize, preset mixed")
+    assert (described["method"], described["quantiser"]) == ("minmax", "nncf.quantize, preset mixed")
     assert described["activations"] == activations
     ranges = described["activation_ranges"]
     assert all("fq_weights" not in name and low <= 0 <= high for name, (low, high) in ranges.items())
