@@ -1,8 +1,9 @@
 """Sessions: one way to run a network, whatever runs it.
 
 The three public methods, ``open``, ``infer`` and ``close``, hold every check. A backend writes ``_open``, ``_run`` and
-``_close`` and nothing else. A session belongs to one thread at a time: engines mix up the outputs of two threads. For
-another thread there is ``fork``: the same network in memory, with what one run needs of its own.
+``_close``, says of itself what reports want in ``describe``, and no more. A session belongs to one thread at a time:
+engines mix up the outputs of two threads. For another thread there is ``fork``: the same network in memory, with what
+one run needs of its own, which a backend whose runtime may not be shared as it is makes in ``_fork``.
 
     with open_session("model_openvino_int8") as session:
         outputs = session.infer(clips)          # float32 [N, 3, T, H, W] → outputs.logits float32 [N, K]

@@ -24,7 +24,7 @@ class Sink(Hashable, Protocol):
         """Takes the next record.
 
         Raises:
-            BrokenPipeError: nobody reads any more; the sink is left out, and the stream ends in order.
+            BrokenPipeError: nobody reads stdout any more; the stream ends in order. From a socket it must not come out.
             S2TFError: what was asked for cannot be had any more, as on a full disk; the stream ends.
         """
 
