@@ -183,7 +183,7 @@ _STAGES = {
     "sealing": ("s2tf_edge.export.pipeline", "seal"),
     "choosing clips": ("s2tf_edge.export.pipeline", "verification_clips"),
     "running the network": ("s2tf_edge.export.verify.reference", "write_expected"),
-    "verifying": ("s2tf_edge.export.verify.agreement", "verify"),
+    "verifying": ("s2tf_edge.export.verify.agreement", "compare_session"),
     "writing what was found": ("s2tf_edge.export.verify.agreement", "write_json"),
 }
 
