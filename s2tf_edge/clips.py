@@ -8,6 +8,10 @@ first frame presented at or after its instant, less a tolerance that absorbs jit
     15 fps    x       x       x       x        takes every one
     8 fps     x             x             x    the 2nd frame serves samples 2 and 3
 
+Where nothing is presented for a second or more, as in a screen recording, the picture is held, and so is the sample:
+
+    held      x x x x . . . . . . . . . x      the 4th frame serves all instants up to the last one before the 5th
+
 The rule needs no frame of the future: a stream fills a window as frames come and gets the same clip as a file read at
 once, at any frame rate.
 """
@@ -24,12 +28,14 @@ from numpy.typing import NDArray
 from s2tf_edge.errors import UsageError
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["Frame", "SampleClock", "clip_start_seconds"]
+__all__ = ["Frame", "SampleClock", "clip_start_seconds", "pause_seconds"]
 
 _TOLERANCE_FRAMES: Final = 0.4
 """Tolerance in frames at ``spec.fps``: below one half, so that two neighbors are never mistaken for each other."""
 _TOLERANCE_INTERVALS: Final = 0.5
 """Tolerance in frames of a video of more frames a second: half of one, so that the nearest is taken."""
+_MIN_PAUSE_SECONDS: Final = 1.0
+_PAUSE_PERIODS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +53,20 @@ class Frame:
             raise UsageError(msg)
 
 
+def pause_seconds(spec: ClipSpec) -> float:
+    """Time without a new frame from which on the last one is held: that of three samples, a second at least."""
+    return max(_MIN_PAUSE_SECONDS, _PAUSE_PERIODS * spec.period_seconds)
+
+
 class SampleClock:
-    """Tells for each frame, in order of presentation, how many samples it serves."""
+    """Tells for each frame, in order of presentation, how many samples it serves: ``hold`` first, then ``take``."""
 
     def __init__(self, spec: ClipSpec, *, start_seconds: float) -> None:
         self._period_seconds = spec.period_seconds
         self._frame_seconds = 1 / spec.fps
+        self._pause_seconds = pause_seconds(spec)
         self._start_seconds = start_seconds
+        self._last_seconds = start_seconds
         self._seen = 0
         self._taken = 0
 
@@ -62,17 +75,30 @@ class SampleClock:
         """The instant of the next sample."""
         return self._start_seconds + self._taken * self._period_seconds
 
-    def take(self, pts_seconds: float) -> int:
-        """How many samples the frame presented at ``pts_seconds`` serves: 0 to skip it, 2 or more to repeat it."""
-        late_seconds = pts_seconds - self.next_seconds + self._tolerance_seconds(pts_seconds)
-        count = max(0, math.floor(late_seconds / self._period_seconds) + 1)
+    def hold(self, pts_seconds: float) -> int:
+        """How many more samples the frame before serves, being held until ``pts_seconds``; 0 where it was not."""
+        if pts_seconds - self._last_seconds <= self._pause_seconds:
+            return 0
+        # The last instant is the new frame's own.
+        count = max(0, self._count_due(pts_seconds) - 1)
         self._taken += count
         return count
 
+    def take(self, pts_seconds: float) -> int:
+        """How many samples the frame presented at ``pts_seconds`` serves: 0 to skip it, 2 or more to repeat it."""
+        count = self._count_due(pts_seconds)
+        self._seen += 1
+        self._last_seconds = pts_seconds
+        self._taken += count
+        return count
+
+    def _count_due(self, pts_seconds: float) -> int:
+        late_seconds = pts_seconds - self.next_seconds + self._tolerance_seconds(pts_seconds)
+        return max(0, math.floor(late_seconds / self._period_seconds) + 1)
+
     def _tolerance_seconds(self, pts_seconds: float) -> float:
         """By the mean interval of the frames so far, to which one frame at ``spec.fps`` counts as a first guess."""
-        self._seen += 1
-        interval_seconds = (self._frame_seconds + pts_seconds - self._start_seconds) / self._seen
+        interval_seconds = (self._frame_seconds + pts_seconds - self._start_seconds) / (self._seen + 1)
         return min(_TOLERANCE_FRAMES * self._frame_seconds, _TOLERANCE_INTERVALS * max(0.0, interval_seconds))
 
 

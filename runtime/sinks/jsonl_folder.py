@@ -18,6 +18,8 @@ __all__ = ["JsonlFolderSink", "file_stems"]
 
 _SUFFIX: Final = ".jsonl"
 _MAX_STEM: Final = 100
+_CAUSES: Final = ("corrupt_packets", "frames_behind", "frames_out_of_order")
+"""What a source's own facts count of what was left out; windows are dropped of all sources together."""
 
 
 class JsonlFolderSink:
@@ -107,7 +109,7 @@ class _File:
             windows=facts["windows"],
             events=self._events,
             gaps=facts["gaps"],
-            drops={cause: facts[cause] for cause in ("corrupt_packets", "frames_behind") if facts.get(cause)},
+            drops={cause: facts[cause] for cause in _CAUSES if facts.get(cause)},
             stages_ms=self._times.to_dict(),
             sources=(facts,),
         )

@@ -16,7 +16,7 @@ __all__ = ["JsonlSink", "TextSink"]
 
 _GAPS: Final = {
     "pause": "no signal until {:.2f} s",
-    "clock": "its clock went back to {:.2f} s",
+    "clock": "its clock started anew",
     "lost": "lost, and found again at {:.2f} s",
     "behind": "too slow to decode, frames left out until {:.2f} s",
 }

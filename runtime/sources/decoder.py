@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from time import perf_counter
 from typing import Final
 
@@ -14,7 +13,9 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from s2tf_edge.data.frames import FrameTimes
+from s2tf_edge.data.frames import FrameTimes, nominal_fps, said_fps
+from s2tf_edge.data.seeking import read_from, skip_to
+from s2tf_edge.data.timeline import may_restart
 from s2tf_edge.errors import InputFileError, S2TFError, SourceError
 from s2tf_edge.runtime.sources.packets import PacketReader
 from s2tf_edge.runtime.sources.source import Source
@@ -28,7 +29,7 @@ _TOLERANCE_SECONDS: Final = 1e-3
 """Containers round presentation times, Matroska to whole milliseconds."""
 
 _Timed = tuple[float, float, av.VideoFrame]
-"""Presentation time, ``perf_counter`` when it was presented, and the frame."""
+"""Placed time, ``perf_counter`` when it was presented, and the frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +38,15 @@ class Decoded:
 
     frame: av.VideoFrame
     pts_seconds: float
-    """Presentation time; a live source starts at 0."""
+    """Presentation time; a live source starts at 0, and no clock that starts anew turns it back."""
+    own_seconds: float
+    """Presentation time by the source's own clock; the same where it has none, or its frames are counted."""
     presented_at: float
     """``perf_counter`` when a live source presented it, or when its packet was read from a file."""
     follows_cut: bool = False
     """Whether frames before it were left out because decoding was behind."""
+    follows_restart: bool = False
+    """Whether the source's clock started anew with it."""
 
 
 class Decoder:
@@ -54,7 +59,7 @@ class Decoder:
         stop: ends reading from another thread.
         times: where the time of decoding goes.
         start_seconds: where to begin in a file, from its first frame.
-        fps: frames a second to ask of a camera, or to assume of a source without times.
+        fps: frames a second to ask of a camera, or to count any other source by; None leaves it to the source.
         hwaccel: as ``open_hwaccel`` takes it.
         catch_up: whether frames of a live source are left out when decoding falls behind.
 
@@ -78,6 +83,8 @@ class Decoder:
         self._stop = stop
         self._times = times
         self._start_seconds = 0.0 if source.live else start_seconds
+        # A camera gives what is asked for, or what it can; its times say so.
+        self._count_fps = None if source.is_camera else fps
         self._skipped = 0
         self.corrupt = 0
         """Packets that did not decode."""
@@ -109,13 +116,15 @@ class Decoder:
     @property
     def frame_seconds(self) -> float:
         """The usual time between two frames, as the source declares it; 0 where it does not."""
-        rate = self._stream.average_rate
+        rate = self._count_fps or said_fps(self._stream)
         return float(1 / rate) if rate else 0.0
 
     @property
     def duration_seconds(self) -> float | None:
         """From the first frame that is read to the end, as the source declares it; None where it does not."""
         duration = self._packets.duration_seconds
+        if duration is not None and self._count_fps is not None:
+            duration *= float(nominal_fps(self._stream)) / self._count_fps
         return None if duration is None else max(0.0, duration - self._start_seconds)
 
     def frames(self) -> Iterator[Decoded]:
@@ -126,19 +135,37 @@ class Decoder:
             SourceError: a live source that was lost, or gave no frame.
         """
         origin: float | None = None
+        part: int | None = None
         for seconds, presented_at, frame in self._frames_from_start() if self._start_seconds else self._timed_frames():
             # A live source begins at 0, whatever its clock says; the times of a file are those of the video.
             origin = (seconds if self._source.live else 0.0) if origin is None else origin
+            before, part = part, self._find_part(frame)
             follows_cut, self._packets.was_cut = self._packets.was_cut, False
-            yield Decoded(frame=frame, pts_seconds=seconds - origin, presented_at=presented_at, follows_cut=follows_cut)
+            yield Decoded(
+                frame=frame,
+                pts_seconds=seconds - origin,
+                own_seconds=seconds - origin + self._own_offset_seconds(frame, origin),
+                presented_at=presented_at,
+                follows_cut=follows_cut,
+                follows_restart=before is not None and part > before,
+            )
         if origin is None and not self._stop.is_set():
             raise self._make_no_frame_error()
+
+    def _find_part(self, frame: av.VideoFrame) -> int:
+        """Which of the source's clocks a frame is of; where frames are counted there is one."""
+        return 0 if self._count_fps is not None else self._packets.timeline.part(frame.pts)
+
+    def _own_offset_seconds(self, frame: av.VideoFrame, origin: float) -> float:
+        if self._packets.is_timed_by_arrival or self._count_fps is not None:
+            return 0.0
+        return origin + self._packets.timeline.own_offset_seconds(frame.pts)
 
     def _frames_from_start(self) -> Iterator[_Timed]:
         """The frames from the start on, which counts from the first frame: its time need not be 0."""
         stream = self._stream
         begin: float | None = None
-        if stream.start_time is not None and stream.time_base is not None:
+        if stream.start_time is not None and stream.time_base is not None and self._count_fps is None:
             begin = float(stream.start_time * stream.time_base) + self._start_seconds - _TOLERANCE_SECONDS
         for timed in self._timed_frames() if begin is None else self._frames_from_seek(begin):
             # Where the container does not say when it starts, its first frame does.
@@ -148,29 +175,29 @@ class Decoder:
 
     def _frames_from_seek(self, seconds: float) -> Iterator[_Timed]:
         """The frames from a key frame at or before ``seconds`` on."""
-        # frames   K . . . . K . . . . K . . .
-        #          |         |     |   └ a seek without an index may land here: behind what is needed
-        #          |         |     └ seconds
-        #          |         └ a seek by an index lands here; what comes before ``seconds`` is decoded, but not given
-        #          └ rewinding leads here
-        is_sought = self._packets.seek(seconds)
-        frames = self._timed_frames()
-        first = next(frames, None) if is_sought else None
-        if first is not None and first[0] > seconds:
-            self._packets.rewind()
-            # FrameTimes remembers the frame before: after a rewind time begins anew.
-            first, frames = None, self._timed_frames()
-        yield from chain([first] if first else [], frames)
+        # Where the clock may start anew, one time may be found in several places: a seek would lead to any of them.
+        skips = may_restart(self._stream)
+        return read_from(
+            seconds,
+            seek=lambda seconds: not skips and self._packets.seek(seconds),
+            rewind=self._packets.rewind,
+            read=lambda: self._timed_frames(skip_seconds=seconds if skips else None),
+        )
 
-    def _timed_frames(self) -> Iterator[_Timed]:
-        times = FrameTimes(self._stream)
-        for frame in self._decode_all():
+    def _timed_frames(self, *, skip_seconds: float | None = None) -> Iterator[_Timed]:
+        """Frames with their times, without most of those before ``skip_seconds``."""
+        packets = iter(self._packets)
+        if skip_seconds is not None and self._stream.time_base:
+            packets = skip_to(packets, skip_seconds / float(self._stream.time_base))
+        # FrameTimes remembers the frame before: each reading of the packets has its own.
+        times = FrameTimes(self._stream, fps=self._count_fps)
+        for frame in self._decode_all(packets):
             presented_at = self._packets.presented_at(frame)
             yield (presented_at if self._packets.is_timed_by_arrival else times.seconds(frame)), presented_at, frame
 
-    def _decode_all(self) -> Iterator[av.VideoFrame]:
+    def _decode_all(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[av.VideoFrame]:
         waiting = False
-        for packet in self._packets:
+        for packet in packets:
             frames = self._decode(packet)
             waiting = waiting or frames is None
             for frame in frames or ():

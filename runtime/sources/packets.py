@@ -10,11 +10,12 @@ from time import perf_counter
 from typing import Final
 
 import av
-from av.format import Flags
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 from s2tf_edge.data.container import open_container, reason, rewind, seek, video_stream
+from s2tf_edge.data.frames import DEFAULT_FPS, has_times, said_fps
+from s2tf_edge.data.timeline import Timeline
 from s2tf_edge.errors import SourceError
 from s2tf_edge.runtime.sources.catch_up import CatchUp
 from s2tf_edge.runtime.sources.hardware_decoding import open_hwaccel
@@ -25,7 +26,6 @@ __all__ = ["PacketReader"]
 
 logger = logging.getLogger(__name__)
 
-_NO_TIMES: Final[int] = Flags.no_timestamps.value  # type: ignore[assignment]  # the stub gives the flag itself
 _MAX_HELD: Final = 64
 """Packets that a decoder may hold before it hands out the first of their frames."""
 
@@ -39,7 +39,7 @@ class PacketReader:
     Args:
         source: what is read.
         stop: ends reading from another thread.
-        fps: frames a second to ask of a camera, or to assume of a source without times.
+        fps: frames a second to ask of a camera, or to count any other source by; None leaves it to the source.
         hwaccel: as ``open_hwaccel`` takes it.
         catch_up: whether packets of a live source are left out when their decoding falls behind.
 
@@ -71,11 +71,13 @@ class PacketReader:
             hwaccel=open_hwaccel(hwaccel, stop=stop),
         )
         self.stream = video_stream(self._container)
-        has_no_times = self._container.format.flags & _NO_TIMES != 0
+        self.timeline = Timeline(self.stream, is_live=source.live)
+        """Where packets are placed; a seek begins another one."""
+        has_no_times = not has_times(self.stream)
         self.is_timed_by_arrival = source.live and has_no_times and fps is None
         """Whether frames have no other time than that of their arrival."""
-        if fps is not None and not has_no_times and not source.is_camera and not stop.is_set():
-            _warn_of_rate(source.name, fps)
+        if has_no_times and not source.live and fps is None and said_fps(self.stream) is None and not stop.is_set():
+            _warn_of_rate(source.name)
 
     def close(self) -> None:
         """Closes the source."""
@@ -94,10 +96,13 @@ class PacketReader:
 
     def seek(self, seconds: float) -> bool:
         """Goes to a key frame at or before ``seconds``; false where the container cannot (``container.seek``)."""
+        self.timeline = Timeline(self.stream, is_live=self._source.live)
         return seek(self._container, self.stream, seconds)
 
     def rewind(self) -> None:
         """Goes back to the first frame, after a seek."""
+        self.timeline = Timeline(self.stream, is_live=self._source.live)
+        self.broken = ""
         rewind(self._container, self.stream)
 
     def presented_at(self, frame: av.VideoFrame) -> float:
@@ -122,6 +127,7 @@ class PacketReader:
                 self._break(reason(error))
                 return
             waited_seconds = perf_counter() - asked_at
+            self.timeline.place(packet, waited_seconds=waited_seconds)
             if self._source.paced:
                 self._pace(packet)
             if self._stop.is_set():
@@ -190,6 +196,6 @@ class PacketReader:
 
 
 @functools.lru_cache(maxsize=4096)
-def _warn_of_rate(name: str, fps: float) -> None:
+def _warn_of_rate(name: str) -> None:
     """Once for a source, however often it is opened."""
-    logger.warning("%s has times of its own; a frame rate of %g is not used", name, fps)
+    logger.warning("%s says neither times nor a frame rate; %d frames a second are assumed", name, DEFAULT_FPS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from s2tf_edge.runtime.streaming.records import Event
+from s2tf_edge.runtime.streaming.records import Event, own_time
 from s2tf_edge.runtime.streaming.smoothing import Scores
 
 __all__ = ["EventTracker"]
@@ -23,6 +23,7 @@ class _Action:
     t_end: float
     total: float
     windows: int
+    own_offset_seconds: float
 
 
 class EventTracker:
@@ -45,8 +46,15 @@ class EventTracker:
         self._action: _Action | None = None
         self._free_from = float("-inf")
 
-    def update(self, scores: Scores, *, t_start: float, t_end: float) -> Event | None:
-        """Takes the next window; returns the event that it ends, if any."""
+    def update(self, scores: Scores, *, t_start: float, t_end: float, own_offset_seconds: float = 0.0) -> Event | None:
+        """Takes the next window; returns the event that it ends, if any.
+
+        Args:
+            scores: smoothed.
+            t_start: when the window's first frame is presented, in seconds.
+            t_end: when its last frame is.
+            own_offset_seconds: from there to the source's own time.
+        """
         best = int(scores.argmax())
         found = best if scores[best] >= self._threshold else None
         action = self._action
@@ -59,7 +67,14 @@ class EventTracker:
         if found is not None:
             # The window may reach back into the event before it; that part of it is taken.
             start = max(t_start, self._free_from)
-            self._action = _Action(index=found, t_start=start, t_end=t_end, total=float(scores[found]), windows=1)
+            self._action = _Action(
+                index=found,
+                t_start=start,
+                t_end=t_end,
+                total=float(scores[found]),
+                windows=1,
+                own_offset_seconds=own_offset_seconds,
+            )
         return ended
 
     def end(self) -> Event | None:
@@ -74,10 +89,12 @@ class EventTracker:
             t_start=action.t_start,
             t_end=action.t_end,
             score=action.total / action.windows,
+            source_t_start=own_time(action.t_start, action.own_offset_seconds),
+            source_t_end=own_time(action.t_end, action.own_offset_seconds),
         )
 
     def reset(self) -> Event | None:
-        """Ends the current event and forgets its time, as at a gap, after which time may start anew."""
+        """Ends the current event and forgets its time, as at a gap."""
         ended = self.end()
         self._free_from = float("-inf")
         return ended

@@ -11,7 +11,7 @@ from s2tf_edge.runtime.sources.timing import StageTimes
 from s2tf_edge.runtime.statistics import softmax
 from s2tf_edge.runtime.streaming.events import EventTracker
 from s2tf_edge.runtime.streaming.inference import WindowResult
-from s2tf_edge.runtime.streaming.records import Event, Prediction
+from s2tf_edge.runtime.streaming.records import Event, Prediction, own_time
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 from s2tf_edge.runtime.streaming.window import Window
 
@@ -46,7 +46,9 @@ class Postprocessor:
         """The prediction of a window, and the event that it ended, if any."""
         track = self._find_track(window.source, classes=len(result.logits))
         smoothed = track.smoother.update(softmax(result.logits[np.newaxis])[0])
-        event = track.events.update(smoothed, t_start=window.t_start, t_end=window.t_end)
+        event = track.events.update(
+            smoothed, t_start=window.t_start, t_end=window.t_end, own_offset_seconds=window.own_offset_seconds
+        )
         best = np.argsort(-smoothed, kind="stable")[: self._options.topk]
         topk = tuple((self._labels[index], float(smoothed[index])) for index in best)
         now = perf_counter()
@@ -65,6 +67,8 @@ class Postprocessor:
             infer_ms=stages_ms["infer"],
             stages_ms=stages_ms,
             mask=result.mask if self._options.saliency else None,
+            source_t_start=own_time(window.t_start, window.own_offset_seconds),
+            source_t_end=own_time(window.t_end, window.own_offset_seconds),
         )
         return [prediction, *_as_list(event)]
 

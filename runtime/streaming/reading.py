@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 
+from s2tf_edge.errors import SourceError
 from s2tf_edge.runtime.sources.decoder import Decoded, Decoder
 from s2tf_edge.runtime.streaming.records import Gap, Picture
 from s2tf_edge.runtime.streaming.source_report import SourceReport
@@ -67,7 +68,7 @@ class Reading:
         self._windower = Windower(
             spec,
             hop=hop,
-            gap_seconds=gap_seconds(spec, frame_seconds=self._decoder.frame_seconds),
+            gap_seconds=self._gap_seconds(spec),
             times=report.times,
             source=report.index,
         )
@@ -99,18 +100,22 @@ class Reading:
                 gaps: list[Gap] = []
                 if report.presented_at is not None and was_lost:
                     shift_seconds = report.position_seconds + decoded.presented_at - report.presented_at
-                    gaps, was_lost = [self._count_return(shift_seconds)], False
+                    gaps, was_lost = [self._count_return(shift_seconds, decoded)], False
                 seconds = decoded.pts_seconds + shift_seconds
                 until = self._until(seconds) if until is None else until
                 if seconds > until:
                     break
                 yield [*gaps, *self._process(decoded, seconds)]
+        except SourceError:
+            # What came before the loss is whole; what comes after it is of another reading.
+            if not self._stop.is_set():
+                yield list(self._windower.finish())
+            raise
         finally:
             # Whatever ended the loop, the decoder's counts of its last packets are still to be taken over.
             if self._resume():
                 self._update_counts()
-        # A source that was lost in between was no short one, and its last frame need not be repeated.
-        if not report.reconnects and not self._stop.is_set():
+        if not self._stop.is_set():
             yield list(self._windower.finish())
 
     def _until(self, start_seconds: float) -> float:
@@ -120,11 +125,23 @@ class Reading:
         known = [self._decoder.duration_seconds, self._options.duration_seconds]
         return min((seconds for seconds in known if seconds is not None), default=None)
 
-    def _count_return(self, seconds: float) -> Gap:
+    def _gap_seconds(self, spec: ClipSpec) -> float:
+        """Of a file none is too long: a picture that is held is a picture, as in a recording of a screen."""
+        is_live = self._report.source.live
+        return gap_seconds(spec, frame_seconds=self._decoder.frame_seconds) if is_live else float("inf")
+
+    def _count_return(self, seconds: float, decoded: Decoded) -> Gap:
         """The source is back; what follows is presented from ``seconds`` on."""
-        self._report.reconnects += 1
-        self._report.gaps += 1
-        return Gap(source=self._report.index, t_start=self._report.position_seconds, t_end=seconds, cause="lost")
+        report = self._report
+        report.reconnects += 1
+        report.gaps += 1
+        return Gap.between(
+            report.index,
+            report.position_seconds,
+            seconds,
+            cause="lost",
+            offsets_seconds=(report.own_offset_seconds, decoded.own_seconds - seconds),
+        )
 
     def _process(self, decoded: Decoded, seconds: float) -> Iterator[Gap | Picture | Window]:
         """Reports a frame; gives what it makes: a gap first, the picture next, then the windows that it completes."""
@@ -133,6 +150,7 @@ class Reading:
         report.frames += 1
         report.state, report.message = "playing", None
         report.position_seconds, report.presented_at = seconds, decoded.presented_at
+        report.own_offset_seconds = decoded.own_seconds - seconds
         self._update_counts()
         picture = Picture(source=report.index, pts_seconds=seconds, frame=decoded.frame)
         pictures = [picture] if self._options.pictures else []
@@ -140,6 +158,8 @@ class Reading:
             decoded.frame,
             pts_seconds=seconds,
             presented_at=decoded.presented_at,
+            own_seconds=decoded.own_seconds,
+            restarts=decoded.follows_restart,
             cause="behind" if decoded.follows_cut else "pause",
         ):
             report.gaps += isinstance(item, Gap)

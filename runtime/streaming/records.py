@@ -1,7 +1,8 @@
 """What a stream says: typed records, each with the JSON object that stands for it in a file of predictions.
 
 All times are presentation times in seconds. A file keeps its own, so that they match the video; a live source starts
-at 0. ``source`` is the position of the source among those asked for.
+at 0. They never run back within a source: where its clock starts anew, as in recordings strung together, they go on,
+and the source's own times stand beside them. ``source`` is the position of the source among those asked for.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ __all__ = [
     "Start",
     "Status",
     "Summary",
+    "own_time",
     "to_json",
 ]
 
@@ -37,7 +39,9 @@ STAGES: Final = ("wait", "queue", "preprocess", "infer", "smooth")
 input is made, the network's run, and until the label is out."""
 
 
-_NOT_IN_JSON: Final = {"json": False}
+_NOT_IN_JSON: Final = {"json": "never"}
+_WHERE_KNOWN: Final = {"json": "where known"}
+_SAME_SECONDS: Final = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +85,10 @@ class Prediction:
     """The parts of ``age_ms``, by the names of ``STAGES``; not in the JSON form."""
     mask: NDArray[np.float32] | None = field(default=None, metadata=_NOT_IN_JSON)
     """The saliency mask, float32 [H', W'] over the window's crop, where it was asked for; not in the JSON form."""
+    source_t_start: float | None = field(default=None, metadata=_WHERE_KNOWN)
+    """``t_start`` by the source's own clock; None, and not in the JSON form, where it is the same."""
+    source_t_end: float | None = field(default=None, metadata=_WHERE_KNOWN)
+    """``t_end`` by the source's own clock, likewise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +101,10 @@ class Event:
     t_end: float
     score: float
     """Mean of the scores of its windows."""
+    source_t_start: float | None = field(default=None, metadata=_WHERE_KNOWN)
+    """``t_start`` by the source's own clock; None, and not in the JSON form, where it is the same."""
+    source_t_end: float | None = field(default=None, metadata=_WHERE_KNOWN)
+    """``t_end`` by the source's own clock, likewise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +115,29 @@ class Gap:
     t_start: float
     """When the last frame before it was presented."""
     t_end: float
-    """When the first frame after it was presented; before ``t_start`` where the source's clock went back."""
+    """When the first frame after it was presented."""
     cause: str = "pause"
-    """pause: the source gave no frame; clock: its times jumped back; lost: it was lost and found again; behind: frames
+    """pause: the source gave no frame; clock: its clock started anew; lost: it was lost and found again; behind: frames
     were left out, as decoding them took longer than they last."""
+    source_t_start: float | None = field(default=None, metadata=_WHERE_KNOWN)
+    """``t_start`` by the source's own clock; None, and not in the JSON form, where it is the same."""
+    source_t_end: float | None = field(default=None, metadata=_WHERE_KNOWN)
+    """``t_end`` by the source's own clock, likewise."""
+
+    @classmethod
+    def between(
+        cls, source: int, t_start: float, t_end: float, *, cause: str, offsets_seconds: tuple[float, float]
+    ) -> Gap:
+        """A gap with the source's own times, told by how far they are from presentation time before it and after."""
+        before, after = offsets_seconds
+        return cls(
+            source=source,
+            t_start=t_start,
+            t_end=t_end,
+            cause=cause,
+            source_t_start=own_time(t_start, before),
+            source_t_end=own_time(t_end, after),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,13 +229,24 @@ _TYPES: Mapping[type, str] = {
 _DECIMALS = 6
 
 
+def own_time(seconds: float, offset_seconds: float) -> float | None:
+    """By the source's own clock; None where it agrees with presentation time."""
+    return seconds + offset_seconds if abs(offset_seconds) > _SAME_SECONDS else None
+
+
 def to_json(record: Record) -> dict[str, Any] | None:
     """The record as plain JSON values, its ``type`` first; None for a picture or a status."""
     if isinstance(record, Picture | Status):
         return None
-    shown = [each.name for each in dataclasses.fields(record) if each.metadata.get("json", True)]
-    values = {name: _plain(getattr(record, name)) for name in shown}
+    values = {
+        each.name: _plain(getattr(record, each.name)) for each in dataclasses.fields(record) if _is_shown(each, record)
+    }
     return {"type": _TYPES[type(record)], **values}
+
+
+def _is_shown(field: dataclasses.Field[Any], record: Record) -> bool:
+    when = field.metadata.get("json", "always")
+    return when == "always" or (when == "where known" and getattr(record, field.name) is not None)
 
 
 def _plain(value: Any) -> Any:

@@ -34,6 +34,8 @@ class SourceReport:
     """Presentation time of the first frame that was read."""
     position_seconds: float = 0.0
     """Presentation time of the newest frame."""
+    own_offset_seconds: float = 0.0
+    """From presentation time to the source's own."""
     presented_at: float | None = None
     """``perf_counter`` when the newest frame was presented; None before the first."""
     duration_seconds: float | None = None
@@ -61,5 +63,13 @@ class SourceReport:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        names = ("frames", "windows", "gaps", "reconnects", "corrupt_packets", "frames_behind", "broken", "error")
-        return {"name": self.source.name} | {name: getattr(self, name) for name in names}
+        counts = {
+            "frames": self.frames,
+            "windows": self.windows,
+            "gaps": self.gaps,
+            "reconnects": self.reconnects,
+            "corrupt_packets": self.corrupt_packets,
+            "frames_behind": self.frames_behind,
+            "frames_out_of_order": self.out_of_order,
+        }
+        return {"name": self.source.name, **counts, "broken": self.broken, "error": self.error}

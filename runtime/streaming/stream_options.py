@@ -24,7 +24,7 @@ class ReadOptions:
     start_seconds: float = 0.0
     """Where in each file to begin, from its first frame; live sources begin when they are opened."""
     duration_seconds: float | None = None
-    """How much of each source is read; None for all of it."""
+    """How much of each source is read, in presentation time, which never runs back; None for all of it."""
     reconnect: bool = True
     """Whether a live source that is lost is opened again."""
     max_outage_seconds: float | None = None
@@ -32,7 +32,7 @@ class ReadOptions:
     hwaccel: str | None = None
     """FFmpeg's name of what decodes, such as cuda, qsv or vaapi; auto takes what there is, None the processor."""
     fps: float | None = None
-    """Frames a second to ask of a camera, or to assume of a stream that has no times; None leaves it to the source."""
+    """Frames a second to ask of a camera, or to count any other source by; None leaves it to the source."""
     pictures: bool = False
     """Whether frames are yielded as Pictures: of a file all, each before the predictions that it completes; of a live
     source as they come, but for those that nobody takes in time."""

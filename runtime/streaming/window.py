@@ -7,7 +7,7 @@ view. Samples lie on one grid of instants from the first frame after a start or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final
@@ -16,7 +16,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from s2tf_edge.clips import SampleClock
+from s2tf_edge.clips import SampleClock, pause_seconds
 from s2tf_edge.data.video import scale_frame
 from s2tf_edge.errors import UsageError
 from s2tf_edge.preprocess import center_crop
@@ -26,22 +26,19 @@ from s2tf_edge.spec import ClipSpec
 
 __all__ = ["ClipRing", "Window", "Windower", "gap_seconds"]
 
-_MIN_GAP_SECONDS: Final = 1.0
-_GAP_PERIODS: Final = 3
+_GAP_FRAMES: Final = 3
 _MAX_FRAME_SECONDS: Final = 10.0
 
 
 def gap_seconds(spec: ClipSpec, *, frame_seconds: float = 0.0) -> float:
-    """Time without a frame from which on the signal counts as lost.
+    """Time without a frame from which on the signal of a live source counts as lost.
 
     Args:
         spec: no window survives a pause of three of its periods.
         frame_seconds: the usual time between two frames of the source, where it is known: the frames of a slow source
-            are no gaps. It counts up to 10 s: a file may claim anything.
+            are no gaps. It counts up to 10 s: a source may claim anything.
     """
-    return max(
-        _MIN_GAP_SECONDS, _GAP_PERIODS * spec.period_seconds, _GAP_PERIODS * min(frame_seconds, _MAX_FRAME_SECONDS)
-    )
+    return max(pause_seconds(spec), _GAP_FRAMES * min(frame_seconds, _MAX_FRAME_SECONDS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +54,8 @@ class Window:
     """Presentation time of the last frame, in seconds."""
     presented_at: float
     """``perf_counter`` when the source presented the newest frame."""
+    own_offset_seconds: float = 0.0
+    """From presentation time to the source's own."""
     made_at: float = field(default_factory=perf_counter)
     """``perf_counter`` when the window was complete."""
 
@@ -123,7 +122,17 @@ class ClipRing:
 class Windower:
     """Cuts one source into windows that start ``hop`` samples apart.
 
-    Where one frame serves so many samples that windows would repeat each other, most of those are left out.
+    Where one frame serves so many samples that windows would repeat each other, most of those are left out. No window
+    has frames from both sides of a gap. What lies between two gaps is treated as a source of its own: where it is too
+    short for a window, it gives one that is padded with its last frame.
+
+    Args:
+        spec: of the clips.
+        hop: samples from the start of one window to the start of the next.
+        gap_seconds: time without a frame from which on the signal counts as lost; infinite for a file, in which a
+            picture that is held is a picture.
+        times: where the time of scaling goes.
+        source: the source's number.
     """
 
     def __init__(self, spec: ClipSpec, *, hop: int, gap_seconds: float, times: StageTimes, source: int = 0) -> None:
@@ -134,14 +143,23 @@ class Windower:
         self._source = source
         self._ring = ClipRing(spec.frames, spec.size)
         self._clock: SampleClock | None = None
+        self._last: av.VideoFrame | None = None
         self._last_seconds = 0.0
+        self._own_offset_seconds = 0.0
         self._presented_at = 0.0
         self._windows = 0
         self.out_of_order = 0
         """Frames left out because they were presented before one that had already come."""
 
     def add(
-        self, frame: av.VideoFrame, *, pts_seconds: float, presented_at: float, cause: str = "pause"
+        self,
+        frame: av.VideoFrame,
+        *,
+        pts_seconds: float,
+        presented_at: float,
+        own_seconds: float | None = None,
+        restarts: bool = False,
+        cause: str = "pause",
     ) -> Iterator[Gap | Window]:
         """Takes the next frame of the source and yields what it completes.
 
@@ -149,27 +167,33 @@ class Windower:
             frame: of any size; it is scaled only if a sample falls on it.
             pts_seconds: its presentation time.
             presented_at: ``perf_counter`` when the source presented it.
+            own_seconds: its time by the source's own clock; None where that is the same.
+            restarts: whether the source's clock started anew with it.
             cause: of the gap before it, if there turns out to be one.
         """
+        offset = 0.0 if own_seconds is None else own_seconds - pts_seconds
         if self._clock is not None:
-            # times of frames   1.00 1.04 1.08   2.90    a gap: ring and clock start anew, at 2.90
+            # times of frames   1.00 1.04 1.08   2.90    a gap, if live: ring and clock start anew, at 2.90
             #                   1.00 1.04 1.02           out of order: left out
-            #                   1.00 1.04 0.00           a gap too, as the source's clock was set back
             step = pts_seconds - self._last_seconds
-            if abs(step) > self._gap_seconds:
-                cause = cause if step > 0 else "clock"
-                yield Gap(source=self._source, t_start=self._last_seconds, t_end=pts_seconds, cause=cause)
-                self._ring.clear()
-                self._clock = None
+            if restarts or step > self._gap_seconds:
+                yield from self._end_stretch(pts_seconds, offset, cause="clock" if restarts else cause)
             elif step <= 0:
                 self.out_of_order += 1
                 return
         self._clock = self._clock or SampleClock(self._spec, start_seconds=pts_seconds)
+        yield from self._hold(pts_seconds)
+        self._last, self._own_offset_seconds = frame, offset
         self._last_seconds, self._presented_at = pts_seconds, presented_at
-        yield from self._sample(frame, self._clock.take(pts_seconds))
+        yield from self._sample(frame, self._clock.take(pts_seconds), lambda _: pts_seconds)
 
     def finish(self) -> Iterator[Window]:
-        """Ends the source: one that was too short for a window gives one, padded with its last frame."""
+        """Ends what came since the last gap: too short for a window, it gives one, padded with its last frame.
+
+        That frame is held for as long as it says, as the last picture of a slide show is.
+        """
+        if self._last is not None and self._last.time_base is not None:
+            yield from self._hold(self._last_seconds + float((self._last.duration or 0) * self._last.time_base))
         missing = self._spec.frames - len(self._ring)
         if self._windows or not len(self._ring) or missing <= 0:
             return
@@ -178,17 +202,38 @@ class Windower:
             self._ring.push(image, pts_seconds)
         yield self._make_window()
 
-    def _sample(self, frame: av.VideoFrame, count: int) -> Iterator[Window]:
+    def _hold(self, until_seconds: float) -> Iterator[Window]:
+        """Shows the last frame at every instant up to the next one, if it is held: its samples are of those times."""
+        if self._last is None or self._clock is None:
+            return
+        first, period = self._clock.next_seconds, self._spec.period_seconds
+        yield from self._sample(self._last, self._clock.hold(until_seconds), lambda index: first + index * period)
+
+    def _end_stretch(self, pts_seconds: float, offset: float, *, cause: str) -> Iterator[Gap | Window]:
+        """Ends what came before a gap, up to whose other side it is ``pts_seconds``."""
+        yield from self.finish()
+        yield Gap.between(
+            self._source,
+            self._last_seconds,
+            pts_seconds,
+            cause=cause,
+            offsets_seconds=(self._own_offset_seconds, offset),
+        )
+        self._ring.clear()
+        self._clock, self._last, self._windows = None, None, 0
+
+    def _sample(self, frame: av.VideoFrame, count: int, seconds: Callable[[int], float]) -> Iterator[Window]:
+        """Pushes a frame as often as samples fall on it, the n-th of them with the time ``seconds(n)``, from 0."""
         if not count:
             return
         started = perf_counter()
         scaled = scale_frame(frame, self._spec.resize_short_side)
         image = center_crop(scaled[None], self._spec.size)[0]
         self._times.add("scale", 1e3 * (perf_counter() - started))
-        # A ring full of one frame stays as it is: whole hops are left out, but for its first window or two.
-        count -= max(0, count - self._spec.frames - self._hop + 1) // self._hop * self._hop
-        for _ in range(count):
-            self._ring.push(image, self._last_seconds)
+        # A ring full of one frame stays as it is: whole hops are left out from its middle, but for a window or two.
+        left_out = max(0, count - self._spec.frames - self._hop + 1) // self._hop * self._hop
+        for index in range(count - left_out):
+            self._ring.push(image, seconds(index if index < self._spec.frames - 1 else index + left_out))
             # The first window is complete with sample T, each further one after ``hop`` more: T = 4, hop = 2
             #     samples   1 2 3 4 5 6 7 8
             #     windows         ↑   ↑   ↑
@@ -201,5 +246,10 @@ class Windower:
         view, t_start, t_end = self._ring.view()
         # The ring moves on while the network runs, so the window leaves it as a copy.
         return Window(
-            source=self._source, frames=view.copy(), t_start=t_start, t_end=t_end, presented_at=self._presented_at
+            source=self._source,
+            frames=view.copy(),
+            t_start=t_start,
+            t_end=t_end,
+            presented_at=self._presented_at,
+            own_offset_seconds=self._own_offset_seconds,
         )

@@ -41,7 +41,8 @@ Duration = Annotated[float | None, typer.Option(help="Seconds of each source to 
 FramesPerSecond = Annotated[
     float | None,
     typer.Option(
-        help="Frames a second to ask of a camera, or to assume of a stream without times.", rich_help_panel=_INPUT
+        help="Frames a second to ask of a camera, or to count any other source by, whatever its times.",
+        rich_help_panel=_INPUT,
     ),
 ]
 HardwareDecoding = Annotated[

@@ -14,6 +14,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from s2tf_edge.data.frames import has_times
 from s2tf_edge.errors import InputFileError, S2TFError, SourceError
 
 __all__ = ["add_video_stream", "open_container", "reason", "redacted", "rewind", "seek", "video_stream"]
@@ -120,7 +121,12 @@ def add_video_stream(
 
 def seek(container: InputContainer, stream: VideoStream, seconds: float) -> bool:
     """Goes to the last key frame at or before ``seconds``; false where that is the beginning, or cannot be found."""
-    if stream.start_time is None or stream.time_base is None or seconds <= stream.start_time * stream.time_base:
+    if (
+        not has_times(stream)
+        or stream.start_time is None
+        or stream.time_base is None
+        or seconds <= stream.start_time * stream.time_base
+    ):
         return False
     try:
         container.seek(int(seconds / stream.time_base), stream=stream)

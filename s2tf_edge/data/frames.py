@@ -10,6 +10,7 @@ from typing import Final, cast
 
 import av
 import numpy as np
+from av.format import Flags
 from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -18,15 +19,34 @@ from numpy.typing import NDArray
 from s2tf_edge.errors import UsageError
 from s2tf_edge.preprocess import INTERPOLATION, scaled_size
 
-__all__ = ["FrameTimes", "nominal_fps", "scale_frame", "turned"]
+__all__ = ["DEFAULT_FPS", "FrameTimes", "has_times", "nominal_fps", "said_fps", "scale_frame", "turned"]
 
-_DEFAULT_FPS: Final = Fraction(25)
+DEFAULT_FPS: Final = Fraction(25)
+"""Assumed where a source without times does not say how fast it is."""
+_NO_TIMES: Final[int] = Flags.no_timestamps.value  # type: ignore[assignment]  # the stub gives the flag itself
+_MAX_FPS: Final = 1000
 _local = threading.local()
 
 
+def has_times(stream: VideoStream) -> bool:
+    """Whether frames have times; elementary streams (raw H.264, HEVC, MJPEG, …) have none, whatever FFmpeg makes up."""
+    return not stream.container.format.flags & _NO_TIMES
+
+
+def said_fps(stream: VideoStream) -> Fraction | None:
+    """Frames a second as the source says; None where it does not.
+
+    Of an elementary stream the codec's own word counts, as H.264's timing: FFmpeg puts 25 in its place.
+    """
+    own = (stream.average_rate, stream.guessed_rate)
+    rates: tuple[Fraction | None, ...] = own if has_times(stream) else (stream.codec_context.framerate,)
+    # An encoder that was given a time for each frame says how fine its clock is in place of a rate.
+    return next((rate for rate in rates if rate and 0 < rate <= _MAX_FPS), None)
+
+
 def nominal_fps(stream: VideoStream) -> Fraction:
-    """Frames a second as the header says, for files that have no time for each frame; 25 where it says nothing."""
-    return stream.average_rate or stream.guessed_rate or _DEFAULT_FPS
+    """Frames a second as the source says, for frames that have no times; 25 where it says nothing."""
+    return said_fps(stream) or DEFAULT_FPS
 
 
 class FrameTimes:
@@ -37,11 +57,13 @@ class FrameTimes:
 
         packed B-frames   pts 1 4 3 5 7 6 9 8     dts 2 3 4 5 6 7 8 9     the pictures themselves are in order
 
-    A frame without a time follows the one before it at the average rate.
+    A frame without a time follows the one before it at the average rate. Where no frame has one, or ``fps`` is given,
+    frames are counted: frame n is presented at n / fps.
     """
 
-    def __init__(self, stream: VideoStream) -> None:
-        self._period = 1 / nominal_fps(stream)
+    def __init__(self, stream: VideoStream, *, fps: float | None = None) -> None:
+        self._is_counted = fps is not None or not has_times(stream)
+        self._period = 1 / (nominal_fps(stream) if fps is None else Fraction(fps))
         self._last = -self._period
         self._last_pts: int | None = None
         self._by_dts = False
@@ -52,7 +74,7 @@ class FrameTimes:
         self._by_dts = self._by_dts or backwards
         self._last_pts = frame.pts
         ticks = frame.dts if self._by_dts else frame.pts
-        if ticks is None or frame.time_base is None:
+        if self._is_counted or ticks is None or frame.time_base is None:
             self._last += self._period
         else:
             self._last = ticks * frame.time_base

@@ -7,7 +7,6 @@ times. Where a part of a file is corrupt, what decodes is used.
 from __future__ import annotations
 
 import functools
-import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +22,9 @@ from numpy.typing import NDArray
 
 from s2tf_edge.clips import SampleClock, clip_start_seconds
 from s2tf_edge.data.container import open_container, rewind, seek, video_stream
-from s2tf_edge.data.frames import FrameTimes, nominal_fps, scale_frame, turned
+from s2tf_edge.data.frames import FrameTimes, has_times, nominal_fps, scale_frame, turned
+from s2tf_edge.data.seeking import read_from, skip_to
+from s2tf_edge.data.timeline import Timeline
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
 
@@ -52,6 +53,8 @@ class VideoInfo:
     average_fps: float
     frames: int
     """Number of packets; a corrupt one counts, though it does not decode."""
+    parts: int = 1
+    """How often its clock begins, as that of recordings strung together: times go on from part to part."""
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -83,8 +86,11 @@ def read_clip(path: str | Path, spec: ClipSpec, *, at: float = 0.5) -> NDArray[n
     images = _sample(path, spec, start(last_seconds=info.last_seconds))
     if not images:
         # The end of the file does not decode: the clip is placed within what does.
-        last_seconds = max(seconds for seconds, _ in _frames_from(path, None))
+        last_seconds = max((seconds for seconds, _ in _frames_from(path, None)), default=info.last_seconds)
         images = _sample(path, spec, start(last_seconds=last_seconds))
+    if not images:
+        msg = f"{path} holds no frame that decodes; record or convert it again"
+        raise InputFileError(msg)
     if len({image.shape for image in images}) != 1:
         msg = f"{path} changes the size of its picture within a clip; convert it to one size"
         raise InputFileError(msg)
@@ -94,13 +100,16 @@ def read_clip(path: str | Path, spec: ClipSpec, *, at: float = 0.5) -> NDArray[n
 def _sample(path: str | Path, spec: ClipSpec, start_seconds: float) -> list[NDArray[np.uint8]]:
     images: list[NDArray[np.uint8]] = []
     clock: SampleClock | None = None
+    last: av.VideoFrame | None = None
     for seconds, frame in _frames_from(path, start_seconds):
         clock = clock or SampleClock(spec, start_seconds=seconds)
-        count = min(clock.take(seconds), spec.frames - len(images))
-        if count:
-            images += [_scale(path, frame, spec.resize_short_side)] * count
+        for each, due in ((last, clock.hold), (frame, clock.take)):
+            count = min(due(seconds), spec.frames - len(images))
+            if each is not None and count:
+                images += [_scale(path, each, spec.resize_short_side)] * count
         if len(images) == spec.frames:
             break
+        last = frame
     return images
 
 
@@ -115,43 +124,38 @@ def _scale(path: str | Path, frame: av.VideoFrame, short_side: int) -> NDArray[n
 def _frames_from(path: str | Path, start_seconds: float | None) -> Iterator[tuple[float, av.VideoFrame]]:
     """The frames from ``start_seconds`` on, with their times."""
     start = float("-inf") if start_seconds is None else start_seconds - _TOLERANCE_SECONDS
+    # Where the clock starts anew, one time is found in several places.
+    is_one_part = start_seconds is None or probe(path).parts == 1
     with open_container(path) as container:
         stream = video_stream(container)
         stream.thread_type = "AUTO"
-        is_sought = seek(container, stream, start)
-        frames = _frames_with_times(container, stream, path, is_whole=not is_sought)
-        first = next(frames, None) if is_sought else None
-        if is_sought and (first is None or first[0] > start):
-            # Without an index a seek may land behind the key frame that is needed, or behind all frames: from the
-            # beginning, then.
-            rewind(container, stream)
-            first, frames = None, _frames_with_times(container, stream, path, is_whole=True)
-        for seconds, frame in itertools.chain([first] if first else [], frames):
+        skip_seconds = None if is_one_part else start
+        for seconds, frame in read_from(
+            start,
+            seek=lambda seconds: is_one_part and seek(container, stream, seconds),
+            rewind=lambda: rewind(container, stream),
+            read=lambda: _frames_with_times(container, stream, path, skip_seconds=skip_seconds),
+        ):
             if seconds >= start:
                 yield seconds, frame
 
 
 def _frames_with_times(
-    container: InputContainer, stream: VideoStream, path: str | Path, *, is_whole: bool
+    container: InputContainer, stream: VideoStream, path: str | Path, *, skip_seconds: float | None
 ) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Frames with their times.
-
-    Raises:
-        InputFileError: no frame decodes, although the file is read from its beginning (``is_whole``).
-    """
-    times, is_empty = FrameTimes(stream), True
-    for frame in _intact_frames(container, stream, path):
-        is_empty = False
+    """Frames with their times, without most of those before ``skip_seconds``."""
+    packets = _packets(container, stream, path)
+    if skip_seconds is not None and stream.time_base:
+        packets = skip_to(packets, skip_seconds / float(stream.time_base))
+    times = FrameTimes(stream)
+    for frame in _intact_frames(packets, path):
         yield times.seconds(frame), frame
-    if is_empty and is_whole:
-        msg = f"{path} holds no frame that decodes; record or convert it again"
-        raise InputFileError(msg)
 
 
-def _intact_frames(container: InputContainer, stream: VideoStream, path: str | Path) -> Iterator[av.VideoFrame]:
+def _intact_frames(packets: Iterator[Packet[VideoStream]], path: str | Path) -> Iterator[av.VideoFrame]:
     """What decodes; after a corrupt packet nothing until the next key frame, as frames refer to what was lost."""
     waiting = False
-    for packet in _packets(container, stream, path):
+    for packet in packets:
         frames = _decode_packet(packet)
         if frames is None:
             _warn_of_corruption(str(path))
@@ -168,10 +172,15 @@ def _warn_of_corruption(path: str) -> None:
     _logger.warning("%s is corrupt in parts; only the frames that decode are used", path)
 
 
-def _packets(container: InputContainer, stream: VideoStream, path: str | Path) -> Iterator[Packet[VideoStream]]:
+def _packets(
+    container: InputContainer, stream: VideoStream, path: str | Path, *, timeline: Timeline | None = None
+) -> Iterator[Packet[VideoStream]]:
     """All packets, up to where the file breaks; the last one is empty and makes the decoder hand out what it holds."""
+    timeline = timeline or Timeline(stream)
     try:
-        yield from container.demux(stream)
+        for packet in container.demux(stream):
+            timeline.place(packet)
+            yield packet
     except av.FFmpegError:
         _warn_of_corruption(str(path))
 
@@ -190,24 +199,26 @@ def _probe(path: str, _modified_ns: int) -> VideoInfo:
         stream = video_stream(container)
         first: av.VideoFrame | None = None
         seconds: list[float] = []
-        for packet in _packets(container, stream, path):
+        timeline = Timeline(stream)
+        for packet in _packets(container, stream, path, timeline=timeline):
             first = first or next(iter(_decode_packet(packet) or ()), None)
             if packet.size and not packet.is_discard:
-                seconds.append(_packet_seconds(packet, stream, count=len(seconds)))
+                seconds.append(_packet_seconds(packet, stream, before=seconds[-1] if seconds else None))
         if first is None:
             msg = f"{path} holds no frame that decodes; record or convert it again"
             raise InputFileError(msg)
-        return _describe(first, seconds, fps=float(nominal_fps(stream)))
+        return _describe(first, seconds, fps=float(nominal_fps(stream)), parts=1 + timeline.part(None))
 
 
-def _packet_seconds(packet: Packet[VideoStream], stream: VideoStream, *, count: int) -> float:
+def _packet_seconds(packet: Packet[VideoStream], stream: VideoStream, *, before: float | None) -> float:
+    """Of one without a time, as many in a program stream, a frame after the one before, as ``FrameTimes`` has it."""
     ticks = packet.dts if packet.pts is None else packet.pts
-    if ticks is None or packet.time_base is None:
-        return float(count / nominal_fps(stream))
+    if ticks is None or packet.time_base is None or not has_times(stream):
+        return 0.0 if before is None else before + 1 / float(nominal_fps(stream))
     return float(ticks * packet.time_base)
 
 
-def _describe(first: av.VideoFrame, seconds: list[float], *, fps: float) -> VideoInfo:
+def _describe(first: av.VideoFrame, seconds: list[float], *, fps: float, parts: int) -> VideoInfo:
     height, width = turned(np.empty((first.height, first.width, 0), np.uint8), first).shape[:2]
     duration = max(seconds) - min(seconds)
     return VideoInfo(
@@ -218,4 +229,5 @@ def _describe(first: av.VideoFrame, seconds: list[float], *, fps: float) -> Vide
         rotation_degrees=first.rotation % 360,
         average_fps=(len(seconds) - 1) / duration if duration else fps,
         frames=len(seconds),
+        parts=parts,
     )

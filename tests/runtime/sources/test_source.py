@@ -6,9 +6,12 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import av
+import numpy as np
 import pytest
+from av.video.stream import VideoStream
 
 from s2tf_edge.errors import InputFileError, SourceError, UsageError
 from s2tf_edge.runtime.sources import packets
@@ -192,21 +195,61 @@ def test_a_file_tells_how_long_it_is_from_its_start_on(make_video: Callable[...,
         assert decoder.duration_seconds is None
 
 
-def test_raw_video_has_the_frame_rate_that_is_given(
-    make_video: Callable[..., Path], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("suffix", [".ts", ".m2ts", ".mpg", ".vob", ".h264", ".mp4", ".mkv"])
+def test_a_start_is_found_in_a_file_of_one_group_of_pictures(make_video: Callable[..., Path], suffix: str) -> None:
+    path = make_video(f"a{suffix}", [index % 256 for index in range(100)], gop=1000)
+    times = _times(path)
+    assert len(times) == 100
+    assert _times(path, start_seconds=3.0) == pytest.approx(times[75:], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["a.h264", "a.mp4", "a.ts"])
+def test_a_frame_rate_that_is_given_counts_the_frames(
+    make_video: Callable[..., Path], caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    path = make_video("a.h264", [0] * 50)
-    assert _times(path, fps=10.0)[-1] == pytest.approx(4.9, abs=0.21)
+    path = make_video(name, [0] * 50)
+    assert _times(path, fps=10.0) == pytest.approx([index / 10 for index in range(50)])
+    assert _times(path, fps=10.0, start_seconds=2.0) == pytest.approx([index / 10 for index in range(20, 50)])
     assert caplog.messages == []
 
 
-def test_video_with_times_keeps_them_whatever_frame_rate_is_given(
-    make_video: Callable[..., Path], caplog: pytest.LogCaptureFixture
+def test_a_file_tells_how_long_it_is_at_the_frame_rate_that_is_given(make_video: Callable[..., Path]) -> None:
+    (source,) = parse_source(str(make_video("a.mp4", [0] * 50)))
+    with _decoder(source, fps=10.0) as decoder:
+        assert decoder.duration_seconds == pytest.approx(5.0, abs=0.01)
+        assert decoder.frame_seconds == 0.1
+
+
+def _write_raw(path: Path, codec: str, rate: int) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = cast(VideoStream, container.add_stream(codec, rate=rate))
+        stream.width, stream.height = 64, 48
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for index in range(30):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index, np.uint8), format="rgb24")
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.h264", "libx264"), ("a.m4v", "mpeg4"), ("a.m2v", "mpeg2video")])
+def test_an_elementary_stream_is_timed_as_it_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, codec: str
 ) -> None:
-    path = make_video("a.mp4", [0] * 50)
+    path = _write_raw(tmp_path / name, codec, 50)
+    assert _times(path) == pytest.approx([index / 50 for index in range(30)])
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mjpeg", "mjpeg")])
+def test_a_frame_rate_that_nobody_says_is_announced_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, codec: str
+) -> None:
+    path = _write_raw(tmp_path / name, codec, 50)
     for _ in range(2):
-        assert _times(path, fps=10.0)[-1] == pytest.approx(49 / 25)
-    assert caplog.messages == [f"{path} has times of its own; a frame rate of 10 is not used"]
+        assert _times(path) == pytest.approx([index / 25 for index in range(30)])
+    assert caplog.messages == [f"{path} says neither times nor a frame rate; 25 frames a second are assumed"]
 
 
 def test_a_truncated_file_gives_what_decodes(make_video: Callable[..., Path], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -143,10 +144,39 @@ def test_nothing_is_spliced_over_a_gap(spec: ClipSpec) -> None:
     assert all(window.t_end - window.t_start == pytest.approx(spec.span_seconds) for window in windows)
 
 
-def test_a_clock_that_goes_back_is_a_gap(spec: ClipSpec) -> None:
-    times = [50 + index * spec.period_seconds for index in range(5)] + [0.0]
-    gaps = [item for item in _feed(_windower(spec), times) if isinstance(item, Gap)]
-    assert [gap.t_end for gap in gaps] == [0.0]
+def test_a_clock_that_starts_anew_is_a_gap_however_short(spec: ClipSpec) -> None:
+    windower, period = _windower(spec), spec.period_seconds
+    items: list[Gap | Window] = []
+    for index in range(10):
+        items += windower.add(
+            _image(index),
+            pts_seconds=50 + index * period,
+            own_seconds=(index % 5) * period,
+            presented_at=0.0,
+            restarts=index == 5,
+        )
+    (gap,) = (item for item in items if isinstance(item, Gap))
+    assert (gap.cause, gap.t_start, gap.t_end) == ("clock", 50 + 4 * period, 50 + 5 * period)
+    assert (gap.source_t_start, gap.source_t_end) == pytest.approx((4 * period, 0.0))
+    shown = [item.frames[:, 0, 0, 0].tolist() for item in items if isinstance(item, Window)]
+    assert shown == [[0, 1, 2, 3], [1, 2, 3, 4], [5, 6, 7, 8], [6, 7, 8, 9]]
+
+
+def test_what_lies_between_two_gaps_is_padded_as_a_short_source_is(spec: ClipSpec) -> None:
+    period = spec.period_seconds
+    times = [9 * stretch + index * period for stretch in range(6) for index in range(3)]
+    items = _feed(_windower(spec), times)
+    shown = [item.frames[:, 0, 0, 0].tolist() for item in items if isinstance(item, Window)]
+    assert shown == [[3 * stretch, 3 * stretch + 1, *[3 * stretch + 2] * 2] for stretch in range(6)]
+    assert [type(item) for item in items] == [Window, Gap] * 5 + [Window]
+    assert [item.t_start for item in items if isinstance(item, Window)] == [9.0 * stretch for stretch in range(6)]
+
+
+def test_a_stretch_that_had_a_window_is_not_padded(spec: ClipSpec) -> None:
+    period = spec.period_seconds
+    times = [index * period for index in range(4)] + [9.0]
+    shown = [item.frames[:, 0, 0, 0].tolist() for item in _feed(_windower(spec), times) if isinstance(item, Window)]
+    assert shown == [[0, 1, 2, 3], [4, 4, 4, 4]]
 
 
 def test_a_frame_out_of_order_is_left_out_and_counted(spec: ClipSpec) -> None:
@@ -163,14 +193,59 @@ def test_the_frames_of_a_slow_source_are_no_gaps(spec: ClipSpec) -> None:
 
 
 @pytest.mark.parametrize("hop", [1, 3, 9])
-def test_a_frame_that_lasts_long_is_not_repeated_without_end(spec: ClipSpec, hop: int) -> None:
-    windower = Windower(spec, hop=hop, gap_seconds=1e6, times=StageTimes())
+def test_a_frame_that_is_held_is_not_repeated_without_end(spec: ClipSpec, hop: int) -> None:
+    windower = Windower(spec, hop=hop, gap_seconds=float("inf"), times=StageTimes())
     late = 1e4 * spec.period_seconds
-    items = _feed(windower, [0.0, late, late + spec.period_seconds * hop])
-    shown = [item.frames[:, 0, 0, 0].tolist() for item in items if isinstance(item, Window)]
-    assert [1, 1, 1, 1] in shown
+    windows = _feed(windower, [0.0, late, late + spec.period_seconds * hop])
+    shown = [item.frames[:, 0, 0, 0].tolist() for item in windows if isinstance(item, Window)]
+    assert [0, 0, 0, 0] in shown
     assert shown[-1][-1] in (1, 2)
     assert len(shown) <= spec.frames + 4
+
+
+def test_a_frame_that_is_held_is_shown_at_every_instant_up_to_the_next(spec: ClipSpec) -> None:
+    period = spec.period_seconds
+    windower = Windower(spec, hop=1, gap_seconds=float("inf"), times=StageTimes())
+    items = _feed(windower, [0.0, period, 15 * period, 16 * period])
+    windows = [item for item in items if isinstance(item, Window)]
+    assert windows == items
+    assert windows[0].frames[:, 0, 0, 0].tolist() == [0, 1, 1, 1]
+    assert windows[-1].frames[:, 0, 0, 0].tolist() == [1, 1, 2, 3]
+    assert (windows[0].t_start, windows[0].t_end) == pytest.approx((0.0, 3 * period))
+    # Fourteen instants from one frame to the next; where windows repeat each other, most are left out.
+    assert [round(item.t_end / period) for item in windows][-3:] == [14, 15, 16]
+
+
+def test_the_last_picture_is_held_for_as_long_as_it_says(spec: ClipSpec) -> None:
+    windower = Windower(spec, hop=1, gap_seconds=float("inf"), times=StageTimes())
+    last = _image(9)
+    last.time_base, last.duration = Fraction(1, 10), 30
+    items = [*windower.add(_image(1), pts_seconds=0.0, presented_at=0.0)]
+    items += windower.add(last, pts_seconds=spec.period_seconds, presented_at=0.0)
+    assert items == []
+    windows = [item for item in windower.finish() if isinstance(item, Window)]
+    assert windows[0].frames[:, 0, 0, 0].tolist() == [1, 9, 9, 9]
+    assert windows[-1].frames[:, 0, 0, 0].tolist() == [9, 9, 9, 9]
+    assert windows[-1].t_end == pytest.approx(3.0, abs=2 * spec.period_seconds)
+
+
+@pytest.mark.parametrize("at", [0.0, 0.35, 0.5, 0.9, 1.0])
+def test_a_held_picture_is_the_same_in_a_file_read_at_once(
+    make_video: Callable[..., Path], spec: ClipSpec, at: float
+) -> None:
+    times = [index / 25 for index in range(10)] + [3 + index / 25 for index in range(10)]
+    path = make_video("held.mp4", [12 * index for index in range(20)], times=times)
+    start = at * (times[-1] - spec.span_seconds)
+    windower = Windower(spec, hop=1, gap_seconds=float("inf"), times=StageTimes())
+    windows: list[Gap | Window] = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            assert frame.time is not None
+            if frame.time >= start - 1e-3:
+                windows += windower.add(frame, pts_seconds=frame.time, presented_at=0.0)
+    windows += windower.finish()
+    assert isinstance(windows[0], Window)
+    np.testing.assert_array_equal(windows[0].frames, center_crop(read_clip(path, spec, at=at), spec.size))
 
 
 def test_each_scaling_is_timed_once(spec: ClipSpec) -> None:
