@@ -222,6 +222,10 @@ class _Noise:
         low, high = 115 - self.contrast, 115 + self.contrast
         return random.integers(low, high, (spec.frames, side, side, 3), np.uint8, endpoint=True)
 
+    def room(self, spec: ClipSpec) -> float:
+        del spec
+        return 0.0
+
 
 def test_int8_ranges_that_cut_off_other_videos_fail(tmp_path: Path) -> None:
     """The calibration videos are nearly gray, those that are left over are not."""

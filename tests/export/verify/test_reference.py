@@ -41,6 +41,10 @@ class _Broken:
         msg = f"{self.name} is broken"
         raise InputFileError(msg)
 
+    def room(self, spec: ClipSpec) -> float:
+        msg = f"{self.name} is broken"
+        raise InputFileError(msg)
+
 
 def _calibration(data: LabeledVideos, count: int) -> CalibrationClips:
     return CalibrationClips(data, SPEC, count=count)

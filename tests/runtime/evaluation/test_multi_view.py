@@ -67,6 +67,10 @@ class Plain:
             frames[:, :, spec.size :] = self.right
         return frames
 
+    def room(self, spec: ClipSpec) -> float:
+        del spec
+        return 0.0
+
 
 def data(*videos: Plain, labels: tuple[str, ...] = LABELS) -> LabeledVideos:
     return LabeledVideos(name="plain", labels=labels, videos=list(videos))
