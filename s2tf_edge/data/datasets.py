@@ -18,7 +18,7 @@ from s2tf_edge.data.video_paths import is_folder, is_glob, is_video_name
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
 
-__all__ = ["open_data", "open_videos", "split"]
+__all__ = ["from_any_folder", "open_data", "open_videos", "split"]
 
 _SYNTHETIC: Final = "synthetic"
 _LABELED: Final = "a folder of class folders, a list file of 'path label' lines, or 'synthetic'"
@@ -45,13 +45,11 @@ def open_videos(data: str | Path, *, labels: Sequence[str] | None = None) -> Vid
         InputFileError: nothing is there, it holds no videos, or a listed video is missing.
         UsageError: an option of ``synthetic`` is unknown or its value not allowed, or a class is not in ``labels``.
     """
-    text = str(data)
-    name, _, query = text.partition("?")
-    path = Path(data)
+    text, path = str(data), Path(data)
     if is_folder(path):
         return open_folder(path, labels=labels)
-    if name == _SYNTHETIC and not path.exists():
-        return _open_synthetic(query, labels)
+    if _is_synthetic(text):
+        return _open_synthetic(text.partition("?")[2], labels)
     if path.is_file():
         return open_files(text) if is_video_name(path.name) else open_list(path, labels=labels)
     if is_glob(text) and "://" not in text:
@@ -72,6 +70,12 @@ def open_data(data: str | Path, *, labels: Sequence[str] | None = None) -> Label
         return videos
     msg = f"the videos of {data} have no labels, which are needed here; give {_LABELED}"
     raise InputFileError(msg)
+
+
+def from_any_folder(data: str) -> str:
+    """A data set's name, by which it is found from any folder: paths and globs are made absolute."""
+    is_path = Path(data).exists() or (is_glob(data) and not _is_synthetic(data))
+    return str(Path(data).absolute()) if is_path else data
 
 
 def split(
@@ -97,6 +101,10 @@ def split(
             raise UsageError(msg) from None
         return videos, open_data(validation, labels=videos.labels)
     return split_by_group(videos, fraction=fraction, group_by=group_by, seed=seed)
+
+
+def _is_synthetic(data: str) -> bool:
+    return data.partition("?")[0] == _SYNTHETIC and not Path(data).exists()
 
 
 def _open_synthetic(query: str, labels: Sequence[str] | None) -> LabeledVideos:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from s2tf_edge.data.datasets import open_data, open_videos, split
+from s2tf_edge.data.datasets import from_any_folder, open_data, open_videos, split
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
 
@@ -68,6 +68,14 @@ def test_synthetic_takes_options() -> None:
 def test_synthetic_refuses_other_options(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         open_data(text)
+
+
+def test_data_is_found_from_any_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for name in ("run", "list.txt", "run/a_1.mp4", "*/*.mp4", "*.mp4"):
+        assert from_any_folder(name) == f"{folder}/{name}"
+    for name in ("synthetic", "synthetic?clips=2", f"{folder}/*/*.mp4", "gone"):
+        assert from_any_folder(name) == name
 
 
 def test_split_by_share(folder: Path) -> None:
