@@ -75,16 +75,22 @@ def choose_others(data: Videos, spec: ClipSpec, *, chosen: Sequence[ClipChoice],
     """Clips that ``choose_clips`` did not choose: of other videos, and then of the same ones.
 
     Those of the same videos lie midway between two that were chosen. Those that overlap with neither come first; those
-    that would show the same frames are left out. Videos are looked into only then.
+    that would show the same frames are left out. No video is looked into before its turn.
     """
     firsts = np.random.default_rng(seed).random(len(data))
     for index in data.in_turns(seed=seed)[len({id(each.video) for each in chosen}) :]:
         yield _choose(data, index, float(firsts[index]))
-    rooms = {id(each.video): _room(each.video, spec) for each in chosen}
-    between = [(each, gap / 2 * rooms[id(each.video)]) for each, gap in _gaps(chosen)]
-    different = [(each, lengths) for each, lengths in between if lengths * spec.frames >= 1 - _ROUNDING]
-    for each, _ in sorted(different, key=lambda item: item[1] < 1 - _ROUNDING):
-        yield each
+    rooms: dict[int, float] = {}
+    overlapping = []
+    for each, gap in _gaps(chosen):
+        if id(each.video) not in rooms:
+            rooms[id(each.video)] = _room(each.video, spec)
+        lengths = gap / 2 * rooms[id(each.video)]
+        if lengths >= 1 - _ROUNDING:
+            yield each
+        elif lengths * spec.frames >= 1 - _ROUNDING:
+            overlapping.append(each)
+    yield from overlapping
 
 
 def _choose(data: Videos, index: int, at: float) -> ClipChoice:

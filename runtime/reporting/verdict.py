@@ -106,7 +106,7 @@ def _cost(report: Report, row: Row) -> str:
         if report.baseline is None or row.agreement is None:
             return ""
         n = _measured(row).evaluation.n
-        return f", with the class that {report.baseline.name} gives for {row.agreement:.1f} % of {n} videos"
+        return f", and agrees with {report.baseline.name} on {row.agreement:.1f} % of {n} videos"
     if drop is None:
         return f", {_top1(row):.1f} % top-1"
     # A gain is told as a positive number too, and its interval is turned round with it.

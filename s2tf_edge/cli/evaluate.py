@@ -78,9 +78,10 @@ def main() -> None:
 
 def _summary(result: dict[str, Any]) -> str:
     skipped = f", {result['skipped']} skipped" if result["skipped"] else ""
-    counted = f"{result['n']} videos{skipped}, {result['views']} views"
+    videos = "1 video" if result["n"] == 1 else f"{result['n']} videos"
+    counted = f"{videos}{skipped}, {result['views']} views"
     if result["top1"] is None:
-        return "\n".join([f"{counted}; they have no labels, so there is no top-1", *_predicted_lines(result)])
+        return "\n".join([f"{counted}; without labels there is no top-1", *_predicted_lines(result)])
     lines = [
         f"{name} {result[key]:.1f} %  (95 % interval {result[f'{key}_low']:.1f} to {result[f'{key}_high']:.1f})"
         for name, key in (("top-1", "top1"), ("top-5", "top5"))

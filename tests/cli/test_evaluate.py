@@ -77,7 +77,7 @@ def test_the_summary_says_that_there_are_no_labels(small_artifact: Path, unlabel
     done = run(small_artifact, "--data", unlabeled)
     assert done.returncode == 0, done.stderr
     first, *classes = done.stdout.splitlines()
-    assert first == "2 videos, 1 skipped, 1x1 views; they have no labels, so there is no top-1"
+    assert first == "2 videos, 1 skipped, 1x1 views; without labels there is no top-1"
     assert sum(int(line.split("×")[0]) for line in classes) == 2
     assert "1 of 3 videos could not be read and are left out" in " ".join(done.stderr.split())
 

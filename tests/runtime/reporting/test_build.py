@@ -152,8 +152,8 @@ def test_without_labels_what_takes_them_is_not_known() -> None:
 def test_without_labels_the_verdict_says_so() -> None:
     text = verdict(report(*THREE, labels=False))
     assert text == (
-        "rough is the fastest: 5 ms a clip (p95 7.5), 8.0× as fast as base, with the class that base gives for 55.0 % "
-        "of 60 videos. The videos have no labels, so there is no top-1."
+        "rough is the fastest: 5 ms a clip (p95 7.5), 8.0× as fast as base, and agrees with base on 55.0 % of 60 "
+        "videos. The videos have no labels, so there is no top-1."
     )
     alone = verdict(report(THREE[0], labels=False))
     assert alone == "base is the fastest: 40 ms a clip (p95 60). The videos have no labels, so there is no top-1."
