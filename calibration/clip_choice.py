@@ -78,14 +78,17 @@ def choose_others(data: Videos, spec: ClipSpec, *, chosen: Sequence[ClipChoice],
     that would show the same frames are left out. No video is looked into before its turn.
     """
     firsts = np.random.default_rng(seed).random(len(data))
-    for index in data.in_turns(seed=seed)[len({id(each.video) for each in chosen}) :]:
-        yield _choose(data, index, float(firsts[index]))
-    rooms: dict[int, float] = {}
+    # By name, as a list may hold a file twice.
+    names = {each.video.name for each in chosen}
+    for index in data.in_turns(seed=seed)[len(chosen) :]:
+        if data.videos[index].name not in names:
+            yield _choose(data, index, float(firsts[index]))
+    rooms: dict[str, float] = {}
     overlapping = []
     for each, gap in _gaps(chosen):
-        if id(each.video) not in rooms:
-            rooms[id(each.video)] = _room(each.video, spec)
-        lengths = gap / 2 * rooms[id(each.video)]
+        if each.video.name not in rooms:
+            rooms[each.video.name] = _room(each.video, spec)
+        lengths = gap / 2 * rooms[each.video.name]
         if lengths >= 1 - _ROUNDING:
             yield each
         elif lengths * spec.frames >= 1 - _ROUNDING:
@@ -138,11 +141,11 @@ def _gaps(chosen: Sequence[ClipChoice]) -> Iterator[tuple[ClipChoice, float]]:
     """
     moments = defaultdict(list)
     for each in chosen:
-        moments[id(each.video)].append(each.at)
+        moments[each.video.name].append(each.at)
     for times in moments.values():
         times.sort()
     for each in chosen:
-        times = moments[id(each.video)]
+        times = moments[each.video.name]
         position = bisect.bisect_right(times, each.at)
         gap = 1.0 if len(times) == 1 else times[position] - each.at if position < len(times) else 0.0
         if gap:
