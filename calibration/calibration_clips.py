@@ -1,30 +1,30 @@
 """Calibration clips: a fixed, seeded choice from a data set, read one at a time.
 
-Every class has its turn, so that rare classes are seen too; within a class the order, and where in its video a clip
-lies, come from the seed. A clip is cropped at the center and normalized as at inference. Each video gives one clip.
+Every class has its turn, so that rare classes are seen too, and long videos give several clips where there are few
+(``clip_choice``). A clip is cropped at the center and normalized as at inference.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import hashlib
 import itertools
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2tf_edge.data.labeled import LabeledVideo, LabeledVideos
+from s2tf_edge.calibration.clip_choice import ClipChoice, choose_clips, choose_others
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.preprocess import crop_frames, preprocess
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.session import Clips
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["RECOMMENDED_CLIPS", "CalibrationClips", "ClipChoice", "choose_clips", "headroom"]
+__all__ = ["RECOMMENDED_CLIPS", "CalibrationClips", "headroom"]
 
 RECOMMENDED_CLIPS: Final = 100
 """Fewer than this many clips give ranges that depend on which ones they are."""
@@ -32,34 +32,6 @@ RECOMMENDED_CLIPS: Final = 100
 _HEADROOM: Final = 1.3
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipChoice:
-    """One clip of a data set."""
-
-    video: LabeledVideo
-    at: float
-    """Where in the video, from 0 (its beginning) to 1 (its end)."""
-
-
-def choose_clips(data: LabeledVideos, *, count: int, seed: int = 0) -> list[ClipChoice]:
-    """Chooses clips, as many of each class as can be had.
-
-    Returns:
-        At most ``count`` clips, each of another video, the classes in turn.
-
-    Raises:
-        UsageError: ``count`` is not positive.
-    """
-    if count < 1:
-        msg = f"the number of calibration clips must be one or more, got {count}"
-        raise UsageError(msg)
-    moments = np.random.default_rng(seed).random(len(data))
-    return [
-        ClipChoice(video=data.videos[index], at=round(float(moments[index]), 6))
-        for index in data.in_turns(seed=seed)[:count]
-    ]
 
 
 def headroom(clips: int) -> float:
@@ -81,28 +53,34 @@ class CalibrationClips:
 
     def __init__(
         self,
-        data: LabeledVideos,
+        data: Videos,
         spec: ClipSpec,
         *,
         count: int = 300,
         seed: int = 0,
         progress: Progress = no_progress,
     ) -> None:
-        """Chooses the clips; nothing is read yet.
+        """Takes what to choose from; nothing is read yet.
 
         Raises:
             UsageError: ``count`` is not positive.
         """
-        self._name = data.name
+        if count < 1:
+            msg = f"the number of calibration clips must be one or more, got {count}"
+            raise UsageError(msg)
+        self._data = data
         self._spec = spec
+        self._count = count
         self._seed = seed
         self._progress = progress
-        self._choices = choose_clips(data, count=count, seed=seed)
-        self._others = choose_clips(data, count=2 * count, seed=seed)[count:]
         # By the identity of the video: two videos of a list may have one name.
         self._skipped: dict[int, tuple[str, str]] = {}
         self._hashes: dict[int, str] = {}
         self._reported = 0
+
+    @functools.cached_property
+    def _choices(self) -> list[ClipChoice]:
+        return choose_clips(self._data, self._spec, count=self._count, seed=self._seed)
 
     def __len__(self) -> int:
         return len(self._choices)
@@ -135,14 +113,13 @@ class CalibrationClips:
                 "%d calibration clips; give %d or more for ranges to rely on", len(self._hashes), RECOMMENDED_CLIPS
             )
 
-    def frames(self) -> list[NDArray[np.uint8]]:
-        """All of the clips, cropped but not normalized, each uint8 [T, S, S, 3].
+    def frames(self, count: int | None = None) -> list[NDArray[np.uint8]]:
+        """The first ``count`` of the clips, all for None; cropped but not normalized, each uint8 [T, S, S, 3].
 
         Raises:
             InputFileError: none of the videos can be read.
         """
-        read = (self._read(choice) for choice in self._choices)
-        frames = [crop_frames(each, self._spec) for each in read if each is not None]
+        frames = self._crop(self._choices, count)
         if not frames:
             raise self._nothing_readable()
         return frames
@@ -150,22 +127,19 @@ class CalibrationClips:
     def unseen(self, count: int) -> list[NDArray[np.uint8]]:
         """At most ``count`` clips that iterating does not give, each cropped but not normalized, uint8 [T, S, S, 3].
 
-        They are of other videos as far as the data set has more, and then of the same videos at another moment.
-
-        Raises:
-            InputFileError: none of the videos can be read.
+        They are of other videos as far as the data set has more, and then of the same videos at other moments. There
+        are none where all videos are as short as a clip, or none can be read.
         """
-        moved = (dataclasses.replace(each, at=round((each.at + 0.5) % 1, 6)) for each in self._choices)
-        read = (self._read(choice) for choice in itertools.chain(self._others, moved))
-        clips = itertools.islice((frames for frames in read if frames is not None), count)
-        unseen = [crop_frames(frames, self._spec) for frames in clips]
-        if not unseen:
-            raise self._nothing_readable()
-        return unseen
+        return self._crop(choose_others(self._data, self._spec, chosen=self._choices, seed=self._seed), count)
+
+    def _crop(self, choices: Iterable[ClipChoice], count: int | None) -> list[NDArray[np.uint8]]:
+        """At most ``count`` of those that can be read."""
+        read = (frames for choice in choices if (frames := self._read(choice)) is not None)
+        return [crop_frames(frames, self._spec) for frames in itertools.islice(read, count)]
 
     def _nothing_readable(self) -> InputFileError:
         _, reason = next(iter(self._skipped.values()), ("", "it is empty"))
-        return InputFileError(f"no calibration clip of {self._name} can be read; the first: {reason}")
+        return InputFileError(f"no calibration clip of {self._data.name} can be read; the first: {reason}")
 
     def _read(self, choice: ClipChoice) -> NDArray[np.uint8] | None:
         video = id(choice.video)
@@ -182,13 +156,13 @@ class CalibrationClips:
         """What was read so far, for ``calib.json``: videos, where in them, and hashes of the scaled frames."""
         used = [(self._choices[index], digest) for index, digest in self._hashes.items()]
         return {
-            "data": self._name,
+            "data": self._data.name,
             "seed": self._seed,
             "count": len(used),
             "sha256": hashlib.sha256("".join(self._hashes.values()).encode()).hexdigest(),
             "skipped": dict(self._skipped.values()),
             "clips": [
-                {"video": each.video.name, "label": each.video.label, "at": each.at, "sha256": digest}
+                {"video": each.video.name, "label": each.label, "at": each.at, "sha256": digest}
                 for each, digest in used
             ],
         }

@@ -12,7 +12,7 @@ from dataclasses import Field, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.export.targets.precisions import AUTO
 from s2tf_edge.option_fields import (
@@ -22,7 +22,6 @@ from s2tf_edge.option_fields import (
     command_words,
     counts,
     declare,
-    from_any_folder,
     given_fields,
     in_command_order,
     in_range,
@@ -43,7 +42,7 @@ METHODS: Final = ("minmax", "entropy", "percentile", "mse")
 CALIB_CLIPS: Final = 300
 PROFILE: Final = (1, 4, 16)
 """Fewest, usual and most clips that a TensorRT engine for any number of clips takes at once."""
-_VIDEOS: Final = "a folder of class folders, a list file, or synthetic"
+_VIDEOS: Final = "a folder, glob or list of videos, with labels or without, one video, or synthetic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +65,13 @@ class ExportOption(Option):
 def _option(help: str, *, default: Any, **rest: Any) -> Any:
     """A field with a default; ``rest`` are fields of ``ExportOption``."""
     return field(default=default, metadata=declare(ExportOption(help=help, **rest)))
+
+
+def _from_any_folder(data: str) -> str:
+    # Here, as --help would wait for what opens videos.
+    from s2tf_edge.data.datasets import from_any_folder
+
+    return from_any_folder(data)
 
 
 def _needs_calib(options: ExportOptions, name: str, _precision: str, _target: Target | None) -> str | None:
@@ -117,13 +123,17 @@ class ExportOptions:
         "labels.",
         default=None,
     )
-    calib: str | LabeledVideos | None = _option(
-        f"Videos to calibrate int8 with: {_VIDEOS}.", default=None, text=from_any_folder
+    calib: str | Videos | None = _option(
+        f"Videos to calibrate int8 with: {_VIDEOS}.", default=None, text=_from_any_folder
     )
-    """What ``open_data`` takes, or labeled videos: int8 measures ranges on them, every precision is verified on others
+    """What ``open_videos`` takes, or videos: int8 measures ranges on them, every precision is verified on others
     of them. Only what has a name can be made again: with videos of the caller's own there is no ``reproduce.sh``."""
     calib_clips: int = _option(
-        "At most so many calibration clips.", default=CALIB_CLIPS, check=counts(1), needs=_needs_calib, is_pinned=True
+        "At most so many calibration clips; several of a long video where there are fewer videos.",
+        default=CALIB_CLIPS,
+        check=counts(1),
+        needs=_needs_calib,
+        is_pinned=True,
     )
     calib_method: str = _option(
         "How ranges of activations are chosen: minmax, entropy, percentile or mse.",
@@ -131,10 +141,10 @@ class ExportOptions:
         check=one_of(METHODS),
         needs=_needs_int8,
     )
-    eval: str | LabeledVideos | None = _option(
-        f"Videos to verify and to measure on, else seeded clips are made: {_VIDEOS}.",
+    eval: str | Videos | None = _option(
+        f"Videos to verify on, and with labels to measure on, else seeded clips are made: {_VIDEOS}.",
         default=None,
-        text=from_any_folder,
+        text=_from_any_folder,
         needs=_needs_comparison,
     )
     max_drop: float | None = _option(
@@ -210,8 +220,7 @@ class ExportOptions:
             UsageError: they do not.
         """
         if precision == "int8" and self.calib is None:
-            videos = "a folder of class folders, a list file or synthetic"
-            msg = f"int8 needs clips to calibrate with; give `calib=DATA`: {videos}"
+            msg = f"int8 needs clips to calibrate with; give `calib=DATA`: {_VIDEOS}"
             raise UsageError(msg)
         for option in given_fields(self):
             if complaint := self._complaint(option, precision, target):
@@ -270,7 +279,7 @@ class ExportOptions:
 
     def command(self, source: Path, *, precision: str, folder: Path) -> list[str] | None:
         """The command line that makes the same artifact again; None where videos were given that have no name."""
-        if isinstance(self.calib, LabeledVideos) or isinstance(self.eval, LabeledVideos):
+        if isinstance(self.calib, Videos) or isinstance(self.eval, Videos):
             return None
         # Where auto chose another precision, what is for int8 would be refused beside it.
         idle = {} if self.may_be_int8(precision) else _INT8_DEFAULTS

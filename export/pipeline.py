@@ -173,7 +173,7 @@ def _integers(
     options = plan.options
     return Integers(
         clips=calibration,
-        judge=NetworkJudge(reference, evaluation=plan.evaluation, checks_logits=options.verify),
+        judge=NetworkJudge(reference, evaluation=plan.labeled, checks_logits=options.verify),
         method=options.calib_method,
         exclude=options.exclude,
         max_drop=options.max_drop,

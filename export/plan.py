@@ -6,8 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from s2tf_edge.data.datasets import open_data
+from s2tf_edge.data.datasets import open_videos
 from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.videos import Videos
+from s2tf_edge.errors import UsageError
 from s2tf_edge.export.artifact_folder import check_destination
 from s2tf_edge.export.options import ExportOptions
 from s2tf_edge.export.rebuild import RebuildPlan, is_rebuild, plan_rebuild
@@ -33,10 +35,10 @@ class ExportPlan:
     folder: Path
     """Where the artifact will be."""
     options: ExportOptions
-    calib: LabeledVideos | None = None
+    calib: Videos | None = None
     """``options.calib``, opened."""
-    evaluation: LabeledVideos | None = None
-    """``options.eval``, opened."""
+    evaluation: Videos | None = None
+    """``options.eval``, opened; with labels where ``options.max_drop`` is given."""
 
     @property
     def spec(self) -> ClipSpec:
@@ -49,6 +51,11 @@ class ExportPlan:
         """Clips that the artifact takes at once; None for any number."""
         return None if self.options.dynamic_batch else self.options.batch
 
+    @property
+    def labeled(self) -> LabeledVideos | None:
+        """Videos to measure top-1 on; None where none were given, or they have no labels."""
+        return self.evaluation if isinstance(self.evaluation, LabeledVideos) else None
+
     def lines(self) -> list[str]:
         """What would be done, for a dry run."""
         spec, source = self.source.spec, self.source
@@ -58,10 +65,11 @@ class ExportPlan:
             f"for {self.target.name} in {self.precision}, to {self.folder}",
         ]
         if self.calib is not None:
-            count = min(self.options.calib_clips, len(self.calib))
+            videos = f"{len(self.calib)} {'video' if len(self.calib) == 1 else 'videos'} of {self.calib.name}"
             measures = self.precision in {"int8", AUTO}
+            count = f"{'up to ' if len(self.calib) < self.options.calib_clips else ''}{self.options.calib_clips}"
             words = f"int8 calibrated on {count} clips" if measures else "verified on clips"
-            lines.append(f"{words} of {self.calib.name}")
+            lines.append(f"{words} of the {videos}")
         if self.options.defer_build:
             lines.append("leaving the engine to be built on the device")
         return [*lines, "and verify it against the network" if self.options.verify else "without verifying it"]
@@ -92,9 +100,9 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
     if options.sensitivity is not None:
         check_page(options.sensitivity)
     evaluation = _open_videos(options.eval)
-    if evaluation is not None and options.max_drop is not None:
-        # Labels that the network lacks should not be found after minutes of calibration.
-        network_classes(source.labels, evaluation)
+    if options.max_drop is not None:
+        # Labels that are missing, or that the network lacks, should not be found after minutes of calibration.
+        network_classes(source.labels, _require_labels(evaluation))
     return ExportPlan(
         source=source,
         target=target,
@@ -106,5 +114,16 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
     )
 
 
-def _open_videos(data: str | LabeledVideos | None) -> LabeledVideos | None:
-    return open_data(data) if isinstance(data, str) else data
+def _open_videos(data: str | Videos | None) -> Videos | None:
+    return open_videos(data) if isinstance(data, str) else data
+
+
+def _require_labels(evaluation: Videos | None) -> LabeledVideos:
+    if isinstance(evaluation, LabeledVideos):
+        return evaluation
+    name = "" if evaluation is None else f", and those of {evaluation.name} have none"
+    msg = (
+        f"`max_drop` measures top-1, which needs videos with labels{name}; give `eval=DATA` as a folder of class "
+        "folders or a list of 'path label' lines, or leave `max_drop` out"
+    )
+    raise UsageError(msg)

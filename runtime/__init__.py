@@ -14,6 +14,7 @@ Records are a Start, then Predictions, Events, Gaps and Failures as they come, a
 from s2tf_edge.runtime.artifact import ArtifactMeta, read_meta
 from s2tf_edge.runtime.evaluation.accuracy import Evaluation
 from s2tf_edge.runtime.evaluation.multi_view import Views, evaluate
+from s2tf_edge.runtime.evaluation.predictions import Predictions
 from s2tf_edge.runtime.open import open_session
 from s2tf_edge.runtime.session import ModelInfo, Outputs, Session, SessionOptions
 from s2tf_edge.runtime.streaming.recognize import recognize
@@ -29,6 +30,7 @@ __all__ = [
     "ModelInfo",
     "Outputs",
     "Prediction",
+    "Predictions",
     "Record",
     "Session",
     "SessionOptions",

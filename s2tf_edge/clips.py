@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from s2tf_edge.errors import UsageError
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["Frame", "SampleClock", "clip_start_seconds", "pause_seconds"]
+__all__ = ["Frame", "SampleClock", "clip_room", "clip_start_seconds", "pause_seconds"]
 
 _TOLERANCE_FRAMES: Final = 0.4
 """Tolerance in frames at ``spec.fps``: below one half, so that two neighbors are never mistaken for each other."""
@@ -122,3 +122,19 @@ def clip_start_seconds(spec: ClipSpec, *, first_seconds: float, last_seconds: fl
         msg = f"at must lie in [0, 1], got {at}"
         raise UsageError(msg)
     return first_seconds + at * max(0.0, last_seconds - first_seconds - spec.span_seconds)
+
+
+def clip_room(spec: ClipSpec, *, first_seconds: float, last_seconds: float) -> float:
+    """How far a clip can move within a video, from ``at=0`` to ``at=1``, in lengths of a clip.
+
+    Clips that start a length apart share no sample, so ``1 + floor(room)`` of them fit side by side:
+
+        |--clip--|--clip--|--clip--|....|
+        |----- room 2.5 ------|--clip--|
+
+    Args:
+        spec: gives the clip's length in time: that of its samples, the period after the last one included.
+        first_seconds: presentation time of the video's first frame.
+        last_seconds: presentation time of its last.
+    """
+    return max(0.0, last_seconds - first_seconds - spec.span_seconds) / (spec.span_seconds + spec.period_seconds)

@@ -26,7 +26,6 @@ __all__ = [
     "counts",
     "declare",
     "flag_of",
-    "from_any_folder",
     "given_fields",
     "in_command_order",
     "in_range",
@@ -43,11 +42,6 @@ Check = Callable[[str, Any], None]
 def _text(value: Any) -> str:
     """Paths as they are understood from any folder, anything else as it prints."""
     return str(value.absolute() if isinstance(value, Path) else value)
-
-
-def from_any_folder(data: str) -> str:
-    """A data set's name, whose folder or file, where it is one, is found from any folder."""
-    return str(Path(data).absolute()) if Path(data).exists() else data
 
 
 @dataclass(frozen=True, kw_only=True)

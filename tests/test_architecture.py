@@ -50,7 +50,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "web",
     ),
     "s2tf_edge.calibration": (
-        "base calibration_clips candidates",
+        "base candidates clip_choice",
+        "calibration_clips",
         "ranges",
         "qdq",
         "nncf_openvino",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from s2tf_edge.clips import Frame, SampleClock, clip_start_seconds
+from s2tf_edge.clips import Frame, SampleClock, clip_room, clip_start_seconds
 from s2tf_edge.errors import UsageError
 from s2tf_edge.spec import ClipSpec
 
@@ -84,3 +84,17 @@ def test_clip_start_refuses_places_outside_the_video(at: float) -> None:
 def test_frame_refuses_other_arrays(image: NDArray[np.uint8]) -> None:
     with pytest.raises(UsageError, match=r"uint8 \[H, W, 3\], got"):
         Frame(image=image, pts_seconds=0.0)
+
+
+@pytest.mark.parametrize(("last_seconds", "room"), [(2.7, 0.0), (2.9, 0.0), (3.3, 1.0), (3.7, 2.0), (3.8, 2.25)])
+def test_room_counts_lengths_of_a_clip(last_seconds: float, room: float) -> None:
+    spec = ClipSpec(frames=4, size=8, stride=1, fps=10)
+    assert clip_room(spec, first_seconds=2.6, last_seconds=last_seconds) == pytest.approx(room)
+
+
+def test_clips_a_length_apart_share_no_sample() -> None:
+    spec = ClipSpec(frames=4, size=8, stride=1, fps=10)
+    room = clip_room(spec, first_seconds=0.0, last_seconds=1.1)
+    assert room == pytest.approx(2)
+    starts = [clip_start_seconds(spec, first_seconds=0.0, last_seconds=1.1, at=index / room) for index in range(3)]
+    assert np.diff(starts) == pytest.approx([spec.span_seconds + spec.period_seconds] * 2)

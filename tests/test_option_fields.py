@@ -16,7 +16,6 @@ from s2tf_edge.option_fields import (
     command_words,
     counts,
     declare,
-    from_any_folder,
     given_fields,
     in_command_order,
     in_range,
@@ -49,13 +48,6 @@ def test_words_are_those_that_a_command_line_takes(tmp_path: Path, monkeypatch: 
 def test_only_what_differs_from_its_default_was_given() -> None:
     assert given_fields(Options()) == []
     assert [each.name for each in given_fields(Options(kind="a", look_twice=False))] == ["kind", "look_twice"]
-
-
-def test_a_folder_of_videos_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "clips").mkdir()
-    assert from_any_folder("clips") == str(tmp_path / "clips")
-    assert from_any_folder("synthetic?clips=2") == "synthetic?clips=2"
 
 
 def test_no_value_is_checked_that_is_not_there() -> None:

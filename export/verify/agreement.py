@@ -36,7 +36,7 @@ def verify_artifact(
         meta: its description.
         expected: what the network says of the clips.
         clips: what both are compared on.
-        kind: where the clips come from: seeded, unseen or evaluation.
+        kind: where the clips come from: seeded, unseen, calibration or evaluation.
         explain: makes the message of what was found: with the caller's advice, and the place if it can tell.
 
     Raises:

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from s2tf_edge.calibration.calibration_clips import CalibrationClips
-from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, VerificationError
 from s2tf_edge.export.sources.network import SourceNetwork
 from s2tf_edge.export.targets.registry import is_engine
@@ -45,7 +45,7 @@ class Reference:
     precision: str
     clips: Sequence[Frames]
     kind: str
-    """Where the clips come from: seeded, unseen or evaluation."""
+    """Where the clips come from: seeded, unseen, calibration or evaluation."""
 
     @functools.cached_property
     def expected(self) -> Outputs:
@@ -69,18 +69,26 @@ def _run(source: SourceNetwork, clips: Sequence[Frames]) -> Outputs:
 
 
 def verification_clips(
-    spec: ClipSpec, *, calibration: CalibrationClips | None, evaluation: LabeledVideos | None
+    spec: ClipSpec, *, calibration: CalibrationClips | None, evaluation: Videos | None
 ) -> tuple[Sequence[Frames], str]:
-    """Clips to compare on: of the evaluation data, else those not calibrated on, else seeded ones; and which they are.
+    """Clips to compare on, and which they are: of the evaluation data, else those not calibrated on, else seeded ones.
+
+    Where there is calibration data, but nothing that was not calibrated on, the clips are of those that were.
 
     Raises:
         InputFileError: none of the videos can be read.
     """
     if evaluation is not None:
         return CalibrationClips(evaluation, spec, count=_REAL_CLIPS).frames(), "evaluation"
-    if calibration is not None:
-        return calibration.unseen(_REAL_CLIPS), "unseen"
-    return seeded_clips(spec), "seeded"
+    if calibration is None:
+        return seeded_clips(spec), "seeded"
+    if unseen := calibration.unseen(_REAL_CLIPS):
+        return unseen, "unseen"
+    seen = calibration.frames(_REAL_CLIPS)
+    logger.warning(
+        "no clip is left that is not calibrated on; verifying on %d that are; `eval` takes others", len(seen)
+    )
+    return seen, "calibration"
 
 
 def verify_export(reference: Reference, folder: Path, meta: ArtifactMeta) -> Verification:

@@ -77,7 +77,8 @@ class Verification:
     mask_error: float | None = None
     """Largest difference of a value of the saliency mask, as a fraction of its largest; None where it is no output."""
     clips: str = "seeded"
-    """What the clips were: ``seeded``, ``evaluation`` clips, or ``unseen`` ones of the data that was calibrated on."""
+    """What the clips were: ``seeded``, ``evaluation`` clips, or ``unseen`` ones of the data that was calibrated on;
+    ``calibration`` where that has no others."""
     through: str = ""
     """What ran, such as ``openvino``, or ``onnxruntime, on the graph of the engine``."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2tf_edge.errors import UsageError
+from s2tf_edge.runtime.evaluation.predictions import Predictions, measure_agreement, pair_rows
 from s2tf_edge.runtime.statistics import paired_difference_interval, wilson_interval
 
 __all__ = ["Accuracy", "Drop", "Evaluation", "measure_drop"]
@@ -40,45 +40,26 @@ class Accuracy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(Predictions):
     """What a network says about n videos, and what it should have said."""
 
-    labels: tuple[str, ...]
-    """The network's class names."""
-    names: tuple[str, ...]
-    """The videos that were scored, in the order of the data set."""
     targets: NDArray[np.int64]
     """Int64 [n]: the true class of each, as index into ``labels``."""
-    scores: NDArray[np.float32]
-    """Float32 [n, K]: softmax, averaged over the views; NaN ranks last."""
-    skipped: tuple[str, ...] = ()
-    """The videos that could not be read."""
 
     @property
-    def n(self) -> int:
-        """Videos scored."""
-        return len(self.names)
-
-    @functools.cached_property
-    def predictions(self) -> NDArray[np.int64]:
-        """Int64 [n]: the best class of each video."""
-        best: NDArray[np.int64] = self._comparable.argmax(axis=1)
-        return best
+    def true_labels(self) -> Sequence[str]:
+        """The true class of each video."""
+        return [self.labels[target] for target in self.targets]
 
     @functools.cached_property
     def ranks(self) -> NDArray[np.int64]:
         """Int64 [n]: how many classes come before the true one; 0 is right, ties go to the lower index."""
-        scores = self._comparable
+        scores = self.comparable
         true = np.take_along_axis(scores, self.targets[:, None], axis=1)
         lower = np.arange(scores.shape[1]) < self.targets[:, None]
         before: NDArray[np.bool_] = (scores > true) | ((scores == true) & lower) | (true < 0)
         ranks: NDArray[np.int64] = before.sum(axis=1)
         return ranks
-
-    @property
-    def _comparable(self) -> NDArray[np.float32]:
-        """The scores with -1 for NaN, which compares with nothing and would so come before everything."""
-        return np.where(np.isnan(self.scores), np.float32(-1), self.scores)
 
     @property
     def top1(self) -> Accuracy:
@@ -111,16 +92,13 @@ class Evaluation:
         counts = self.confusion
         mistaken = [(int(i), int(j), int(counts[i, j])) for i, j in np.argwhere(counts) if i != j]
         mistaken.sort(key=lambda item: -item[2])
-        return {
+        return super().to_dict() | {
             "top1": self.top1.percent,
             "top5": self.top5.percent,
             "top1_low": self.top1.low,
             "top1_high": self.top1.high,
             "top5_low": self.top5.low,
             "top5_high": self.top5.high,
-            "n": self.n,
-            "skipped": len(self.skipped),
-            "skipped_videos": list(self.skipped),
             "per_class": [
                 {"label": label, "top1": part.percent, "n": part.n} for label, part in self.per_class.items()
             ],
@@ -153,18 +131,9 @@ def measure_drop(baseline: Evaluation, other: Evaluation) -> Drop:
     Raises:
         UsageError: they have no video in common.
     """
-    rows = {key: row for row, key in enumerate(_keys(other))}
-    pairs = [(row, rows[key]) for row, key in enumerate(_keys(baseline)) if key in rows]
-    if not pairs:
-        msg = f"nothing to compare: {baseline.n} and {other.n} videos were scored, and none is the same"
-        raise UsageError(msg)
-    first, second = (np.array(column) for column in zip(*pairs, strict=True))
+    first, second = pair_rows(baseline, other)
     right, other_right = baseline.ranks[first] < 1, other.ranks[second] < 1
-    same = [
-        baseline.labels[i] == other.labels[j]
-        for i, j in zip(baseline.predictions[first], other.predictions[second], strict=True)
-    ]
-    n, lost, won = len(pairs), int((right & ~other_right).sum()), int((~right & other_right).sum())
+    n, lost, won = len(first), int((right & ~other_right).sum()), int((~right & other_right).sum())
     interval = paired_difference_interval(only_first=lost, only_second=won, n=n)
     return Drop(
         n=n,
@@ -175,16 +144,5 @@ def measure_drop(baseline: Evaluation, other: Evaluation) -> Drop:
         points=100 * (lost - won) / n,
         low=100 * interval.low,
         high=100 * interval.high,
-        agreement=100 * float(np.mean(same)),
+        agreement=measure_agreement(baseline, other),
     )
-
-
-def _keys(evaluation: Evaluation) -> list[tuple[str, str, int]]:
-    """Name and class of each video, and how often the two came before: a list may hold a video twice."""
-    seen: Counter[tuple[str, str]] = Counter()
-    keys = []
-    for name, target in zip(evaluation.names, evaluation.targets, strict=True):
-        key = (name, evaluation.labels[target])
-        keys.append((*key, seen[key]))
-        seen[key] += 1
-    return keys

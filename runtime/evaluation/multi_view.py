@@ -1,4 +1,4 @@
-"""Accuracy of a session on labeled videos, from one centered clip or from several views of each.
+"""What a session says of videos, from one centered clip or from several views of each; with labels, its accuracy.
 
 with open_session("model_openvino_int8") as session:
     evaluation = evaluate(session, open_data("clips/test"), views=Views(temporal=10, spatial=3))
@@ -12,15 +12,18 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2tf_edge.data.labeled import LabeledVideo, LabeledVideos
+from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.videos import Video, Videos
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.evaluation.accuracy import Evaluation
+from s2tf_edge.runtime.evaluation.predictions import Predictions
 from s2tf_edge.runtime.session import Clips, Session
 from s2tf_edge.runtime.statistics import softmax
 from s2tf_edge.spec import ClipSpec
@@ -68,7 +71,7 @@ class Views:
         """Clips of each video."""
         return self.temporal * self.spatial
 
-    def clips(self, video: LabeledVideo, spec: ClipSpec) -> Iterator[Clips]:
+    def clips(self, video: Video, spec: ClipSpec) -> Iterator[Clips]:
         """The views of a video, one at a time, each without the batch axis, in the layout and dtype of ``spec``.
 
         Raises:
@@ -84,6 +87,7 @@ def _evenly(count: int) -> list[float]:
     return [0.5] if count == 1 else [index / (count - 1) for index in range(count)]
 
 
+@overload
 def evaluate(
     session: Session,
     data: LabeledVideos,
@@ -91,25 +95,64 @@ def evaluate(
     views: Views | None = None,
     limit: int | None = None,
     progress: Progress = no_progress,
-) -> Evaluation:
+) -> Evaluation: ...
+
+
+@overload
+def evaluate(
+    session: Session,
+    data: Videos,
+    *,
+    views: Views | None = None,
+    limit: int | None = None,
+    progress: Progress = no_progress,
+) -> Predictions: ...
+
+
+def evaluate(
+    session: Session,
+    data: Videos,
+    *,
+    views: Views | None = None,
+    limit: int | None = None,
+    progress: Progress = no_progress,
+) -> Predictions:
     """Runs a network over a data set.
 
     Videos that cannot be read are left out, named in one warning and in the result.
 
     Args:
         session: open.
-        data: its labels are matched by name with the network's, in any order; see ``network_classes``.
+        data: its labels, where it has some, are matched by name with the network's, in any order; see
+            ``network_classes``.
         views: one centered clip unless given.
         limit: at most so many videos, spread evenly over the data set.
         progress: called after each video.
+
+    Returns:
+        What the network says; an ``Evaluation`` of it where the videos have labels.
 
     Raises:
         UsageError: the network lacks a label of the data set, or ``limit`` is not positive.
         InputFileError: not one video could be read.
     """
-    views = views or Views()
+    data = data.limit(limit)
+    if not isinstance(data, LabeledVideos):
+        return _predict(session, data, views or Views(), progress)[0]
     classes = network_classes(session.info.labels, data)
-    videos = data.limit(limit).videos
+    found, scored = _predict(session, data, views or Views(), progress)
+    return Evaluation(
+        labels=found.labels,
+        names=found.names,
+        targets=np.array([classes[data.videos[index].label] for index in scored], np.int64),
+        scores=found.scores,
+        skipped=found.skipped,
+    )
+
+
+def _predict(session: Session, data: Videos, views: Views, progress: Progress) -> tuple[Predictions, list[int]]:
+    """What the network says, and of which of the videos."""
+    videos = data.videos
     failures: dict[int, InputFileError] = {}
     clips = _clips(videos, views, session.info.spec, failures, progress)
     scores: dict[int, NDArray[np.float64]] = {}
@@ -119,13 +162,13 @@ def evaluate(
             scores[index] = scores.get(index, 0) + found / views.count
     _report(list(failures.values()), total=len(videos), name=data.name)
     scored = [index for index in range(len(videos)) if index not in failures]
-    return Evaluation(
+    predictions = Predictions(
         labels=session.info.labels,
         names=tuple(videos[index].name for index in scored),
-        targets=np.array([classes[videos[index].label] for index in scored], np.int64),
         scores=np.stack([scores[index] for index in scored]).astype(np.float32),
         skipped=tuple(videos[index].name for index in sorted(failures)),
     )
+    return predictions, scored
 
 
 def network_classes(labels: Sequence[str], data: LabeledVideos) -> tuple[int, ...]:
@@ -139,12 +182,15 @@ def network_classes(labels: Sequence[str], data: LabeledVideos) -> tuple[int, ..
         if label not in known:
             near = difflib.get_close_matches(label, known, n=3) or list(known)[:3]
             hint = f"it has {len(known)}, such as {', '.join(map(repr, near))}" if near else "it has no labels at all"
-            msg = f"the network lacks the label {label!r} of {data.name}: {hint}; evaluate on data with its classes"
+            msg = (
+                f"the network lacks the label {label!r} of {data.name}: {hint}; evaluate on data with its classes, or "
+                "on a glob of the videos, which goes without labels"
+            )
             raise UsageError(msg)
     return tuple(known[label] for label in data.labels)
 
 
-def first_clip(data: LabeledVideos, spec: ClipSpec) -> Clips:
+def first_clip(data: Videos, spec: ClipSpec) -> Clips:
     """The centered clip of the first video that can be read: [1, ...] in the layout and dtype of ``spec``.
 
     Raises:
@@ -162,7 +208,7 @@ def first_few(items: Sequence[str]) -> str:
 
 
 def _clips(
-    videos: Sequence[LabeledVideo],
+    videos: Sequence[Video],
     views: Views,
     spec: ClipSpec,
     failures: dict[int, InputFileError],

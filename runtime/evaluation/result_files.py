@@ -8,32 +8,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from s2tf_edge.runtime.evaluation.accuracy import Evaluation
+from s2tf_edge.runtime.evaluation.predictions import Predictions
 
 __all__ = ["write_evaluation"]
 
 _TOP = 5
 
 
-def write_evaluation(evaluation: Evaluation, result: Mapping[str, Any], folder: Path) -> None:
+def write_evaluation(found: Predictions, result: Mapping[str, Any], folder: Path) -> None:
     """Writes both files into an existing folder.
 
     Args:
-        evaluation: gives the predictions; ``predictions.csv`` has a row a video with its five best classes.
+        found: gives the predictions; ``predictions.csv`` has a row a video with its five best classes. Where the videos
+            have no labels, ``true`` and ``correct`` are empty.
         result: what ``eval.json`` holds.
         folder: such as ``output_folder`` gives.
     """
     text = json.dumps(result, indent=1, ensure_ascii=False)
     (folder / "eval.json").write_text(text + "\n", encoding="utf-8")
     with (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
-        _write_predictions(evaluation, csv.writer(file))
+        _write_predictions(found, csv.writer(file))
 
 
-def _write_predictions(evaluation: Evaluation, rows: Any) -> None:
-    count = min(_TOP, evaluation.scores.shape[1])
+def _write_predictions(found: Predictions, rows: Any) -> None:
+    count = min(_TOP, found.scores.shape[1])
     best = [name for rank in range(1, count + 1) for name in (f"label{rank}", f"score{rank}")]
     rows.writerow(["video", "true", "correct", *best])
-    order = (-evaluation.scores).argsort(axis=1, kind="stable")[:, :count]
-    for name, target, scores, top in zip(evaluation.names, evaluation.targets, evaluation.scores, order, strict=True):
-        found = [cell for index in top for cell in (evaluation.labels[index], f"{scores[index]:.6f}")]
-        rows.writerow([name, evaluation.labels[target], int(top[0] == target), *found])
+    order = (-found.scores).argsort(axis=1, kind="stable")[:, :count]
+    for name, true, scores, top in zip(found.names, found.true_labels, found.scores, order, strict=True):
+        cells = [cell for index in top for cell in (found.labels[index], f"{scores[index]:.6f}")]
+        correct = None if true is None else int(found.labels[top[0]] == true)
+        rows.writerow([name, true, correct, *cells])

@@ -1,4 +1,4 @@
-"""Accuracy against latency over several artifacts: what ``s2tf-report`` finds out.
+"""Accuracy, or without labels agreement, against latency over several artifacts: what ``s2tf-report`` finds out.
 
 report = make_report([Path("model.pt"), Path("model_openvino_int8")], open_data("clips/test"))
 print(report.verdict)
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import UsageError
-from s2tf_edge.runtime.evaluation.accuracy import Drop, measure_drop
+from s2tf_edge.runtime.evaluation.accuracy import Accuracy, Drop, Evaluation, measure_drop
 from s2tf_edge.runtime.evaluation.multi_view import first_few
+from s2tf_edge.runtime.evaluation.predictions import measure_agreement
 from s2tf_edge.runtime.reporting.facts import ArtifactFacts, machine_facts, read_facts
 from s2tf_edge.runtime.reporting.measure import Measurement, MeasureOptions, Skipped, Steps, measure, no_steps
 from s2tf_edge.runtime.statistics import pareto_front
@@ -36,7 +37,10 @@ class Row:
     facts: ArtifactFacts
     outcome: Measurement | Skipped
     drop: Drop | None = None
-    """Against the baseline; None for the baseline itself, for what was skipped, and where there is no baseline."""
+    """Against the baseline; None for the baseline itself, for what was skipped, and where there is no baseline, or no
+    label."""
+    agreement: float | None = None
+    """Percentage of the videos that get the same class as from the baseline; None where there is nothing to compare."""
     is_baseline: bool = False
     on_front: bool = False
     """Whether no other artifact is both as accurate and as fast, and better in one of them."""
@@ -61,9 +65,8 @@ class Row:
         if self.measured is None:
             return found
         evaluation, latency = self.measured.evaluation, self.measured.latency
-        for name, accuracy in (("top1", evaluation.top1), ("top5", evaluation.top5)):
-            found |= {name: accuracy.percent, f"{name}_low": accuracy.low, f"{name}_high": accuracy.high}
         return found | {
+            **self._measure_accuracy(),
             "n": evaluation.n,
             "n_skipped": len(evaluation.skipped),
             **self._compare_with_baseline(),
@@ -76,14 +79,30 @@ class Row:
             "load_seconds": self.measured.load_seconds,
         }
 
+    @property
+    def _accuracy(self) -> Evaluation | None:
+        return self.measured.accuracy if self.measured else None
+
+    def _measure_accuracy(self) -> dict[str, float | None]:
+        evaluation = self._accuracy
+        found: dict[str, float | None] = {}
+        for name in ("top1", "top5"):
+            keys = (name, f"{name}_low", f"{name}_high")
+            if evaluation is None:
+                found |= dict.fromkeys(keys)
+            else:
+                part: Accuracy = getattr(evaluation, name)
+                found |= dict(zip(keys, (part.percent, part.low, part.high), strict=True))
+        return found
+
     def _compare_with_baseline(self) -> dict[str, float | None]:
-        keys = ("agreement", "drop", "drop_low", "drop_high")
-        drop = self.drop
+        keys, drop = ("drop", "drop_low", "drop_high"), self.drop
+        found: dict[str, float | None] = {"agreement": self.agreement, **dict.fromkeys(keys)}
         if self.is_baseline:
-            return dict(zip(keys, (100.0, 0.0, 0.0, 0.0), strict=True))
+            return {**found, "agreement": 100.0, **(dict.fromkeys(keys, 0.0) if self._accuracy else {})}
         if drop is None:
-            return dict.fromkeys(keys)
-        return dict(zip(keys, (drop.agreement, drop.points, drop.low, drop.high), strict=True))
+            return found
+        return found | dict(zip(keys, (drop.points, drop.low, drop.high), strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -98,8 +117,10 @@ class Row:
         values["verification"] = self.facts.verification
         values["calibration"] = self.facts.calibration
         if self.measured is not None:
-            classes = self.measured.evaluation.per_class
-            values["per_class"] = {label: {"top1": part.percent, "n": part.n} for label, part in classes.items()}
+            classes = self._accuracy.per_class if self._accuracy else None
+            values["per_class"] = classes and {
+                label: {"top1": part.percent, "n": part.n} for label, part in classes.items()
+            }
         return values
 
 
@@ -119,6 +140,11 @@ class Report:
     def measured(self) -> tuple[Row, ...]:
         """The rows that ran."""
         return tuple(row for row in self.rows if row.measured is not None)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the videos have labels, without which there is no top-1."""
+        return any(row.measured and row.measured.accuracy for row in self.rows)
 
     @property
     def skipped_videos(self) -> tuple[str, ...]:
@@ -156,7 +182,7 @@ class Report:
 
 def make_report(
     paths: Sequence[Path],
-    data: LabeledVideos,
+    data: Videos,
     *,
     baseline: str | None = None,
     options: MeasureOptions | None = None,
@@ -168,7 +194,7 @@ def make_report(
 
     Args:
         paths: artifact folders or ``model.pt`` files, each once.
-        data: what accuracy is measured on; must pickle.
+        data: what accuracy, or without labels agreement, is measured on; must pickle.
         baseline: path or name of one of ``paths``; the first that runs unless given.
         options: how to measure.
         steps: told what is going on.
@@ -193,6 +219,7 @@ def make_report(
             facts=read_facts(path),
             outcome=outcomes[index],
             drop=_measure_drop(outcomes, base, index),
+            agreement=_measure_agreement(outcomes, base, index),
             is_baseline=index == base,
             on_front=index in front,
         )
@@ -232,14 +259,27 @@ def _raise_first(outcomes: Sequence[Measurement | Skipped], names: Sequence[str]
 
 
 def _measure_drop(outcomes: Sequence[Measurement | Skipped], base: int, index: int) -> Drop | None:
+    first, other = _accuracy(outcomes[base]), _accuracy(outcomes[index])
+    return measure_drop(first, other) if first and other and base != index else None
+
+
+def _measure_agreement(outcomes: Sequence[Measurement | Skipped], base: int, index: int) -> float | None:
     first, other = outcomes[base], outcomes[index]
     if base == index or isinstance(first, Skipped) or isinstance(other, Skipped):
         return None
-    return measure_drop(first.evaluation, other.evaluation)
+    return measure_agreement(first.evaluation, other.evaluation)
+
+
+def _accuracy(outcome: Measurement | Skipped) -> Evaluation | None:
+    return None if isinstance(outcome, Skipped) else outcome.accuracy
 
 
 def _find_front(outcomes: Sequence[Measurement | Skipped]) -> set[int]:
-    ran = {index: outcome for index, outcome in enumerate(outcomes) if isinstance(outcome, Measurement)}
-    points = [(outcome.latency.p50_ms, outcome.evaluation.top1.percent) for outcome in ran.values()]
-    keys = list(ran)
-    return {keys[position] for position in pareto_front(points)}
+    """The artifacts on the Pareto front; without labels there is none."""
+    points = {
+        index: (outcome.latency.p50_ms, outcome.accuracy.top1.percent)
+        for index, outcome in enumerate(outcomes)
+        if isinstance(outcome, Measurement) and outcome.accuracy
+    }
+    keys = list(points)
+    return {keys[position] for position in pareto_front(list(points.values()))}

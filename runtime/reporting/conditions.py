@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import UsageError
 
-__all__ = ["QUANTITIES", "Condition", "Quantity", "parse_fail_under", "parse_slo"]
+__all__ = ["QUANTITIES", "Condition", "Quantity", "check_known", "parse_fail_under", "parse_slo"]
 
 _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     "<=": operator.le,
@@ -32,14 +34,18 @@ class Quantity:
     """Units that a user may write, with the factor to ``unit``; none is ``unit``."""
     higher_is_better: bool
     about_accuracy: bool = False
+    needs_labels: bool = False
+    """Whether it is not known of videos without labels."""
 
 
 def _latency(key: str) -> Quantity:
     return Quantity(key=key, unit="ms", units={"ms": 1, "s": 1000}, higher_is_better=False)
 
 
-def _accuracy(key: str) -> Quantity:
-    return Quantity(key=key, unit="%", units={"%": 1}, higher_is_better=True, about_accuracy=True)
+def _accuracy(key: str, *, needs_labels: bool = True) -> Quantity:
+    return Quantity(
+        key=key, unit="%", units={"%": 1}, higher_is_better=True, about_accuracy=True, needs_labels=needs_labels
+    )
 
 
 def _megabytes(key: str) -> Quantity:
@@ -49,9 +55,14 @@ def _megabytes(key: str) -> Quantity:
 QUANTITIES: Final[dict[str, Quantity]] = {
     "top1": _accuracy("top1"),
     "top5": _accuracy("top5"),
-    "agreement": _accuracy("agreement"),
+    "agreement": _accuracy("agreement", needs_labels=False),
     "drop": Quantity(
-        key="drop", unit="points", units={"%": 1, "points": 1}, higher_is_better=False, about_accuracy=True
+        key="drop",
+        unit="points",
+        units={"%": 1, "points": 1},
+        higher_is_better=False,
+        about_accuracy=True,
+        needs_labels=True,
     ),
     "p50": _latency("p50_ms"),
     "p95": _latency("p95_ms"),
@@ -110,6 +121,21 @@ def parse_fail_under(text: str) -> tuple[Condition, ...]:
         UsageError: it is not of this form, or names an unknown quantity or unit.
     """
     return tuple(_parse(part, text, option="fail_under", example="top1=70,p95=40ms") for part in text.split(","))
+
+
+def check_known(conditions: Sequence[Condition], data: Videos) -> None:
+    """Whether all that is bounded can be measured on ``data``.
+
+    Raises:
+        UsageError: it takes labels, which ``data`` has not.
+    """
+    unknown = dict.fromkeys(each.name for each in conditions if each.quantity.needs_labels)
+    if unknown and not isinstance(data, LabeledVideos):
+        msg = (
+            f"a bound on {' and '.join(unknown)} needs videos with labels, and those of {data.name} have none; bound "
+            "agreement instead, or give `data` as a folder of class folders or a list of 'path label' lines"
+        )
+        raise UsageError(msg)
 
 
 def _parse(part: str, text: str, *, option: str, example: str) -> Condition:

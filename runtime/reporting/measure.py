@@ -24,11 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import S2TFError, UsageError
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.evaluation.accuracy import Evaluation
 from s2tf_edge.runtime.evaluation.multi_view import Views
+from s2tf_edge.runtime.evaluation.predictions import Predictions
 from s2tf_edge.runtime.reporting.worker import ArtifactProcess, Loaded
 from s2tf_edge.runtime.session import ModelInfo, SessionOptions
 from s2tf_edge.runtime.statistics import percentiles
@@ -99,7 +100,13 @@ class Measurement:
     latency: Latency
     peak_memory_mb: float
     """Largest resident memory of its process through loading and inference, in MB of 10^6 bytes."""
-    evaluation: Evaluation
+    evaluation: Predictions
+    """What it says of the videos; an ``Evaluation`` where they have labels."""
+
+    @property
+    def accuracy(self) -> Evaluation | None:
+        """``evaluation`` where the videos have labels."""
+        return self.evaluation if isinstance(self.evaluation, Evaluation) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +119,7 @@ class Skipped:
 
 def measure(
     paths: Sequence[Path],
-    data: LabeledVideos,
+    data: Videos,
     *,
     baseline: int | None = None,
     options: MeasureOptions | None = None,
@@ -169,7 +176,7 @@ class _MeasuredArtifact:
         self._failure: S2TFError | None = None
         self._loaded: Loaded
         self._peak_memory_mb: float
-        self._evaluation: Evaluation
+        self._evaluation: Predictions
 
     @property
     def is_running(self) -> bool:
@@ -189,7 +196,7 @@ class _MeasuredArtifact:
         """What is missing from ``seconds`` of timed inference; 0 once something failed."""
         return max(0.0, seconds - sum(self.times) / 1e9) if self.is_running else 0.0
 
-    def load(self, data: LabeledVideos) -> None:
+    def load(self, data: Videos) -> None:
         self._loaded = self._process.load(data)
 
     def warm_up(self, seconds: float) -> None:

@@ -80,19 +80,20 @@ def write_report(report: Report, folder: Path, *, slo: Sequence[Condition] = ())
         "classes": tabulate_classes(report),
         "first_classes": _FIRST_CLASSES,
     }
-    plot = scatter_svg([_point(row) for row in report.measured])
+    plot = scatter_svg([_point(row) for row in report.measured]) if report.has_labels else ""
     (folder / "report.html").write_text(_render("report.html.j2", plot=plot, **shown), encoding="utf-8")
     (folder / "report.md").write_text(_render("report.md.j2", **shown), encoding="utf-8")
 
 
 def tabulate_classes(report: Report) -> list[ClassRow]:
-    """Every class that the baseline scored, the worst losses first; empty without a baseline or others."""
-    others = [row.measured for row in report.measured if not row.is_baseline]
-    if report.baseline is None or report.baseline.measured is None or not others:
+    """Every class that the baseline scored, the worst losses first; empty without labels, a baseline or others."""
+    baseline = report.baseline.measured if report.baseline else None
+    others = [row.measured.accuracy for row in report.measured if row.measured and not row.is_baseline]
+    theirs = [other.per_class for other in others if other is not None]
+    if baseline is None or baseline.accuracy is None or not theirs:
         return []
     rows = []
-    theirs = [other.evaluation.per_class for other in others if other is not None]
-    for label, part in report.baseline.measured.evaluation.per_class.items():
+    for label, part in baseline.accuracy.per_class.items():
         drops = tuple(part.percent - their[label].percent if label in their else None for their in theirs)
         rows.append(ClassRow(label=label, n=part.n, baseline=part.percent, drops=drops))
     return sorted(rows, key=lambda row: (-row.worst, row.label))

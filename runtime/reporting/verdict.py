@@ -16,10 +16,10 @@ def choose(report: Report, conditions: Sequence[Condition]) -> Row | None:
     """The artifact to use under ``conditions``, None where none meets them all.
 
     Where a condition bounds the accuracy, every artifact that meets it is accurate enough: the fastest one wins. Where
-    none does, the most accurate wins, the faster of two equals.
+    none does, the most accurate wins, the faster of two equals; without labels the fastest.
     """
     fit = [row for row in report.measured if all(condition.holds(row.metrics) for condition in conditions)]
-    if any(condition.quantity.about_accuracy for condition in conditions):
+    if not report.has_labels or any(condition.quantity.about_accuracy for condition in conditions):
         return min(fit, key=_p50, default=None)
     return min(fit, key=lambda row: (-_top1(row), _p50(row)), default=None)
 
@@ -40,9 +40,11 @@ def verdict(report: Report, slo: Sequence[Condition] = ()) -> str:
         winner, wanted = choose(report, slo), " and ".join(map(str, slo))
         if winner is None:
             return f"No artifact meets {wanted}."
-        return f"{winner.name} is the one to use under {wanted}: {_speed(report, winner)}{_cost(winner)}."
+        return f"{winner.name} is the one to use under {wanted}: {_speed(report, winner)}{_cost(report, winner)}."
     fastest = min(report.measured, key=_p50)
-    sentence = f"{fastest.name} is the fastest: {_speed(report, fastest)}{_cost(fastest)}."
+    sentence = f"{fastest.name} is the fastest: {_speed(report, fastest)}{_cost(report, fastest)}."
+    if not report.has_labels:
+        return f"{sentence} The videos have no labels, so there is no top-1."
     if len(report.measured) == 1:
         sentence = f"{fastest.name} takes {_speed(report, fastest)}, with {_top1(fastest):.1f} % top-1."
     best = min(report.measured, key=lambda row: (-_top1(row), _p50(row)))
@@ -82,7 +84,11 @@ def _p50(row: Row) -> float:
 
 
 def _top1(row: Row) -> float:
-    return _measured(row).evaluation.top1.percent
+    accuracy = _measured(row).accuracy
+    if accuracy is None:
+        msg = f"{row.name} was measured on videos without labels, so there is no top-1 to choose by"
+        raise ValueError(msg)
+    return accuracy.top1.percent
 
 
 def _speed(report: Report, row: Row) -> str:
@@ -94,8 +100,13 @@ def _speed(report: Report, row: Row) -> str:
     return f"{text}, {times:.1f}× as fast as {report.baseline.name}"
 
 
-def _cost(row: Row) -> str:
+def _cost(report: Report, row: Row) -> str:
     drop = row.drop
+    if not report.has_labels:
+        if report.baseline is None or row.agreement is None:
+            return ""
+        n = _measured(row).evaluation.n
+        return f", and agrees with {report.baseline.name} on {row.agreement:.1f} % of {n} videos"
     if drop is None:
         return f", {_top1(row):.1f} % top-1"
     # A gain is told as a positive number too, and its interval is turned round with it.

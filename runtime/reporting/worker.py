@@ -24,10 +24,11 @@ from types import TracebackType
 from typing import Any
 
 from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import S2TFError
 from s2tf_edge.progress import Progress, no_progress
-from s2tf_edge.runtime.evaluation.accuracy import Evaluation
 from s2tf_edge.runtime.evaluation.multi_view import Views, evaluate, first_clip, network_classes
+from s2tf_edge.runtime.evaluation.predictions import Predictions
 from s2tf_edge.runtime.open import open_session
 from s2tf_edge.runtime.session import ModelInfo, Session, SessionOptions
 
@@ -58,7 +59,7 @@ class ArtifactProcess:
         self._pipe, self._far_end = context.Pipe()
         self._process = context.Process(target=_serve_requests, args=(self._far_end, path, options), daemon=True)
 
-    def load(self, data: LabeledVideos) -> Loaded:
+    def load(self, data: Videos) -> Loaded:
         """Opens the session and keeps ``data`` for what follows."""
         loaded: Loaded = self._call("load", data)
         return loaded
@@ -76,10 +77,10 @@ class ArtifactProcess:
         peak: float = self._call("peak_memory_mb")
         return peak
 
-    def evaluate(self, *, views: Views, limit: int | None, progress: Progress = no_progress) -> Evaluation:
-        """Accuracy on the data given to ``load``."""
-        evaluation: Evaluation = self._call("evaluate", views, limit, progress=progress)
-        return evaluation
+    def evaluate(self, *, views: Views, limit: int | None, progress: Progress = no_progress) -> Predictions:
+        """What it says of the data given to ``load``; an ``Evaluation`` where that has labels."""
+        found: Predictions = self._call("evaluate", views, limit, progress=progress)
+        return found
 
     def __enter__(self) -> ArtifactProcess:
         with _interrupts_ignored():
@@ -140,13 +141,14 @@ class _ArtifactServer:
         self._options = options
         self._session: Session
 
-    def load(self, data: LabeledVideos) -> Loaded:
+    def load(self, data: Videos) -> Loaded:
         started = time.perf_counter()
         self._session = open_session(self._path, self._options)
         self._session.open()
         seconds = time.perf_counter() - started
         self._data = data
-        network_classes(self._session.info.labels, data)
+        if isinstance(data, LabeledVideos):
+            network_classes(self._session.info.labels, data)
         self._clip = first_clip(data, self._session.info.spec)
         return Loaded(info=self._session.info, runtime=self._session.describe(), seconds=seconds)
 
@@ -163,7 +165,7 @@ class _ArtifactServer:
     def peak_memory_mb(self) -> float:
         return peak_memory_mb()
 
-    def evaluate(self, views: Views, limit: int | None) -> Evaluation:
+    def evaluate(self, views: Views, limit: int | None) -> Predictions:
         def progress(done: int, total: int) -> None:
             self._pipe.send(("progress", done, total))
 

@@ -11,10 +11,9 @@ FFmpeg's own options of a protocol follow an address behind a ``#``: ``rtsp://ho
 
 from __future__ import annotations
 
-import glob
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -24,7 +23,8 @@ from urllib.request import url2pathname
 import av
 
 from s2tf_edge.data.container import redacted
-from s2tf_edge.data.files import VIDEO_SUFFIXES, list_lines
+from s2tf_edge.data.files import list_files
+from s2tf_edge.data.video_paths import VIDEO_SUFFIXES, is_folder
 from s2tf_edge.errors import InputFileError, SourceError, UsageError
 
 __all__ = ["OPEN_SECONDS", "READ_SECONDS", "Source", "camera", "parse_source"]
@@ -174,33 +174,14 @@ def _dshow_name(index: int) -> str:
 
 
 def _find_files(text: str) -> list[Path]:
-    path = Path(text)
-    if path.is_dir():
-        return _require_any((item for item in sorted(path.rglob("*")) if _is_video(item)), f"folder {text}")
-    if path.suffix == ".txt" and path.is_file():
-        return _read_list(path)
-    if glob.has_magic(text) and not path.exists():
-        # Path.glob takes no absolute pattern.
-        matches = (Path(match) for match in sorted(glob.glob(text, recursive=True)))  # noqa: PTH207
-        return _require_any((match for match in matches if match.is_file()), f"glob {text}")
-    return [path]
-
-
-def _read_list(path: Path) -> list[Path]:
-    listed = [path.parent / line for _, line in list_lines(path)]
-    if not any(item.is_file() for item in listed):
-        msg = f"{path} is no list of videos: none of its lines names a file that exists"
-        raise InputFileError(msg)
-    return listed
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
-
-
-def _require_any(paths: Iterable[Path], name: str) -> list[Path]:
-    found = list(paths)
+    path, found = Path(text), list_files(text)
+    if found == [path]:
+        return found
     if not found:
-        msg = f"{name} holds no video; give {_KINDS}"
+        kind = "folder" if is_folder(path) else "list" if path.is_file() else "glob"
+        msg = f"{kind} {text} holds no video; give {_KINDS}"
+        raise InputFileError(msg)
+    if path.is_file() and not any(item.is_file() for item in found):
+        msg = f"{path} is no list of videos: none of its lines names a file that exists"
         raise InputFileError(msg)
     return found

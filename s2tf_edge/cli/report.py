@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 __all__ = ["main", "report"]
 
 _NAME = "s2tf-report"
+_COLUMNS = {
+    "top1": ("top-1 %", 1),
+    "drop": ("drop", 1),
+    "p50_ms": ("p50 ms", 2),
+    "p95_ms": ("p95 ms", 2),
+    "clips_per_second": ("clips/s", 1),
+    "peak_memory_mb": ("memory MB", 0),
+}
+"""By metric: heading and decimals."""
+_AGREEMENT = ("agreement %", 1)
 _EXAMPLES = (
     "s2tf-report model.pt model_onnx_fp32 model_openvino_int8 --data clips/test",
     "s2tf-report model_openvino_* --data clips/test --threads 1 --slo 'p95<40ms,drop<1'",
@@ -28,7 +38,13 @@ def report(
     artifacts: Annotated[
         list[Path], typer.Argument(help="Artifact folders or model.pt files.", metavar="ARTIFACT...", readable=False)
     ],
-    data: Annotated[str, typer.Option(help="A folder of class folders, a list file, or synthetic.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="A folder of class folders, a list file, or synthetic; without labels a folder, glob or list of "
+            "videos, or one video, which gives agreement and latency, and no accuracy."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for report.html, .md, .json and .csv.")] = Path("report"),
     limit: Annotated[int | None, typer.Option(help="At most so many videos, spread over the data set.")] = None,
     views: Annotated[str, typer.Option(help="Clips in time x crops of each video, such as 1x1 or 10x3.")] = "1x1",
@@ -61,11 +77,11 @@ def report(
     Bounds may name top1, top5, agreement, drop, p50, p95, p99, clips/s, memory and size.
     """
     del quiet, verbose, version  # taken by the app
-    from s2tf_edge.data.datasets import open_data
+    from s2tf_edge.data.datasets import open_videos
     from s2tf_edge.runtime.evaluation.multi_view import Views
     from s2tf_edge.runtime.evaluation.output_folder import output_folder
     from s2tf_edge.runtime.reporting.build import make_report
-    from s2tf_edge.runtime.reporting.conditions import parse_fail_under, parse_slo
+    from s2tf_edge.runtime.reporting.conditions import check_known, parse_fail_under, parse_slo
     from s2tf_edge.runtime.reporting.measure import MeasureOptions
     from s2tf_edge.runtime.reporting.report_files import report_values, require_report_extra, write_report
     from s2tf_edge.runtime.session import SessionOptions
@@ -80,8 +96,10 @@ def report(
         limit=limit,
         session=SessionOptions(threads=threads, hint=hint),
     )
+    videos = open_videos(data)
+    check_known([*wanted, *floor], videos)
     with output_folder(out) as folder:
-        found = make_report(artifacts, open_data(data), baseline=baseline, options=options, steps=progress_bar)
+        found = make_report(artifacts, videos, baseline=baseline, options=options, steps=progress_bar)
         write_report(found, folder, slo=wanted)
     values = report_values(found, slo=wanted)
     if json:
@@ -102,14 +120,13 @@ def _print_summary(found: Report, values: dict[str, Any], out: Path) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("artifact", "top-1 %", "drop", "p50 ms", "p95 ms", "clips/s", "memory MB"):
-        table.add_column(heading, justify="left" if heading == "artifact" else "right", overflow="fold")
-    for row in found.rows:
-        if row.skipped:
-            continue
+    columns = _COLUMNS if found.has_labels else {"agreement": _AGREEMENT, **_COLUMNS}
+    table.add_column("artifact", overflow="fold")
+    for heading, _ in columns.values():
+        table.add_column(heading, justify="right", overflow="fold")
+    for row in found.measured:
         metrics = row.metrics
-        keys = {"top1": 1, "drop": 1, "p50_ms": 2, "p95_ms": 2, "clips_per_second": 1, "peak_memory_mb": 0}
-        numbers = ["–" if metrics[key] is None else f"{metrics[key]:.{digits}f}" for key, digits in keys.items()]
+        numbers = [_format(key, metrics[key], digits) for key, (_, digits) in columns.items()]
         table.add_row(Text(row.name), *numbers)
     Console().print(table)
     for row in found.rows:
@@ -119,6 +136,12 @@ def _print_summary(found: Report, values: dict[str, Any], out: Path) -> None:
     if values["run"]:
         typer.echo(values["run"])
     typer.echo(f"report: {out / 'report.html'}")
+
+
+def _format(key: str, value: float | None, digits: int) -> str:
+    if value is not None:
+        return f"{value:.{digits}f}"
+    return "no labels" if key == "top1" else "–"
 
 
 def _check_bounds(found: Report, *, slo: Sequence[Condition], floor: Sequence[Condition]) -> None:

@@ -8,44 +8,74 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from s2tf_edge.data.files import open_folder, open_list
+from s2tf_edge.data.container import redacted
+from s2tf_edge.data.files import open_files, open_folder, open_list
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.scenes import LABELS
 from s2tf_edge.data.splits import split_by_group
 from s2tf_edge.data.synthetic import synthetic_videos
+from s2tf_edge.data.video_paths import is_folder, is_glob, is_video_name
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
 
-__all__ = ["open_data", "split"]
+__all__ = ["from_any_folder", "open_data", "open_videos", "split"]
 
 _SYNTHETIC: Final = "synthetic"
+_LABELED: Final = "a folder of class folders, a list file of 'path label' lines, or 'synthetic'"
+_UNLABELED: Final = "a folder, glob or list of videos, or one video"
 _OPTIONS: Final[dict[str, Callable[[str], Any]]] = {"clips": int, "split": str, "seed": int}
 
 
-def open_data(data: str | Path, *, labels: Sequence[str] | None = None) -> LabeledVideos:
-    """A data set.
+def open_videos(data: str | Path, *, labels: Sequence[str] | None = None) -> Videos:
+    """A data set, whose videos may have no labels.
 
     Args:
         data: one of
 
-            - a folder of class folders: see ``s2tf_edge.data.files.open_folder``;
-            - a list file of ``path label`` or ``path,label`` lines: see ``s2tf_edge.data.files.open_list``;
+            - a folder of class folders, or of videos without labels: see ``s2tf_edge.data.files.open_folder``;
+            - a list file of ``path``, ``path label`` or ``path,label`` lines: see ``s2tf_edge.data.files.open_list``;
+            - a glob such as ``clips/**/*.mp4``, or one video: without labels;
             - ``synthetic``, or ``synthetic?clips=400&split=train&seed=0``: see ``s2tf_edge.data.synthetic``.
         labels: names of the classes in the order to count them; None for those of the data set.
+
+    Returns:
+        ``LabeledVideos`` where they have labels.
 
     Raises:
         InputFileError: nothing is there, it holds no videos, or a listed video is missing.
         UsageError: an option of ``synthetic`` is unknown or its value not allowed, or a class is not in ``labels``.
     """
-    name, _, query = str(data).partition("?")
-    path = Path(data)
-    if name == _SYNTHETIC and not path.exists():
-        return _open_synthetic(query, labels)
-    if path.is_dir():
+    text, path = str(data), Path(data)
+    if is_folder(path):
         return open_folder(path, labels=labels)
+    if _is_synthetic(text):
+        return _open_synthetic(text.partition("?")[2], labels)
     if path.is_file():
-        return open_list(path, labels=labels)
-    msg = f"{data} does not exist; give a folder of class folders, a list file of 'path label' lines, or 'synthetic'"
+        return open_files(text) if is_video_name(path.name) else open_list(path, labels=labels)
+    if is_glob(text) and "://" not in text:
+        return open_files(text)
+    # An address may hold a password.
+    msg = f"{redacted(text)} does not exist; give {_LABELED}; or, where labels are not needed, {_UNLABELED}"
     raise InputFileError(msg)
+
+
+def open_data(data: str | Path, *, labels: Sequence[str] | None = None) -> LabeledVideos:
+    """A data set whose videos have labels; arguments and errors as for ``open_videos``.
+
+    Raises:
+        InputFileError: they have none, too.
+    """
+    videos = open_videos(data, labels=labels)
+    if isinstance(videos, LabeledVideos):
+        return videos
+    msg = f"the videos of {data} have no labels, which are needed here; give {_LABELED}"
+    raise InputFileError(msg)
+
+
+def from_any_folder(data: str) -> str:
+    """A data set's name, by which it is found from any folder: paths and globs are made absolute."""
+    is_path = Path(data).exists() or (is_glob(data) and not _is_synthetic(data))
+    return str(Path(data).absolute()) if is_path else data
 
 
 def split(
@@ -71,6 +101,10 @@ def split(
             raise UsageError(msg) from None
         return videos, open_data(validation, labels=videos.labels)
     return split_by_group(videos, fraction=fraction, group_by=group_by, seed=seed)
+
+
+def _is_synthetic(data: str) -> bool:
+    return data.partition("?")[0] == _SYNTHETIC and not Path(data).exists()
 
 
 def _open_synthetic(query: str, labels: Sequence[str] | None) -> LabeledVideos:

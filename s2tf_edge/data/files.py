@@ -1,9 +1,8 @@
-"""Labeled video files: found in folders of class folders, or listed in a text file."""
+"""Video files: found in a folder, by a glob or in a list, with labels where those give them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,35 +10,33 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from s2tf_edge.clips import clip_room
 from s2tf_edge.data.labeled import LabeledVideos
-from s2tf_edge.data.video import read_clip
+from s2tf_edge.data.list_file import LIST_SUFFIXES, ListedVideo, read_class_index, read_list
+from s2tf_edge.data.video import probe, read_clip
+from s2tf_edge.data.video_paths import (
+    VIDEO_SUFFIXES,
+    find_videos,
+    is_folder,
+    is_glob,
+    is_video_name,
+    match_videos,
+)
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["VIDEO_SUFFIXES", "VideoFile", "list_lines", "open_folder", "open_list"]
+__all__ = ["LabeledFile", "VideoFile", "list_files", "open_files", "open_folder", "open_list"]
 
-VIDEO_SUFFIXES: Final = (
-    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-    *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
-)
-"""Endings, in lower case, of the files that are taken for videos."""
-
-# The ending tells where the path stops, for both paths and labels may hold spaces and commas.
-_ENTRY: Final = re.compile(
-    rf"(?P<path>.+(?:{'|'.join(re.escape(suffix) for suffix in VIDEO_SUFFIXES)}))(?:\s*,\s*|\s+)(?P<label>.+)",
-    re.IGNORECASE,
-)
-_MAX_LIST_BYTES: Final = 256 * 2**20
 _MAX_NUMBER: Final = 100_000
 _CLASS_INDEX: Final = "classInd.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFile:
-    """One video of a known class, in a file."""
+    """One video, in a file."""
 
     path: Path
-    label: int
 
     @property
     def name(self) -> str:
@@ -55,86 +52,146 @@ class VideoFile:
         """
         return read_clip(self.path, spec, at=at)
 
+    def room(self, spec: ClipSpec) -> float:
+        """How far a clip can move within the video, in lengths of a clip.
 
-def open_folder(folder: Path, *, labels: Sequence[str] | None = None) -> LabeledVideos:
-    """The videos in a folder of class folders, at any depth within a class, sorted; hidden files are left out.
+        Raises:
+            InputFileError: the video cannot be read or holds no frame.
+        """
+        info = probe(self.path)
+        return clip_room(spec, first_seconds=info.first_seconds, last_seconds=info.last_seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabeledFile(VideoFile):
+    """One video of a known class, in a file."""
+
+    label: int
+
+
+def list_files(text: str) -> list[Path]:
+    """The files that a folder, a glob, a list (``.txt`` or ``.csv``) or the name of one file stands for, in order.
+
+    The videos of a folder or glob, as ``s2tf_edge.data.video_paths`` finds them; whatever a list names, or the one
+    file, whether it is there or not.
+
+    Raises:
+        InputFileError: a folder cannot be listed, or a list cannot be read.
+    """
+    path = Path(text)
+    if is_folder(path):
+        return find_videos(path)
+    if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
+        return [listed.path for listed in read_list(path)]
+    return match_videos(text) if is_glob(text) else [path]
+
+
+def open_files(data: str) -> Videos:
+    """The videos of a glob, or one video: without labels.
+
+    Raises:
+        InputFileError: the glob matches no video, or a folder cannot be listed.
+    """
+    paths = list_files(data)
+    if not paths:
+        msg = f"{data} matches no video; put a glob in quotes, and end it in one of {' '.join(VIDEO_SUFFIXES)}"
+        raise InputFileError(msg)
+    return _without_labels(data, paths)
+
+
+def open_folder(folder: Path, *, labels: Sequence[str] | None = None) -> Videos:
+    """The videos in a folder, at any depth.
 
     Args:
-        folder: its sub-folders that hold videos are the classes.
+        folder: holds either videos, which then have no labels, or class folders: its sub-folders that hold videos, at
+            any depth, are the classes.
         labels: names of the classes in the order to count them; None for the sub-folders, sorted.
 
     Raises:
-        InputFileError: the folder cannot be listed, or has no sub-folder with a video.
+        InputFileError: the folder or one below it cannot be listed, or it holds no video, or both kinds.
         UsageError: a class is not in ``labels``.
     """
-    folders = [path for path in _list_folder(folder) if path.is_dir()]
-    seen = {path.resolve() for path in (folder, *folders)}
-    classes = {path.name: paths for path in folders if (paths := _find_videos(path, seen))}
+    loose: list[Path] = []
+    classes: dict[str, list[Path]] = {}
+    for path in find_videos(folder):
+        name, *below = path.relative_to(folder).parts
+        (classes.setdefault(name, []) if below else loose).append(path)
+    if loose and classes:
+        raise _both_kinds(folder, loose, tuple(classes))
+    if loose:
+        return _without_labels(folder, loose)
     if not classes:
-        found = f"{len(folders)} folders, none of them with a video" if folders else "no folder"
-        msg = f"{folder} holds {found}; give a folder of class folders with videos ({' '.join(VIDEO_SUFFIXES)})"
+        msg = f"{folder} holds no video ({' '.join(VIDEO_SUFFIXES)}); give a folder with videos, or of class folders"
         raise InputFileError(msg)
     names = _check_classes(tuple(classes), labels, source=folder)
-    videos = [VideoFile(path=path, label=names.index(name)) for name, paths in classes.items() for path in paths]
+    videos = [LabeledFile(path=path, label=names.index(name)) for name, paths in classes.items() for path in paths]
     return LabeledVideos(name=str(folder), labels=names, videos=videos)
 
 
-def open_list(path: Path, *, labels: Sequence[str] | None = None) -> LabeledVideos:
-    """The videos of a list file: ``path label`` or ``path,label`` a line; empty lines and ``#`` comments are left out.
+def open_list(path: Path, *, labels: Sequence[str] | None = None) -> Videos:
+    """The videos of a list file: ``path``, ``path label`` or ``path,label`` a line.
 
     Args:
-        path: the list, in UTF-8. Paths in it are relative to its folder. Labels are names, or all of them numbers; a
-            ``classInd.txt`` beside the list, as UCF101 has it, gives each number a name.
+        path: the list, in UTF-8. Paths in it are relative to its folder. All lines have labels, or none has. Labels are
+            names, or all of them numbers; a ``classInd.txt`` beside the list, as UCF101 has it, gives each number a
+            name.
         labels: names of the classes in the order to count them; None for those listed: names sorted, numbers from 0.
 
     Raises:
         InputFileError: the list cannot be read, a line is malformed, or a video is missing.
         UsageError: a class is not in ``labels``.
     """
-    entries = _read_entries(path)
-    listed = [label for _, label in entries]
+    entries = read_list(path)
+    _check_entries(entries, path)
+    listed = [entry.label for entry in entries if entry.label is not None]
+    paths = [entry.path for entry in entries]
+    missing = [video for video in paths if not video.is_file()]
+    if missing:
+        msg = f"{path} lists {len(missing)} videos of {len(paths)} that do not exist, the first is {missing[0]}"
+        raise InputFileError(msg)
+    if not listed:
+        return _without_labels(path, paths)
     if all(label.isdecimal() for label in listed):
         listed, found = _name_classes(listed, path)
     else:
         found = tuple(sorted(set(listed)))
     names = _check_classes(found, labels, source=path)
     index = {name: position for position, name in enumerate(names)}
-    paths = [path.parent / video for video, _ in entries]
-    missing = [video for video in paths if not video.is_file()]
-    if missing:
-        msg = f"{path} lists {len(missing)} videos of {len(paths)} that do not exist, the first is {missing[0]}"
-        raise InputFileError(msg)
-    videos = [VideoFile(path=video, label=index[label]) for video, label in zip(paths, listed, strict=True)]
+    videos = [LabeledFile(path=video, label=index[label]) for video, label in zip(paths, listed, strict=True)]
     return LabeledVideos(name=str(path), labels=names, videos=videos)
 
 
-def list_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number and text of each line of a list; empty lines and ``#`` comments are left out.
-
-    Raises:
-        InputFileError: the list cannot be read or is not UTF-8.
-    """
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
-        text = line.strip()
-        if text and not text.startswith("#"):
-            yield number, text
+def _without_labels(name: str | Path, paths: Sequence[Path]) -> Videos:
+    return Videos(name=str(name), videos=[VideoFile(path=path) for path in paths])
 
 
-def _read_entries(path: Path) -> list[tuple[str, str]]:
-    entries: list[tuple[str, str]] = []
-    for number, text in list_lines(path):
-        match = _ENTRY.fullmatch(text)
-        if match is None:
+def _both_kinds(folder: Path, loose: Sequence[Path], classes: Sequence[str]) -> InputFileError:
+    more = f" and {len(loose) - 1} more" if len(loose) > 1 else ""
+    folders = ", ".join(classes[:3]) + (f" and {len(classes) - 3} more" if len(classes) > 3 else "")
+    return InputFileError(
+        f"{folder} holds videos of its own ({loose[0].name}{more}) as well as folders of videos ({folders}), so it is "
+        f"unclear whether the folders are classes; move the videos into them, or give the glob '{folder / '**'}' for "
+        "all of them without labels"
+    )
+
+
+def _check_entries(entries: Sequence[ListedVideo], path: Path) -> None:
+    for entry in entries:
+        if not is_video_name(entry.path.name):
+            text = str(entry.path.relative_to(path.parent) if entry.path.is_relative_to(path.parent) else entry.path)
             msg = (
-                f"{path}, line {number}: expected 'path label' or 'path,label' with a path that ends in one of "
-                f"{' '.join(VIDEO_SUFFIXES)}, got {text[:80]!r}"
+                f"{path}, line {entry.line}: expected 'path', 'path label' or 'path,label' with a path that ends in "
+                f"one of {' '.join(VIDEO_SUFFIXES)}, got {text[:80]!r}"
             )
             raise InputFileError(msg)
-        entries.append((match["path"], match["label"]))
     if not entries:
-        msg = f"{path} lists no video; write one 'path label' or 'path,label' a line"
+        msg = f"{path} lists no video; write one 'path', 'path label' or 'path,label' a line"
         raise InputFileError(msg)
-    return entries
+    bare = [entry.line for entry in entries if entry.label is None]
+    if 0 < len(bare) < len(entries):
+        labeled = next(entry.line for entry in entries if entry.label is not None)
+        msg = f"{path} has a label in line {labeled} and none in line {bare[0]}; give all videos a label, or none"
+        raise InputFileError(msg)
 
 
 def _name_classes(numbers: list[str], path: Path) -> tuple[list[str], tuple[str, ...]]:
@@ -142,8 +199,7 @@ def _name_classes(numbers: list[str], path: Path) -> tuple[list[str], tuple[str,
     values = [int(number) for number in numbers]
     class_index = path.parent / _CLASS_INDEX
     if class_index.is_file():
-        lines = (line.split(maxsplit=1) for line in _read_text(class_index).splitlines() if line.strip())
-        classes = {int(fields[0]): fields[-1].strip() for fields in lines if fields[0].isdecimal()}
+        classes = read_class_index(class_index)
     else:
         classes = {value: str(value) for value in range(min(max(values), _MAX_NUMBER) + 1)}
     unknown = sorted(set(values) - set(classes))
@@ -161,38 +217,3 @@ def _check_classes(found: tuple[str, ...], labels: Sequence[str] | None, *, sour
         msg = f"{source} has classes {unknown[:5]} that are not among those expected: {expected}"
         raise UsageError(msg)
     return found if labels is None else tuple(labels)
-
-
-def _find_videos(folder: Path, seen: set[Path]) -> list[Path]:
-    """The videos below ``folder``; a folder already in ``seen``, to which a link leads back, is not read again."""
-    found: list[Path] = []
-    for path in _list_folder(folder):
-        if path.is_dir():
-            if (real := path.resolve()) not in seen:
-                seen.add(real)
-                found += _find_videos(path, seen)
-        elif path.suffix.lower() in VIDEO_SUFFIXES:
-            found.append(path)
-    return found
-
-
-def _list_folder(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        msg = f"cannot list the folder {folder}: {error.strerror}"
-        raise InputFileError(msg) from error
-
-
-def _read_text(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MAX_LIST_BYTES:
-            msg = f"{path} is larger than {_MAX_LIST_BYTES} bytes, so it is not a list of videos"
-            raise InputFileError(msg)
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise InputFileError(msg) from error
-    except UnicodeDecodeError as error:
-        msg = f"{path} is not a text file; a list of videos is UTF-8 text, one video a line"
-        raise InputFileError(msg) from error

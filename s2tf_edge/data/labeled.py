@@ -1,90 +1,33 @@
-"""Labeled videos: what every data set is to training, calibration and evaluation."""
+"""Labeled videos: what every data set is to training, and to whatever measures accuracy."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from s2tf_edge.errors import UsageError
-from s2tf_edge.spec import ClipSpec
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from s2tf_edge.data.videos import Video, Videos
 
 __all__ = ["LabeledVideo", "LabeledVideos"]
 
 
-class LabeledVideo(Protocol):
+class LabeledVideo(Video, Protocol):
     """One video of a known class."""
-
-    @property
-    def name(self) -> str:
-        """Unique within its data set: a path, or what a made video was made from."""
 
     @property
     def label(self) -> int:
         """Index into the data set's labels."""
 
-    def read(self, spec: ClipSpec, *, at: float = 0.5) -> NDArray[np.uint8]:
-        """The frames of one clip.
-
-        Args:
-            spec: which frames to take, and the short side to scale them to.
-            at: where in the video, from 0 (the clip begins with the video) to 1 (it ends with it).
-
-        Returns:
-            Uint8 [T, H, W, 3] in RGB, scaled so that the short side is ``spec.resize_short_side``, not yet cropped.
-
-        Raises:
-            InputFileError: the video cannot be read or holds no frame.
-        """
-
 
 @dataclass(frozen=True, kw_only=True)
-class LabeledVideos:
-    """A data set: class names, and videos that refer to them."""
+class LabeledVideos(Videos):
+    """A data set with class names, to which its videos refer."""
 
-    name: str
-    """What the user called it, such as ``synthetic`` or a folder."""
     labels: tuple[str, ...]
     videos: Sequence[LabeledVideo]
     flips: bool = True
     """Whether a mirrored video keeps its class; false where classes are directions."""
 
-    def __len__(self) -> int:
-        return len(self.videos)
-
-    def subset(self, indices: Sequence[int]) -> LabeledVideos:
-        """The videos at ``indices``, in that order, with all the labels."""
-        return dataclasses.replace(self, videos=[self.videos[index] for index in indices])
-
-    def limit(self, count: int | None) -> LabeledVideos:
-        """At most ``count`` videos, as many of each class as there are, the same ones each time; all of them for None.
-
-        Raises:
-            UsageError: ``count`` is not positive.
-        """
-        if count is not None and count < 1:
-            msg = f"limit must be one or more, got {count}"
-            raise UsageError(msg)
-        if count is None or count >= len(self):
-            return self
-        return self.subset(sorted(self.in_turns()[:count]))
-
-    def in_turns(self, *, seed: int = 0) -> list[int]:
-        """All indices in a shuffled order in which the classes take turns, so that any beginning of it is balanced."""
-        # Here, as s2tf-export --help, which needs to know what labeled videos are, would wait for it.
-        import numpy as np
-
-        order: list[int] = np.random.default_rng(seed).permutation(len(self)).tolist()
-        drawn: Counter[int] = Counter()
-        turns = {}
-        for index in order:
-            label = self.videos[index].label
-            turns[index] = drawn[label]
-            drawn[label] += 1
-        return sorted(order, key=turns.__getitem__)
+    def class_of(self, index: int) -> int:
+        """The label of a video."""
+        return self.videos[index].label

@@ -11,7 +11,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from s2tf_edge.clips import clip_start_seconds
+from s2tf_edge.clips import clip_room, clip_start_seconds
 from s2tf_edge.data.container import add_video_stream
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.scenes import LABELS, Scene
@@ -53,6 +53,10 @@ class SyntheticVideo:
         start = clip_start_seconds(spec, first_seconds=0.0, last_seconds=_DURATION_SECONDS, at=at)
         times = start + spec.period_seconds * np.arange(spec.frames, dtype=np.float64)
         return Scene(label=self.label, seed=self.seed).render(times, spec.resize_short_side)
+
+    def room(self, spec: ClipSpec) -> float:
+        """How far a clip can move within the video, in lengths of a clip."""
+        return clip_room(spec, first_seconds=0.0, last_seconds=_DURATION_SECONDS)
 
 
 def synthetic_videos(*, clips: int = 400, split: str = "train", seed: int = 0) -> LabeledVideos:

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from s2tf_edge.calibration.calibration_clips import RECOMMENDED_CLIPS, CalibrationClips, choose_clips
+from s2tf_edge.calibration.calibration_clips import RECOMMENDED_CLIPS, CalibrationClips
+from s2tf_edge.calibration.clip_choice import choose_clips
 from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.preprocess import crop_frames, preprocess
 from s2tf_edge.spec import ClipSpec
@@ -24,6 +25,8 @@ class _Video:
     number: int
     label: int
     broken: bool = False
+    lengths: float = 0.5
+    """How far a clip can move, in lengths of a clip."""
     reads: list[float] = field(default_factory=list)
 
     @property
@@ -38,41 +41,29 @@ class _Video:
         side = spec.resize_short_side
         return np.full((spec.frames, side, side + 6, 3), self.number + int(at * 100), np.uint8)
 
+    def room(self, spec: ClipSpec) -> float:
+        del spec
+        if self.broken:
+            msg = f"{self.name} is broken"
+            raise InputFileError(msg)
+        return self.lengths
 
-def _data(counts: tuple[int, ...], *, broken: tuple[int, ...] = ()) -> LabeledVideos:
+
+def _data(counts: tuple[int, ...], *, broken: tuple[int, ...] = (), lengths: float = 0.5) -> LabeledVideos:
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
-    videos = [_Video(number, label, broken=number in broken) for number, label in enumerate(labels)]
+    videos = [_Video(number, label, broken=number in broken, lengths=lengths) for number, label in enumerate(labels)]
     return LabeledVideos(name="gray", labels=tuple("abc"), videos=videos)
-
-
-def test_classes_have_their_turn_however_rare() -> None:
-    chosen = choose_clips(_data((50, 5, 3)), count=12)
-    assert Counter(choice.video.label for choice in chosen) == {0: 5, 1: 4, 2: 3}
-    assert len({choice.video.name for choice in chosen}) == 12
-
-
-def test_the_seed_decides_videos_and_moments() -> None:
-    data = _data((20, 20))
-
-    def chosen(seed: int) -> list[tuple[str, float]]:
-        return [(each.video.name, each.at) for each in choose_clips(data, count=10, seed=seed)]
-
-    assert chosen(1) == chosen(1)
-    assert {name for name, _ in chosen(1)} != {name for name, _ in chosen(2)}
-    moments = [at for _, at in chosen(1)]
-    assert min(moments) < 0.4 < 0.6 < max(moments)
-    assert all(0 <= at <= 1 for at in moments)
 
 
 def test_a_count_that_is_not_positive_is_refused() -> None:
     with pytest.raises(UsageError, match="must be one or more, got 0"):
-        choose_clips(_data((3,)), count=0)
+        CalibrationClips(_data((3,)), SPEC, count=0)
 
 
 def test_clips_are_what_the_network_sees_at_inference() -> None:
     data = _data((3, 2))
     clips = CalibrationClips(data, SPEC, count=5)
-    for clip, choice in zip(clips, choose_clips(data, count=5), strict=True):
+    for clip, choice in zip(clips, choose_clips(data, SPEC, count=5), strict=True):
         assert (clip.shape, clip.dtype.name) == (SPEC.input_shape(), "float32")
         np.testing.assert_array_equal(clip[0], preprocess(choice.video.read(SPEC, at=choice.at), SPEC))
 
@@ -128,7 +119,7 @@ def test_progress_counts_clips() -> None:
 
 def test_unseen_clips_are_of_other_videos_while_there_are_some() -> None:
     data = _data((5, 5))
-    chosen = choose_clips(data, count=10)
+    chosen = choose_clips(data, SPEC, count=10)
     clips = CalibrationClips(data, SPEC, count=7)
     expected = [crop_frames(each.video.read(SPEC, at=each.at), SPEC) for each in chosen[7:]]
     unseen = clips.unseen(5)
@@ -142,12 +133,60 @@ def test_unseen_clips_are_of_other_videos_while_there_are_some() -> None:
 
 def test_unseen_clips_leave_out_what_cannot_be_read() -> None:
     data = _data((4,))
-    last = choose_clips(data, count=4)[-1].video
+    last = choose_clips(data, SPEC, count=4)[-1].video
     assert isinstance(last, _Video)
     last.broken = True
     assert len(CalibrationClips(data, SPEC, count=3).unseen(9)) == 3
+    broken = CalibrationClips(_data((1,), broken=(0,)), SPEC)
+    assert broken.unseen(1) == []
     with pytest.raises(InputFileError, match="no calibration clip of gray can be read; the first: video 0 is broken"):
-        CalibrationClips(_data((1,), broken=(0,)), SPEC).unseen(1)
+        broken.frames(1)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 20])
+@pytest.mark.parametrize("lengths", [0.0, 0.5, 1.0, 3.0, 7.5])
+def test_unseen_clips_are_never_those_that_iterating_gives(count: int, lengths: float) -> None:
+    data = _data((2, 1, 1), lengths=lengths)
+    videos = [video for video in data.videos if isinstance(video, _Video)]
+    clips = CalibrationClips(data, SPEC, count=count)
+    list(clips)
+    seen = {(video.number, at) for video in videos for at in video.reads}
+    assert len(seen) == len(clips)
+    for video in videos:
+        video.reads.clear()
+    unseen = clips.unseen(16)
+    other = {(video.number, at) for video in videos for at in video.reads}
+    assert not seen & other
+    assert len(unseen) == len(other)
+    # Videos as short as a clip have no other.
+    assert bool(unseen) == (lengths > 0 or count < 4)
+
+
+def test_several_clips_of_a_video_are_named_with_their_places() -> None:
+    clips = CalibrationClips(_data((1,), lengths=9), SPEC, count=5)
+    list(clips)
+    report = clips.to_dict()
+    assert (report["count"], len(clips)) == (5, 5)
+    assert len({clip["at"] for clip in report["clips"]}) == 5
+    assert {(clip["video"], clip["label"]) for clip in report["clips"]} == {("video 0", 0)}
+
+
+def test_videos_need_no_labels() -> None:
+    labeled = _data((3, 2))
+    clips = CalibrationClips(Videos(name="gray", videos=labeled.videos), SPEC, count=4)
+    assert len(list(clips)) == 4
+    assert [clip["label"] for clip in clips.to_dict()["clips"]] == [None] * 4
+
+
+def test_a_broken_video_that_would_give_several_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    data = _data((3,), broken=(1,), lengths=9)
+    clips = CalibrationClips(data, SPEC, count=12)
+    assert len(list(clips)) == 11
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        "11 calibration clips; give 100 or more for ranges to rely on",
+        "left out of calibration: video 1 is broken",
+    ]
+    assert clips.to_dict()["skipped"] == {"video 1": "video 1 is broken"}
 
 
 def test_videos_of_one_name_are_told_apart() -> None:

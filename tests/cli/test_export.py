@@ -21,6 +21,7 @@ from onnx import numpy_helper, parser
 import s2tf_edge.export
 from s2tf_edge.cli import export as command
 from s2tf_edge.data.datasets import open_data
+from s2tf_edge.data.synthetic import write_video
 from s2tf_edge.errors import S2TFError
 from s2tf_edge.export import ExportOptions
 from s2tf_edge.models import create_model
@@ -110,6 +111,41 @@ def test_int8_prints_its_integer_layers(run: Callable[..., Printed], model_file:
     assert "4 calibration clips; give 100 or more" in " ".join(err.split())
     assert "s2tf-report" in out
     assert "--data TEST-DATA" in out
+
+
+@pytest.fixture(scope="module")
+def tour(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one video of twelve seconds, alone, and a list of it, without labels."""
+    folder = tmp_path_factory.mktemp("tour é")
+    labels = open_data("synthetic?clips=1").labels
+    write_video(folder / "tour.mp4", clips=[(label, 3.0) for label in labels[:4]], size=(48, 64))
+    (folder / "list.txt").write_text("tour.mp4\n")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["", "*.MP4", "list.txt", "tour.mp4"])
+def test_int8_is_calibrated_on_several_clips_of_a_video_without_labels(
+    run: Callable[..., Printed], plain: Path, tour: Path, tmp_path: Path, name: str
+) -> None:
+    data = str(tour / name)
+    target = ("--target", "onnx", *_INT8[2:4], "--meta", plain.with_name("net.json"), "--out", tmp_path / "a")
+    code, _, err = run(plain, *target, "--calib", data, "--calib-clips", "6")
+    assert code == 0, err
+    calib = json.loads((tmp_path / "a" / "calib.json").read_text())
+    assert (calib["data"], calib["count"], len(calib["sha256"])) == (data, 6, 64)
+    assert {(clip["video"], clip["label"]) for clip in calib["clips"]} == {(str(tour / "tour.mp4"), None)}
+    assert len({clip["sha256"] for clip in calib["clips"]}) == 6
+    verified = json.loads((tmp_path / "a" / "verify.json").read_text())
+    assert (verified["clips"], verified["n"]) == ("unseen", 5)
+
+
+def test_a_bound_on_the_loss_needs_labels(run: Callable[..., Printed], plain: Path, tour: Path, tmp_path: Path) -> None:
+    given = ("--calib", tour, "--eval", tour, "--max-drop", "1", "--meta", plain.with_name("net.json"))
+    code, _, err = run(plain, *_ONNX, *_INT8[2:4], *given, "--out", tmp_path / "a")
+    said = " ".join(err.split())
+    assert code == 2
+    assert "--max-drop measures top-1, which needs videos with labels" in said
+    assert "give --eval DATA as a folder of class folders" in said
 
 
 def test_the_gate_says_what_was_lost(run: Callable[..., Printed], tmp_path: Path) -> None:

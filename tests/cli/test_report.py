@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import av
 import pytest
+
+from s2tf_edge.data.scenes import LABELS
+from s2tf_edge.data.synthetic import write_video
 
 DATA = "synthetic?clips=10"
 COMMAND = [sys.executable, "-c", "from s2tf_edge.cli.report import main; main()"]
@@ -49,6 +53,37 @@ def test_an_unreadable_video_is_named_once(small_artifact: Path, tmp_path: Path)
     assert done.stderr == "videos that could not be read are left out: broken.mp4\n"
     values = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
     assert values["skipped_videos"] == ["broken.mp4"]
+
+
+@pytest.fixture
+def unlabeled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three videos, and nothing else."""
+    folder = tmp_path_factory.mktemp("clips")
+    for index, label in enumerate(LABELS[:3]):
+        write_video(folder / f"{index}.mp4", clips=[(label, 0.5)], size=(48, 64), seed=index)
+    return folder
+
+
+def test_without_labels_agreement_and_latency_are_left(small_artifact: Path, unlabeled: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(small_artifact, other)
+    bounds = ("--slo", "agreement>=100,p95<60s", "--out", "r")
+    done = run(small_artifact, other, *SHORT, "--data", unlabeled, *bounds, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    values = json.loads((tmp_path / "r" / "report.json").read_text("utf-8"))
+    assert [(each["top1"], each["agreement"], each["n"]) for each in values["artifacts"]] == [(None, 100, 3)] * 2
+    assert values["winner"] in {"other", small_artifact.name}
+    assert done.stdout.count("no labels") == 2
+    assert "agreement %" in done.stdout
+
+
+def test_a_bound_that_takes_labels_is_refused_before_anything_runs(unlabeled: Path, tmp_path: Path) -> None:
+    for bound in (("--slo", "drop<1"), ("--fail-under", "top1=70")):
+        done = run("gone", *SHORT, "--data", unlabeled, *bound, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "needs videos with labels" in done.stderr
+        assert "or give --data as a folder of class folders" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bounds_that_are_missed_end_in_6_with_the_report_written(small_artifact: Path, tmp_path: Path) -> None:

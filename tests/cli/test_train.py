@@ -48,6 +48,9 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     [
         (["missing", "--model", "r3d_10"], 9, "missing does not exist"),
         (["empty", "--model", "r3d_10"], 9, "empty"),
+        (["flat", "--model", "r3d_10"], 9, "the videos of flat have no labels, which are needed here"),
+        (["flat/*.mp4", "--model", "r3d_10"], 9, "the videos of flat"),
+        (["synthetic?clips=20", "--model", "r3d_10", "--val-split", "flat"], 9, "the videos of flat have no labels"),
         (["synthetic?clips=20", "--model", "r4d_10"], 2, "r4d_10"),
         (["synthetic?clips=20", "--model", "r3d_10", "--epochs", "0"], 2, "epochs must be one or more, got 0"),
         (["synthetic?clips=20", "--model", "r3d_10", "--config", "bad.toml"], 9, r"unknown keys \['epoch'\]"),
@@ -69,7 +72,9 @@ def test_bad_input_is_one_clear_line(
     code: int,
     message: str,
 ) -> None:
-    (tmp_path / "empty").mkdir()
+    for folder in ("empty", "flat"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "flat/a.mp4").touch()
     (tmp_path / "text.pt").write_text("some notes", encoding="utf-8")
     (tmp_path / "bad.toml").write_text("epoch = 3", encoding="utf-8")
     monkeypatch.chdir(tmp_path)

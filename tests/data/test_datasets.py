@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from s2tf_edge.data.datasets import open_data, split
+from s2tf_edge.data.datasets import from_any_folder, open_data, open_videos, split
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
 
 
@@ -22,9 +25,27 @@ def test_folders_and_lists_are_told_apart(folder: Path) -> None:
     assert len(open_data(str(folder / "list.txt"))) == 1
 
 
-def test_a_missing_path_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputFileError, match="none does not exist; give a folder of class folders, a list file"):
-        open_data(tmp_path / "none")
+@pytest.mark.parametrize("name", ["run", "run/*.mp4", "**", "run/a_1.mp4", "bare.txt"])
+def test_videos_without_labels(folder: Path, name: str) -> None:
+    (folder / "bare.txt").write_text("run/a_1.mp4\n", encoding="utf-8")
+    videos = open_videos(f"{folder}/{name}")
+    assert videos.name == f"{folder}/{name}"
+    assert "run/a_1.mp4" in {Path(video.name).relative_to(folder).as_posix() for video in videos.videos}
+    expected = f"the videos of {re.escape(f'{folder}/{name}')} have no labels, .*; give a folder of class folders"
+    with pytest.raises(InputFileError, match=expected):
+        open_data(f"{folder}/{name}")
+
+
+@pytest.mark.parametrize("open_any", [open_data, open_videos])
+def test_a_missing_path_is_refused(open_any: Callable[[str], Videos], tmp_path: Path) -> None:
+    expected = "none does not exist; give a folder of class folders, a list file .*, a folder, glob or list of videos"
+    with pytest.raises(InputFileError, match=expected):
+        open_any(str(tmp_path / "none"))
+
+
+def test_no_password_of_an_address_is_told() -> None:
+    with pytest.raises(InputFileError, match=r"^rtsp://\*\*\*@host/\*\.mp4 does not exist"):
+        open_videos("rtsp://user:hush@host/*.mp4")
 
 
 def test_synthetic_takes_options() -> None:
@@ -47,6 +68,14 @@ def test_synthetic_takes_options() -> None:
 def test_synthetic_refuses_other_options(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         open_data(text)
+
+
+def test_data_is_found_from_any_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for name in ("run", "list.txt", "run/a_1.mp4", "*/*.mp4", "*.mp4"):
+        assert from_any_folder(name) == f"{folder}/{name}"
+    for name in ("synthetic", "synthetic?clips=2", f"{folder}/*/*.mp4", "gone"):
+        assert from_any_folder(name) == name
 
 
 def test_split_by_share(folder: Path) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from s2tf_edge.data.datasets import open_data
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import UsageError
 
 
@@ -35,3 +36,12 @@ def test_a_limit_beyond_the_data_keeps_all(count: int | None) -> None:
 def test_a_limit_of_none_is_refused() -> None:
     with pytest.raises(UsageError, match="limit must be one or more, got 0"):
         open_data("synthetic?clips=10").limit(0)
+
+
+def test_videos_without_labels_are_limited_too() -> None:
+    labeled = open_data("synthetic?clips=60")
+    videos = Videos(name="same", videos=labeled.videos).limit(20)
+    names = [video.name for video in labeled.videos]
+    drawn = [names.index(video.name) for video in videos.videos]
+    assert len(set(drawn)) == 20
+    assert drawn == sorted(drawn) != list(range(20))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from s2tf_edge.data.files import VideoFile
+from s2tf_edge.data.files import LabeledFile
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.splits import split_by_group
 from s2tf_edge.errors import UsageError
@@ -17,7 +17,7 @@ LABELS = ("bend", "run", "wave")
 @pytest.fixture
 def videos() -> LabeledVideos:
     files = [
-        VideoFile(path=Path(f"{label}/{person}_{take}.mp4"), label=index)
+        LabeledFile(path=Path(f"{label}/{person}_{take}.mp4"), label=index)
         for index, label in enumerate(LABELS)
         for person in PEOPLE
         for take in (1, 2)

@@ -18,7 +18,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from s2tf_edge.calibration.calibration_clips import choose_clips
+from s2tf_edge.calibration.clip_choice import choose_clips
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError, VerificationError
@@ -67,10 +67,8 @@ def rtx_fp16(model_file: Path, folder: Path) -> ExportResult:
 
 @pytest.fixture(scope="module")
 def int8(model_file: Path, folder: Path, videos: LabeledVideos) -> ExportResult:
-    out = folder / "int8"
-    return export(
-        model_file, ExportOptions(target="openvino", precision="int8", out=out, calib=videos, exclude=(r"saliency\.",))
-    )
+    given: dict[str, Any] = {"calib": videos, "calib_clips": len(videos), "exclude": (r"saliency\.",)}
+    return export(model_file, ExportOptions(target="openvino", precision="int8", out=folder / "int8", **given))
 
 
 def test_an_artifact_describes_itself(onnx_fp32: ExportResult, model_file: Path, network: VideoNetwork) -> None:
@@ -222,12 +220,16 @@ class _Noise:
         low, high = 115 - self.contrast, 115 + self.contrast
         return random.integers(low, high, (spec.frames, side, side, 3), np.uint8, endpoint=True)
 
+    def room(self, spec: ClipSpec) -> float:
+        del spec
+        return 0.0
+
 
 def test_int8_ranges_that_cut_off_other_videos_fail(tmp_path: Path) -> None:
     """The calibration videos are nearly gray, those that are left over are not."""
     save_model(tmp_path / "plain.pt", create_model("r3d_10?width=0.125", num_classes=10, frames=4, size=24))
     gray = LabeledVideos(name="n", labels=("a",), videos=[_Noise(name=f"{i}", contrast=3) for i in range(8)])
-    chosen = {each.video.name for each in choose_clips(gray, count=4)}
+    chosen = {each.video.name for each in choose_clips(gray, ClipSpec(frames=4, size=24), count=4)}
     mixed = [_Noise(name=f"{i}", contrast=3 if f"{i}" in chosen else 110) for i in range(8)]
     data = dataclasses.replace(gray, videos=mixed)
     options = ExportOptions(target="openvino", precision="int8", calib=data, calib_clips=4, out=tmp_path / "a")

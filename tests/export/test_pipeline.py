@@ -127,8 +127,8 @@ def test_the_opset_is_the_one_asked_for(
     ("options", "kind", "n"),
     [
         ({}, "seeded", 8),
-        ({"calib": "synthetic?clips=5", "calib_clips": 2}, "unseen", 4),
-        ({"calib": "synthetic?clips=5", "eval": "synthetic?clips=3&split=test"}, "evaluation", 3),
+        ({"calib": "synthetic?clips=5", "calib_clips": 2}, "unseen", 5),
+        ({"calib": "synthetic?clips=5", "eval": "synthetic?clips=3&split=test"}, "evaluation", 16),
     ],
 )
 def test_verification_says_on_what_and_through_what(

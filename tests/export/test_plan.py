@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from s2tf_edge.errors import InputFileError, MissingExtraError
+from s2tf_edge.errors import InputFileError, MissingExtraError, UsageError
 from s2tf_edge.export import TARGETS, ExportOptions, ExportPlan, ExportResult, plan_export
 from s2tf_edge.runtime.artifact import sha256
 
@@ -74,3 +74,31 @@ def test_a_folder_that_may_not_be_written_is_told_before_any_work(plain: Path, t
     for out in (tmp_path / "closed" / "a", tmp_path / "closed" / "new" / "a"):
         with pytest.raises(InputFileError, match=r"no permission to write into .*closed; give another `out`"):
             plan_export(plain, _options(plain, "onnx", out=out))
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """Two files that end like videos, which is all that is looked at before anything is built."""
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (folder / name).touch()
+    return folder
+
+
+def test_a_dry_run_says_how_many_clips_of_how_many_videos(plain: Path, clips: Path) -> None:
+    for count, words in ((5, "up to 5"), (2, "2")):
+        options: dict[str, Any] = {"precision": "int8", "calib": f"{clips}/*.mp4", "calib_clips": count}
+        plan = plan_export(plain, _options(plain, "openvino", **options))
+        assert isinstance(plan, ExportPlan)
+        assert f"int8 calibrated on {words} clips of the 2 videos of {clips}/*.mp4" in plan.lines()
+
+
+def test_a_bound_on_the_loss_needs_labels(plain: Path, clips: Path) -> None:
+    options: dict[str, Any] = {"precision": "int8", "calib": str(clips), "eval": str(clips)}
+    plan = plan_export(plain, _options(plain, "openvino", **options))
+    assert isinstance(plan, ExportPlan)
+    assert plan.labeled is None
+    message = r"`max_drop` measures top-1, .*, and those of .*clips have none; give `eval=DATA` as a folder of class"
+    with pytest.raises(UsageError, match=message):
+        plan_export(plain, _options(plain, "openvino", **options, max_drop=1.0))

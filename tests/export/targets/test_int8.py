@@ -29,7 +29,8 @@ from s2tf_edge.runtime.session import Clips
 from s2tf_edge.spec import ClipSpec
 
 SPEC = ClipSpec(frames=4, size=16, stride=4)
-EVAL, CALIB = "synthetic?split=test&clips=30", "synthetic?clips=20"
+EVAL = "synthetic?split=test&clips=30"
+CALIB: dict[str, Any] = {"calib": "synthetic?clips=20", "calib_clips": 20}
 _OPENVINO_PRESETS = ["mixed", "mixed, dense layers alone", "symmetric", "symmetric, dense layers alone"]
 _RTX = pytest.param("trt-rtx", marks=pytest.mark.needs_rtx)
 
@@ -105,9 +106,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _export(model: Path, folder: Path, target: str, **options: Any) -> ExportResult:
-    given = ExportOptions(
-        target=target, precision="int8", out=folder / "a", meta=model.with_suffix(".json"), calib=CALIB
-    )
+    given = ExportOptions(target=target, precision="int8", out=folder / "a", meta=model.with_suffix(".json"), **CALIB)
     return export(model, dataclasses.replace(given, **options))
 
 
@@ -151,7 +150,7 @@ def test_the_saliency_path_returns_without_a_layer_being_measured(tmp_path: Path
     model = _save(tmp_path, _network("saliency.c/Conv", spread=300.0))
     told: list[int] = []
     given = ExportOptions(target="openvino", precision="int8", out=tmp_path / "a", meta=tmp_path / "net.json")
-    options = dataclasses.replace(given, calib=CALIB, eval=EVAL, max_drop=4.0)
+    options = dataclasses.replace(given, **CALIB, eval=EVAL, max_drop=4.0)
     result = export(model, options, progress=lambda done, total: told.append(total))
     assert _calib(result)["returned_to_float"] == ["saliency.c/Conv"]
     # Only the calibration clips were counted.
@@ -269,7 +268,7 @@ def test_x3d_becomes_integer_and_what_does_not_compile_is_told(tmp_path: Path, n
     """On processors with bfloat16, OpenVINO compiles no integer convolution that feeds an asymmetric depthwise one."""
     model = tmp_path / "x.pt"
     save_model(model, create_model(f"{name}?width=0.25", num_classes=10, frames=4, size=32))
-    options = ExportOptions(target="openvino", precision="int8", out=tmp_path / "a", calib=CALIB, input="u8", batch=2)
+    options = ExportOptions(target="openvino", precision="int8", out=tmp_path / "a", **CALIB, input="u8", batch=2)
     result = export(model, options)
     attempts = {each["recipe"]: each for each in _calib(result)["attempts"]}
     assert set(attempts) == {*_OPENVINO_PRESETS, "mixed, dense layers", "symmetric, dense layers"}

@@ -41,6 +41,10 @@ class _Broken:
         msg = f"{self.name} is broken"
         raise InputFileError(msg)
 
+    def room(self, spec: ClipSpec) -> float:
+        msg = f"{self.name} is broken"
+        raise InputFileError(msg)
+
 
 def _calibration(data: LabeledVideos, count: int) -> CalibrationClips:
     return CalibrationClips(data, SPEC, count=count)
@@ -55,7 +59,7 @@ def test_seeded_clips_stand_in_where_there_are_no_videos() -> None:
 def test_clips_that_were_calibrated_on_are_not_compared_on(videos: LabeledVideos) -> None:
     calibration = _calibration(videos, 4)
     clips, kind = verification_clips(SPEC, calibration=calibration, evaluation=None)
-    assert (kind, len(clips)) == ("unseen", 8)
+    assert (kind, len(clips)) == ("unseen", 16)
     seen = {frames.tobytes() for frames in calibration.frames()}
     assert len(seen) == 4
     assert not seen & {frames.tobytes() for frames in clips}
@@ -66,6 +70,15 @@ def test_evaluation_videos_come_first_and_are_many_at_most(videos: LabeledVideos
     clips, kind = verification_clips(SPEC, calibration=_calibration(videos, 4), evaluation=test)
     assert (kind, len(clips)) == ("evaluation", 16)
     assert {(frames.shape, frames.dtype.name) for frames in clips} == {((4, 16, 16, 3), "uint8")}
+
+
+def test_where_all_was_calibrated_on_that_is_said(videos: LabeledVideos, caplog: pytest.LogCaptureFixture) -> None:
+    """A scene of four seconds holds one clip of so many frames, and no other."""
+    spec = dataclasses.replace(SPEC, frames=200)
+    calibration = CalibrationClips(videos.limit(3), spec, count=5)
+    clips, kind = verification_clips(spec, calibration=calibration, evaluation=None)
+    assert (kind, len(clips)) == ("calibration", 3)
+    assert "no clip is left that is not calibrated on; verifying on 3 that are" in caplog.text
 
 
 def test_evaluation_videos_of_which_none_can_be_read_are_told() -> None:
@@ -135,7 +148,7 @@ def _refused(_source: SourceNetwork, **_options: Any) -> None:
 def test_what_an_engine_is_to_say_is_kept_beside_it(plain: Path, export_plain: Callable[..., ExportResult]) -> None:
     result = export_plain("trt-rtx", eval="synthetic?clips=3")
     assert result.verification is not None
-    assert (result.verification.clips, result.verification.n) == ("evaluation", 3)
+    assert (result.verification.clips, result.verification.n) == ("evaluation", 16)
     with np.load(result.folder / "expected.npz") as expected, _reference(plain, result).source.session() as session:
         spec = session.info.spec
         np.testing.assert_array_equal(expected["logits"], run_clips(session, seeded_clips(spec)).logits)

@@ -12,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.runtime.evaluation.accuracy import Evaluation
 from s2tf_edge.runtime.evaluation.multi_view import Views, evaluate, first_clip, network_classes
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
@@ -67,12 +69,35 @@ class Plain:
             frames[:, :, spec.size :] = self.right
         return frames
 
+    def room(self, spec: ClipSpec) -> float:
+        del spec
+        return 0.0
+
 
 def data(*videos: Plain, labels: tuple[str, ...] = LABELS) -> LabeledVideos:
     return LabeledVideos(name="plain", labels=labels, videos=list(videos))
 
 
 GOOD = (Plain("a", 0, 25), Plain("b", 1, 130), Plain("c", 2, 250), Plain("d", 2, 30))
+
+
+def test_videos_without_labels_are_scored_all_the_same() -> None:
+    with Brightness() as session:
+        found = evaluate(session, Videos(name="bare", videos=GOOD), limit=4)
+        known = evaluate(session, data(*GOOD))
+    assert not isinstance(found, Evaluation)
+    assert isinstance(known, Evaluation)
+    assert found.names == known.names
+    np.testing.assert_array_equal(found.scores, known.scores)
+
+
+def test_videos_without_labels_that_cannot_be_read_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    with Brightness() as session:
+        found = evaluate(session, Videos(name="bare", videos=[*GOOD, Plain("e", 0, readable=False)]))
+        with pytest.raises(InputFileError, match="none of the 1 videos of bare could be read; the first: e holds no"):
+            evaluate(session, Videos(name="bare", videos=[Plain("e", 0, readable=False)]))
+    assert (found.n, found.skipped) == (4, ("e",))
+    assert "1 of 5 videos could not be read and are left out: e holds no frame" in caplog.text
 
 
 def test_counts_right_and_wrong() -> None:

@@ -15,10 +15,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.runtime.evaluation.accuracy import Evaluation, measure_drop
+from s2tf_edge.runtime.evaluation.accuracy import Drop, Evaluation, measure_drop
+from s2tf_edge.runtime.evaluation.predictions import Predictions, measure_agreement
 from s2tf_edge.runtime.reporting.build import Report, Row, make_report
-from s2tf_edge.runtime.reporting.conditions import parse_fail_under, parse_slo
+from s2tf_edge.runtime.reporting.conditions import check_known, parse_fail_under, parse_slo
 from s2tf_edge.runtime.reporting.facts import ArtifactFacts, machine_facts, read_facts
 from s2tf_edge.runtime.reporting.measure import Latency, Measurement, MeasureOptions, Skipped
 from s2tf_edge.runtime.reporting.plot import Point, draw_scatter, scatter_svg
@@ -60,18 +63,30 @@ def measurement(name: str, *, p50_ms: float, wrong: int) -> Measurement:
     )
 
 
-def report(*measured: tuple[str, float, int], skipped: str | None = None) -> Report:
+def without_labels(found: Measurement) -> Measurement:
+    known = found.evaluation
+    bare = Predictions(labels=known.labels, names=known.names, scores=known.scores)
+    return replace(found, evaluation=bare)
+
+
+def drop_of(first: Measurement, other: Measurement) -> Drop | None:
+    return measure_drop(first.accuracy, other.accuracy) if first.accuracy and other.accuracy else None
+
+
+def report(*measured: tuple[str, float, int], skipped: str | None = None, labels: bool = True) -> Report:
     """The first is the baseline; each is (name, p50 in ms, wrong of 60)."""
     found = [measurement(name, p50_ms=p50_ms, wrong=wrong) for name, p50_ms, wrong in measured]
+    found = found if labels else [without_labels(each) for each in found]
     rows = [
         Row(
             name=item.info.name,
             path=Path("out dir") / item.info.name,
             facts=ArtifactFacts(size_mb=2.5),
             outcome=item,
-            drop=measure_drop(found[0].evaluation, item.evaluation) if index else None,
+            drop=drop_of(found[0], item) if index else None,
+            agreement=measure_agreement(found[0].evaluation, item.evaluation) if index else None,
             is_baseline=index == 0,
-            on_front=index > 0,
+            on_front=labels and index > 0,
         )
         for index, item in enumerate(found)
     ]
@@ -117,6 +132,40 @@ def test_metrics_of_a_row() -> None:
 def test_the_winner_of_an_slo(slo: str, winner: str | None) -> None:
     found = choose(report(*THREE), parse_slo(slo))
     assert (found.name if found else None) == winner
+
+
+def test_without_labels_the_fastest_that_agrees_wins() -> None:
+    found = report(*THREE, labels=False)
+    assert getattr(choose(found, parse_slo("agreement>90")), "name", None) == "quick"
+    assert getattr(choose(found, parse_slo("p95<1s")), "name", None) == "rough"
+
+
+def test_without_labels_what_takes_them_is_not_known() -> None:
+    first, second, _ = (row.metrics for row in report(*THREE, labels=False).rows)
+    known = {key for key, value in second.items() if value is not None}
+    assert not {key for key in second if key.startswith(("top1", "top5", "drop"))} & known
+    assert (second["agreement"], second["n"], first["agreement"], first["drop"]) == (95, 60, 100, None)
+    assert report(*THREE, labels=False).rows[1].to_dict()["per_class"] is None
+    assert tabulate_classes(report(*THREE, labels=False)) == []
+
+
+def test_without_labels_the_verdict_says_so() -> None:
+    text = verdict(report(*THREE, labels=False))
+    assert text == (
+        "rough is the fastest: 5 ms a clip (p95 7.5), 8.0× as fast as base, and agrees with base on 55.0 % of 60 "
+        "videos. The videos have no labels, so there is no top-1."
+    )
+    alone = verdict(report(THREE[0], labels=False))
+    assert alone == "base is the fastest: 40 ms a clip (p95 60). The videos have no labels, so there is no top-1."
+
+
+@pytest.mark.parametrize("text", ["top1>70", "p95<1s,top5>70", "drop<1"])
+def test_bounds_that_take_labels_are_refused_without_them(text: str) -> None:
+    labeled = LabeledVideos(name="clips", labels=("a",), videos=[])
+    check_known(parse_slo(text), labeled)
+    check_known(parse_slo("agreement>90,p95<1s"), Videos(name="clips", videos=[]))
+    with pytest.raises(UsageError, match=r"a bound on (top1|top5|drop) needs videos with labels, and those of clips"):
+        check_known(parse_slo(text), Videos(name="clips", videos=[]))
 
 
 def test_shortfalls_say_what_was_missed() -> None:
@@ -245,6 +294,25 @@ def test_json_and_csv_hold_the_same_numbers(written: Path) -> None:
     assert (rows[2]["top1"], rows[2]["skipped"]) == ("", f"bad {HOSTILE}")
     assert values["winner"] == HOSTILE
     assert values["artifacts"][1]["per_class"]["clap"]["n"] == 20
+
+
+def test_without_labels_every_file_says_so(tmp_path: Path) -> None:
+    write_report(report(*THREE, labels=False, skipped="no runtime"), tmp_path)
+    structure = Structure()
+    text = (tmp_path / "report.html").read_text("utf-8")
+    structure.feed(text)
+    assert structure.open == []
+    assert not {"svg", "figure"} & set(structure.seen)
+    assert len(re.findall("<td>no labels</td>", text)) == 3 * 2 + 2
+    assert "They have no labels, so there is no top-1." in text
+    lines = (tmp_path / "report.md").read_text("utf-8").splitlines()
+    (line,) = [each for each in lines if each.startswith("| quick |") and "| no labels |" in each]
+    assert line.split(" | ")[1:5] == ["no labels", "no labels", "no labels", "95.0"]
+    assert any("so there is no top-1. Agreement on 60 videos" in each for each in lines)
+    values = json.loads((tmp_path / "report.json").read_text("utf-8"))["artifacts"][1]
+    assert (values["top1"], values["drop"], values["pareto_front"], values["agreement"]) == (None, None, False, 95)
+    with (tmp_path / "report.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["top1"] for row in csv.DictReader(file)] == [""] * 4
 
 
 def test_unreadable_videos_are_named_in_every_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -57,6 +58,23 @@ def test_a_list_names_files_beside_it(tmp_path: Path) -> None:
     (tmp_path / "ä b.mp4").touch()
     (tmp_path / "list.txt").write_text("# two of them\nä b.mp4\n\ngone.mp4\n", encoding="utf-8")
     assert _names(parse_source(f"{tmp_path}/list.txt")) == ["ä b.mp4", "gone.mp4"]
+
+
+def test_a_list_of_a_data_set_is_a_source_too(tmp_path: Path) -> None:
+    (tmp_path / "b c.mp4").touch()
+    (tmp_path / "test.csv").write_text("b c.mp4, riding a bike\ngone.mp4 walking\n", encoding="utf-8")
+    assert _names(parse_source(f"{tmp_path}/test.csv")) == ["b c.mp4", "gone.mp4"]
+
+
+def test_folders_and_globs_are_listed_as_data_sets_are(tmp_path: Path) -> None:
+    for name in ("b/c.mp4", ".hidden.mp4", ".git/a.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b/loop").symlink_to(tmp_path)
+    (tmp_path / "z").symlink_to(tmp_path / "b")
+    os.mkfifo(tmp_path / "fifo.mp4")
+    for text in (str(tmp_path), f"{tmp_path}/**/*.MP4"):
+        assert _names(parse_source(text)) == ["c.mp4"]
 
 
 def test_a_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from s2tf_edge.data.files import open_list
+from s2tf_edge.data.datasets import open_data
 from s2tf_edge.export import ExportOptions, export
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import save_model
@@ -71,7 +71,7 @@ def test_stream_and_evaluation_agree_to_the_last_bit(
     listed.write_text("".join(f"{video} {LABELS[index]}\n" for index, video in enumerate(videos)))
     how = StreamOptions(hop=1, smoothing=Smoothing(kind="none"), topk=len(LABELS))
     with open_session(path, SessionOptions(device="CPU", threads=1, requests=requests)) as session:
-        evaluation = evaluate(session, open_list(listed))
+        evaluation = evaluate(session, open_data(listed))
         records = list(recognize(videos, session, options=how))
     for index in range(len(videos)):
         windows = [each for each in records if isinstance(each, Prediction) and each.source == index]
