@@ -63,6 +63,7 @@ class Reading:
             fps=options.fps,
             hwaccel=options.hwaccel,
             catch_up=not keep_all,
+            continuity=report.continuity,
         )
         self._windower = Windower(
             spec,
@@ -87,10 +88,10 @@ class Reading:
             SourceError: a live source that was lost, or gave no frame.
         """
         report, was_lost = self._report, self._report.presented_at is not None
+        if not self._stop.is_set():
+            report.source, report.duration_seconds = self._decoder.source, self._duration_seconds()
         # The duration asked for counts from a file's first frame, of a live source from 0, with the time it is away.
         shift_seconds, until = 0.0, self._until(0.0) if report.source.live else None
-        if not self._stop.is_set():
-            report.duration_seconds = self._duration_seconds()
         try:
             for decoded in self._decoder.frames():
                 # The frame may come after this thread was left behind: its successor writes the report by now.
@@ -133,6 +134,7 @@ class Reading:
         report.frames += 1
         report.state, report.message = "playing", None
         report.position_seconds, report.presented_at = seconds, decoded.presented_at
+        report.continuity = self._decoder.continuity
         self._update_counts()
         picture = Picture(source=report.index, pts_seconds=seconds, frame=decoded.frame)
         pictures = [picture] if self._options.pictures else []
