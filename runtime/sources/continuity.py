@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import zlib
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Final
 
 from av.packet import Packet
@@ -47,6 +48,8 @@ class Continuity:
     def __init__(self, before: Continuity | None = None, *, has_ended: bool = False) -> None:
         self.clock: PresentationClock = copy.copy(before.clock) if before else PresentationClock()
         """Goes on from one opening to the next, as the times of the source do."""
+        self.presented_at: float | None = before.presented_at if before else None
+        """``perf_counter`` when the newest frame was presented; None before the first."""
         self._given: dict[Mark, None] = before._given.copy() if before else {}
         self._newest: Mark | None = before._newest if before else None
         self._held: dict[int | None, Mark] = {}
@@ -57,6 +60,11 @@ class Continuity:
     def is_known(self) -> bool:
         """Whether the source gave a frame before."""
         return self._newest is not None
+
+    @property
+    def away_seconds(self) -> float:
+        """How long ago the newest frame was presented; 0 before the first."""
+        return 0.0 if self.presented_at is None else perf_counter() - self.presented_at
 
     def hold(self, pts: int | None, mark: Mark | None) -> bool:
         """Takes note of a packet that is to be decoded; returns whether its frame was given before.
@@ -73,8 +81,13 @@ class Continuity:
         self._held[pts] = mark
         return self._was_given(mark)
 
-    def give(self, pts: int | None) -> bool:
-        """Takes note of a frame that came out of the decoder; false where it was given before."""
+    def give(self, pts: int | None, *, presented_at: float) -> bool:
+        """Takes note of a frame that came out of the decoder; false where it was given before.
+
+        Args:
+            pts: by which its packet was held.
+            presented_at: ``perf_counter`` when it was presented.
+        """
         mark = self._held.pop(pts, None)
         if mark is None:
             return True
@@ -82,7 +95,7 @@ class Continuity:
             # Behind the newest all is new, also of a program that is sent over and over.
             self._repeats = mark != self._newest
             return False
-        self._repeats, self._newest = False, mark
+        self._repeats, self._newest, self.presented_at = False, mark, presented_at
         # The newest stands last, whatever came before.
         self._given.pop(mark, None)
         self._given[mark] = None

@@ -14,7 +14,6 @@ import av
 from av.container import InputContainer
 from av.format import Flags
 from av.packet import Packet
-from av.stream import Discard
 from av.video.stream import VideoStream
 
 from s2tf_edge.data.container import open_container, reason, rewind, seek, video_stream
@@ -79,7 +78,7 @@ class PacketReader:
         self._presented_at: dict[int | None, float] = {}
         self._started_at: float | None = None
         # The last of the segments that are listed is complete: what comes first is older by what is listed behind it.
-        self._ahead_seconds = self._playlist.listed_seconds(source.options) if self._playlist else 0.0
+        self._ahead_seconds = self._playlist.listed_seconds(self._options) if self._playlist else 0.0
         self.left_out = 0
         """Packets left out because their decoding was behind."""
         self.was_cut = False
@@ -98,12 +97,14 @@ class PacketReader:
     def _open(self, source: Source, before: Continuity | None) -> tuple[InputContainer, Source, Playlist | None]:
         """Opens a source as its playlist asks for, where it is one; gives what it turned out to be."""
         playlist = read_playlist(source) if source.is_playlist else None
+        self._options = {**source.options, **self._open_options}
         if playlist is not None:
             source = playlist.settle(source, is_known=before is not None and before.is_known)
+            self._options = playlist.options(away_seconds=before.away_seconds if before else 0.0) | self._options
         container = open_container(
             source.url,
             format=source.format,
-            options={**(playlist.options() if playlist else {}), **source.options, **self._open_options},
+            options=self._options,
             timeout_seconds=(OPEN_SECONDS, source.read_seconds) if source.live or source.is_remote else None,
             hwaccel=self._hwaccel,
         )
@@ -115,9 +116,11 @@ class PacketReader:
 
     def _leave_other_streams(self) -> None:
         """Sees to it that the other variants of a playlist, and its sound, are not sent as well."""
+        # Early versions of PyAV cannot say so.
+        levels = getattr(av.stream, "Discard", None)
         for stream in self._container.streams:
-            if stream is not self.stream:
-                stream.discard = Discard.all
+            if stream is not self.stream and levels is not None:
+                stream.discard = levels.all
 
     def close(self) -> None:
         """Closes the source."""
@@ -148,7 +151,7 @@ class PacketReader:
         None for a frame that was given before the source was lost.
         """
         presented_at = self._presented_at.pop(frame.pts, None) or perf_counter()
-        return presented_at if self.continuity.give(frame.pts) else None
+        return presented_at if self.continuity.give(frame.pts, presented_at=presented_at) else None
 
     def __iter__(self) -> Iterator[Packet[VideoStream]]:
         """The packets to decode, up to the end or the place where a file breaks.

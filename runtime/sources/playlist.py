@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Final
 from urllib.parse import urljoin
 
@@ -32,15 +33,18 @@ PLAYLIST_FORMATS: Final = ("hls", "dash")
 
 _START: Final = -3
 """The segment at which FFmpeg begins, as RFC 8216, 6.3.3 has it: the third from the end."""
+_BACK_SECONDS: Final = 60.0
+"""What was missed is fetched up to here: a live source is to get back to what is now."""
 _PATIENCE: Final = 3
 """Segments that may be missing before a source is lost: one that fails to come is not to be an outage."""
 _UNKNOWN_TARGET_SECONDS: Final = 10.0
 _MIN_TARGET_SECONDS, _MAX_TARGET_SECONDS = 1.0, 60.0
+_MAX_DURATION_SECONDS: Final = 3600.0
 _RETRIES: Final = 3
 """A segment that fails once would be left out otherwise."""
 _MAX_BYTES: Final = 4 * 2**20
 """A day of two-second segments takes half of it."""
-_DURATION: Final = re.compile(r"P(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?")
+_DURATION: Final = re.compile(r"P(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +68,22 @@ class Playlist:
         """How much later than others a segment may come with nothing wrong: by about as long as one lasts."""
         return min(self.target_seconds, _MAX_TARGET_SECONDS)
 
-    def options(self) -> dict[str, str]:
-        """FFmpeg's options for reading it with that patience."""
+    def options(self, *, away_seconds: float = 0.0) -> dict[str, str]:
+        """FFmpeg's options for reading it with that patience.
+
+        Args:
+            away_seconds: for how long nothing was had of it, which is fetched where it is still listed.
+        """
         # Every reload waits for half a target duration; where FFmpeg does not wait at all, their number ends it.
         target = max(self.target_seconds, _MIN_TARGET_SECONDS)
         reloads = math.ceil(2 * self.read_seconds / target) + 4
-        return {"max_reload": str(reloads), "seg_max_retry": str(_RETRIES)}
+        start = {"live_start_index": str(self._find_start(away_seconds))} if away_seconds else {}
+        return {"max_reload": str(reloads), "seg_max_retry": str(_RETRIES), **start}
+
+    def _find_start(self, away_seconds: float) -> int:
+        """The segment to begin with, from the end: one more than were missed, for a minute at most."""
+        missed = sum(each < min(away_seconds, _BACK_SECONDS) for each in accumulate(reversed(self.durations)))
+        return min(_START, -missed - 2)
 
     def listed_seconds(self, options: Mapping[str, str]) -> float:
         """Duration of what is listed from where FFmpeg begins: the first frame was presented longer ago than that."""
@@ -98,9 +112,10 @@ def parse_playlist(text: str) -> Playlist | None:
     target = re.search(r"^#EXT-X-TARGETDURATION:\s*(\d+)", text, re.MULTILINE)
     if not text.startswith("#EXTM3U") or not target:
         return None
+    durations = re.findall(r"^#EXTINF:\s*(\d+(?:\.\d*)?)", text, re.MULTILINE)
     return Playlist(
         target_seconds=float(target[1]),
-        durations=tuple(float(each) for each in re.findall(r"^#EXTINF:\s*(\d+(?:\.\d*)?)", text, re.MULTILINE)),
+        durations=tuple(min(float(each), _MAX_DURATION_SECONDS) for each in durations),
         has_ended=re.search(r"^#EXT-X-ENDLIST\s*$", text, re.MULTILINE) is not None,
     )
 
@@ -115,8 +130,9 @@ def read_playlist(source: Source) -> Playlist:
     """
     text = _fetch(source.url, source)
     variant = re.search(r"^#EXT-X-STREAM-INF:.*\n(?:#.*\n|\s*\n)*([^#\s].*)$", text, re.MULTILINE)
-    if variant:
-        text = _fetch(urljoin(source.url, variant[1].strip()), source)
+    # Whoever writes a playlist names no file or pipe of this machine.
+    if variant and re.match("https?://", address := urljoin(source.url, variant[1].strip())):
+        text = _fetch(address, source)
     return parse_playlist(text) or Playlist(target_seconds=_UNKNOWN_TARGET_SECONDS)
 
 

@@ -15,7 +15,7 @@ def _give(continuity: Continuity, frames: Iterable[tuple[int, int]], *, held: in
     for index in range(len(packets) + held):
         if index < len(packets):
             continuity.hold(packets[index][0], Mark(*packets[index]))
-        if index >= held and continuity.give(packets[index - held][0]):
+        if index >= held and continuity.give(packets[index - held][0], presented_at=0.0):
             given.append(packets[index - held])
     return given
 
@@ -57,10 +57,10 @@ def test_frames_that_a_decoder_still_held_are_new() -> None:
     for time in (1, 4, 2, 3):
         before.hold(time, Mark(time, 0))
     for time in (1, 2):
-        assert before.give(time)
+        assert before.give(time, presented_at=0.0)
     after = Continuity(before)
     assert [after.hold(time, Mark(time, 0)) for time in (1, 4, 2, 3, 5)] == [True, False, True, False, False]
-    assert [time for time in (1, 2, 3, 4, 5) if after.give(time)] == [3, 4, 5]
+    assert [time for time in (1, 2, 3, 4, 5) if after.give(time, presented_at=0.0)] == [3, 4, 5]
 
 
 def test_of_what_has_ended_only_what_comes_behind_the_newest_is_new() -> None:

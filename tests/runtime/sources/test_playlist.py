@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from s2tf_edge.errors import MissingExtraError
-from s2tf_edge.runtime.sources.playlist import Playlist, parse_playlist
+from s2tf_edge.runtime.sources import playlist as playlist_module
+from s2tf_edge.runtime.sources.playlist import Playlist, parse_playlist, read_playlist
 from s2tf_edge.runtime.sources.source import READ_SECONDS, parse_source
 
 LIVE = """#EXTM3U
@@ -46,7 +47,7 @@ def test_what_is_no_playlist_is_none(text: str) -> None:
         ('type="dynamic" minimumUpdatePeriod="PT2S" maxSegmentDuration="PT4.5S"', 4.5, False),
         ('type="dynamic" minimumUpdatePeriod="PT1M10S"', 70.0, False),
         ('mediaPresentationDuration="P1DT2H" maxSegmentDuration="PT6S"', 6.0, True),
-        ('type="dynamic" minimumUpdatePeriod="soon"', 0.0, False),
+        ('type="dynamic" minimumUpdatePeriod="soon" maxSegmentDuration="PT1.2.3S"', 0.0, False),
     ],
 )
 def test_a_dash_manifest_has_its_rhythm_in_its_head(attributes: str, seconds: float, ended: bool) -> None:
@@ -95,3 +96,31 @@ def test_dash_is_refused_where_ffmpeg_lacks_it(text: str) -> None:
     with pytest.raises(MissingExtraError, match=r"give the HLS address .* pip install av$") as caught:
         parse_source(text)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("away_seconds", "start"), [(0.0, None), (0.1, "-3"), (7.0, "-3"), (15.0, "-4"), (50.0, "-10"), (1e6, "-11")]
+)
+def test_what_was_missed_is_fetched_up_to_a_minute(away_seconds: float, start: str | None) -> None:
+    playlist = Playlist(target_seconds=6.0, durations=(6.0,) * 100)
+    assert playlist.options(away_seconds=away_seconds).get("live_start_index") == start
+
+
+def test_durations_that_cannot_be_are_bounded() -> None:
+    playlist = parse_playlist(f"#EXTM3U\n#EXT-X-TARGETDURATION:{'9' * 400}\n#EXTINF:{'9' * 400},\na.ts\n")
+    assert playlist is not None
+    assert (playlist.read_seconds, playlist.listed_seconds({})) == (180, 3600)
+    assert int(playlist.options()["max_reload"]) < 20
+
+
+@pytest.mark.parametrize("variant", ["file:///secret.m3u8", "pipe:0", "concat:/a|/b", "/secret.m3u8"])
+def test_a_playlist_names_no_file_of_this_machine(monkeypatch: pytest.MonkeyPatch, variant: str) -> None:
+    fetched: list[str] = []
+
+    def fetch(url: str, _: object) -> str:
+        fetched.append(url)
+        return f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{variant}\n"
+
+    monkeypatch.setattr(playlist_module, "_fetch", fetch)
+    assert read_playlist(parse_source("http://host/a/main.m3u8")[0]).target_seconds == 10
+    assert all(url.startswith("http://host/") for url in fetched)

@@ -273,17 +273,18 @@ def test_a_segment_that_fails_once_is_asked_for_again(
 
 @dataclass(kw_only=True)
 class Flaky(Channel):
-    """Does not give its playlist once the fifth segment was sent, three times."""
+    """Does not give its playlist once the fifth segment was sent, some times."""
 
+    losses: int = 3
     lost: int = 0
     after: Sequence[bytes] | None = None
     """The segments that it has when it is back, if they are others."""
 
     def answer(self, path: str) -> bytes | None:
-        if path == VIDEO and "/4.ts" in self.asked and self.lost < 3:
+        if path == VIDEO and "/4.ts" in self.asked and self.lost < self.losses:
             self.lost += 1
             return None
-        if self.lost == 3 and self.after is not None:
+        if self.lost == self.losses and self.after is not None:
             self.segments, self.after, self.asked = self.after, None, ["/4.ts"]
         return super().answer(path)
 
@@ -302,6 +303,19 @@ def test_what_is_handed_out_twice_is_recognized_once(
     assert gap.t_end - gap.t_start == pytest.approx(1 / FPS, abs=0.01)
 
 
+def test_what_was_missed_is_fetched_while_it_is_listed(
+    tmp_path: Path, brightness: Session, serve: Callable[..., str]
+) -> None:
+    segments = _write_segments(tmp_path / "a", count=25)
+    # Two and a half seconds and more, so that six segments are missed: twice what FFmpeg goes back by itself.
+    channel = Flaky(segments=segments, complete=RealTime(SECONDS), listed=25, losses=6)
+    seen = _watch(serve(channel), brightness)
+    assert seen.numbers == list(range(seen.numbers[0], 25 * FRAMES))
+    assert (channel.lost, seen.reconnects) == (6, 1)
+    (gap,) = seen.gaps
+    assert gap.t_end - gap.t_start == pytest.approx(1 / FPS, abs=0.01)
+
+
 def test_an_encoder_that_was_restarted_repeats_nothing(
     tmp_path: Path, brightness: Session, serve: Callable[..., str]
 ) -> None:
@@ -310,7 +324,11 @@ def test_an_encoder_that_was_restarted_repeats_nothing(
     new = _write_segments(tmp_path / "new", count=8, first=1000)
     channel = Flaky(segments=old, after=new)
     seen = _watch(serve(channel), brightness)
-    assert seen.numbers == [*range(5 * FRAMES), *range(1000 + 3 * FRAMES, 1000 + 8 * FRAMES)]
+    assert seen.numbers[: 5 * FRAMES] == list(range(5 * FRAMES))
+    # How far back it is read depends on how long it was away, which is at least to the third segment from the end.
+    rest = seen.numbers[5 * FRAMES :]
+    assert rest == list(range(rest[0], 1000 + 8 * FRAMES))
+    assert 1000 <= rest[0] <= 1000 + 3 * FRAMES
     assert seen.reconnects == 1
 
 
