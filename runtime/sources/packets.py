@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from time import perf_counter
-from typing import Final
+from typing import Final, cast
 
 import av
 from av.container import InputContainer
@@ -168,8 +168,11 @@ class PacketReader:
                 self._end()
                 return
             except (av.FFmpegError, OSError) as error:
-                self._break(reason(error))
-                return
+                # Where a server does not say how long its answers are, the end is an error to FFmpeg.
+                if not (self.source.live and self._has_ended()):
+                    self._break(reason(error))
+                    return
+                packet, packets = _end_packet(self.stream), iter(())
             waited_seconds = perf_counter() - asked_at
             mark = mark_packet(packet) if self._repeats else None
             if self.source.paced:
@@ -240,15 +243,15 @@ class PacketReader:
         """A live source has no end, but for those that may come to one, and recordings."""
         if not self.source.live or self.source.ends or (self.source.is_remote and self.duration_seconds):
             return
+        if not self._has_ended():
+            self._break("it ended" if self._playlist is None else "its playlist brought nothing more")
+
+    def _has_ended(self) -> bool:
+        """Whether a playlist has got its end, which FFmpeg does not tell."""
         try:
-            # FFmpeg does not tell whether there is no more, or it could not find out.
-            has_ended = self._playlist is not None and read_playlist(self.source).has_ended
+            return self._playlist is not None and read_playlist(self.source).has_ended
         except SourceError:
-            has_ended, why = False, "its playlist cannot be read"
-        else:
-            why = "it ended" if self._playlist is None else "its playlist brings nothing new"
-        if not has_ended:
-            self._break(why)
+            return False
 
     def _break(self, why: str) -> None:
         """Ends a file where it breaks; a live source is lost."""
@@ -259,6 +262,13 @@ class PacketReader:
             raise SourceError(msg) from None
         if not self._stop.is_set():
             logger.warning("%s ends early; %s", self.source.name, self.broken)
+
+
+def _end_packet(stream: VideoStream) -> Packet[VideoStream]:
+    """The empty packet behind the last one, for which a decoder hands out what it holds."""
+    packet = cast("Packet[VideoStream]", Packet())
+    packet.stream = stream
+    return packet
 
 
 def _seconds(packet: Packet[VideoStream]) -> float | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
@@ -146,9 +146,16 @@ def _fetch(url: str, source: Source) -> str:
                 if sum(map(len, parts)) > _MAX_BYTES:
                     break
     except (av.FFmpegError, OSError, ValueError) as error:
+        # Where a server does not say how long its answer is, the end of it is an error to FFmpeg.
+        if parts:
+            return _decode(parts)
         msg = f"cannot open {source.name} ({reason(error)}); check the address, and that the device is on"
         # PyAV's error quotes the URL with its password, which a traceback in the log would show.
         raise SourceError(msg) from None
+    return _decode(parts)
+
+
+def _decode(parts: Iterable[bytes]) -> str:
     return b"".join(parts).decode("utf-8", errors="replace").removeprefix("\ufeff").replace("\r\n", "\n")
 
 

@@ -93,6 +93,8 @@ class Channel:
     """Positions of segments before which the source's clock starts anew."""
     fails: frozenset[str] = frozenset()
     """What is not there when it is asked for the first time, but when it is asked again."""
+    tells_length: bool = True
+    """Whether answers say how long they are; otherwise the end of the connection is theirs."""
     others: dict[str, bytes] = field(default_factory=dict)
     """What there is besides, by path."""
     asked: list[str] = field(default_factory=list)
@@ -139,7 +141,11 @@ def serve() -> Iterator[Callable[..., str]]:
                 self.send_response(404 if content is None else 200)
                 is_segment = self.path.endswith(".ts")
                 self.send_header("Content-Type", "video/mp2t" if is_segment else "application/vnd.apple.mpegurl")
-                self.send_header("Content-Length", str(len(content or b"")))
+                if channel.tells_length:
+                    self.send_header("Content-Length", str(len(content or b"")))
+                else:
+                    self.send_header("Connection", "close")
+                    self.close_connection = True
                 self.end_headers()
                 self.wfile.write(content or b"")
 
@@ -193,11 +199,13 @@ def _watch(source: str | Path, session: Session, *, options: StreamOptions = EVE
     return Seen(numbers=numbers, gaps=_of(Gap, rest), summary=summary)
 
 
-@pytest.mark.parametrize("options", [EVERY, LATEST], ids=["every", "latest"])
+@pytest.mark.parametrize(
+    ("options", "tells_length"), [(EVERY, True), (EVERY, False), (LATEST, True)], ids=["every", "lengthless", "latest"]
+)
 def test_segments_that_come_whole_are_not_behind(
-    tmp_path: Path, brightness: Session, serve: Callable[..., str], options: StreamOptions
+    tmp_path: Path, brightness: Session, serve: Callable[..., str], options: StreamOptions, tells_length: bool
 ) -> None:
-    url = serve(Channel(segments=_write_segments(tmp_path / "a", count=9)))
+    url = serve(Channel(segments=_write_segments(tmp_path / "a", count=9), tells_length=tells_length))
     seen = _watch(url, brightness, options=options)
     assert seen.summary.frames_in == 9 * FRAMES
     assert seen.numbers == list(range(9 * FRAMES if options is EVERY else 0))
