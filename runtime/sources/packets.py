@@ -210,7 +210,8 @@ class PacketReader:
             lag_seconds = self._catch_up.lag(
                 _seconds(packet),
                 late_seconds=arrived_at - presented_at,
-                waited_seconds=waited_seconds,
+                # A virtual device makes its frames meanwhile, which is work and no wait.
+                waited_seconds=0.0 if self.source.paced else waited_seconds,
                 arrived_at=arrived_at,
             )
             # FFmpeg's virtual device gives whole pictures, though it does not say so.
