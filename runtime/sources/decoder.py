@@ -17,6 +17,7 @@ from s2tf_edge.data.frames import FrameTimes, nominal_fps, said_fps
 from s2tf_edge.data.seeking import read_from, skip_to
 from s2tf_edge.data.timeline import may_restart
 from s2tf_edge.errors import InputFileError, S2TFError, SourceError
+from s2tf_edge.runtime.sources.continuity import Continuity
 from s2tf_edge.runtime.sources.packets import PacketReader
 from s2tf_edge.runtime.sources.source import Source
 from s2tf_edge.runtime.sources.timing import StageTimes
@@ -62,6 +63,7 @@ class Decoder:
         fps: frames a second to ask of a camera, or to count any other source by; None leaves it to the source.
         hwaccel: as ``open_hwaccel`` takes it.
         catch_up: whether frames of a live source are left out when decoding falls behind.
+        continuity: what is remembered of the source, where it was read before.
 
     Raises:
         InputFileError: the file cannot be read or holds no video.
@@ -78,17 +80,21 @@ class Decoder:
         fps: float | None = None,
         hwaccel: str | None = None,
         catch_up: bool = True,
+        continuity: Continuity | None = None,
     ) -> None:
-        self._source = source
         self._stop = stop
         self._times = times
-        self._start_seconds = 0.0 if source.live else start_seconds
         # A camera gives what is asked for, or what it can; its times say so.
         self._count_fps = None if source.is_camera else fps
         self._skipped = 0
         self.corrupt = 0
         """Packets that did not decode."""
-        self._packets = PacketReader(source, stop=stop, fps=fps, hwaccel=hwaccel, catch_up=catch_up)
+        self._packets = PacketReader(
+            source, stop=stop, fps=fps, hwaccel=hwaccel, catch_up=catch_up, continuity=continuity
+        )
+        self.source = source = self._packets.source
+        """What the source turned out to be: whether an address is live may be known only once it is open."""
+        self._start_seconds = 0.0 if source.live else start_seconds
         self._stream = self._packets.stream
         # Threads that each decode a frame hold back as many frames, which a live source cannot afford.
         self._stream.thread_type = "SLICE" if source.live else "AUTO"
@@ -102,6 +108,11 @@ class Decoder:
     def close(self) -> None:
         """Closes the source."""
         self._packets.close()
+
+    @property
+    def continuity(self) -> Continuity:
+        """What is remembered of the source by now."""
+        return self._packets.continuity
 
     @property
     def broken(self) -> str:
@@ -138,7 +149,7 @@ class Decoder:
         part: int | None = None
         for seconds, presented_at, frame in self._frames_from_start() if self._start_seconds else self._timed_frames():
             # A live source begins at 0, whatever its clock says; the times of a file are those of the video.
-            origin = (seconds if self._source.live else 0.0) if origin is None else origin
+            origin = (seconds if self.source.live else 0.0) if origin is None else origin
             before, part = part, self._find_part(frame)
             follows_cut, self._packets.was_cut = self._packets.was_cut, False
             yield Decoded(
@@ -149,7 +160,7 @@ class Decoder:
                 follows_cut=follows_cut,
                 follows_restart=before is not None and part > before,
             )
-        if origin is None and not self._stop.is_set():
+        if origin is None and not self._stop.is_set() and not self.continuity.is_known:
             raise self._make_no_frame_error()
 
     def _find_part(self, frame: av.VideoFrame) -> int:
@@ -193,6 +204,8 @@ class Decoder:
         times = FrameTimes(self._stream, fps=self._count_fps)
         for frame in self._decode_all(packets):
             presented_at = self._packets.presented_at(frame)
+            if presented_at is None:
+                continue
             yield (presented_at if self._packets.is_timed_by_arrival else times.seconds(frame)), presented_at, frame
 
     def _decode_all(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[av.VideoFrame]:
@@ -216,7 +229,7 @@ class Decoder:
         except av.FFmpegError as error:
             self.corrupt += 1
             if self.corrupt == 1 and not self._stop.is_set():
-                logger.warning("%s is corrupt in parts (%s); what decodes is used", self._source.name, error.strerror)
+                logger.warning("%s is corrupt in parts (%s); what decodes is used", self.source.name, error.strerror)
             return None
         finally:
             if not self._stop.is_set():
@@ -225,8 +238,8 @@ class Decoder:
         return frames
 
     def _make_no_frame_error(self) -> S2TFError:
-        name = self._source.name
-        if self._source.live or self._source.is_remote:
+        name = self.source.name
+        if self.source.live or self.source.is_remote:
             return SourceError(f"{name} gave no frame that decodes; check that it sends video")
         if self._start_seconds:
             return InputFileError(f"{name} ends before {self._start_seconds:g} s; give an earlier start")

@@ -28,6 +28,10 @@ class PresentationClock:
         self._last_pts = 0.0
         self._last_arrival = 0.0
 
+    def reset(self) -> None:
+        """Forgets how the clocks stand to each other."""
+        self._offset = None
+
     def presented_at(self, pts_seconds: float, *, arrived_at: float) -> float:
         """``perf_counter`` when what arrives now was presented; never after ``arrived_at``.
 

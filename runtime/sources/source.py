@@ -21,11 +21,12 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import av
+from av.format import ContainerFormat
 
 from s2tf_edge.data.container import redacted
 from s2tf_edge.data.files import list_files
 from s2tf_edge.data.video_paths import VIDEO_SUFFIXES, is_folder
-from s2tf_edge.errors import InputFileError, SourceError, UsageError
+from s2tf_edge.errors import InputFileError, MissingExtraError, SourceError, UsageError
 
 __all__ = ["OPEN_SECONDS", "READ_SECONDS", "Source", "camera", "parse_source"]
 
@@ -54,6 +55,9 @@ _PROTOCOLS: Final[Mapping[str, Mapping[str, str]]] = {
 """FFmpeg's options for each protocol, by the scheme of its addresses."""
 _ENDLESS_SUFFIXES: Final = (".ts", ".mts", ".m2ts", ".flv")
 """Files of these kinds have no end of their own, so that live streams are sent as them."""
+_PLAYLIST_SUFFIXES: Final = (".m3u8", ".m3u", ".mpd")
+_PLAYLIST_SECONDS: Final = 30.0
+"""Longest wait for each packet of a playlist until it tells how long its segments are: three of ten seconds."""
 _KINDS: Final = (
     "a video file, a folder or glob of videos, a list.txt of them, - for stdin, "
     f"{', '.join(f'{scheme}://' for scheme in _PROTOCOLS)}, /dev/videoN, lavfi:EXPR, or `camera(N)`"
@@ -78,6 +82,10 @@ class Source:
     """Whether to wait until a frame's time has come, where the source itself would hand it out at once."""
     ends: bool = False
     """Whether a live source may come to an end of its own, so that its end is no loss."""
+    is_playlist: bool = False
+    """Whether it is a playlist of segments, as of HLS, which come whole and at its own rhythm."""
+    read_seconds: float = READ_SECONDS
+    """Longest wait for each packet of a live source."""
 
     @property
     def is_remote(self) -> bool:
@@ -97,6 +105,7 @@ def parse_source(text: str) -> list[Source]:
 
     Raises:
         UsageError: ``text`` is of a kind that cannot be read.
+        MissingExtraError: it is one that FFmpeg was not built for.
         InputFileError: a folder, glob or list names no video.
     """
     if not text:
@@ -113,7 +122,29 @@ def parse_source(text: str) -> list[Source]:
         return [_parse_address(text, scheme[1].lower())]
     if device := re.fullmatch(r"/dev/video(\d+)", text):
         return [_device(text, int(device[1]))]
-    return [Source(name=str(path), url=str(path)) for path in _find_files(text)]
+    return [_file(path) for path in _find_files(text)]
+
+
+def _file(path: Path) -> Source:
+    _check_manifest(path.name)
+    # FFmpeg would begin with the third segment from the end, where a playlist may still grow.
+    options = {"live_start_index": "0"} if path.suffix.lower() in _PLAYLIST_SUFFIXES else {}
+    return Source(name=str(path), url=str(path), options=options)
+
+
+def _check_manifest(name: str) -> None:
+    """Refuses DASH where FFmpeg was built without libxml2, which its demuxer needs."""
+    if not name.lower().endswith(".mpd"):
+        return
+    try:
+        ContainerFormat("dash", "r")
+    except ValueError:
+        msg = (
+            "a DASH manifest (.mpd) cannot be read by the FFmpeg in PyAV's wheels; give the HLS address (.m3u8) of the "
+            "same stream, or build PyAV with a system's FFmpeg that has libxml2: "
+            "PIP_FORCE_REINSTALL=1 PIP_NO_BINARY=av pip install av"
+        )
+        raise MissingExtraError(msg) from None
 
 
 def _parse_address(text: str, scheme: str) -> Source:
@@ -122,11 +153,20 @@ def _parse_address(text: str, scheme: str) -> Source:
         msg = f"source {scheme}:// cannot be read; give {_KINDS}"
         raise UsageError(msg)
     url, options = _split_options(text)
+    _check_manifest(urlsplit(url).path)
     suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
     live = not scheme.startswith("http") or suffix not in VIDEO_SUFFIXES or suffix in _ENDLESS_SUFFIXES
     # A file goes on where it was when its connection breaks.
     resumed = {} if live else {"reconnect": "1", "reconnect_delay_max": "5"}
-    return Source(name=redacted(url), url=url, options={**_PROTOCOLS[scheme], **resumed, **options}, live=live)
+    is_playlist = scheme.startswith("http") and suffix in _PLAYLIST_SUFFIXES
+    return Source(
+        name=redacted(url),
+        url=url,
+        options={**_PROTOCOLS[scheme], **resumed, **options},
+        live=live,
+        is_playlist=is_playlist,
+        read_seconds=_PLAYLIST_SECONDS if is_playlist else READ_SECONDS,
+    )
 
 
 def _split_options(text: str) -> tuple[str, dict[str, str]]:

@@ -119,6 +119,7 @@ class Coordinator:
             options=self._options,
             hop=self._hop,
             keep_all=self._options.keeps_all(live=reports[0].source.live),
+            keep_recordings=self._options.keeps_all(live=False),
         )
 
     def _stop_readers(self) -> None:

@@ -6,7 +6,7 @@ thread is left behind, and another one goes on with its source:
     Reader      opens ─ frame ─ frame ─ read ················ (hangs) ·········· returns: sees that it was left, ends
     report           playing                        lost          playing
     successor                              started ─ backoff ─ opens ─ frame ─ frame ─ …
-                                         └ _HANG_SECONDS after the read began
+                                         └ half a minute after the read began
 
 Both have the same report and the same queue. So that only one of them writes to these, a thread that comes back from a
 read asks first whether it may (``_resume``), under the lock under which it is left behind.
@@ -21,7 +21,7 @@ from time import perf_counter
 from typing import Final
 
 from s2tf_edge.errors import InputFileError, S2TFError, SourceError
-from s2tf_edge.runtime.sources.source import OPEN_SECONDS, READ_SECONDS, Source
+from s2tf_edge.runtime.sources.source import OPEN_SECONDS, Source
 from s2tf_edge.runtime.streaming.backoff import Backoff
 from s2tf_edge.runtime.streaming.fair_queue import Ended, FairQueue
 from s2tf_edge.runtime.streaming.reading import Reading
@@ -33,8 +33,6 @@ __all__ = ["Reader", "replace_if_hung"]
 
 logger = logging.getLogger(__name__)
 
-_HANG_SECONDS: Final = 2 * (OPEN_SECONDS + READ_SECONDS)
-"""After which opening or reading counts as hanging: FFmpeg's own timeouts come first where they work."""
 _MAX_HANGING: Final = 3
 """Threads of one source that may hang before no more are started."""
 
@@ -49,6 +47,7 @@ class Reader(threading.Thread):
         options: how to read.
         hop: samples from the start of one window to the start of the next.
         keep_all: whether reading waits for the network, rather than windows being replaced by newer ones.
+        keep_recordings: the same, where what was taken for live turns out to be a recording.
         before: the thread that hung with the same sources, in whose place this one goes on.
     """
 
@@ -61,6 +60,7 @@ class Reader(threading.Thread):
         options: ReadOptions,
         hop: int,
         keep_all: bool,
+        keep_recordings: bool = True,
         before: Reader | None = None,
     ) -> None:
         super().__init__(name=f"read {reports[0].source.name}", daemon=True)
@@ -72,6 +72,7 @@ class Reader(threading.Thread):
         self._options = options
         self._hop = hop
         self._keep_all = keep_all
+        self._keep_recordings = keep_recordings
         self._lock = threading.Lock()
         self._waiting_since: float | None = None
         """When the read began that is under way; None while there is none."""
@@ -85,7 +86,10 @@ class Reader(threading.Thread):
     def hangs(self) -> bool:
         """Whether a live source has neither opened nor given a frame for too long."""
         since = self._waiting_since
-        return self.reports[0].source.live and since is not None and perf_counter() - since > _HANG_SECONDS
+        source = self.reports[0].source
+        # FFmpeg's own timeouts come first where they work.
+        hang_seconds = 2 * (OPEN_SECONDS + source.read_seconds)
+        return source.live and since is not None and perf_counter() - since > hang_seconds
 
     def leave_behind(self) -> bool:
         """Sees to it that nothing comes of this thread any more, if it hangs; returns whether it does."""
@@ -104,6 +108,7 @@ class Reader(threading.Thread):
             options=self._options,
             hop=self._hop,
             keep_all=self._keep_all,
+            keep_recordings=self._keep_recordings,
             before=self,
         )
 
@@ -166,9 +171,10 @@ class Reader(threading.Thread):
                 if self._outage.seconds:
                     logger.info("%s is back after %.1f s", report.source.name, self._outage.seconds)
                     self._outage.end()
+                wait = self._keep_all or (self._keep_recordings and not report.source.live)
                 for item in items:
                     # May wait as long as the network takes, which is no fault of the source.
-                    self._queue.put(item, wait=self._keep_all)
+                    self._queue.put(item, wait=wait)
                 self._waiting_since = perf_counter()
 
     def _may_open_again(self, report: SourceReport, error: SourceError) -> bool:

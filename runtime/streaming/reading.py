@@ -64,6 +64,7 @@ class Reading:
             fps=options.fps,
             hwaccel=options.hwaccel,
             catch_up=not keep_all,
+            continuity=report.continuity,
         )
         self._windower = Windower(
             spec,
@@ -88,10 +89,10 @@ class Reading:
             SourceError: a live source that was lost, or gave no frame.
         """
         report, was_lost = self._report, self._report.presented_at is not None
+        if not self._stop.is_set():
+            report.source, report.duration_seconds = self._decoder.source, self._duration_seconds()
         # The duration asked for counts from a file's first frame, of a live source from 0, with the time it is away.
         shift_seconds, until = 0.0, self._until(0.0) if report.source.live else None
-        if not self._stop.is_set():
-            report.duration_seconds = self._duration_seconds()
         try:
             for decoded in self._decoder.frames():
                 # The frame may come after this thread was left behind: its successor writes the report by now.
@@ -127,7 +128,7 @@ class Reading:
 
     def _gap_seconds(self, spec: ClipSpec) -> float:
         """Of a file none is too long: a picture that is held is a picture, as in a recording of a screen."""
-        is_live = self._report.source.live
+        is_live = self._decoder.source.live
         return gap_seconds(spec, frame_seconds=self._decoder.frame_seconds) if is_live else float("inf")
 
     def _count_return(self, seconds: float, decoded: Decoded) -> Gap:
@@ -151,6 +152,7 @@ class Reading:
         report.state, report.message = "playing", None
         report.position_seconds, report.presented_at = seconds, decoded.presented_at
         report.own_offset_seconds = decoded.own_seconds - seconds
+        report.continuity = self._decoder.continuity
         self._update_counts()
         picture = Picture(source=report.index, pts_seconds=seconds, frame=decoded.frame)
         pictures = [picture] if self._options.pictures else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from s2tf_edge.runtime.sources.continuity import Continuity
 from s2tf_edge.runtime.sources.source import Source
 from s2tf_edge.runtime.sources.timing import StageTimes
 from s2tf_edge.runtime.streaming.records import SourceStatus
@@ -45,6 +46,8 @@ class SourceReport:
     message: str | None = None
     """What is wrong, while it is lost or after it failed."""
     error: str | None = None
+    continuity: Continuity = field(default_factory=Continuity, repr=False)
+    """What is remembered from one opening to the next."""
     times: StageTimes = field(default_factory=StageTimes)
 
     def status(self) -> SourceStatus:

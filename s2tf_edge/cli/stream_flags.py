@@ -22,8 +22,8 @@ Artifact = Annotated[
 Sources = Annotated[
     list[str] | None,
     typer.Option(
-        help="A video, a folder or glob of videos, a list.txt, /dev/videoN, rtsp://, http(s)://, tcp://, udp://, - "
-        "for stdin, or lavfi:EXPR; repeatable.",
+        help="A video, a folder or glob of videos, a list.txt, /dev/videoN, rtsp://, http(s):// (also HLS), tcp://, "
+        "udp://, - for stdin, or lavfi:EXPR; repeatable.",
         rich_help_panel=_INPUT,
     ),
 ]

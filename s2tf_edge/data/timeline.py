@@ -55,13 +55,15 @@ class Timeline:
     Args:
         stream: of the packets.
         is_live: whether packets come in real time: a restart then takes as long as it was waited for.
+        in_segments: whether they come many at once, so that waiting tells nothing of a restart.
     """
 
-    def __init__(self, stream: VideoStream, *, is_live: bool = False) -> None:
+    def __init__(self, stream: VideoStream, *, is_live: bool = False, in_segments: bool = False) -> None:
         self._ticks = float(1 / stream.time_base) if stream.time_base else 1.0
         self._period = max(1, round(self._ticks / float(nominal_fps(stream))))
         self._jumps_ahead = is_live or may_restart(stream)
         self._is_live = is_live
+        self._in_segments = in_segments
         self._last_dts: int | None = None
         self._max_pts: int | None = None
         self._parts: deque[_Part] = deque([_Part(start=-(2**63), shift=0)], maxlen=_MAX_RESTARTS)
@@ -79,7 +81,7 @@ class Timeline:
             return
         waited = round(waited_seconds * self._ticks) if self._is_live else 0
         if self._is_restart(packet, own, waited):
-            self._begin_part(packet, own, max(self._period, waited))
+            self._begin_part(packet, own, self._period if self._in_segments else max(self._period, waited))
         shift = self._parts[-1].shift
         if packet.pts is not None:
             packet.pts += shift

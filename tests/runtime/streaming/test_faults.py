@@ -342,6 +342,24 @@ def test_a_slow_reader_of_a_made_source_catches_up(
     assert lags[-1] < 1.5 < max(lags) < 4
 
 
+def test_a_made_source_that_is_slow_to_make_is_behind(
+    monkeypatch: pytest.MonkeyPatch, clock: Any, virtual_stop: Any, tap: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(packets, "perf_counter", clock)
+    # Each frame takes five times as long to be made and decoded as it lasts, most of it inside a read.
+    tap(lambda *_: setattr(clock, "now", clock.now + 0.15))
+    (source,) = parse_source("lavfi:testsrc=size=64x48:rate=25")
+    lags = []
+    with Decoder(source, stop=virtual_stop, times=StageTimes()) as decoder:
+        for decoded in decoder.frames():
+            clock.now += 0.16
+            lags.append(clock.now - decoded.presented_at)
+            if decoder.behind or len(lags) > 100:
+                break
+    assert decoder.behind > 0
+    assert max(lags) < 4
+
+
 def test_frames_that_are_behind_are_a_gap_and_counted(
     make_video: Callable[..., Path],
     serve_tcp: Callable[..., Any],

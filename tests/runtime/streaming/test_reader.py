@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,18 @@ def test_a_thread_that_was_left_behind_writes_nothing(
     assert _report_facts(reader) == facts
     assert queue.items == items
     assert caplog.messages == []
+
+
+def test_a_source_with_a_slower_rhythm_has_longer_to_answer(
+    monkeypatch: pytest.MonkeyPatch, spec: ClipSpec, clock: Any, instant_source: Callable[..., Source]
+) -> None:
+    monkeypatch.setattr(module, "perf_counter", clock)
+    reader = _reader(replace(instant_source(), read_seconds=18.0), spec)
+    reader._waiting_since = clock.now
+    clock.now += 55
+    assert not reader.hangs
+    clock.now += 2
+    assert reader.hangs
 
 
 def test_a_thread_that_returns_in_time_is_not_left_behind(
