@@ -12,9 +12,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 from s2tf_edge.cli import stream_flags as flags
-from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, ending_signals, print_json, progress_bar, run, version_option
 from s2tf_edge.cli.durations import part_of_video
-from s2tf_edge.cli.stream_outputs import OutputOptions, check_outputs, make_sinks, pump
+from s2tf_edge.cli.stream_outputs import OutputOptions, check_outputs, make_sinks
+from s2tf_edge.cli.stream_pump import pump
 from s2tf_edge.errors import AccuracyError, UsageError
 
 if TYPE_CHECKING:
@@ -136,14 +137,18 @@ def _stream(
         run_on = dataclasses.replace(run_on, hint="throughput", requests=0)
     with _stop_on_signals() as stop:
         sinks = make_sinks(outputs, sources, stop=stop)
+        if stop.is_set():
+            raise KeyboardInterrupt
         # Where a sink fails, the runs under way end before the session is closed.
         with (
             _open_session(artifact, run_on) as session,
             closing(recognize(sources, session, options=options, stop=stop)) as records,
         ):
-            pump(records, sinks, stop=stop, several=len(sources) > 1)
+            failure = pump(records, sinks, stop=stop, several=len(sources) > 1)
         if stop.was_signaled:
             raise KeyboardInterrupt
+        if failure is not None:
+            raise failure
 
 
 def _self_test(artifact: Path, run_on: SessionOptions, *, seconds: float) -> None:
@@ -189,16 +194,17 @@ class _Stop(threading.Event):
 
 @contextmanager
 def _stop_on_signals() -> Iterator[_Stop]:
-    """Ctrl-C and SIGTERM end the run in order, with all that was written complete; a second one ends it at once."""
+    """Ctrl-C, SIGTERM and SIGHUP end the run in order, with all that was written complete; a second ends it at once."""
     stop = _Stop()
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.was_signaled:
+    def handle(number: int, _frame: FrameType | None) -> None:
+        # The kernel and the shell each tell that a terminal was closed: that is no hurry.
+        if stop.was_signaled and number in {signal.SIGINT, signal.SIGTERM}:
             raise KeyboardInterrupt
         stop.was_signaled = True
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in ending_signals()}
     try:
         yield stop
     finally:
