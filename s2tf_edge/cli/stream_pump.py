@@ -60,6 +60,7 @@ class _Outlets:
         self._sinks = [*sinks]
         self._open = [*sinks]
         self._stop = stop
+        self._is_closing = False
         self.failure: S2TFError | None = None
 
     def write(self, record: Record) -> None:
@@ -68,6 +69,7 @@ class _Outlets:
 
     def close(self) -> None:
         """Closes them all, the last one first; one that cannot be closed keeps none of the others from it."""
+        self._is_closing = True
         for sink in reversed(self._sinks):
             self._try(sink, sink.close)
 
@@ -97,7 +99,7 @@ class _Outlets:
             return
         failure = error if isinstance(error, S2TFError) else _as_failure(error)
         self.failure = self.failure or failure
-        if is_open and not self._stop.is_set():
+        if is_open and not (self._stop.is_set() or self._is_closing):
             logger.warning("%s; all else goes on", failure)
 
     def _give_up(self, sink: Sink) -> None:

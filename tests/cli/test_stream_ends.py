@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
+import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,10 @@ def start(small_artifact: Path, tmp_path: Path) -> Iterator[Start]:
     """Starts the command in a process of its own, by a shell that says what its streams and signals are."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str | Path, shell: str = 'exec "$@"') -> subprocess.Popen[str]:
+    def start(*arguments: str | Path, shell: str = 'exec "$@"', max_file: int | None = None) -> subprocess.Popen[str]:
         code = "from s2tf_edge.cli.stream import main; main()"
+        if max_file is not None:
+            code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({max_file}, {max_file})); {code}"
         words = [sys.executable, "-c", code, str(small_artifact), *map(str, arguments)]
         pipe = subprocess.PIPE
         line = ["sh", "-c", shell, "sh", *words]
@@ -44,7 +45,7 @@ def start(small_artifact: Path, tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
-    """Two seconds that do not compress."""
+    """Eight seconds that do not compress."""
     import av
     import numpy as np
 
@@ -52,7 +53,7 @@ def video(tmp_path: Path) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        for _ in range(150):
+        for _ in range(200):
             image = noise.integers(0, 256, (64, 96, 3), np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
@@ -130,7 +131,7 @@ def test_where_the_reader_of_a_pipe_leaves_all_else_goes_on(
     code, _, err = _ended(process)
     assert code == 0
     assert err.splitlines().count(f"nobody reads {pipe} any more; all else goes on") == 1
-    assert probe(tmp_path / "out.mp4").frames == 150
+    assert probe(tmp_path / "out.mp4").frames == 200
 
 
 def test_without_anything_else_it_ends_when_the_reader_of_a_pipe_leaves(start: Start, pipe: Path) -> None:
@@ -158,7 +159,7 @@ def test_streams_that_were_closed_before_the_start(
     code, out, _ = _ended(process)
     assert code == 0
     assert bool(out) == (">&- " not in f" {closed} ".replace("2>&-", "") and "out.jsonl" not in jsonl)
-    assert probe(tmp_path / "out.mp4").frames == 150
+    assert probe(tmp_path / "out.mp4").frames == 200
     if "out.jsonl" in jsonl:
         assert _records(tmp_path / "out.jsonl")[-1]["type"] == "summary"
 
@@ -170,4 +171,29 @@ def test_where_lines_meet_a_full_disk_the_video_goes_on(start: Start, video: Pat
     told = "cannot write /dev/full (No space left on device); choose another place with --jsonl"
     assert err.splitlines().count(f"{told}; all else goes on") == 1
     assert err.splitlines()[-1] == f"s2tf-stream: error: {told}"
-    assert probe(tmp_path / "out.mp4").frames == 150
+    assert probe(tmp_path / "out.mp4").frames == 200
+
+
+def test_where_a_video_meets_a_full_disk_all_else_goes_on(start: Start, video: Path, tmp_path: Path) -> None:
+    # The system's limit on the size of a file stands for the disk, of which lines take less than the video.
+    process = start("--source", video, "--jsonl", "out.jsonl", "--save", "out.mp4", max_file=350_000)
+    code, _, err = _ended(process)
+    assert code == 9
+    told = re.search(r"^cannot write out\.mp4 \(File too large\); out\.part\.mp4 keeps its first (\d\.\d) s", err, re.M)
+    assert told is not None, err
+    assert err.splitlines().count(f"{told[0]}; all else goes on") == 1
+    assert err.splitlines()[-1] == f"s2tf-stream: error: {told[0]}"
+    assert _records(tmp_path / "out.jsonl")[-1]["frames_in"] == 200
+    assert probe(tmp_path / "out.part.mp4").frames == pytest.approx(25 * float(told[1]), abs=2)
+    assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_killed_it_leaves_a_video_up_to_its_last_seconds(start: Start, pipe: Path, tmp_path: Path, suffix: str) -> None:
+    process = start("--source", LIVE, "--jsonl", pipe, "--save", f"out{suffix}", "--policy", "every")
+    last = next(record for record in map(json.loads, _lines(pipe)) if record.get("t_end", 0) >= 6)
+    process.kill()
+    process.communicate()
+    info = probe(tmp_path / f"out.part{suffix}")
+    assert info.first_seconds == pytest.approx(0, abs=0.1)
+    assert info.last_seconds > last["t_end"] - 4
