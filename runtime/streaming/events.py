@@ -44,9 +44,12 @@ class EventTracker:
         self._source = source
         self._action: _Action | None = None
         self._free_from = float("-inf")
+        self.begun: Event | None = None
+        """The event that began with the newest window, as it stands then; None where none did."""
 
     def update(self, scores: Scores, *, t_start: float, t_end: float) -> Event | None:
         """Takes the next window; returns the event that it ends, if any."""
+        self.begun = None
         best = int(scores.argmax())
         found = best if scores[best] >= self._threshold else None
         action = self._action
@@ -60,6 +63,7 @@ class EventTracker:
             # The window may reach back into the event before it; that part of it is taken.
             start = max(t_start, self._free_from)
             self._action = _Action(index=found, t_start=start, t_end=t_end, total=float(scores[found]), windows=1)
+            self.begun = self._as_event(self._action)
         return ended
 
     def end(self) -> Event | None:
@@ -68,6 +72,15 @@ class EventTracker:
         if action is None:
             return None
         self._free_from = action.t_end
+        return self._as_event(action)
+
+    def reset(self) -> Event | None:
+        """Ends the current event and forgets its time, as at a gap, after which time may start anew."""
+        ended = self.end()
+        self._free_from = float("-inf")
+        return ended
+
+    def _as_event(self, action: _Action) -> Event:
         return Event(
             source=self._source,
             label=self._labels[action.index],
@@ -75,9 +88,3 @@ class EventTracker:
             t_end=action.t_end,
             score=action.total / action.windows,
         )
-
-    def reset(self) -> Event | None:
-        """Ends the current event and forgets its time, as at a gap, after which time may start anew."""
-        ended = self.end()
-        self._free_from = float("-inf")
-        return ended

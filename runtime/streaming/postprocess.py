@@ -65,6 +65,7 @@ class Postprocessor:
             infer_ms=stages_ms["infer"],
             stages_ms=stages_ms,
             mask=result.mask if self._options.saliency else None,
+            begins=track.events.begun,
         )
         return [prediction, *_as_list(event)]
 

@@ -81,6 +81,8 @@ class Prediction:
     """The parts of ``age_ms``, by the names of ``STAGES``; not in the JSON form."""
     mask: NDArray[np.float32] | None = field(default=None, metadata=_NOT_IN_JSON)
     """The saliency mask, float32 [H', W'] over the window's crop, where it was asked for; not in the JSON form."""
+    begins: Event | None = field(default=None, metadata=_NOT_IN_JSON)
+    """The action that begins with this window, as far as it is known then; not in the JSON form."""
 
 
 @dataclass(frozen=True, kw_only=True)

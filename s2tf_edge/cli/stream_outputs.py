@@ -34,6 +34,8 @@ class OutputOptions:
     show: bool = False
     serve: str | None = None
     token: str | None = None
+    on_event: str | None = None
+    webhook: str | None = None
     saliency: bool = False
     threshold: float = 0.3
     quiet: bool = False
@@ -100,7 +102,8 @@ def make_sinks(options: OutputOptions, sources: Sequence[Source], *, stop: threa
     from s2tf_edge.runtime.sinks.terminal import LiveView
 
     live = LiveView(errors_console) if options.has_live_view else None
-    sinks: list[Sink] = [_result_sink(options, live, stop=stop)]
+    alerts = _alert_sinks(options)
+    sinks: list[Sink] = [_result_sink(options, live, stop=stop), *alerts]
     if options.save is not None:
         sinks.append(_video_sink(options.save, sources, saliency=options.saliency))
     if options.serve is not None:
@@ -127,6 +130,18 @@ def _result_sink(options: OutputOptions, live: LiveView | None, *, stop: threadi
     # On one terminal the lines go above the view; a file or pipe gets them as they are.
     show = live.print_line if live is not None and sys.stdout.isatty() else typer.echo
     return TextSink(show, threshold=options.threshold)
+
+
+def _alert_sinks(options: OutputOptions) -> list[Sink]:
+    from s2tf_edge.runtime.sinks.alerts.command import CommandSink
+    from s2tf_edge.runtime.sinks.alerts.webhook import WebhookSink
+
+    sinks: list[Sink] = []
+    if options.on_event is not None:
+        sinks.append(CommandSink(options.on_event))
+    if options.webhook is not None:
+        sinks.append(WebhookSink(options.webhook, token=os.environ.get("S2TF_WEBHOOK_TOKEN") or None))
+    return sinks
 
 
 def _video_sink(path: Path, sources: Sequence[Source], *, saliency: bool) -> Sink:
