@@ -6,11 +6,12 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.runtime.sinks.line_file import LineFile
 from s2tf_edge.runtime.sources.timing import StageTimes
 from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, Start, Summary, to_json
 
@@ -88,7 +89,7 @@ class _File:
     """The file of one source."""
 
     def __init__(self, path: Path, start: Start) -> None:
-        self._path = path
+        self._lines = LineFile(path, stays_open=False, field="folder")
         self._held: list[Record] = [start]
         self._is_begun = False
         self._events = 0
@@ -119,18 +120,9 @@ class _File:
         """Writes a line, and those held before it; or holds it, while nothing shows that the source can be read."""
         self._held.append(record)
         if self._is_begun or begins:
-            self._append(json.dumps(to_json(each), ensure_ascii=False) + "\n" for each in self._held)
+            self._lines.write([json.dumps(to_json(each), ensure_ascii=False) + "\n" for each in self._held])
             self._held.clear()
-
-    def _append(self, lines: Iterable[str]) -> None:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a" if self._is_begun else "w", encoding="utf-8") as file:
-                file.writelines(lines)
-        except OSError as error:
-            msg = f"cannot write {self._path} ({error.strerror}); choose another `folder`"
-            raise InputFileError(msg) from error
-        self._is_begun = True
+            self._is_begun = True
 
 
 def _stem(name: str) -> str:

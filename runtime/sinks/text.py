@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
 from s2tf_edge.errors import InputFileError
+from s2tf_edge.runtime.sinks.line_file import LineFile
 from s2tf_edge.runtime.streaming.records import Failure, Gap, Prediction, Record, Start, Summary, to_json
 
 __all__ = ["JsonlSink", "TextSink"]
@@ -27,53 +29,57 @@ class JsonlSink:
     """One JSON object a line, flushed line by line, so that a reader sees each as it comes.
 
     A file is made once a source has been read from, so that a run in which all of them fail leaves none; what a run
-    that failed later has written stays, as a log does.
+    that failed later has written stays, as a log does. A named pipe is waited for until somebody reads it.
+
+    Args:
+        file: a path, or a text stream, which stays open.
+        stop: ends the wait for the reader of a named pipe.
 
     Raises:
         InputFileError: the file cannot be written.
     """
 
-    def __init__(self, file: Path | TextIO) -> None:
-        self._path = file if isinstance(file, Path) else None
-        self._file = None if isinstance(file, Path) else file
+    def __init__(self, file: Path | TextIO, *, stop: threading.Event | None = None) -> None:
+        self._stream = None if isinstance(file, Path) else file
         self._held: list[str] = []
-        if self._path is not None and not _may_write(self._path):
-            msg = f"cannot write {file}; choose a file in a folder that exists and may be written to"
-            raise InputFileError(msg)
+        self._is_begun = False
+        self._file: LineFile | None = None
+        if isinstance(file, Path):
+            if not _may_write(file):
+                msg = f"cannot write {file}; choose a file in a folder that exists and may be written to"
+                raise InputFileError(msg)
+            self._file = LineFile(file, stop=stop)
 
     def write(self, record: Record) -> None:
         """Writes a line, unless the record is a picture.
 
         Raises:
             BrokenPipeError: the reader has gone.
-            InputFileError: the file cannot be written.
+            InputFileError: the file cannot be written; it says what the file holds.
         """
         values = to_json(record)
         if values is not None:
             self._held.append(json.dumps(values, ensure_ascii=False) + "\n")
-        if self._file is None and self._path is not None and not _has_read_nothing(record):
-            self._file = _open(self._path)
-        if self._file is not None:
-            self._file.writelines(self._held)
-            self._file.flush()
+        self._is_begun = self._is_begun or self._stream is not None or not _has_read_nothing(record)
+        if self._held and self._is_begun:
+            self._put(self._held)
             self._held.clear()
 
     def close(self) -> None:
         """Closes the file, if it was opened here."""
-        if self._file is not None and self._path is not None:
+        if self._file is not None:
             self._file.close()
+
+    def _put(self, lines: Sequence[str]) -> None:
+        if self._file is not None:
+            self._file.write(lines)
+        elif self._stream is not None:
+            self._stream.writelines(lines)
+            self._stream.flush()
 
 
 def _may_write(path: Path) -> bool:
     return not path.is_dir() and os.access(path if path.exists() else path.parent, os.W_OK)
-
-
-def _open(path: Path) -> TextIO:
-    try:
-        return path.open("w", encoding="utf-8")
-    except OSError as error:
-        msg = f"cannot write {path} ({error.strerror}); choose another `file`"
-        raise InputFileError(msg) from error
 
 
 def _has_read_nothing(record: Record) -> bool:

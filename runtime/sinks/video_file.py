@@ -5,36 +5,27 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
 import av
 import numpy as np
-from av.container import OutputContainer
 from av.video.reformatter import Colorspace
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from s2tf_edge.data.container import add_video_stream
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.runtime.sinks.annotator import Annotator, drawable
+from s2tf_edge.runtime.sinks.recording import FORMATS, TIME_BASE, Recording
 from s2tf_edge.runtime.streaming.records import Gap, Picture, Prediction, Record, Summary
 
-__all__ = ["FORMATS", "VideoSink"]
+__all__ = ["VideoSink"]
 
 logger = logging.getLogger(__name__)
 
-FORMATS: Final = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-"""FFmpeg's name of the container for each suffix that can be saved."""
-
-# As fine as MPEG-4 takes, with a whole number of ticks for a frame at each usual rate.
-_TIME_BASE: Final = Fraction(1, 60_000)
 _MAX_HELD_BYTES: Final = 128 * 2**20
 _STEP_SECONDS: Final = 0.04
 _MAX_PAUSE_SECONDS: Final = 3600.0
 """FFmpeg writes no MP4 in which a frame stays for ten hours, as after a camera's night without power."""
-_BT709: Final = 1
 
 
 class VideoSink:
@@ -43,8 +34,8 @@ class VideoSink:
     Pictures that come before the first prediction are held back until it is there (128 MiB of them at most), so that
     even a video shorter than a clip shows its label from the start. Where the source's clock goes back, as in files
     strung together, what follows is saved behind what came before; a pause of more than an hour is saved as one of an
-    hour. The file is written under another name and gets its
-    own on closing, if the Summary has come: a run that failed leaves none.
+    hour. Until it is whole the file is called ``labeled.part.mp4``. What a run that failed or a full disk has left of
+    it stays there.
 
     Args:
         path: the file; its suffix says the container.
@@ -60,11 +51,13 @@ class VideoSink:
         if path.suffix.lower() not in FORMATS:
             msg = f"cannot save a video as {path.name!r}; its name must end in {', '.join(FORMATS)}"
             raise UsageError(msg)
-        if not os.access(path.parent, os.W_OK) or path.is_dir():
+        if path.exists() and not path.is_file():
+            msg = f"{path} is no file; a video is saved into a file, not into a folder or pipe"
+            raise InputFileError(msg)
+        if not os.access(path.parent, os.W_OK):
             msg = f"cannot write {path}; choose a file in a folder that exists and may be written to"
             raise InputFileError(msg)
         self._path = path
-        self._aside = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._source = source
         self._shift_seconds = 0.0
         self._last_seconds: float | None = None
@@ -74,9 +67,39 @@ class VideoSink:
         self._is_labeled = False
         self._writer: _Writer | None = None
         self._is_complete = False
+        self._is_broken = False
 
     def write(self, record: Record) -> None:
-        """Takes a picture, or what is drawn on the pictures that follow."""
+        """Takes a picture, or what is drawn on the pictures that follow.
+
+        Raises:
+            InputFileError: the disk is full or gone; the message names what is kept of the video.
+        """
+        if self._is_broken:
+            return
+        try:
+            self._take(record)
+        except InputFileError:
+            self._is_broken, self._writer = True, None
+            self._held.clear()
+            raise
+
+    def close(self) -> None:
+        """Ends the file and gives it its name, or says under which name a run that failed leaves it.
+
+        Raises:
+            InputFileError: the disk is full or gone; the message names what is kept of the video.
+        """
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        path = writer.close(is_whole=self._is_complete)
+        if self._is_complete:
+            logger.info("saved %s", path)
+        else:
+            logger.warning("%s keeps what was saved before the run failed", path)
+
+    def _take(self, record: Record) -> None:
         if isinstance(record, Picture):
             if record.source == self._source:
                 self._hold(record)
@@ -95,18 +118,6 @@ class VideoSink:
             self._release()
             self._is_complete = True
 
-    def close(self) -> None:
-        """Completes the file and gives it its name, or removes what a failed run has written."""
-        if self._writer is None:
-            return
-        try:
-            self._writer.close()
-            if self._is_complete:
-                self._aside.replace(self._path)
-                logger.info("saved %s", self._path)
-        finally:
-            self._aside.unlink(missing_ok=True)
-
     def _hold(self, picture: Picture) -> None:
         self._held.append(picture)
         self._held_bytes += picture.nbytes
@@ -116,7 +127,7 @@ class VideoSink:
     def _release(self) -> None:
         while self._held:
             picture = self._held.popleft()
-            self._writer = self._writer or _Writer(self._aside, FORMATS[self._path.suffix.lower()], self._annotator)
+            self._writer = self._writer or _Writer(self._path, self._annotator)
             self._writer.write(picture, at_seconds=self._find_place(picture.pts_seconds))
         self._held_bytes = 0
 
@@ -130,44 +141,36 @@ class VideoSink:
 
 
 class _Writer:
-    """The encoder, set up by the first picture."""
+    """Draws on pictures and records them, in the size of the first."""
 
-    def __init__(self, path: Path, format: str, annotator: Annotator) -> None:
-        self._container: OutputContainer = av.open(str(path), "w", format=format)
-        self._stream: VideoStream | None = None
+    def __init__(self, path: Path, annotator: Annotator) -> None:
+        self._path = path
+        self._recording: Recording | None = None
+        self._size = 0, 0
         self._annotator = annotator
         self._last_ticks = -(2**63)
 
     def write(self, picture: Picture, *, at_seconds: float) -> None:
-        ticks = round(at_seconds / _TIME_BASE)
+        ticks = round(at_seconds / TIME_BASE)
         if ticks <= self._last_ticks:
             return
         self._last_ticks = ticks
         image = drawable(picture.frame)
         self._annotator.draw_saliency(image, pts_seconds=picture.pts_seconds)
-        if self._stream is None:
-            self._stream = self._open(image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
-        image = _fit(image, self._stream.width, self._stream.height)
+        if self._recording is None:
+            self._size = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+            self._recording = Recording(self._path, size=self._size)
+        image = _fit(image, height=self._size[0], width=self._size[1])
         self._annotator.draw_labels(image)
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
-        frame.pts, frame.time_base = ticks, _TIME_BASE
-        self._container.mux(self._stream.encode(frame))
+        self._recording.write(frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709), ticks=ticks)
 
-    def close(self) -> None:
-        if self._stream is not None:
-            self._container.mux(self._stream.encode(None))
-        self._container.close()
-
-    def _open(self, width: int, height: int) -> VideoStream:
-        stream = add_video_stream(self._container, fps=30, size=(height, width), preset="veryfast")
-        stream.time_base = stream.codec_context.time_base = _TIME_BASE
-        context = stream.codec_context
-        context.colorspace = context.color_primaries = context.color_trc = context.color_range = _BT709
-        return stream
+    def close(self, *, is_whole: bool) -> Path:
+        assert self._recording is not None
+        return self._recording.close(is_whole=is_whole)
 
 
-def _fit(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+def _fit(image: NDArray[np.uint8], *, height: int, width: int) -> NDArray[np.uint8]:
     """``image`` in the size of the video: an odd row or column goes; another size midway is fitted between bars."""
     if (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2) == (width, height):
         return np.ascontiguousarray(image[:height, :width])

@@ -45,6 +45,8 @@ class EventTracker:
         self._source = source
         self._action: _Action | None = None
         self._free_from = float("-inf")
+        self.begun: Event | None = None
+        """The event that began with the newest window, as it stands then; None where none did."""
 
     def update(self, scores: Scores, *, t_start: float, t_end: float, own_offset_seconds: float = 0.0) -> Event | None:
         """Takes the next window; returns the event that it ends, if any.
@@ -55,6 +57,7 @@ class EventTracker:
             t_end: when its last frame is.
             own_offset_seconds: from there to the source's own time.
         """
+        self.begun = None
         best = int(scores.argmax())
         found = best if scores[best] >= self._threshold else None
         action = self._action
@@ -75,6 +78,7 @@ class EventTracker:
                 windows=1,
                 own_offset_seconds=own_offset_seconds,
             )
+            self.begun = self._as_event(self._action)
         return ended
 
     def end(self) -> Event | None:
@@ -83,6 +87,15 @@ class EventTracker:
         if action is None:
             return None
         self._free_from = action.t_end
+        return self._as_event(action)
+
+    def reset(self) -> Event | None:
+        """Ends the current event and forgets its time, as at a gap, after which time may start anew."""
+        ended = self.end()
+        self._free_from = float("-inf")
+        return ended
+
+    def _as_event(self, action: _Action) -> Event:
         return Event(
             source=self._source,
             label=self._labels[action.index],
@@ -92,9 +105,3 @@ class EventTracker:
             source_t_start=own_time(action.t_start, action.own_offset_seconds),
             source_t_end=own_time(action.t_end, action.own_offset_seconds),
         )
-
-    def reset(self) -> Event | None:
-        """Ends the current event and forgets its time, as at a gap."""
-        ended = self.end()
-        self._free_from = float("-inf")
-        return ended

@@ -69,6 +69,7 @@ class Postprocessor:
             mask=result.mask if self._options.saliency else None,
             source_t_start=own_time(window.t_start, window.own_offset_seconds),
             source_t_end=own_time(window.t_end, window.own_offset_seconds),
+            begins=track.events.begun,
         )
         return [prediction, *_as_list(event)]
 

@@ -89,6 +89,8 @@ class Prediction:
     """``t_start`` by the source's own clock; None, and not in the JSON form, where it is the same."""
     source_t_end: float | None = field(default=None, metadata=_WHERE_KNOWN)
     """``t_end`` by the source's own clock, likewise."""
+    begins: Event | None = field(default=None, metadata=_NOT_IN_JSON)
+    """The action that begins with this window, as far as it is known then; not in the JSON form."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -34,6 +34,7 @@ from s2tf_edge.progress import Progress
 __all__ = [
     "Quiet",
     "Verbose",
+    "ending_signals",
     "errors_console",
     "existing",
     "make_app",
@@ -41,6 +42,7 @@ __all__ = [
     "progress_bar",
     "run",
     "setup_logging",
+    "silence_stdout",
     "translate",
     "version_option",
 ]
@@ -63,7 +65,9 @@ def run(command: Callable[..., None], *, name: str, examples: Sequence[str]) -> 
         name: as the user types it.
         examples: command lines that the help ends in.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    _open_closed_streams()
+    for number in ending_signals() - {signal.SIGINT}:
+        signal.signal(number, _interrupt)
     try:
         make_app(command, name=name, examples=examples)(prog_name=name)
     except S2TFError as error:
@@ -89,6 +93,21 @@ def make_app(command: Callable[..., None], *, name: str, examples: Sequence[str]
 
     app.command(name, help=_help(command, examples))(_in_own_words(command, lambda message: words().translate(message)))
     return app
+
+
+def ending_signals() -> set[signal.Signals]:
+    """Signals that end a command in order: SIGINT, SIGTERM, and SIGHUP, unless nohup has set it aside."""
+    numbers = {signal.SIGINT, signal.SIGTERM}
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
+        numbers.add(hangup)
+    return numbers
+
+
+def silence_stdout() -> None:
+    """Gives up stdout, where it takes no more: the interpreter flushes it once again when it exits."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def translate(message: str) -> str:
@@ -188,8 +207,24 @@ def _help(command: Callable[..., None], examples: Sequence[str]) -> str:
     return "\n\n".join([inspect.getdoc(command) or "", "[bold]Examples[/bold]", *lines])
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """SIGTERM ends a command as Ctrl-C does: in order, with nothing half-written left behind."""
+def _open_closed_streams() -> None:
+    """Takes a standard stream that was closed before the start (``>&-``) for /dev/null.
+
+    Else the next file that is opened would have its number, and get what C libraries print.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # The lowest number that is free: its own.
+            opened = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(opened, True)
+            setattr(sys, name, os.fdopen(opened, mode, encoding="utf-8"))
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    """SIGTERM or SIGHUP ends a command as Ctrl-C does: in order, with nothing half-written left behind."""
+    if number not in {signal.SIGINT, signal.SIGTERM}:
+        # The kernel and the shell each tell that a terminal was closed; the end in order is under way.
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -223,5 +258,7 @@ def _in_own_words(command: Callable[..., None], words: Callable[[str], str]) -> 
 def _fail(name: str, message: str, code: int, error: BaseException | None = None) -> None:
     if error is not None:
         logging.getLogger("s2tf_edge").debug("traceback:", exc_info=error)
-    typer.echo(f"{name}: error: {' '.join(message.split())}", err=True)
+    # A terminal that was hung up takes no more lines.
+    with suppress(OSError):
+        typer.echo(f"{name}: error: {' '.join(message.split())}", err=True)
     sys.exit(code)

@@ -12,9 +12,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 from s2tf_edge.cli import stream_flags as flags
-from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, ending_signals, print_json, progress_bar, run, version_option
 from s2tf_edge.cli.durations import part_of_video
-from s2tf_edge.cli.stream_outputs import OutputOptions, check_outputs, make_sinks, pump
+from s2tf_edge.cli.stream_outputs import OutputOptions, check_outputs, make_sinks
+from s2tf_edge.cli.stream_pump import pump
 from s2tf_edge.errors import AccuracyError, UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _EXAMPLES = (
     "s2tf-stream --camera 0 --serve 127.0.0.1:8080",
     "s2tf-stream model_openvino_int8 --source rtsp://user:password@10.0.0.7/stream --max-outage 3600",
     "s2tf-stream model_openvino_int8 --source clip.mp4 --save labeled.mp4",
+    "s2tf-stream model_openvino_int8 --camera 0 --on-event 'sh alarm.sh' --webhook https://example.com/actions",
     "s2tf-stream model.pt --source clips/ --jsonl predictions/",
     "s2tf-stream model_openvino_int8 --source match.mp4 --start 10:00 --end 12:30 --saliency --save part.mp4",
     "s2tf-stream model_openvino_int8 --selftest",
@@ -55,6 +57,8 @@ def stream(
     show: flags.Show = False,
     serve: flags.Serve = None,
     token: flags.Token = None,
+    on_event: flags.OnEvent = None,
+    webhook: flags.Webhook = None,
     saliency: flags.Saliency = False,
     topk: flags.TopK = 5,
     threshold: flags.Threshold = 0.3,
@@ -87,6 +91,8 @@ def stream(
         show=show,
         serve=serve,
         token=token,
+        on_event=on_event,
+        webhook=webhook,
         saliency=saliency,
         threshold=threshold,
         quiet=quiet,
@@ -136,14 +142,18 @@ def _stream(
         run_on = dataclasses.replace(run_on, hint="throughput", requests=0)
     with _stop_on_signals() as stop:
         sinks = make_sinks(outputs, sources, stop=stop)
+        if stop.is_set():
+            raise KeyboardInterrupt
         # Where a sink fails, the runs under way end before the session is closed.
         with (
             _open_session(artifact, run_on) as session,
             closing(recognize(sources, session, options=options, stop=stop)) as records,
         ):
-            pump(records, sinks, stop=stop, several=len(sources) > 1)
+            failure = pump(records, sinks, stop=stop, several=len(sources) > 1)
         if stop.was_signaled:
             raise KeyboardInterrupt
+        if failure is not None:
+            raise failure
 
 
 def _self_test(artifact: Path, run_on: SessionOptions, *, seconds: float) -> None:
@@ -189,16 +199,17 @@ class _Stop(threading.Event):
 
 @contextmanager
 def _stop_on_signals() -> Iterator[_Stop]:
-    """Ctrl-C and SIGTERM end the run in order, with all that was written complete; a second one ends it at once."""
+    """Ctrl-C, SIGTERM and SIGHUP end the run in order, with all that was written complete; a second ends it at once."""
     stop = _Stop()
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.was_signaled:
+    def handle(number: int, _frame: FrameType | None) -> None:
+        # The kernel and the shell each tell that a terminal was closed: that is no hurry.
+        if stop.was_signaled and number in {signal.SIGINT, signal.SIGTERM}:
             raise KeyboardInterrupt
         stop.was_signaled = True
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in ending_signals()}
     try:
         yield stop
     finally:

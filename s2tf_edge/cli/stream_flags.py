@@ -73,9 +73,7 @@ Jsonl = Annotated[
 ]
 Save = Annotated[
     Path | None,
-    typer.Option(
-        help="Save the video with its labels: .mp4, .mov, or .mkv for long ones (one source).", rich_help_panel=_OUTPUT
-    ),
+    typer.Option(help="Save the video with its labels: .mp4, .mov or .mkv (one source).", rich_help_panel=_OUTPUT),
 ]
 Show = Annotated[
     bool,
@@ -92,6 +90,23 @@ Serve = Annotated[
 Token = Annotated[
     str | None,
     typer.Option(help="What a browser must show to see the page.", envvar="S2TF_TOKEN", rich_help_panel=_OUTPUT),
+]
+OnEvent = Annotated[
+    str | None,
+    typer.Option(
+        "--on-event",
+        help="Run this command when an action begins and when it ends, with JSON on its stdin.",
+        metavar="CMD",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Webhook = Annotated[
+    str | None,
+    typer.Option(
+        help="Post JSON to this address when an action begins and when it ends; a token comes from S2TF_WEBHOOK_TOKEN.",
+        metavar="URL",
+        rich_help_panel=_OUTPUT,
+    ),
 ]
 Saliency = Annotated[
     bool,

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import typer
 
-from s2tf_edge.cli.app import errors_console, translate
+from s2tf_edge.cli.app import errors_console
 from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from s2tf_edge.runtime.sinks.sink import Sink
     from s2tf_edge.runtime.sinks.terminal import LiveView
     from s2tf_edge.runtime.sources.source import Source
-    from s2tf_edge.runtime.streaming.records import Record, Summary
 
-__all__ = ["OutputOptions", "check_outputs", "make_sinks", "pump"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["OutputOptions", "check_outputs", "make_sinks"]
 
 _STDOUT: Final = "-"
 
@@ -39,6 +34,8 @@ class OutputOptions:
     show: bool = False
     serve: str | None = None
     token: str | None = None
+    on_event: str | None = None
+    webhook: str | None = None
     saliency: bool = False
     threshold: float = 0.3
     quiet: bool = False
@@ -105,7 +102,8 @@ def make_sinks(options: OutputOptions, sources: Sequence[Source], *, stop: threa
     from s2tf_edge.runtime.sinks.terminal import LiveView
 
     live = LiveView(errors_console) if options.has_live_view else None
-    sinks: list[Sink] = [_result_sink(options, live)]
+    alerts = _alert_sinks(options)
+    sinks: list[Sink] = [_result_sink(options, live, stop=stop), *alerts]
     if options.save is not None:
         sinks.append(_video_sink(options.save, sources, saliency=options.saliency))
     if options.serve is not None:
@@ -121,48 +119,29 @@ def make_sinks(options: OutputOptions, sources: Sequence[Source], *, stop: threa
     return [*sinks, live] if live is not None else sinks
 
 
-def pump(records: Iterable[Record], sinks: Sequence[Sink], *, stop: threading.Event, several: bool) -> None:
-    """Hands every record to every sink.
-
-    Args:
-        records: of a stream.
-        sinks: closed at the end, whatever happens.
-        stop: set where the reader of stdout has had enough.
-        several: whether there are several sources, so that the failure of one is worth a line.
-    """
-    from s2tf_edge.runtime.streaming.records import Failure, Summary
-
-    gone: set[Sink] = set()
-    summary: Summary | None = None
-    with ExitStack() as stack:
-        for sink in sinks:
-            stack.callback(sink.close)
-        for each in records:
-            # A failure is told in the words of the command, whatever shows it or writes it down.
-            record = replace(each, message=translate(each.message)) if isinstance(each, Failure) else each
-            for sink in sinks:
-                if sink not in gone and not _write(sink, record):
-                    gone.add(sink)
-                    stop.set()
-            if isinstance(record, Failure) and several:
-                logger.warning("%s", record.message)
-            if isinstance(record, Summary):
-                summary = record
-    if summary is not None and summary.frames_in:
-        _log_summary(summary)
-
-
-def _result_sink(options: OutputOptions, live: LiveView | None) -> Sink:
+def _result_sink(options: OutputOptions, live: LiveView | None, *, stop: threading.Event) -> Sink:
     from s2tf_edge.runtime.sinks.jsonl_folder import JsonlFolderSink
     from s2tf_edge.runtime.sinks.text import JsonlSink, TextSink
 
     if options.jsonl_folder is not None:
         return JsonlFolderSink(options.jsonl_folder)
     if options.jsonl is not None:
-        return JsonlSink(sys.stdout if options.jsonl == _STDOUT else Path(options.jsonl))
+        return JsonlSink(sys.stdout if options.jsonl == _STDOUT else Path(options.jsonl), stop=stop)
     # On one terminal the lines go above the view; a file or pipe gets them as they are.
     show = live.print_line if live is not None and sys.stdout.isatty() else typer.echo
     return TextSink(show, threshold=options.threshold)
+
+
+def _alert_sinks(options: OutputOptions) -> list[Sink]:
+    from s2tf_edge.runtime.sinks.alerts.command import CommandSink
+    from s2tf_edge.runtime.sinks.alerts.webhook import WebhookSink
+
+    sinks: list[Sink] = []
+    if options.on_event is not None:
+        sinks.append(CommandSink(options.on_event))
+    if options.webhook is not None:
+        sinks.append(WebhookSink(options.webhook, token=os.environ.get("S2TF_WEBHOOK_TOKEN") or None))
+    return sinks
 
 
 def _video_sink(path: Path, sources: Sequence[Source], *, saliency: bool) -> Sink:
@@ -178,31 +157,3 @@ def _is_same(path: Path, other: Path) -> bool:
     if path.exists() and other.exists():
         return path.samefile(other)
     return path.resolve() == other.resolve()
-
-
-def _write(sink: Sink, record: Record) -> bool:
-    try:
-        sink.write(record)
-    except BrokenPipeError:
-        # The interpreter flushes stdout once more when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
-
-
-def _log_summary(summary: Summary) -> None:
-    drops = ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in summary.drops.items())
-    age, infer = summary.stages_ms.get("age"), summary.stages_ms.get("infer")
-    times = ""
-    if age and infer:
-        times = f"; label age p50 {age['p50']:.0f} ms, p95 {age['p95']:.0f} ms; infer p50 {infer['p50']:.0f} ms"
-    logger.info(
-        "%d frames, %d windows, %d events, %d gaps in %.1f s%s%s",
-        summary.frames_in,
-        summary.windows,
-        summary.events,
-        summary.gaps,
-        summary.seconds,
-        times,
-        f"; dropped: {drops}" if drops else "",
-    )

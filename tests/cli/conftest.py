@@ -23,18 +23,20 @@ from s2tf_edge.spec import ClipSpec
 
 @pytest.fixture(autouse=True)
 def _process_as_it_was() -> Iterator[None]:
-    """Undoes what a command that runs in this process sets up for the whole of it: a log on stderr, and SIGTERM.
+    """Undoes what a command that runs in this process sets up for the whole of it: a log on stderr, and signals.
 
     Else later tests would log to this one's stderr, which is closed by then.
     """
-    root, package, handler = logging.getLogger(), logging.getLogger("s2tf_edge"), signal.getsignal(signal.SIGTERM)
+    root, package = logging.getLogger(), logging.getLogger("s2tf_edge")
+    ends = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     handlers, levels = root.handlers[:], (root.level, package.level)
     yield
     for added in [each for each in root.handlers if each not in handlers]:
         root.removeHandler(added)
     for logger, level in zip((root, package), levels, strict=True):
         logger.setLevel(level)
-    signal.signal(signal.SIGTERM, handler)
+    for number, end in ends.items():
+        signal.signal(number, end)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +304,8 @@ def test_a_source_that_fails_beside_one_that_does_not(
         (("--source", CLIP, "--saliency"), 2, "gives no saliency mask; export an SSF or S2TF network with --mask"),
         (("--source", CLIP, "--serve", "0.0.0.0:0"), 2, "token"),
         (("--source", CLIP, "--serve", "nonsense"), 2, "HOST:PORT"),
+        (("--source", CLIP, "--on-event", "no-such-program"), 2, "--on-event cannot be run: there is no program"),
+        (("--source", CLIP, "--webhook", "me:secret@host/secret"), 2, "--webhook is no address"),
         (("--source", CLIP, "--selftest"), 2, "leave out --source and --camera"),
     ],
 )
@@ -349,7 +353,7 @@ def _started(artifact: Path, *arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_it_leaves_complete_files(artifact: Path, tmp_path: Path, number: signal.Signals) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
@@ -405,3 +409,41 @@ def test_a_failed_run_leaves_no_file(run: Callable[..., Printed], artifact: Path
     lines = tmp_path / "out.jsonl"
     assert run(artifact, "--source", tmp_path / "gone.mp4", "--jsonl", lines)[0] == 9
     assert not lines.exists()
+
+
+def test_actions_are_told_to_a_command_and_to_an_address(
+    run: Callable[..., Printed], artifact: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posted: list[dict[str, Any]] = []
+    tokens: list[str | None] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            tokens.append(self.headers["Authorization"])
+            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            del format, arguments
+
+    monkeypatch.setenv("S2TF_WEBHOOK_TOKEN", "secret")
+    tell = shlex.join(["sh", "-c", 'echo noise; cat >> "$1"', "sh", str(tmp_path / "told")])
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        flags = ("--on-event", tell, "--webhook", f"http://127.0.0.1:{server.server_port}/x")
+        code, out, err = run(artifact, "--source", video, "--jsonl", "-", "--smooth", "none", *flags)
+        server.shutdown()
+        serving.join()
+    assert code == 0
+    assert "secret" not in err
+    assert set(tokens) == {"Bearer secret"}
+    events = [record for record in _records(out) if record["type"] == "event"]
+    ends = [{key: each[key] for key in events[0]} for each in posted if each["phase"] == "end"]
+    assert ends == events
+    begins = [(each["label"], each["t_start"]) for each in posted if each["phase"] == "begin"]
+    assert begins == [(each["label"], each["t_start"]) for each in events]
+    told = _records((tmp_path / "told").read_text(encoding="utf-8"))
+    assert [(each["phase"], each["label"]) for each in told] == [(each["phase"], each["label"]) for each in posted]
+    assert {each["name"] for each in told} == {str(video)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_a_saved_video_has_every_frame_at_its_time(
     frames = read_video(tmp_path / "ä out.mp4")
     assert [frame.pts_seconds for frame in frames] == pytest.approx(times, abs=2e-3)
     assert frames[0].image.shape == (48, 72, 3)
-    assert [item.name for item in tmp_path.iterdir() if item.name.startswith(".")] == []
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["in.mkv", "ä out.mp4"]
 
 
 def test_the_label_is_drawn_from_the_first_frame_even_of_a_short_video(
@@ -219,14 +220,17 @@ def test_without_x264_it_is_mpeg4(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert [frame.time for frame in container.decode(video=0)] == pytest.approx([0.0, 1 / 24], abs=1e-3)
 
 
-def test_a_run_that_failed_leaves_no_video(tmp_path: Path) -> None:
+def test_a_run_that_failed_leaves_what_was_saved_under_a_name_that_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     sink = VideoSink(tmp_path / "out.mp4")
     sink.write(_prediction("a", 0.5))
     for index in range(100):
         sink.write(_picture(index / 25))
-    assert len(list(tmp_path.iterdir())) == 1
     sink.close()
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["out.part.mp4"]
+    assert probe(tmp_path / "out.part.mp4").frames == 100
+    assert "out.part.mp4 keeps what was saved before the run failed" in caplog.text
 
 
 def test_other_suffixes_are_refused(tmp_path: Path) -> None:
@@ -237,3 +241,9 @@ def test_other_suffixes_are_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="choose a file in a folder that exists"):
         VideoSink(tmp_path / "gone/out.mp4")
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "out.mp4")
+    with pytest.raises(InputFileError, match=r"out\.mp4 is no file"):
+        VideoSink(tmp_path / "out.mp4")

@@ -171,3 +171,15 @@ def test_smoothing_makes_labels_change_less_often(text: str) -> None:
         return sum(int(a.argmax()) != int(b.argmax()) for a, b in itertools.pairwise(rows))
 
     assert changes(smoothed) < changes(scores) / 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_event_is_known_from_its_first_window_on(seed: int) -> None:
+    tracker, begun, ended = EventTracker(tuple("abcd"), threshold=0.5), [], []
+    for at, row in enumerate(_walk(seed)):
+        ended.append(tracker.update(row, t_start=at, t_end=at + 2.0))
+        begun.append(tracker.begun)
+    ended.append(tracker.end())
+    begins = [(event.label, event.t_start) for event in begun if event is not None]
+    assert begins == [(event.label, event.t_start) for event in ended if event is not None]
+    assert begins

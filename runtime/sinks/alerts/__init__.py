@@ -1,0 +1,1 @@
+"""Tells of actions as they begin and end: to a command, or to an address on the web."""
