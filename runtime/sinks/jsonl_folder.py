@@ -52,8 +52,7 @@ class JsonlFolderSink:
         if isinstance(record, Start):
             stems = file_stems(record.sources)
             self._files = tuple(
-                _File(self._folder / (stem + _SUFFIX), dataclasses.replace(record, sources=(name,)))
-                for stem, name in zip(stems, record.sources, strict=True)
+                _File(self._folder / (stem + _SUFFIX), record.only(source)) for source, stem in enumerate(stems)
             )
         elif isinstance(record, Summary):
             for file, facts in zip(self._files, record.sources, strict=True):

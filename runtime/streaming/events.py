@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from s2tf_edge.runtime.streaming.records import Event
+from s2tf_edge.runtime.streaming.records import Action, Event
 from s2tf_edge.runtime.streaming.smoothing import Scores
 
 __all__ = ["EventTracker"]
@@ -15,7 +15,7 @@ _LEAVE: Final = 0.8
 
 
 @dataclass(kw_only=True)
-class _Action:
+class _OpenAction:
     """What is known so far of the action that goes on."""
 
     index: int
@@ -23,6 +23,10 @@ class _Action:
     t_end: float
     total: float
     windows: int
+
+    @property
+    def score(self) -> float:
+        return self.total / self.windows
 
 
 class EventTracker:
@@ -42,8 +46,16 @@ class EventTracker:
         self._labels = labels
         self._threshold = threshold
         self._source = source
-        self._action: _Action | None = None
+        self._action: _OpenAction | None = None
         self._free_from = float("-inf")
+
+    @property
+    def current(self) -> Action | None:
+        """The action that goes on, if any."""
+        action = self._action
+        if action is None:
+            return None
+        return Action(label=self._labels[action.index], t_start=action.t_start, score=action.score)
 
     def update(self, scores: Scores, *, t_start: float, t_end: float) -> Event | None:
         """Takes the next window; returns the event that it ends, if any."""
@@ -59,7 +71,7 @@ class EventTracker:
         if found is not None:
             # The window may reach back into the event before it; that part of it is taken.
             start = max(t_start, self._free_from)
-            self._action = _Action(index=found, t_start=start, t_end=t_end, total=float(scores[found]), windows=1)
+            self._action = _OpenAction(index=found, t_start=start, t_end=t_end, total=float(scores[found]), windows=1)
         return ended
 
     def end(self) -> Event | None:
@@ -73,7 +85,7 @@ class EventTracker:
             label=self._labels[action.index],
             t_start=action.t_start,
             t_end=action.t_end,
-            score=action.total / action.windows,
+            score=action.score,
         )
 
     def reset(self) -> Event | None:

@@ -63,6 +63,7 @@ class Postprocessor:
             topk=topk,
             age_ms=age_ms,
             infer_ms=stages_ms["infer"],
+            action=track.events.current,
             stages_ms=stages_ms,
             mask=result.mask if self._options.saliency else None,
         )

@@ -9,16 +9,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any, Final
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from s2tf_edge import __version__
 from s2tf_edge.spec import ClipSpec
 
 __all__ = [
+    "SCHEMA_VERSION",
     "STAGES",
+    "Action",
     "Event",
     "Failure",
     "Gap",
@@ -37,13 +41,24 @@ STAGES: Final = ("wait", "queue", "preprocess", "infer", "smooth")
 input is made, the network's run, and until the label is out."""
 
 
+SCHEMA_VERSION: Final = 1
+"""Of the JSON forms: it grows when a key goes or means something else, not when one is added."""
 _NOT_IN_JSON: Final = {"json": False}
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
     """What is about to run; the first record."""
 
+    schema_version: int = SCHEMA_VERSION
+    version: str = __version__
+    """Of this package."""
+    started_at: datetime = field(default_factory=_now)
+    """The wall clock's time, in UTC, when the stream began; a live source's 0 follows once it has opened."""
     artifact: str
     network: str
     target: str
@@ -53,10 +68,26 @@ class Start:
     """Classes that the network tells apart."""
     hop: int
     """Sampled frames from the start of one window to the start of the next."""
-    policy: str
+    policy: str | tuple[str, ...]
+    """every or latest, also where auto was asked for; one for each source where they differ."""
     smooth: str
     threshold: float
     sources: tuple[str, ...]
+
+    def only(self, source: int) -> Start:
+        """As if that source had been the only one."""
+        policy = self.policy if isinstance(self.policy, str) else self.policy[source]
+        return dataclasses.replace(self, policy=policy, sources=(self.sources[source],))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """An action that goes on, as its Event will have it."""
+
+    label: str
+    t_start: float
+    score: float
+    """Mean of the scores of its windows so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +108,17 @@ class Prediction:
     """From the presentation of the window's newest frame to this record."""
     infer_ms: float
     """Time of the run that the window was part of."""
+    action: Action | None = None
+    """The action that goes on with this window: the one place where it is told when an action began."""
     stages_ms: Mapping[str, float] = field(default_factory=dict, metadata=_NOT_IN_JSON)
     """The parts of ``age_ms``, by the names of ``STAGES``; not in the JSON form."""
     mask: NDArray[np.float32] | None = field(default=None, metadata=_NOT_IN_JSON)
     """The saliency mask, float32 [H', W'] over the window's crop, where it was asked for; not in the JSON form."""
+
+    def best(self, count: int) -> tuple[tuple[str, float], ...]:
+        """The best classes and their scores, ``count`` at most; but for the first, none that rounds to 0 percent."""
+        first, *others = self.topk[:count]
+        return (first, *(other for other in others if round(100 * other[1])))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +248,12 @@ def to_json(record: Record) -> dict[str, Any] | None:
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, _DECIMALS)
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, ClipSpec):
         return value.to_dict()
+    if isinstance(value, Action):
+        return _plain(dataclasses.asdict(value))
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

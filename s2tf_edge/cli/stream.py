@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
 __all__ = ["main", "stream"]
+
+logger = logging.getLogger(__name__)
 
 _NAME = "s2tf-stream"
 _SELF_TEST_SECONDS = 60.0
@@ -71,7 +74,6 @@ def stream(
 ) -> None:
     """Recognize [bold]actions[/bold], live or in files."""
     del verbose, version  # taken by the app
-    from s2tf_edge.runtime.cache import last_artifact
     from s2tf_edge.runtime.session import SessionOptions
     from s2tf_edge.runtime.streaming.smoothing import Smoothing
     from s2tf_edge.runtime.streaming.stream_options import StreamOptions
@@ -79,7 +81,7 @@ def stream(
     run_on = SessionOptions(device=device, threads=threads)
     if selftest:
         _check_no_sources(source, camera)
-        _self_test(artifact or last_artifact(), run_on, seconds=duration or _SELF_TEST_SECONDS)
+        _self_test(artifact or _last_artifact(), run_on, seconds=duration or _SELF_TEST_SECONDS)
         return
     outputs = OutputOptions(
         jsonl=jsonl,
@@ -110,7 +112,7 @@ def stream(
         status_seconds=_STATUS_SECONDS if outputs.needs_status else None,
     )
     sources = _parse_sources(source or [], camera or [])
-    artifact = artifact or last_artifact()
+    artifact = artifact or _last_artifact()
     lists = [Path(text) for text in source or [] if text.endswith(".txt")]
     check_outputs(outputs.files, [artifact, *lists, *(Path(item.url) for item in sources if item.format is None)])
     _stream(artifact, sources, run_on, options=options, outputs=outputs)
@@ -155,6 +157,14 @@ def _self_test(artifact: Path, run_on: SessionOptions, *, seconds: float) -> Non
     if result.complaints:
         msg = f"this stream does not keep up: {'; '.join(result.complaints)}"
         raise AccuracyError(msg)
+
+
+def _last_artifact() -> Path:
+    from s2tf_edge.runtime.cache import last_artifact
+
+    artifact = last_artifact()
+    logger.info("no ARTIFACT given: running the one exported last, %s", artifact)
+    return artifact
 
 
 def _open_session(artifact: Path, run_on: SessionOptions) -> Session:
