@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from s2tf_edge.data.files import VIDEO_SUFFIXES
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.runtime.sources.picture_files import PICTURE_SUFFIXES
 from s2tf_edge.runtime.sources.timing import StageTimes
 from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, Start, Summary, to_json
 
@@ -133,7 +135,15 @@ class _File:
 def _stem(name: str) -> str:
     if name == "-":
         return "stdin"
-    if "://" not in name and not name.startswith(("lavfi:", "/dev/")):
+    if _is_file(name):
         return Path(name).stem[:_MAX_STEM]
     without_password = re.sub(r"//[^/]*@", "//", name)
-    return re.sub(r"[^\w.]+", "-", without_password).strip("-.")[:_MAX_STEM] or "source"
+    unsafe = r"[^\w.]+" if "://" in name or name.startswith("lavfi:") else r"[^\w. ]+"
+    return re.sub(unsafe, "-", without_password).strip("-. ")[:_MAX_STEM] or "source"
+
+
+def _is_file(name: str) -> bool:
+    """Whether it is the name of a file, missing ones included: no address, no device, nothing that the user made up."""
+    if "://" in name or name.startswith(("lavfi:", "/dev/")):
+        return False
+    return Path(name).suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES) or Path(name).exists()

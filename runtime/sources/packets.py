@@ -88,6 +88,11 @@ class PacketReader:
         return duration / av.time_base if duration and duration > 0 else None
 
     @property
+    def cannot_go_back(self) -> bool:
+        """Whether it broke as an MP4 does that comes through a pipe and has its index behind its frames."""
+        return bool(self.broken) and self._source.url.startswith("pipe:") and "mp4" in self._container.format.name
+
+    @property
     def skips(self) -> bool:
         """Whether frames that no other frame refers to are to be left out."""
         return self._catch_up is not None and self._catch_up.skips

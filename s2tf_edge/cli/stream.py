@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 from s2tf_edge.cli import stream_flags as flags
 from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, version_option
 from s2tf_edge.cli.durations import part_of_video
+from s2tf_edge.cli.stream_inputs import parse_sources, split_words
 from s2tf_edge.cli.stream_outputs import OutputOptions, check_outputs, make_sinks, pump
 from s2tf_edge.errors import AccuracyError, UsageError
 
@@ -32,7 +33,8 @@ _SELF_TEST_SECONDS = 60.0
 _STATUS_SECONDS = 0.5
 _EXAMPLES = (
     "s2tf-stream --camera 0",
-    "s2tf-stream --camera 0 --serve 127.0.0.1:8080",
+    "s2tf-stream model_openvino_int8 clip.mp4",
+    "s2tf-stream --source 0 --name 'front door' --serve 127.0.0.1:8080",
     "s2tf-stream model_openvino_int8 --source rtsp://user:password@10.0.0.7/stream --max-outage 3600",
     "s2tf-stream model_openvino_int8 --source clip.mp4 --save labeled.mp4",
     "s2tf-stream model.pt --source clips/ --jsonl predictions/",
@@ -43,9 +45,10 @@ _EXAMPLES = (
 
 
 def stream(
-    artifact: flags.Artifact = None,
+    words: flags.Words = None,
     source: flags.Sources = None,
     camera: flags.Cameras = None,
+    name: flags.Names = None,
     start: flags.Start = None,
     end: flags.End = None,
     duration: flags.Duration = None,
@@ -79,8 +82,10 @@ def stream(
     from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
     run_on = SessionOptions(device=device, threads=threads)
+    artifact, texts = split_words(words or [])
+    texts += source or []
     if selftest:
-        _check_no_sources(source, camera)
+        _check_no_sources(texts, camera)
         _self_test(artifact or _last_artifact(), run_on, seconds=duration or _SELF_TEST_SECONDS)
         return
     outputs = OutputOptions(
@@ -111,10 +116,11 @@ def stream(
         pictures=outputs.needs_pictures,
         status_seconds=_STATUS_SECONDS if outputs.needs_status else None,
     )
-    sources = _parse_sources(source or [], camera or [])
+    sources = parse_sources(texts, camera or [], name or [])
     artifact = artifact or _last_artifact()
-    lists = [Path(text) for text in source or [] if text.endswith(".txt")]
-    check_outputs(outputs.files, [artifact, *lists, *(Path(item.url) for item in sources if item.format is None)])
+    lists = [Path(text) for text in texts if text.endswith(".txt")]
+    files = [path for item in sources if not item.is_device for path in (Path(item.url), *item.pictures)]
+    check_outputs(outputs.files, [artifact, *lists, *files])
     _stream(artifact, sources, run_on, options=options, outputs=outputs)
 
 
@@ -178,17 +184,6 @@ def _check_no_sources(source: Sequence[str] | None, camera: Sequence[int] | None
     if source or camera:
         msg = "--selftest makes its own sources; leave out --source and --camera"
         raise UsageError(msg)
-
-
-def _parse_sources(texts: Sequence[str], cameras: Sequence[int]) -> list[Source]:
-    from s2tf_edge.runtime.sources.source import camera, parse_source
-
-    sources = [source for text in texts for source in parse_source(text)]
-    sources += [camera(index) for index in cameras]
-    if not sources:
-        msg = "there is nothing to read; give --source S or --camera N, see --help for what S may be"
-        raise UsageError(msg)
-    return sources
 
 
 class _Stop(threading.Event):

@@ -11,24 +11,34 @@ _INPUT: Final = "Input"
 _OUTPUT: Final = "Output"
 _RECOGNITION: Final = "Recognition"
 
-Artifact = Annotated[
-    Path | None,
+Words = Annotated[
+    list[str] | None,
     typer.Argument(
-        help="An artifact folder or a model.pt; the last exported one if left out.",
-        metavar="[ARTIFACT]",
-        readable=False,
+        help="An artifact folder or a model.pt, the last exported one if left out; then sources as of --source.",
+        metavar="[ARTIFACT] [SOURCE]",
+        show_default=False,
     ),
 ]
 Sources = Annotated[
     list[str] | None,
     typer.Option(
-        help="A video, a folder or glob of videos, a list.txt, /dev/videoN, rtsp://, http(s)://, tcp://, udp://, - "
-        "for stdin, or lavfi:EXPR; repeatable.",
+        help="A video, a folder or glob of videos or of numbered pictures, a list.txt, a camera's number or "
+        "/dev/videoN, rtsp://, http(s)://, tcp://, udp://, - for stdin, or lavfi:EXPR; repeatable. "
+        "#format=NAME behind it names a format that FFmpeg cannot guess.",
         rich_help_panel=_INPUT,
     ),
 ]
 Cameras = Annotated[
     list[int] | None, typer.Option(help="This machine's N-th camera; repeatable.", rich_help_panel=_INPUT)
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--name",
+        help="What a source is called; repeatable, in the order of the sources: arguments, --source, --camera.",
+        metavar="TEXT",
+        rich_help_panel=_INPUT,
+    ),
 ]
 Start = Annotated[
     str | None,
@@ -41,7 +51,8 @@ Duration = Annotated[float | None, typer.Option(help="Seconds of each source to 
 FramesPerSecond = Annotated[
     float | None,
     typer.Option(
-        help="Frames a second to ask of a camera, or to assume of a stream without times.", rich_help_panel=_INPUT
+        help="Frames a second to ask of a camera, or to assume of pictures and of a stream without times.",
+        rich_help_panel=_INPUT,
     ),
 ]
 HardwareDecoding = Annotated[
