@@ -25,7 +25,7 @@ def is_artifact(text: str) -> bool:
     Such a file need not be there. A folder without meta.json is none.
     """
     path = Path(text)
-    if "://" in text:
+    if not text or "://" in text:
         return False
     return path.suffix.lower() in (*_CHECKPOINT_SUFFIXES, *_GRAPH_SUFFIXES) or (
         path.name == META_FILE or (path / META_FILE).is_file()

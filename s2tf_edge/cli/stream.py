@@ -45,7 +45,8 @@ _EXAMPLES = (
 
 
 def stream(
-    words: flags.Words = None,
+    artifact: flags.Artifact = None,
+    inputs: flags.Inputs = None,
     source: flags.Sources = None,
     camera: flags.Cameras = None,
     name: flags.Names = None,
@@ -82,11 +83,12 @@ def stream(
     from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
     run_on = SessionOptions(device=device, threads=threads)
-    artifact, texts = split_words(words or [])
+    words = [] if artifact is None else [artifact, *(inputs or [])]
+    path, texts = split_words(words)
     texts += source or []
     if selftest:
         _check_no_sources(texts, camera)
-        _self_test(artifact or _last_artifact(), run_on, seconds=duration or _SELF_TEST_SECONDS)
+        _self_test(path or _last_artifact(), run_on, seconds=duration or _SELF_TEST_SECONDS)
         return
     outputs = OutputOptions(
         jsonl=jsonl,
@@ -117,11 +119,11 @@ def stream(
         status_seconds=_STATUS_SECONDS if outputs.needs_status else None,
     )
     sources = parse_sources(texts, camera or [], name or [])
-    artifact = artifact or _last_artifact()
+    path = path or _last_artifact()
     lists = [Path(text) for text in texts if text.endswith(".txt")]
-    files = [path for item in sources if not item.is_device for path in (Path(item.url), *item.pictures)]
-    check_outputs(outputs.files, [artifact, *lists, *files])
-    _stream(artifact, sources, run_on, options=options, outputs=outputs)
+    files = [file for item in sources if not item.is_device for file in (Path(item.url), *item.pictures)]
+    check_outputs(outputs.files, [path, *lists, *files])
+    _stream(path, sources, run_on, options=options, outputs=outputs)
 
 
 def main() -> None:

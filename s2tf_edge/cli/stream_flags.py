@@ -11,13 +11,17 @@ _INPUT: Final = "Input"
 _OUTPUT: Final = "Output"
 _RECOGNITION: Final = "Recognition"
 
-Words = Annotated[
-    list[str] | None,
+Artifact = Annotated[
+    str | None,
     typer.Argument(
-        help="An artifact folder or a model.pt, the last exported one if left out; then sources as of --source.",
-        metavar="[ARTIFACT] [SOURCE]",
+        help="An artifact folder or a model.pt; the last exported one if the first word is a source.",
+        metavar="ARTIFACT",
         show_default=False,
     ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(help="What is read, as --source takes it.", metavar="SOURCE", show_default=False),
 ]
 Sources = Annotated[
     list[str] | None,

@@ -10,13 +10,16 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.open import is_artifact, open_session
 
 
-def test_a_folder_with_a_meta_json_or_a_file_of_a_network_s_kind(tmp_path: Path) -> None:
+def test_a_folder_with_a_meta_json_or_a_file_of_a_network_s_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a.mp4").mkdir()
     (tmp_path / "a.mp4/meta.json").touch()
     (tmp_path / "videos").mkdir()
     names = ("a.mp4", "a.mp4/meta.json", "gone.pt", "gone.PTH", "gone.onnx", "model.xml", "videos", "gone", "clip.mp4")
     assert [is_artifact(str(tmp_path / name)) for name in names] == [True] * 6 + [False] * 3
-    assert not is_artifact("https://host/model.onnx")
+    monkeypatch.chdir(tmp_path / "a.mp4")
+    assert [is_artifact(text) for text in (".", "", "https://host/model.onnx")] == [True, False, False]
 
 
 def test_a_graph_alone_does_not_say_what_it_takes(tmp_path: Path) -> None:
