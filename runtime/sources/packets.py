@@ -57,6 +57,7 @@ class PacketReader:
         self._catch_up = CatchUp() if source.live and catch_up else None
         self._presented_at: dict[int | None, float] = {}
         self._started_at: float | None = None
+        self._has_begun = False
         self.left_out = 0
         """Packets left out because their decoding was behind."""
         self.was_cut = False
@@ -89,8 +90,9 @@ class PacketReader:
 
     @property
     def cannot_go_back(self) -> bool:
-        """Whether it broke as an MP4 does that comes through a pipe and has its index behind its frames."""
-        return bool(self.broken) and self._source.url.startswith("pipe:") and "mp4" in self._container.format.name
+        """Whether it broke as an MP4 does that comes through a pipe and has its index behind its frames: at once."""
+        is_mp4_on_pipe = self._source.url.startswith("pipe:") and "mp4" in self._container.format.name
+        return is_mp4_on_pipe and bool(self.broken) and not self._has_begun
 
     @property
     def skips(self) -> bool:
@@ -132,6 +134,7 @@ class PacketReader:
             if self._stop.is_set():
                 # While it was waited for; another thread may have gone on with the source since.
                 return
+            self._has_begun = True
             if self._admit(packet, waited_seconds):
                 yield packet
 
@@ -190,7 +193,7 @@ class PacketReader:
             msg = f"{self._source.name} was lost ({why}); check that it is on and connected"
             # PyAV's error quotes the URL with its password, which a traceback in the log would show.
             raise SourceError(msg) from None
-        if not self._stop.is_set():
+        if not self._stop.is_set() and not self.cannot_go_back:
             logger.warning("%s ends early; %s", self._source.name, self.broken)
 
 
