@@ -11,9 +11,25 @@ from s2tf_edge.extras import require
 from s2tf_edge.runtime.artifact import BUILD_SCRIPT, META_FILE, ArtifactMeta, check_files, read_meta
 from s2tf_edge.runtime.session import ModelInfo, Session, SessionOptions
 
-__all__ = ["artifact_info", "open_session"]
+__all__ = ["artifact_info", "is_artifact", "open_session"]
 
 _MAX_BATCH: Final = 1024
+_CHECKPOINT_SUFFIXES: Final = (".pt", ".pth")
+_GRAPH_SUFFIXES: Final = (".onnx", ".xml", ".engine")
+"""What an artifact folder holds; it is the folder that says what the file takes."""
+
+
+def is_artifact(text: str) -> bool:
+    """Whether ``text`` names what ``open_session`` is for: a folder with a meta.json, or a file of a network's kind.
+
+    Such a file need not be there. A folder without meta.json is none.
+    """
+    path = Path(text)
+    if not text or "://" in text:
+        return False
+    return path.suffix.lower() in (*_CHECKPOINT_SUFFIXES, *_GRAPH_SUFFIXES) or (
+        path.name == META_FILE or (path / META_FILE).is_file()
+    )
 
 
 def open_session(path: str | Path, options: SessionOptions | None = None) -> Session:
@@ -31,7 +47,10 @@ def open_session(path: str | Path, options: SessionOptions | None = None) -> Ses
     if not path.is_file():
         msg = f"{path} does not exist; give a model.pt or an artifact folder made by s2tf-export"
         raise InputFileError(msg)
-    if path.name == META_FILE:
+    if path.suffix.lower() in _GRAPH_SUFFIXES and not (path.parent / META_FILE).is_file():
+        msg = f"{path} does not say what it takes; export it: s2tf-export {path} --meta FILE.json"
+        raise InputFileError(msg)
+    if path.name == META_FILE or path.suffix.lower() in _GRAPH_SUFFIXES:
         return open_session(path.parent, options)
     require("torch", extra="train", purpose=f"running {path}")
     from s2tf_edge.runtime.backends.torch_session import TorchSession

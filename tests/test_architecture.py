@@ -238,7 +238,7 @@ def test_the_runtime_needs_no_optional_package() -> None:
     optional = ["torch", "onnx", "onnxruntime", "openvino", "nncf", "lightning", "jinja2", "matplotlib"]
     optional += ["adjustText", "starlette", "uvicorn", "prometheus_client"]
     heavy = ("s2tf_edge.models", "s2tf_edge.training", "s2tf_edge.export", "s2tf_edge.calibration")
-    with_extra = {f"s2tf_edge.runtime.web.{name}" for name in ("connection", "guard", "metrics", "routes")}
+    with_extra = {f"s2tf_edge.runtime.web.{name}" for name in ("connection", "crowd", "guard", "metrics", "routes")}
     light = [
         name
         for name in MODULES

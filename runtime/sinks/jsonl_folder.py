@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from s2tf_edge.data.video_paths import VIDEO_SUFFIXES
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.runtime.sinks.line_file import LineFile
+from s2tf_edge.runtime.sources.picture_files import PICTURE_SUFFIXES
 from s2tf_edge.runtime.sources.timing import StageTimes
 from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, Start, Summary, to_json
 
@@ -55,8 +57,7 @@ class JsonlFolderSink:
         if isinstance(record, Start):
             stems = file_stems(record.sources)
             self._files = tuple(
-                _File(self._folder / (stem + _SUFFIX), dataclasses.replace(record, sources=(name,)))
-                for stem, name in zip(stems, record.sources, strict=True)
+                _File(self._folder / (stem + _SUFFIX), record.only(source)) for source, stem in enumerate(stems)
             )
         elif isinstance(record, Summary):
             for file, facts in zip(self._files, record.sources, strict=True):
@@ -128,7 +129,15 @@ class _File:
 def _stem(name: str) -> str:
     if name == "-":
         return "stdin"
-    if "://" not in name and not name.startswith(("lavfi:", "/dev/")):
+    if _is_file(name):
         return Path(name).stem[:_MAX_STEM]
     without_password = re.sub(r"//[^/]*@", "//", name)
-    return re.sub(r"[^\w.]+", "-", without_password).strip("-.")[:_MAX_STEM] or "source"
+    unsafe = r"[^\w.]+" if "://" in name or name.startswith("lavfi:") else r"[^\w. ]+"
+    return re.sub(unsafe, "-", without_password).strip("-. ")[:_MAX_STEM] or "source"
+
+
+def _is_file(name: str) -> bool:
+    """Whether it is the name of a file, missing ones included: no address, no device, nothing that the user made up."""
+    if "://" in name or name.startswith(("lavfi:", "/dev/")):
+        return False
+    return Path(name).suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES) or Path(name).exists()

@@ -67,9 +67,10 @@ class Overlay:
         region[:] = (region * (255 - self._panel.alpha) + self._panel.premultiplied) // 255
 
     def _make(self, prediction: Prediction) -> _Panel:
+        shown = prediction.best(_ROWS)
         rows = [
             self._row(label, score, line=line, color=_OTHERS if index else _BEST)
-            for index, (line, (label, score)) in enumerate(zip(self._lines, prediction.topk, strict=False))
+            for index, (line, (label, score)) in enumerate(zip(self._lines, shown, strict=False))
         ]
         color, alpha = (np.concatenate(parts) for parts in zip(*rows, strict=True))
         return _Panel(premultiplied=(color * alpha).astype(np.uint16), alpha=alpha.astype(np.uint16))

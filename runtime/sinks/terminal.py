@@ -10,7 +10,7 @@
 
 197 waiting · 2 ended
 p50   age 45 · decode 2.1 · scale 0.4 · infer 20 ms
-event walk 0.91   0:03.2 to 0:08.9   clips/walk.mp4
+event walk 0.91   0:03.20 to 0:08.92   clips/walk.mp4
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class LiveView:
             times = (f"{name} {_short(stages[name]['p50'])}" for name in names)
             yield _line(f"p50   {' · '.join(times)} ms", "dim")
         for event in self._events:
-            times_shown = f"{_clock(event.t_start, tenths=True)} to {_clock(event.t_end, tenths=True)}"
+            times_shown = f"{_precise_clock(event.t_start)} to {_precise_clock(event.t_end)}"
             name = f"   {self._sources[event.source].name}" if len(self._sources) > 1 else ""
             line = Text.assemble(("event ", "dim"), (event.label, "bold"), f" {event.score:.2f}   {times_shown}", name)
             yield _cut(line)
@@ -187,7 +187,7 @@ class _SourceView:
             message = self._status.message if self._status else None
             return _line(message or ("no signal" if self.state == "lost" else "…"), _STYLES.get(self.state, "dim"))
         style = "cyan" if prediction.score >= threshold else "bright_black"
-        others = " · ".join(f"{label} {100 * score:.0f} %" for label, score in prediction.topk[1 : 1 + _RUNNERS_UP])
+        others = " · ".join(f"{label} {100 * score:.0f} %" for label, score in prediction.best(1 + _RUNNERS_UP)[1:])
         row = Table.grid(padding=(0, 2), expand=True)
         for ratio in (3, 4, None, 5):
             row.add_column(ratio=ratio, no_wrap=True, overflow="ellipsis")
@@ -264,9 +264,14 @@ def _short(milliseconds: float) -> str:
     return f"{milliseconds:.0f}" if milliseconds >= 10 else f"{milliseconds:.1f}"
 
 
-def _clock(seconds: float, *, tenths: bool = False) -> str:
-    """``0:07``, ``12:34`` or ``1:02:03``, and ``0:07.4`` where tenths matter."""
+def _clock(seconds: float) -> str:
+    """``0:07``, ``12:34`` or ``1:02:03``."""
     whole = int(seconds)
     hours, minutes = whole // 3600, whole // 60 % 60
-    text = f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
-    return f"{text}.{int(10 * (seconds - whole))}" if tenths else text
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
+
+def _precise_clock(seconds: float) -> str:
+    """``0:07.44``: to the hundredth, as lines of text have it, so that the same moment reads the same everywhere."""
+    hundredths = round(100 * seconds)
+    return f"{_clock(hundredths // 100)}.{hundredths % 100:02d}"

@@ -90,32 +90,35 @@ def _has_read_nothing(record: Record) -> bool:
 
 
 class TextSink:
-    """A line whenever the label of a source changes, for people to read.
+    """A line for each action as it begins, at the time that its Event will have, for people to read.
 
-    Below the threshold no label is shown; a source that never reached it gets one line with its best label.
+    A source without any gets one line with its best label.
     """
 
     def __init__(self, show: Callable[[str], None], *, threshold: float) -> None:
         self._show = show
         self._threshold = threshold
         self._names: tuple[str, ...] = ()
-        self._labels: dict[int, str | None] = {}
+        self._begun_at: dict[int, float | None] = {}
+        """When the action that goes on began, of each source that ever had one."""
         self._best: dict[int, Prediction] = {}
 
     def write(self, record: Record) -> None:
-        """Shows a change of label, or a gap."""
+        """Shows an action that begins, or a gap."""
         if isinstance(record, Start):
             self._names = record.sources
         elif isinstance(record, Prediction):
             self._write_prediction(record)
         elif isinstance(record, Gap):
-            self._labels[record.source] = None
+            if record.source in self._begun_at:
+                # Time may start anew behind it.
+                self._begun_at[record.source] = None
             self._write_line(record.source, record.t_start, _GAPS[record.cause].format(record.t_end))
 
     def close(self) -> None:
-        """Shows the best label of each source that had none above the threshold."""
+        """Shows the best label of each source that had no action."""
         for source, best in self._best.items():
-            if source not in self._labels:
+            if source not in self._begun_at:
                 text = f"nothing scored {self._threshold:.2f} or more; best: {best.label} ({best.score:.2f})"
                 self._write_line(source, best.t_start, text)
 
@@ -123,11 +126,10 @@ class TextSink:
         source = record.source
         if source not in self._best or record.score > self._best[source].score:
             self._best[source] = record
-        if record.score < self._threshold:
-            return
-        if self._labels.get(source) != record.label:
-            self._labels[source] = record.label
-            self._write_line(source, record.t_start, f"{record.label}  {record.score:.2f}")
+        action = record.action
+        if action is not None and action.t_start != self._begun_at.get(source):
+            self._begun_at[source] = action.t_start
+            self._write_line(source, action.t_start, f"{action.label}  {action.score:.2f}")
 
     def _write_line(self, source: int, seconds: float, text: str) -> None:
         name = f"{self._names[source]}  " if len(self._names) > 1 else ""

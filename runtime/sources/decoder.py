@@ -241,6 +241,9 @@ class Decoder:
         name = self.source.name
         if self.source.live or self.source.is_remote:
             return SourceError(f"{name} gave no frame that decodes; check that it sends video")
+        if self._packets.cannot_go_back:
+            why = "has its index at its end, and a pipe cannot go back to its frames"
+            return InputFileError(f"the MP4 on {name} {why}; name the file, or redirect it: - < clip.mp4")
         if self._start_seconds:
             return InputFileError(f"{name} ends before {self._start_seconds:g} s; give an earlier start")
         return InputFileError(f"{name} holds no frame that decodes; {self.broken or 'record or convert it again'}")

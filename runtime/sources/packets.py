@@ -79,6 +79,7 @@ class PacketReader:
         self._started_at: float | None = None
         # The last of the segments that are listed is complete: what comes first is older by what is listed behind it.
         self._ahead_seconds = self._playlist.listed_seconds(self._options) if self._playlist else 0.0
+        self._has_begun = False
         self.left_out = 0
         """Packets left out because their decoding was behind."""
         self.was_cut = False
@@ -133,6 +134,12 @@ class PacketReader:
         """Of all of the source, as it declares; None where it does not."""
         duration = self._container.duration
         return duration / av.time_base if duration and duration > 0 else None
+
+    @property
+    def cannot_go_back(self) -> bool:
+        """Whether it broke as an MP4 does that comes through a pipe and has its index behind its frames: at once."""
+        is_mp4_on_pipe = self.source.url.startswith("pipe:") and "mp4" in self._container.format.name
+        return is_mp4_on_pipe and bool(self.broken) and not self._has_begun
 
     @property
     def skips(self) -> bool:
@@ -190,6 +197,7 @@ class PacketReader:
             if self._stop.is_set():
                 # While it was waited for; another thread may have gone on with the source since.
                 return
+            self._has_begun = True
             if self._admit(packet, waited_seconds, mark):
                 yield packet
 
@@ -271,7 +279,7 @@ class PacketReader:
             msg = f"{self.source.name} was lost ({why}); check that it is on and connected"
             # PyAV's error quotes the URL with its password, which a traceback in the log would show.
             raise SourceError(msg) from None
-        if not self._stop.is_set():
+        if not self._stop.is_set() and not self.cannot_go_back:
             logger.warning("%s ends early; %s", self.source.name, self.broken)
 
 

@@ -1,34 +1,40 @@
 """What a stream can be read from: files, addresses, cameras, FFmpeg's virtual device.
 
 clip.mp4   clips/   'clips/*.avi'   list.txt     every window, one file after another
+shots/   shots/%04d.png                          numbered pictures, likewise
 https://host/clip.mp4   -                        likewise: they can wait
 rtsp://host/live   http://host/live.m3u8   …     live, and opened again when lost
-/dev/video0   --camera 0                         likewise
+/dev/video0   0                                  likewise
 lavfi:testsrc=size=640x480:rate=30               a made source that plays in real time, like a camera
 
-FFmpeg's own options of a protocol follow an address behind a ``#``: ``rtsp://host/live#rtsp_transport=udp``.
+FFmpeg's own options follow behind a ``#``: ``rtsp://host/live#rtsp_transport=udp``. One of them is ours: ``format``
+names the input format where FFmpeg cannot guess it, as of ``x.raw#format=h264``.
 """
 
 from __future__ import annotations
 
+import glob
+import os
 import re
+import stat
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import av
-from av.format import ContainerFormat
+from av.format import ContainerFormat, Flags
 
-from s2tf_edge.data.container import redacted
+from s2tf_edge.data.container import DEVICE_FORMATS, redacted
 from s2tf_edge.data.files import list_files
 from s2tf_edge.data.video_paths import VIDEO_SUFFIXES, is_folder
 from s2tf_edge.errors import InputFileError, MissingExtraError, SourceError, UsageError
+from s2tf_edge.runtime.sources.picture_files import PictureFiles, find_folder, find_pattern, group, is_picture
 
-__all__ = ["OPEN_SECONDS", "READ_SECONDS", "Source", "camera", "parse_source"]
+__all__ = ["OPEN_SECONDS", "READ_SECONDS", "Source", "camera", "names_source", "parse_source"]
 
 OPEN_SECONDS: Final = 10.0
 """Longest wait for a live source or an address to open."""
@@ -59,9 +65,11 @@ _PLAYLIST_SUFFIXES: Final = (".m3u8", ".m3u", ".mpd")
 _PLAYLIST_SECONDS: Final = 30.0
 """Longest wait for each packet of a playlist until it tells how long its segments are: three of ten seconds."""
 _KINDS: Final = (
-    "a video file, a folder or glob of videos, a list.txt of them, - for stdin, "
+    "a video file, a folder or glob of videos or of numbered pictures, a list.txt of them, - for stdin, "
     f"{', '.join(f'{scheme}://' for scheme in _PROTOCOLS)}, /dev/videoN, lavfi:EXPR, or `camera(N)`"
 )
+_OWN_FILE: Final[int] = Flags.no_file.value  # type: ignore[assignment]  # the stub gives the flag itself
+"""Of formats that open what they read themselves: devices, and a filter graph would be run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +94,18 @@ class Source:
     """Whether it is a playlist of segments, as of HLS, which come whole and at its own rhythm."""
     read_seconds: float = READ_SECONDS
     """Longest wait for each packet of a live source."""
+    pictures: tuple[Path, ...] = field(default=(), repr=False)
+    """Numbered pictures that are read one after another, in place of ``url``."""
 
     @property
     def is_remote(self) -> bool:
         """Whether it is read over a network."""
-        return "://" in self.url and self.format is None
+        return "://" in self.url and not self.is_device
+
+    @property
+    def is_device(self) -> bool:
+        """Whether FFmpeg has a device for it, real or virtual."""
+        return self.format in DEVICE_FORMATS
 
     @property
     def is_camera(self) -> bool:
@@ -114,15 +129,76 @@ def parse_source(text: str) -> list[Source]:
     if text.startswith("lavfi:"):
         expression = text.removeprefix("lavfi:")
         return [Source(name=text, url=expression, format="lavfi", live=True, paced=True, ends=True)]
+    plain, options = _split_options(text)
+    return [_add_options(source, options) for source in _parse_plain(plain)]
+
+
+def names_source(text: str) -> bool:
+    """Whether ``text`` is more than a name of nothing: whatever ``parse_source`` takes, missing videos included."""
+    plain, _ = _split_options(text)
+    path = Path(plain)
+    is_special = plain == "-" or "://" in plain or plain.startswith(("lavfi:", "/dev/")) or _is_number(plain)
+    is_file = path.suffix.lower() in (*VIDEO_SUFFIXES, ".txt") or is_picture(path)
+    return is_special or is_file or glob.has_magic(plain) or _is_there(plain)
+
+
+def _parse_plain(text: str) -> list[Source]:
     if text == "-":
-        return [Source(name="stdin", url="pipe:0")]
+        return [_stdin()]
     if text.startswith("file://"):
-        text = url2pathname(urlsplit(text).path)
+        return _parse_files(url2pathname(urlsplit(text).path))
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text):
         return [_parse_address(text, scheme[1].lower())]
     if device := re.fullmatch(r"/dev/video(\d+)", text):
         return [_device(text, int(device[1]))]
-    return [_file(path) for path in _find_files(text)]
+    if _is_number(text) and not _is_there(text):
+        return [camera(int(text))]
+    return _parse_files(text)
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,4}", text) is not None
+
+
+def _is_there(text: str) -> bool:
+    # Path.exists raises where a name is too long for a file, as an address may be.
+    return os.path.exists(text)  # noqa: PTH110
+
+
+def _stdin() -> Source:
+    """Where it is a file, FFmpeg may go back in it, as to the frames of an MP4 whose index lies at its end."""
+    try:
+        is_file = stat.S_ISREG(os.fstat(0).st_mode)
+    except OSError:
+        is_file = False
+    return Source(name="stdin", url="fd:", options={"fd": "0"}) if is_file else Source(name="stdin", url="pipe:0")
+
+
+def _parse_files(text: str) -> list[Source]:
+    pattern = find_pattern(text)
+    if pattern is not None:
+        if not pattern.paths:
+            msg = f"pattern {text} holds no video, nor numbered pictures; give {_KINDS}"
+            raise InputFileError(msg)
+        return [_read_pictures(pattern)]
+    try:
+        paths = _find_files(text)
+    except InputFileError:
+        # Beside videos, pictures are their covers: they count only where there is no video.
+        found = find_folder(Path(text)) if Path(text).is_dir() else []
+        if not found:
+            raise
+        return [_read_pictures(pictures) for pictures in found]
+    if len(paths) > 1 and all(is_picture(path) for path in paths):
+        sequences = group(paths)
+        # As of a glob. Pictures without numbers stay what they are: videos of one frame.
+        if sum(len(pictures.paths) for pictures in sequences) == len(paths):
+            return [_read_pictures(pictures) for pictures in sequences]
+    return [_file(path) for path in paths]
+
+
+def _read_pictures(pictures: PictureFiles) -> Source:
+    return Source(name=pictures.name, url=pictures.name, pictures=pictures.paths)
 
 
 def _file(path: Path) -> Source:
@@ -152,17 +228,16 @@ def _parse_address(text: str, scheme: str) -> Source:
         # Only the scheme is repeated: an address may hold a password.
         msg = f"source {scheme}:// cannot be read; give {_KINDS}"
         raise UsageError(msg)
-    url, options = _split_options(text)
-    _check_manifest(urlsplit(url).path)
-    suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
+    _check_manifest(urlsplit(text).path)
+    suffix = PurePosixPath(urlsplit(text).path).suffix.lower()
     live = not scheme.startswith("http") or suffix not in VIDEO_SUFFIXES or suffix in _ENDLESS_SUFFIXES
     # A file goes on where it was when its connection breaks.
     resumed = {} if live else {"reconnect": "1", "reconnect_delay_max": "5"}
     is_playlist = scheme.startswith("http") and suffix in _PLAYLIST_SUFFIXES
     return Source(
-        name=redacted(url),
-        url=url,
-        options={**_PROTOCOLS[scheme], **resumed, **options},
+        name=redacted(text),
+        url=text,
+        options={**_PROTOCOLS[scheme], **resumed},
         live=live,
         is_playlist=is_playlist,
         read_seconds=_PLAYLIST_SECONDS if is_playlist else READ_SECONDS,
@@ -170,11 +245,32 @@ def _parse_address(text: str, scheme: str) -> Source:
 
 
 def _split_options(text: str) -> tuple[str, dict[str, str]]:
-    """The address, and FFmpeg's options behind its ``#``; a ``#`` within a password starts none."""
+    """What is read, and FFmpeg's options behind its ``#``; one within a password or a file's own name starts none."""
     match = re.fullmatch(r"(.+?)#(\w+=[^@#&]*(?:&\w+=[^@#&]*)*)", text)
-    if not match:
+    if not match or _is_there(text):
         return text, {}
     return match[1], dict(pair.split("=", 1) for pair in match[2].split("&"))
+
+
+def _add_options(source: Source, options: Mapping[str, str]) -> Source:
+    if options and source.pictures:
+        msg = f"{source.name} stands for pictures, which take no options; leave out #{next(iter(options))}=…"
+        raise UsageError(msg)
+    others = {name: value for name, value in options.items() if name != "format"}
+    format = options.get("format", source.format)
+    if format != source.format and (source.is_device or not _is_file_format(format or "")):
+        msg = f"{source.name} cannot be read as {format!r}; give one of FFmpeg's formats of files, as in #format=h264"
+        raise UsageError(msg)
+    return replace(source, format=format, options={**source.options, **others})
+
+
+def _is_file_format(name: str) -> bool:
+    """Whether FFmpeg reads files as this, and needs nothing but the file for it."""
+    try:
+        format = av.ContainerFormat(name, "r")
+    except ValueError:
+        return False
+    return format.is_input and not format.flags & _OWN_FILE
 
 
 def camera(index: int) -> Source:
@@ -219,7 +315,7 @@ def _find_files(text: str) -> list[Path]:
         return found
     if not found:
         kind = "folder" if is_folder(path) else "list" if path.is_file() else "glob"
-        msg = f"{kind} {text} holds no video; give {_KINDS}"
+        msg = f"{kind} {text} holds no video, nor numbered pictures; give {_KINDS}"
         raise InputFileError(msg)
     if path.is_file() and not any(item.is_file() for item in found):
         msg = f"{path} is no list of videos: none of its lines names a file that exists"

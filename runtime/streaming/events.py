@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from s2tf_edge.runtime.streaming.records import Event, own_time
+from s2tf_edge.runtime.streaming.records import Action, Event, own_time
 from s2tf_edge.runtime.streaming.smoothing import Scores
 
 __all__ = ["EventTracker"]
@@ -15,7 +15,7 @@ _LEAVE: Final = 0.8
 
 
 @dataclass(kw_only=True)
-class _Action:
+class _OpenAction:
     """What is known so far of the action that goes on."""
 
     index: int
@@ -24,6 +24,10 @@ class _Action:
     total: float
     windows: int
     own_offset_seconds: float
+
+    @property
+    def score(self) -> float:
+        return self.total / self.windows
 
 
 class EventTracker:
@@ -43,10 +47,21 @@ class EventTracker:
         self._labels = labels
         self._threshold = threshold
         self._source = source
-        self._action: _Action | None = None
+        self._action: _OpenAction | None = None
         self._free_from = float("-inf")
-        self.begun: Event | None = None
-        """The event that began with the newest window, as it stands then; None where none did."""
+
+    @property
+    def current(self) -> Action | None:
+        """The action that goes on, if any."""
+        action = self._action
+        if action is None:
+            return None
+        return Action(
+            label=self._labels[action.index],
+            t_start=action.t_start,
+            score=action.score,
+            is_new=action.windows == 1,
+        )
 
     def update(self, scores: Scores, *, t_start: float, t_end: float, own_offset_seconds: float = 0.0) -> Event | None:
         """Takes the next window; returns the event that it ends, if any.
@@ -57,7 +72,6 @@ class EventTracker:
             t_end: when its last frame is.
             own_offset_seconds: from there to the source's own time.
         """
-        self.begun = None
         best = int(scores.argmax())
         found = best if scores[best] >= self._threshold else None
         action = self._action
@@ -70,7 +84,7 @@ class EventTracker:
         if found is not None:
             # The window may reach back into the event before it; that part of it is taken.
             start = max(t_start, self._free_from)
-            self._action = _Action(
+            self._action = _OpenAction(
                 index=found,
                 t_start=start,
                 t_end=t_end,
@@ -78,7 +92,6 @@ class EventTracker:
                 windows=1,
                 own_offset_seconds=own_offset_seconds,
             )
-            self.begun = self._as_event(self._action)
         return ended
 
     def end(self) -> Event | None:
@@ -87,21 +100,18 @@ class EventTracker:
         if action is None:
             return None
         self._free_from = action.t_end
-        return self._as_event(action)
+        return Event(
+            source=self._source,
+            label=self._labels[action.index],
+            t_start=action.t_start,
+            t_end=action.t_end,
+            score=action.score,
+            source_t_start=own_time(action.t_start, action.own_offset_seconds),
+            source_t_end=own_time(action.t_end, action.own_offset_seconds),
+        )
 
     def reset(self) -> Event | None:
         """Ends the current event and forgets its time, as at a gap, after which time may start anew."""
         ended = self.end()
         self._free_from = float("-inf")
         return ended
-
-    def _as_event(self, action: _Action) -> Event:
-        return Event(
-            source=self._source,
-            label=self._labels[action.index],
-            t_start=action.t_start,
-            t_end=action.t_end,
-            score=action.total / action.windows,
-            source_t_start=own_time(action.t_start, action.own_offset_seconds),
-            source_t_end=own_time(action.t_end, action.own_offset_seconds),
-        )

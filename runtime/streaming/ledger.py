@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from time import perf_counter
 
 from s2tf_edge.errors import S2TFError
@@ -39,6 +40,7 @@ class Ledger:
         """Of the stages from a window to its label; the others are in the reports."""
         self._status_seconds = status_seconds
         self._events = 0
+        self._began_at = datetime.now(timezone.utc)
         self._started_at = perf_counter()
         self._status_at = self._started_at
 
@@ -63,7 +65,9 @@ class Ledger:
             hop: samples from the start of one window to the start of the next.
         """
         info, path = session.info, session.path
+        policies = tuple(options.policy_of(live=report.source.live) for report in self.reports)
         return Start(
+            started_at=self._began_at,
             artifact=str(path if info.target == "torch" else path.parent),
             network=info.network,
             target=info.target,
@@ -71,7 +75,7 @@ class Ledger:
             clip=info.spec,
             labels=len(info.labels),
             hop=hop,
-            policy=options.policy,
+            policy=policies if len(set(policies)) > 1 else policies[0],
             smooth=str(options.smoothing),
             threshold=options.threshold,
             sources=tuple(report.source.name for report in self.reports),

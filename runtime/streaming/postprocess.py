@@ -65,11 +65,11 @@ class Postprocessor:
             topk=topk,
             age_ms=age_ms,
             infer_ms=stages_ms["infer"],
+            action=track.events.current,
             stages_ms=stages_ms,
             mask=result.mask if self._options.saliency else None,
             source_t_start=own_time(window.t_start, window.own_offset_seconds),
             source_t_end=own_time(window.t_end, window.own_offset_seconds),
-            begins=track.events.begun,
         )
         return [prediction, *_as_list(event)]
 

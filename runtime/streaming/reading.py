@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from s2tf_edge.errors import SourceError
 from s2tf_edge.runtime.sources.decoder import Decoded, Decoder
+from s2tf_edge.runtime.sources.picture_decoder import PictureDecoder
 from s2tf_edge.runtime.streaming.records import Gap, Picture
 from s2tf_edge.runtime.streaming.source_report import SourceReport
 from s2tf_edge.runtime.streaming.stream_options import ReadOptions
@@ -56,7 +57,8 @@ class Reading:
         self._options = options
         self._stop = stop
         self._resume = resume
-        self._decoder = Decoder(
+        kind = PictureDecoder if report.source.pictures else Decoder
+        self._decoder: Decoder | PictureDecoder = kind(
             report.source,
             stop=stop,
             times=report.times,

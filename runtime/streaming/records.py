@@ -10,16 +10,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any, Final
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from s2tf_edge import __version__
 from s2tf_edge.spec import ClipSpec
 
 __all__ = [
+    "SCHEMA_VERSION",
     "STAGES",
+    "Action",
     "Event",
     "Failure",
     "Gap",
@@ -42,12 +46,23 @@ input is made, the network's run, and until the label is out."""
 _NOT_IN_JSON: Final = {"json": "never"}
 _WHERE_KNOWN: Final = {"json": "where known"}
 _SAME_SECONDS: Final = 1e-3
+SCHEMA_VERSION: Final = 1
+"""Of the JSON forms: it grows when a key goes or means something else, not when one is added."""
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
     """What is about to run; the first record."""
 
+    schema_version: int = SCHEMA_VERSION
+    version: str = __version__
+    """Of this package."""
+    started_at: datetime = field(default_factory=_now)
+    """The wall clock's time, in UTC, when the stream began; a live source's 0 follows once it has opened."""
     artifact: str
     network: str
     target: str
@@ -57,10 +72,28 @@ class Start:
     """Classes that the network tells apart."""
     hop: int
     """Sampled frames from the start of one window to the start of the next."""
-    policy: str
+    policy: str | tuple[str, ...]
+    """every or latest, also where auto was asked for; one for each source where they differ."""
     smooth: str
     threshold: float
     sources: tuple[str, ...]
+
+    def only(self, source: int) -> Start:
+        """As if that source had been the only one."""
+        policy = self.policy if isinstance(self.policy, str) else self.policy[source]
+        return dataclasses.replace(self, policy=policy, sources=(self.sources[source],))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """An action that goes on, as its Event will have it."""
+
+    label: str
+    t_start: float
+    score: float
+    """Mean of the scores of its windows so far."""
+    is_new: bool = field(default=False, metadata=_NOT_IN_JSON)
+    """Whether it begins with this window; not in the JSON form."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +114,8 @@ class Prediction:
     """From the presentation of the window's newest frame to this record."""
     infer_ms: float
     """Time of the run that the window was part of."""
+    action: Action | None = None
+    """The action that goes on with this window: the one place where it is told when an action began."""
     stages_ms: Mapping[str, float] = field(default_factory=dict, metadata=_NOT_IN_JSON)
     """The parts of ``age_ms``, by the names of ``STAGES``; not in the JSON form."""
     mask: NDArray[np.float32] | None = field(default=None, metadata=_NOT_IN_JSON)
@@ -89,8 +124,27 @@ class Prediction:
     """``t_start`` by the source's own clock; None, and not in the JSON form, where it is the same."""
     source_t_end: float | None = field(default=None, metadata=_WHERE_KNOWN)
     """``t_end`` by the source's own clock, likewise."""
-    begins: Event | None = field(default=None, metadata=_NOT_IN_JSON)
-    """The action that begins with this window, as far as it is known then; not in the JSON form."""
+
+    @property
+    def begins(self) -> Event | None:
+        """The action that begins with this window, as far as it is known by then."""
+        if self.action is None or not self.action.is_new:
+            return None
+        offset = 0.0 if self.source_t_start is None else self.source_t_start - self.t_start
+        return Event(
+            source=self.source,
+            label=self.action.label,
+            t_start=self.action.t_start,
+            t_end=self.t_end,
+            score=self.action.score,
+            source_t_start=own_time(self.action.t_start, offset),
+            source_t_end=own_time(self.t_end, offset),
+        )
+
+    def best(self, count: int) -> tuple[tuple[str, float], ...]:
+        """The best classes and their scores, ``count`` at most; but for the first, none that rounds to 0 percent."""
+        first, *others = self.topk[:count]
+        return (first, *(other for other in others if round(100 * other[1])))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,13 +294,15 @@ def to_json(record: Record) -> dict[str, Any] | None:
     """The record as plain JSON values, its ``type`` first; None for a picture or a status."""
     if isinstance(record, Picture | Status):
         return None
-    values = {
-        each.name: _plain(getattr(record, each.name)) for each in dataclasses.fields(record) if _is_shown(each, record)
-    }
-    return {"type": _TYPES[type(record)], **values}
+    return {"type": _TYPES[type(record)], **_shown_values(record)}
 
 
-def _is_shown(field: dataclasses.Field[Any], record: Record) -> bool:
+def _shown_values(record: Record | Action) -> dict[str, Any]:
+    shown = [each.name for each in dataclasses.fields(record) if _is_shown(each, record)]
+    return {name: _plain(getattr(record, name)) for name in shown}
+
+
+def _is_shown(field: dataclasses.Field[Any], record: Record | Action) -> bool:
     when = field.metadata.get("json", "always")
     return when == "always" or (when == "where known" and getattr(record, field.name) is not None)
 
@@ -254,8 +310,12 @@ def _is_shown(field: dataclasses.Field[Any], record: Record) -> bool:
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, _DECIMALS)
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, ClipSpec):
         return value.to_dict()
+    if isinstance(value, Action):
+        return _shown_values(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

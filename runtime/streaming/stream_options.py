@@ -92,4 +92,8 @@ class StreamOptions(ReadOptions):
 
     def keeps_all(self, *, live: bool) -> bool:
         """Whether every window is run, of live sources or of files."""
-        return self.policy == "every" or (self.policy == "auto" and not live)
+        return self.policy_of(live=live) == "every"
+
+    def policy_of(self, *, live: bool) -> str:
+        """What ``auto`` stands for, of live sources or of files; any other policy stands for itself."""
+        return ("latest" if live else "every") if self.policy == "auto" else self.policy

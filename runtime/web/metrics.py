@@ -50,8 +50,9 @@ class Metrics(Collector):
         """Takes a record."""
         if isinstance(record, Start):
             self._sources = record.sources
-            shown = ("artifact", "network", "target", "precision", "policy")
-            self._info.info({name: str(getattr(record, name)) for name in shown})
+            shown = ("artifact", "network", "target", "precision")
+            policies = [record.policy] if isinstance(record.policy, str) else sorted(set(record.policy))
+            self._info.info({name: getattr(record, name) for name in shown} | {"policy": ",".join(policies)})
         elif isinstance(record, Prediction):
             labels = self._labels(record.source)
             self._age.labels(*labels).observe(record.age_ms / 1e3)

@@ -36,6 +36,12 @@ function clock(seconds) {
   return (seconds < 0 ? "−" : "") + parts.map((part, i) => (i ? String(part).padStart(2, "0") : part)).join(":");
 }
 
+// To the hundredth, as lines of text and the terminal have it.
+function preciseClock(seconds) {
+  const hundredths = Math.round(100 * Math.abs(seconds));
+  return `${seconds < 0 && hundredths ? "−" : ""}${clock(Math.floor(hundredths / 100))}.${String(hundredths % 100).padStart(2, "0")}`;
+}
+
 const duration = (ms) => (ms === null ? ["–", ""] : ms < 9950 ? [number(ms, ms < 10 ? 1 : 0), "ms"] : [number(ms / 1e3, 1), "s"]);
 
 function show(element, value, unit = "") {
@@ -90,11 +96,8 @@ class Source {
   }
 
   predicted(record) {
-    const goesOn = this.open?.label === record.label;
-    const isAction = record.score >= this.start.threshold;
-    if (isAction) colorOf(record.label);
-    if (isAction && goesOn) Object.assign(this.open, { t_end: record.t_end, score: record.score });
-    else this.open = isAction ? { label: record.label, t_start: record.t_start, t_end: record.t_end, score: record.score } : null;
+    if (record.action) colorOf(record.action.label);
+    this.open = record.action && { ...record.action, t_end: record.t_end };
     this.predictions.push(record);
     if (this.predictions.length > PREDICTIONS) this.predictions.shift();
     if (this.heat && record.saliency) this.readMask();
@@ -110,11 +113,8 @@ class Source {
     colorOf(event.label);
     this.events.push(event);
     if (this.events.length > EVENTS) this.events.shift();
-    // What goes on is another action, or the rest of one of the same name.
-    if (this.open && this.open.t_start < event.t_end) {
-      if (this.open.t_end <= event.t_end) this.open = null;
-      else this.open.t_start = event.t_end;
-    }
+    // Where the window that ended it began another one, that one goes on.
+    if (this.open && this.open.t_start <= event.t_start) this.open = null;
   }
 
   draw() {
@@ -149,6 +149,8 @@ class Source {
     this.canvas.setAttribute("aria-label", `${this.name}: ${label}, ${Math.round(100 * score)} %`);
     rows(this.part(".bars"), topk.slice(0, 5), () => element("li", "i", "span", "span"), (row, [name, value]) => {
       const [bar, text, percent] = row.children;
+      // It keeps its place, so that nothing below it jumps when it comes back.
+      row.style.visibility = name === label || Math.round(100 * value) ? "" : "hidden";
       bar.style.width = `${100 * value}%`;
       bar.style.setProperty("--color", name === label || colors.has(name) ? colorOf(name) : "var(--muted)");
       text.textContent = text.title = name;
@@ -183,8 +185,8 @@ class Source {
       const [label, time] = row.children;
       row.style.setProperty("--color", colorOf(item.label));
       label.textContent = label.title = item.label;
-      const end = item === this.open && this.state === "playing" ? "now" : clock(item.t_end);
-      time.textContent = `${clock(item.t_start)} – ${end} · ${Math.round(100 * item.score)} %`;
+      const end = item === this.open && this.state === "playing" ? "now" : preciseClock(item.t_end);
+      time.textContent = `${preciseClock(item.t_start)} – ${end} · ${Math.round(100 * item.score)} %`;
     });
   }
 
@@ -251,8 +253,8 @@ class Source {
 }
 
 function describe(item) {
-  if (item.label === null) return `no signal (${item.cause})\n${clock(item.t_start)} – ${clock(item.t_end)}`;
-  return `${item.label}\n${number(item.t_start, 1)} – ${number(item.t_end, 1)} s, score ${Math.round(100 * item.score)} %`;
+  if (item.label === null) return `no signal (${item.cause})\n${preciseClock(item.t_start)} – ${preciseClock(item.t_end)}`;
+  return `${item.label}\n${preciseClock(item.t_start)} – ${preciseClock(item.t_end)}, score ${Math.round(100 * item.score)} %`;
 }
 
 // A mask as a picture of its own: nothing where it is low, from violet over red to yellow where it is high.

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from s2tf_edge.runtime.streaming.records import Prediction, Record
 from s2tf_edge.runtime.web.address import Address
+from s2tf_edge.runtime.web.crowd import Crowd
 from s2tf_edge.runtime.web.guard import Guard
 from s2tf_edge.runtime.web.health import Health
 from s2tf_edge.runtime.web.history import History, missed
@@ -78,7 +79,8 @@ class Page:
             Route("/metrics", self._metrics_text),
             Route("/healthz", self._healthz),
         ]
-        return Guard(Starlette(routes=routes), address=address, token=token)
+        # The crowd is of those who are let in.
+        return Guard(Crowd(Starlette(routes=routes)), address=address, token=token, closing=self.closing)
 
     async def _events(self, request: Request) -> Response:
         position = self._history.position(request.headers.get("last-event-id"))

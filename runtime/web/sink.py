@@ -24,7 +24,6 @@ __all__ = ["WebSink"]
 
 logger = logging.getLogger(__name__)
 
-_MAX_CONNECTIONS: Final = 100
 _GRACE_SECONDS: Final = 0.7
 _END_SECONDS: Final = 2
 
@@ -70,7 +69,6 @@ class WebSink:
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=_MAX_CONNECTIONS,
                 timeout_graceful_shutdown=_END_SECONDS,
             )
         )

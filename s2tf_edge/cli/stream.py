@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 from s2tf_edge.cli import stream_flags as flags
 from s2tf_edge.cli.app import Quiet, Verbose, ending_signals, print_json, progress_bar, run, version_option
 from s2tf_edge.cli.durations import part_of_video
+from s2tf_edge.cli.stream_inputs import parse_sources, split_words
 from s2tf_edge.cli.stream_outputs import OutputOptions, check_outputs, make_sinks
 from s2tf_edge.cli.stream_pump import pump
 from s2tf_edge.errors import AccuracyError, UsageError
@@ -25,12 +27,15 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "stream"]
 
+logger = logging.getLogger(__name__)
+
 _NAME = "s2tf-stream"
 _SELF_TEST_SECONDS = 60.0
 _STATUS_SECONDS = 0.5
 _EXAMPLES = (
     "s2tf-stream --camera 0",
-    "s2tf-stream --camera 0 --serve 127.0.0.1:8080",
+    "s2tf-stream model_openvino_int8 clip.mp4",
+    "s2tf-stream --source 0 --name 'front door' --serve 127.0.0.1:8080",
     "s2tf-stream model_openvino_int8 --source rtsp://user:password@10.0.0.7/stream --max-outage 3600",
     "s2tf-stream model_openvino_int8 --source clip.mp4 --save labeled.mp4",
     "s2tf-stream model_openvino_int8 --camera 0 --on-event 'sh alarm.sh' --webhook https://example.com/actions",
@@ -43,8 +48,10 @@ _EXAMPLES = (
 
 def stream(
     artifact: flags.Artifact = None,
+    inputs: flags.Inputs = None,
     source: flags.Sources = None,
     camera: flags.Cameras = None,
+    name: flags.Names = None,
     start: flags.Start = None,
     end: flags.End = None,
     duration: flags.Duration = None,
@@ -75,15 +82,17 @@ def stream(
 ) -> None:
     """Recognize [bold]actions[/bold], live or in files."""
     del verbose, version  # taken by the app
-    from s2tf_edge.runtime.cache import last_artifact
     from s2tf_edge.runtime.session import SessionOptions
     from s2tf_edge.runtime.streaming.smoothing import Smoothing
     from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
     run_on = SessionOptions(device=device, threads=threads)
+    words = [] if artifact is None else [artifact, *(inputs or [])]
+    path, texts = split_words(words)
+    texts += source or []
     if selftest:
-        _check_no_sources(source, camera)
-        _self_test(artifact or last_artifact(), run_on, seconds=duration or _SELF_TEST_SECONDS)
+        _check_no_sources(texts, camera)
+        _self_test(path or _last_artifact(), run_on, seconds=duration or _SELF_TEST_SECONDS)
         return
     outputs = OutputOptions(
         jsonl=jsonl,
@@ -115,11 +124,12 @@ def stream(
         pictures=outputs.needs_pictures,
         status_seconds=_STATUS_SECONDS if outputs.needs_status else None,
     )
-    sources = _parse_sources(source or [], camera or [])
-    artifact = artifact or last_artifact()
-    lists = [Path(text) for text in source or [] if text.endswith(".txt")]
-    check_outputs(outputs.files, [artifact, *lists, *(Path(item.url) for item in sources if item.format is None)])
-    _stream(artifact, sources, run_on, options=options, outputs=outputs)
+    sources = parse_sources(texts, camera or [], name or [])
+    path = path or _last_artifact()
+    lists = [Path(text) for text in texts if text.endswith(".txt")]
+    files = [file for item in sources if not item.is_device for file in (Path(item.url), *item.pictures)]
+    check_outputs(outputs.files, [path, *lists, *files])
+    _stream(path, sources, run_on, options=options, outputs=outputs)
 
 
 def main() -> None:
@@ -167,6 +177,14 @@ def _self_test(artifact: Path, run_on: SessionOptions, *, seconds: float) -> Non
         raise AccuracyError(msg)
 
 
+def _last_artifact() -> Path:
+    from s2tf_edge.runtime.cache import last_artifact
+
+    artifact = last_artifact()
+    logger.info("no ARTIFACT given: running the one exported last, %s", artifact)
+    return artifact
+
+
 def _open_session(artifact: Path, run_on: SessionOptions) -> Session:
     from s2tf_edge.runtime.cache import compiled_models
     from s2tf_edge.runtime.open import open_session
@@ -178,17 +196,6 @@ def _check_no_sources(source: Sequence[str] | None, camera: Sequence[int] | None
     if source or camera:
         msg = "--selftest makes its own sources; leave out --source and --camera"
         raise UsageError(msg)
-
-
-def _parse_sources(texts: Sequence[str], cameras: Sequence[int]) -> list[Source]:
-    from s2tf_edge.runtime.sources.source import camera, parse_source
-
-    sources = [source for text in texts for source in parse_source(text)]
-    sources += [camera(index) for index in cameras]
-    if not sources:
-        msg = "there is nothing to read; give --source S or --camera N, see --help for what S may be"
-        raise UsageError(msg)
-    return sources
 
 
 class _Stop(threading.Event):

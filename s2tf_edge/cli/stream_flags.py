@@ -12,23 +12,37 @@ _OUTPUT: Final = "Output"
 _RECOGNITION: Final = "Recognition"
 
 Artifact = Annotated[
-    Path | None,
+    str | None,
     typer.Argument(
-        help="An artifact folder or a model.pt; the last exported one if left out.",
-        metavar="[ARTIFACT]",
-        readable=False,
+        help="An artifact folder or a model.pt; the last exported one if the first word is a source.",
+        metavar="ARTIFACT",
+        show_default=False,
     ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(help="What is read, as --source takes it.", metavar="SOURCE", show_default=False),
 ]
 Sources = Annotated[
     list[str] | None,
     typer.Option(
-        help="A video, a folder or glob of videos, a list.txt, /dev/videoN, rtsp://, http(s):// (also HLS), tcp://, "
-        "udp://, - for stdin, or lavfi:EXPR; repeatable.",
+        help="A video, a folder or glob of videos or of numbered pictures, a list.txt, a camera's number or "
+        "/dev/videoN, rtsp://, http(s):// (also HLS), tcp://, udp://, - for stdin, or lavfi:EXPR; repeatable. "
+        "#format=NAME behind it names a format that FFmpeg cannot guess.",
         rich_help_panel=_INPUT,
     ),
 ]
 Cameras = Annotated[
     list[int] | None, typer.Option(help="This machine's N-th camera; repeatable.", rich_help_panel=_INPUT)
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--name",
+        help="What a source is called; repeatable, in the order of the sources: arguments, --source, --camera.",
+        metavar="TEXT",
+        rich_help_panel=_INPUT,
+    ),
 ]
 Start = Annotated[
     str | None,

@@ -17,8 +17,19 @@ from av.video.stream import VideoStream
 from s2tf_edge.data.frames import has_times
 from s2tf_edge.errors import InputFileError, S2TFError, SourceError
 
-__all__ = ["add_video_stream", "open_container", "reason", "redacted", "rewind", "seek", "video_stream"]
+__all__ = [
+    "DEVICE_FORMATS",
+    "add_video_stream",
+    "open_container",
+    "reason",
+    "redacted",
+    "rewind",
+    "seek",
+    "video_stream",
+]
 
+DEVICE_FORMATS: Final = frozenset({"avfoundation", "dshow", "lavfi", "v4l2"})
+"""FFmpeg's input formats that are no files': what is opened in them is a device or an expression."""
 _SECRET: Final = re.compile(
     r"([/?&;#][^=&;/?#]*(?:pas|pwd|psw|token|secret|key|auth|sig|use|usr)[^=&;/?#]*=)[^&;#]*", re.IGNORECASE
 )
@@ -35,7 +46,8 @@ def open_container(
     """Opens what holds a video; close it, or use it in a with statement.
 
     Args:
-        path_or_url: a file, or what FFmpeg opens: a URL, a device, ``pipe:0``, an expression for ``lavfi``.
+        path_or_url: a file, or what FFmpeg opens: a URL, a device, ``pipe:0`` or ``fd:``, both of which are stdin, an
+            expression for ``lavfi``.
         format: FFmpeg's input format, needed for devices (``v4l2``) and ``lavfi``; None to recognize it.
         options: FFmpeg's options for the format.
         timeout_seconds: longest wait for opening, and for each read afterwards: one for both, or one each; None waits
@@ -48,8 +60,8 @@ def open_container(
         SourceError: a device or URL that cannot be opened or has no video stream.
     """
     name = str(path_or_url)
-    is_pipe = name.startswith("pipe:")
-    on_disk = format is None and not is_pipe and not name.startswith("/dev/") and "://" not in name
+    is_pipe = name.startswith(("pipe:", "fd:"))
+    on_disk = format not in DEVICE_FORMATS and not is_pipe and not name.startswith("/dev/") and "://" not in name
     if on_disk:
         _check_file(Path(name))
     try:
@@ -79,6 +91,10 @@ def open_container(
         kind: type[S2TFError] = InputFileError if on_disk or is_pipe else SourceError
         msg = f"{redacted(name)} {error}"
         raise kind(msg) from None
+    if on_disk and _is_animated_webp(container, Path(name)):
+        container.close()
+        msg = f"{name} is an animated WebP, which this FFmpeg cannot decode; convert it: magick {name} {name}.gif"
+        raise InputFileError(msg)
     return container
 
 
@@ -148,6 +164,15 @@ def rewind(container: InputContainer, stream: VideoStream) -> None:
 def redacted(url: str) -> str:
     """``url`` without its user, password, and values of its query that may be secret: fit for a log."""
     return _SECRET.sub(r"\1***", re.sub(r"(?<=://).*@", "***@", url)) if "://" in url else url
+
+
+def _is_animated_webp(container: InputContainer, path: Path) -> bool:
+    """Whether it is one that FFmpeg reads as a single picture: its frames lie in chunks that are passed over."""
+    if container.format.name not in {"webp_pipe", "image2"}:
+        return False
+    with path.open("rb") as file:
+        head = file.read(21)
+    return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 21 and bool(head[20] & 2)
 
 
 def _check_file(path: Path) -> None:

@@ -128,6 +128,21 @@ def test_readable_lines_on_stdout_and_a_summary_on_stderr(
     assert "100 frames" in err
 
 
+@pytest.mark.parametrize("smooth", ["none", "ema:0.2"])
+def test_lines_and_json_lines_tell_the_same_time_of_an_action(
+    run: Callable[..., Printed], artifact: Path, video: Path, smooth: str
+) -> None:
+    shared = (artifact, "--source", video, "--smooth", smooth)
+    lines = [line.split() for line in run(*shared)[1].splitlines()]
+    records = _records(run(*shared, "--jsonl", "-")[1])
+    events = [record for record in records if record["type"] == "event"]
+    assert len(events) >= 2
+    assert [(time, label) for time, _, label, _ in lines] == [(f"{e['t_start']:.2f}", e["label"]) for e in events]
+    actions = [record["action"] for record in records if record["type"] == "prediction" and record["action"]]
+    begun = dict.fromkeys((action["label"], action["t_start"]) for action in actions)
+    assert [*begun] == [(event["label"], event["t_start"]) for event in events]
+
+
 def test_json_lines_on_stdout_and_nothing_else(run: Callable[..., Printed], artifact: Path, video: Path) -> None:
     code, out, _ = run(artifact, "--source", video, "--jsonl", "-", "--topk", 2, "--threshold", 0.6)
     records = _records(out)
@@ -268,9 +283,11 @@ def test_without_a_display_nothing_can_be_shown(artifact: Path) -> None:
 
 def test_without_an_artifact_the_last_one_exported(run: Callable[..., Printed], artifact: Path, video: Path) -> None:
     remember_artifact(artifact)
-    code, out, _ = run("--source", video, "--jsonl", "-")
+    code, out, err = run("--source", video, "--jsonl", "-")
     assert code == 0
     assert _records(out)[0]["artifact"] == str(artifact)
+    assert err.splitlines()[0] == f"no ARTIFACT given: running the one exported last, {artifact}"
+    assert run("--source", video, "--jsonl", "-", "-q")[2] == ""
 
 
 def test_a_source_that_fails_beside_one_that_does_not(

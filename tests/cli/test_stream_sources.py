@@ -30,11 +30,11 @@ def started(small_artifact: Path) -> Iterator[Any]:
     """Starts the command in a process of its own."""
     processes: list[subprocess.Popen[bytes]] = []
 
-    def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
+    def start(*arguments: str | Path, stdin: Any = subprocess.PIPE) -> subprocess.Popen[bytes]:
         code = "from s2tf_edge.cli.stream import main; main()"
         line = [sys.executable, "-c", code, str(small_artifact), *map(str, arguments)]
-        pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        processes.append(subprocess.Popen(line, env=dict(os.environ), **pipes))
+        pipes: Any = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+        processes.append(subprocess.Popen(line, env=dict(os.environ), stdin=stdin, **pipes))
         return processes[-1]
 
     yield start
@@ -80,6 +80,60 @@ def test_stdin_loses_nothing(started: Any, tmp_path: Path, suffix: str) -> None:
     records = _records(out)
     assert records[0]["sources"] == ["stdin"], err
     assert (records[-1]["frames_in"], records[-1]["drops"]) == (100, {})
+
+
+def _heavy_mp4(path: Path) -> Path:
+    """One of more than FFmpeg holds at once, with its index at its end."""
+    noise = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 192, 128, "yuv420p"
+        for _ in range(20):
+            image = noise.integers(0, 256, (128, 192, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    assert path.stat().st_size > 200_000
+    return path
+
+
+def test_an_mp4_may_be_redirected_to_stdin(started: Any, tmp_path: Path) -> None:
+    with _heavy_mp4(tmp_path / "a.mp4").open("rb") as file:
+        out, err = started("--source", "-", "--jsonl", "-", stdin=file).communicate(timeout=120)
+    records = _records(out)
+    assert (records[0]["sources"], records[-1]["frames_in"]) == (["stdin"], 20), err
+
+
+def test_an_mp4_on_a_pipe_that_would_have_to_go_back_says_so(started: Any, tmp_path: Path) -> None:
+    process = started("--source", "-", "--jsonl", "-")
+    out, err = process.communicate(_heavy_mp4(tmp_path / "a.mp4").read_bytes(), 120)
+    assert process.returncode == 9
+    assert [record["type"] for record in _records(out)] == ["start", "error", "summary"]
+    (line,) = err.splitlines()
+    assert b"the MP4 on stdin has its index at its end" in line
+    assert b"redirect it: - < clip.mp4" in line
+
+
+def test_stdin_is_read_in_the_format_that_is_named(started: Any, tmp_path: Path) -> None:
+    video = _video(tmp_path / "a.h264", frames=50)
+    out, err = started("--source", "-#format=h264", "--jsonl", "-").communicate(video, 120)
+    assert _records(out)[-1]["frames_in"] == 50, err
+
+
+def test_sources_without_a_flag_and_with_names_of_their_own(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    first, second = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    for path in (first, second):
+        _video(path, frames=50)
+    code, out, err = run(first, "--source", second, "--name", "Gate v1.2", "--name", "A/B", "--jsonl", "-")
+    assert code == 0, err
+    assert _records(out)[0]["sources"] == ["Gate v1.2", "A/B"]
+    folder = tmp_path / "found"
+    assert run(first, second, "--name", "Gate v1.2", "--name", "A/B", "--jsonl", f"{folder}/")[0] == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["A-B.jsonl", "Gate v1.2.jsonl"]
+    assert "Gate v1.2 " in run(first, second, "--name", "Gate v1.2", "-q")[1]
+    code, _, err = run(first, "--name", "a", "--name", "b")
+    assert (code, "got 2 names for 1 sources" in err) == (2, True)
 
 
 @pytest.mark.parametrize("content", [b"", b"dear diary\n" * 100])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -109,6 +110,12 @@ def test_a_camera_shows_its_rate_its_label_and_the_label_s_age() -> None:
     assert lines[-1] == "p50   age 45 · infer 20 · smooth 0.3 ms"
 
 
+def test_what_rounds_to_nothing_is_not_shown() -> None:
+    topk = (("walk", 0.98), ("run", 0.016), ("jump", 0.004))
+    lines = _shown(_start("x"), _status(1.0, _source(frames=1)), replace(_prediction(score=0.98), topk=topk))
+    assert lines[1].endswith("98 %  run 2 %")
+
+
 def test_a_higher_score_has_a_longer_bar() -> None:
     def bar(score: float) -> int:
         return _shown(_start("x"), _status(1.0, _source(frames=1)), _prediction(score=score))[1].count("█")
@@ -130,9 +137,9 @@ def test_a_file_shows_how_far_it_is_and_how_long_it_takes() -> None:
 
 
 def test_events_name_their_source_where_there_are_several() -> None:
-    event = Event(source=1, label="wave", t_start=3.25, t_end=3661.5, score=0.83)
-    assert _shown(_start("x", "y"), event)[-1] == "event wave 0.83   0:03.2 to 1:01:01.5   y"
-    assert _shown(_start("x"), Event(source=0, label="wave", t_start=0, t_end=1, score=0.8))[-1].endswith("0:01.0")
+    event = Event(source=1, label="wave", t_start=3.24, t_end=3659.996, score=0.83)
+    assert _shown(_start("x", "y"), event)[-1] == "event wave 0.83   0:03.24 to 1:01:00.00   y"
+    assert _shown(_start("x"), Event(source=0, label="wave", t_start=0, t_end=1, score=0.8))[-1].endswith("0:01.00")
 
 
 def test_drops_are_told_by_cause() -> None:

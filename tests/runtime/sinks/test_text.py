@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import datetime
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
+from s2tf_edge import __version__
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.sinks.text import JsonlSink, TextSink
-from s2tf_edge.runtime.streaming.records import Failure, Gap, Picture, Prediction, Record, Start, Summary
+from s2tf_edge.runtime.streaming.records import (
+    SCHEMA_VERSION,
+    Action,
+    Failure,
+    Gap,
+    Picture,
+    Prediction,
+    Record,
+    Start,
+    Summary,
+)
 from s2tf_edge.spec import ClipSpec
 
 
@@ -32,7 +44,10 @@ def _start(spec: ClipSpec, *sources: str) -> Start:
     )
 
 
-def _prediction(label: str, score: float, *, at: float = 0.0, source: int = 0) -> Prediction:
+def _prediction(
+    label: str, score: float, *, at: float = 0.0, source: int = 0, since: float | None = None
+) -> Prediction:
+    action = None if since is None else Action(label=label, t_start=since, score=score)
     return Prediction(
         source=source,
         t_start=at,
@@ -42,6 +57,7 @@ def _prediction(label: str, score: float, *, at: float = 0.0, source: int = 0) -
         topk=((label, score),),
         age_ms=1.23456789,
         infer_ms=1.0,
+        action=action,
     )
 
 
@@ -66,15 +82,18 @@ def _summary(*errors: str | None) -> Summary:
 
 def test_json_lines_hold_every_record_but_pictures(tmp_path: Path, spec: ClipSpec) -> None:
     sink = JsonlSink(tmp_path / "ä b.jsonl")
-    for record in (_start(spec, "x"), _picture(0.0), _prediction("прыжок", 0.5), _summary()):
+    for record in (_start(spec, "x"), _picture(0.0), _prediction("прыжок", 0.5, since=0.25), _summary()):
         sink.write(record)
     sink.close()
     start, prediction, summary = map(json.loads, (tmp_path / "ä b.jsonl").read_text(encoding="utf-8").splitlines())
-    assert start["type"] == "start"
+    assert list(start)[:4] == ["type", "schema_version", "version", "started_at"]
+    assert (start["type"], start["schema_version"], start["version"]) == ("start", SCHEMA_VERSION, __version__)
+    assert datetime.strptime(start["started_at"], "%Y-%m-%dT%H:%M:%S.%fZ")
     assert ClipSpec.from_dict(start["clip"]) == spec
     assert list(prediction)[:2] == ["type", "source"]
     assert prediction["topk"] == [["прыжок", 0.5]]
     assert prediction["age_ms"] == 1.234568
+    assert prediction["action"] == {"label": "прыжок", "t_start": 0.25, "score": 0.5}
     assert summary["drops"] == {"windows_superseded": 2}
 
 
@@ -141,21 +160,20 @@ def _lines(spec: ClipSpec, records: list[Record], *sources: str) -> list[str]:
     return lines
 
 
-def test_a_readable_line_for_each_change_of_label(spec: ClipSpec) -> None:
-    scores = [("a", 0.4), ("a", 0.6), ("a", 0.9), ("b", 0.4), ("b", 0.7), ("a", 0.8)]
-    lines = _lines(spec, [_prediction(label, score, at=at) for at, (label, score) in enumerate(scores)], "x")
-    assert [line.split() for line in lines] == [
-        ["1.00", "s", "a", "0.60"],
-        ["4.00", "s", "b", "0.70"],
-        ["5.00", "s", "a", "0.80"],
+def test_a_readable_line_for_each_action_at_the_time_it_began(spec: ClipSpec) -> None:
+    found = [("a", 0.4, None), ("a", 0.6, 1.25), ("a", 0.9, 1.25), ("b", 0.4, None), ("b", 0.7, 4.5), ("b", 0.8, 5.5)]
+    records = [_prediction(label, score, at=at, since=since) for at, (label, score, since) in enumerate(found)]
+    assert [line.split() for line in _lines(spec, [*records], "x")] == [
+        ["1.25", "s", "a", "0.60"],
+        ["4.50", "s", "b", "0.70"],
+        ["5.50", "s", "b", "0.80"],
     ]
 
 
-def test_after_a_gap_the_label_is_told_again(spec: ClipSpec) -> None:
-    lines = _lines(
-        spec, [_prediction("a", 0.6), Gap(source=0, t_start=1.0, t_end=9.0), _prediction("a", 0.7, at=9)], "x"
-    )
-    assert [line.split()[2] for line in lines] == ["a", "no", "a"]
+def test_after_a_gap_an_action_is_told_again_even_if_time_begins_anew(spec: ClipSpec) -> None:
+    gap = Gap(source=0, t_start=1.0, t_end=0.0, cause="clock")
+    lines = _lines(spec, [_prediction("a", 0.6, since=0.0), gap, _prediction("a", 0.7, since=0.0)], "x")
+    assert [line.split()[2] for line in lines] == ["a", "its", "a"]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +190,7 @@ def test_a_gap_is_called_by_its_cause(spec: ClipSpec, cause: str, text: str) -> 
 
 
 def test_several_sources_are_named(spec: ClipSpec) -> None:
-    lines = _lines(spec, [_prediction("a", 0.6, source=1), _prediction("b", 0.2)], "x.mp4", "y.mp4")
+    lines = _lines(spec, [_prediction("a", 0.6, source=1, since=0.0), _prediction("b", 0.2)], "x.mp4", "y.mp4")
     assert lines[0].startswith("y.mp4  ")
     assert lines[1].startswith("x.mp4  ")
     assert "nothing scored 0.50 or more; best: b (0.20)" in lines[1]

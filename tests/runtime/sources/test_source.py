@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError, SourceError, UsageError
 from s2tf_edge.runtime.sources import packets
@@ -92,7 +93,7 @@ def test_a_text_that_is_no_list_is_refused(tmp_path: Path, content: bytes) -> No
 
 @pytest.mark.parametrize("pattern", ["", "*.mp4"])
 def test_nothing_to_read_is_an_error(tmp_path: Path, pattern: str) -> None:
-    with pytest.raises(InputFileError, match="holds no video; give a video file"):
+    with pytest.raises(InputFileError, match="holds no video, nor numbered pictures; give a video file"):
         parse_source(f"{tmp_path}/{pattern}")
 
 
@@ -118,12 +119,13 @@ def test_what_an_address_names_is_live_unless_it_is_a_file(text: str, live: bool
     (source,) = parse_source(text)
     assert source.live == live
     assert source.url == text
+    assert source.is_remote
     assert "hunter2" not in source.name
 
 
 def test_stdin_can_wait() -> None:
     (source,) = parse_source("-")
-    assert (source.name, source.url, source.live) == ("stdin", "pipe:0", False)
+    assert (source.name, source.live) == ("stdin", False)
 
 
 def test_a_file_may_be_given_as_an_address(tmp_path: Path) -> None:
@@ -131,10 +133,113 @@ def test_a_file_may_be_given_as_an_address(tmp_path: Path) -> None:
     assert parse_source((tmp_path / "ä b.mp4").as_uri())[0].url == f"{tmp_path}/ä b.mp4"
 
 
+def test_a_number_is_a_camera_unless_a_file_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.chdir(tmp_path)
+    assert parse_source("0") == [camera(0)]
+    (tmp_path / "7").touch()
+    assert [source.url for source in parse_source("7")] == ["7"]
+
+
+def test_videos_win_over_pictures(tmp_path: Path) -> None:
+    for name in ("cover_1.jpg", "cover_2.jpg"):
+        (tmp_path / name).touch()
+    (source,) = parse_source(str(tmp_path))
+    assert [path.name for path in source.pictures] == ["cover_1.jpg", "cover_2.jpg"]
+    (tmp_path / "a.mp4").touch()
+    assert [(Path(source.name).name, source.pictures) for source in parse_source(str(tmp_path))] == [("a.mp4", ())]
+
+
+def test_a_glob_of_pictures_is_a_sequence_if_all_have_numbers(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"{number}.png").touch()
+    (source,) = parse_source(f"{tmp_path}/*.png")
+    assert [path.stem for path in source.pictures] == [str(number) for number in range(12)]
+    (tmp_path / "cover.png").touch()
+    assert len(parse_source(f"{tmp_path}/*.png")) == 13
+
+
+@pytest.mark.parametrize("pattern", ["%04d.png", "gone/%d.jpg"])
+def test_a_pattern_without_pictures_is_an_error(tmp_path: Path, pattern: str) -> None:
+    with pytest.raises(InputFileError, match="holds no video, nor numbered pictures"):
+        parse_source(f"{tmp_path}/{pattern}")
+
+
+def test_a_format_is_named_behind_a_file_stdin_or_an_address(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    path = make_video("a.h264", [0] * 25).rename(tmp_path / "a.raw")
+    (source,) = parse_source(f"{path}#format=h264")
+    assert (source.name, source.url, source.format, source.is_device) == (str(path), str(path), "h264", False)
+    with _decoder(source) as decoder:
+        assert len(list(decoder.frames())) == 25
+    (stdin,) = parse_source("-#format=h264")
+    assert (stdin.name, stdin.format) == ("stdin", "h264")
+    (address,) = parse_source("tcp://user:hunter2@host:9000#format=mpegts&rw_timeout=1")
+    assert (address.name, address.format, address.options["rw_timeout"]) == ("tcp://***@host:9000", "mpegts", "1")
+    assert address.is_remote
+    assert parse_source(f"{path.as_uri()}#format=h264") == [source]
+
+
+def test_options_of_a_format_are_ffmpeg_s(tmp_path: Path) -> None:
+    (tmp_path / "a.gray").write_bytes(bytes(64 * 48 * 10))
+    (source,) = parse_source(f"{tmp_path}/a.gray#format=rawvideo&video_size=64x48&pixel_format=gray")
+    with _decoder(source) as decoder:
+        assert len(list(decoder.frames())) == 10
+
+
+@pytest.mark.parametrize("name", ["a#b.mp4", "a#format=h264.mp4"])
+def test_a_file_whose_name_holds_a_hash_is_that_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    for text in (f"{tmp_path}/{name}", (tmp_path / name).as_uri()):
+        assert [(source.url, source.format) for source in parse_source(text)] == [(f"{tmp_path}/{name}", None)]
+
+
+@pytest.mark.parametrize("format", ["lavfi", "v4l2", "image2", "nonsense", ""])
+@pytest.mark.parametrize("text", ["a.raw", "-", "http://host/a"])
+def test_what_is_no_format_of_files_is_refused(text: str, format: str) -> None:
+    with pytest.raises(UsageError, match=f"cannot be read as '{format}'; give one of FFmpeg's formats of files"):
+        parse_source(f"{text}#format={format}")
+
+
+def test_pictures_take_no_options(tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / f"{number}.png").touch()
+    with pytest.raises(UsageError, match=r"take no options; leave out #framerate=…"):
+        parse_source(f"{tmp_path}#framerate=5")
+
+
+@pytest.mark.parametrize("suffix", ["gif", "apng"])
+def test_moving_pictures_are_videos(tmp_path: Path, suffix: str) -> None:
+    codec, format = {"gif": ("gif", "rgb8"), "apng": ("apng", "rgb24")}[suffix]
+    _write_moving(tmp_path / f"a.{suffix}", codec, format)
+    assert _times(tmp_path / f"a.{suffix}") == pytest.approx([index / 10 for index in range(8)])
+
+
+def test_animated_webp_is_called_what_it_is(tmp_path: Path) -> None:
+    if "libwebp_anim" not in av.codecs_available:
+        pytest.skip("this FFmpeg writes no animated WebP")
+    path = tmp_path / "a.webp"
+    _write_moving(path, "libwebp_anim", "yuv420p")
+    with pytest.raises(InputFileError, match=r"a\.webp is an animated WebP, .* convert it: magick \S+a\.webp"):
+        _times(path)
+
+
+def _write_moving(path: Path, codec: str, format: str) -> None:
+    with av.open(str(path), "w") as container:
+        stream = cast(VideoStream, container.add_stream(codec, rate=10))
+        stream.width, stream.height, stream.pix_fmt = 96, 64, format
+        for index in range(8):
+            image: NDArray[np.uint8] = np.full((64, 96, 3), 20 * index, np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=format)
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
 def test_rtsp_is_read_over_tcp_unless_told_otherwise() -> None:
     assert parse_source("rtsp://host/a")[0].options["rtsp_transport"] == "tcp"
     (source,) = parse_source("rtsp://user:p#a=b@host/a?x=1#rtsp_transport=udp&max_delay=0")
     assert source.url == "rtsp://user:p#a=b@host/a?x=1"
+    assert source.name == "rtsp://***@host/a?x=1"
     assert (source.options["rtsp_transport"], source.options["max_delay"]) == ("udp", "0")
 
 

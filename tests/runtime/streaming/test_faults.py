@@ -286,7 +286,7 @@ def test_a_read_that_never_returns_is_left_behind(
         return labels[-5:] == ["bright"] * 5
 
     plug_in(DARK)
-    source = Source(name="device", url=f"file:{device}", format="mpegts", live=True)
+    source = Source(name="device", url=str(device), format="mpegts", live=True)
     records = _watched(source, brightness, enough=enough)
     for writer in writers:
         writer.close()

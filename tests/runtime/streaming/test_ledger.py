@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 from s2tf_edge.errors import SourceError
+from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.sources.source import Source
 from s2tf_edge.runtime.streaming import ledger as module
 from s2tf_edge.runtime.streaming.ledger import Ledger
 from s2tf_edge.runtime.streaming.records import Event, Failure, Prediction
+from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
 SOURCES = [Source(name=name, url=name) for name in ("a", "b")]
 
@@ -49,6 +52,28 @@ def test_the_summary_is_of_all_sources_and_of_each(clock: Any) -> None:
     }
     assert {stage: values["n"] for stage, values in summary.stages_ms.items()} == {"decode": 2, "infer": 1}
     assert [source["windows"] for source in summary.sources] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("asked", "live", "policy"),
+    [
+        ("auto", (False, False), "every"),
+        ("auto", (True, True), "latest"),
+        ("auto", (True, False), ("latest", "every")),
+        ("latest", (True, False), "latest"),
+    ],
+)
+def test_the_start_says_what_auto_became(
+    brightness: Session, asked: str, live: tuple[bool, bool], policy: str | tuple[str, ...]
+) -> None:
+    before = datetime.now(timezone.utc)
+    ledger = Ledger([Source(name=str(each), url="x", live=each) for each in live], status_seconds=None)
+    began_by = datetime.now(timezone.utc)
+    start = ledger.make_start(brightness, StreamOptions(policy=asked), hop=1)
+    assert start.policy == policy
+    assert before <= start.started_at <= began_by
+    assert [start.only(index).policy for index in (0, 1)] == ([policy] * 2 if isinstance(policy, str) else [*policy])
+    assert start.only(1).sources == (str(live[1]),)
 
 
 def test_a_source_that_failed_is_told_and_kept() -> None:

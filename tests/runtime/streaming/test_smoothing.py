@@ -131,6 +131,22 @@ def test_events_are_ordered_and_never_overlap(seed: int, threshold: float) -> No
 
 
 @pytest.mark.parametrize("seed", range(10))
+def test_while_an_action_goes_on_it_is_told_as_its_event_will_have_it(seed: int) -> None:
+    starts = np.random.default_rng(seed).uniform(0.3, 3.0, 300).cumsum()
+    tracker, told, events = EventTracker(tuple("abcd"), threshold=0.5), [], []
+    for row, at in zip(_walk(seed), starts, strict=True):
+        events.append(tracker.update(row, t_start=at, t_end=at + 2.0))
+        told.append(tracker.current)
+    events.append(tracker.end())
+    assert tracker.current is None
+    begun = dict.fromkeys((action.label, action.t_start) for action in told if action)
+    assert [*begun] == [(event.label, event.t_start) for event in events if event]
+    # The last that was told of an action is the whole of it.
+    last = {action.t_start: action.score for action in told if action}
+    assert [*last.values()] == [event.score for event in events if event]
+
+
+@pytest.mark.parametrize("seed", range(10))
 def test_every_window_above_the_threshold_lies_in_an_event_of_some_action(seed: int) -> None:
     scores = _walk(seed)
     events = _found(scores, threshold=0.5, seed=seed)
@@ -178,8 +194,8 @@ def test_an_event_is_known_from_its_first_window_on(seed: int) -> None:
     tracker, begun, ended = EventTracker(tuple("abcd"), threshold=0.5), [], []
     for at, row in enumerate(_walk(seed)):
         ended.append(tracker.update(row, t_start=at, t_end=at + 2.0))
-        begun.append(tracker.begun)
+        begun.append(tracker.current)
     ended.append(tracker.end())
-    begins = [(event.label, event.t_start) for event in begun if event is not None]
+    begins = [(action.label, action.t_start) for action in begun if action is not None and action.is_new]
     assert begins == [(event.label, event.t_start) for event in ended if event is not None]
     assert begins

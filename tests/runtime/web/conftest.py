@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from s2tf_edge.runtime.streaming.records import (
+    Action,
     Event,
     Failure,
     Gap,
@@ -52,13 +53,15 @@ def _start(*sources: str, clip: ClipSpec = CLIP) -> Start:
 def _prediction(
     label: str = "waving", score: float = 0.75, *, at: float = 1.0, source: int = 0, **more: Any
 ) -> Prediction:
+    more.setdefault("topk", ((label, score), ("sitting", (1 - score) / 2)))
+    if score >= 0.3:
+        more.setdefault("action", Action(label=label, t_start=at - 1, score=score))
     return Prediction(
         source=source,
         t_start=at - 1,
         t_end=at,
         label=label,
         score=score,
-        topk=((label, score), ("sitting", (1 - score) / 2)),
         age_ms=120.0,
         infer_ms=80.0,
         stages_ms={"wait": 5.0, "preprocess": 10.0, "queue": 20.0, "infer": 80.0, "smooth": 5.0},

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from s2tf_edge.runtime.streaming.records import Action
 from s2tf_edge.runtime.web.sink import WebSink
 
 pytestmark = pytest.mark.needs_chromium
@@ -113,6 +114,35 @@ def test_it_follows(page: WebSink, make: SimpleNamespace, tab: Page, problems: l
     assert problems == []
 
 
+def test_an_action_has_the_time_that_its_event_will_have(
+    page: WebSink, make: SimpleNamespace, tab: Page, problems: list[str]
+) -> None:
+    page.write(make.start())
+    page.write(make.prediction("sitting", at=4.0, action=Action(label="sitting", t_start=1.28, score=0.75)))
+    page.write(make.prediction("waving", at=6.0, action=Action(label="waving", t_start=5.36, score=0.75)))
+    page.write(make.event("sitting", t_start=1.28, t_end=5.36))
+    # The best label is another one by now; the action goes on all the same.
+    page.write(make.prediction("sitting", 0.4, at=7.0, action=Action(label="waving", t_start=5.36, score=0.6)))
+    page.write(make.status())
+    tab.goto(page.url)
+    expect(tab.locator(".timeline > *")).to_have_text(["sitting", "waving"])
+    times = ["0:05.36 – now · 60 %", "0:01.28 – 0:05.36 · 80 %"]
+    expect(tab.locator(".recent time")).to_have_text(times)
+    page.write(make.event("waving", t_start=5.36, t_end=3659.996))
+    expect(tab.locator(".recent time").first).to_have_text("0:05.36 – 1:01:00.00 · 80 %")
+    assert problems == []
+
+
+def test_bars_that_round_to_nothing_are_hidden(page: WebSink, make: SimpleNamespace, tab: Page) -> None:
+    page.write(make.start())
+    page.write(make.prediction("a", 0.98, topk=(("a", 0.98), ("b", 0.006), ("c", 0.0049), ("d", 0.0))))
+    tab.goto(page.url)
+    expect(tab.locator(".bars li")).to_have_count(4)
+    expect(tab.locator(".bars li:visible")).to_have_text(["a98 %", "b1 %"])
+    page.write(make.prediction("a", 0.004, topk=(("a", 0.004), ("b", 0.004))))
+    expect(tab.locator(".bars li:visible")).to_have_text(["a0 %"])
+
+
 def test_text_of_records_stays_text(page: WebSink, make: SimpleNamespace, tab: Page, problems: list[str]) -> None:
     page.write(make.start(HOSTILE))
     page.write(make.event(HOSTILE))
@@ -123,7 +153,7 @@ def test_text_of_records_stays_text(page: WebSink, make: SimpleNamespace, tab: P
         expect(tab.locator(part).first).to_have_text(HOSTILE)
     tab.locator(".timeline > *").first.hover()
     expect(tab.locator("#tip")).to_contain_text(HOSTILE)
-    expect(tab.locator("#tip")).to_contain_text("0.0 – 4.0 s, score 80 %")
+    expect(tab.locator("#tip")).to_contain_text("0:00.00 – 0:04.00, score 80 %")
     assert tab.evaluate("window.hacked") is None
     assert problems == []
 

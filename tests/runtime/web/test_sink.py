@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import logging
 import re
+import select
 import socket
 import sys
 import threading
@@ -22,6 +24,7 @@ from s2tf_edge.errors import MissingExtraError, UsageError
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
+from s2tf_edge.runtime.web import connection, crowd, wrong_tokens
 from s2tf_edge.runtime.web import sink as module
 from s2tf_edge.runtime.web.connection import Connection
 from s2tf_edge.runtime.web.history import History
@@ -235,8 +238,9 @@ def test_the_names_of_this_machine_are_let_in(page: WebSink, get: Callable[..., 
 
 
 def test_whoever_has_no_token_sees_nothing(
-    serve: Callable[..., WebSink], make: SimpleNamespace, get: Callable[..., Any]
+    serve: Callable[..., WebSink], make: SimpleNamespace, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(wrong_tokens, "_FIRST_SECONDS", 0.0)
     sink = serve("0.0.0.0:0", token=TOKEN)
     sink.write(make.start())
     for path in ("/", "/events", "/metrics", "/healthz", "/picture/0.jpg", "/saliency/0", "/page.js", "/nothing"):
@@ -245,6 +249,43 @@ def test_whoever_has_no_token_sees_nothing(
             assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert get(sink, "/?token=wrong-token").status == 401
     assert get(sink, "/healthz", Authorization=f"Bearer {TOKEN}", Host="any.name").status == 200
+
+
+def test_wrong_tokens_are_logged_and_answered_later_while_right_ones_are_let_in(
+    serve: Callable[..., WebSink],
+    make: SimpleNamespace,
+    get: Callable[..., Any],
+    connect: Callable[..., http.client.HTTPResponse],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The fourth is told so after the test.
+    monkeypatch.setattr(wrong_tokens, "_FIRST_SECONDS", 600.0)
+    monkeypatch.setattr(wrong_tokens, "_LONGEST_SECONDS", 600.0)
+    monkeypatch.setattr(wrong_tokens, "_MAX_WAIT_SECONDS", 600.0)
+    sink = serve(token=TOKEN)
+    sink.write(make.start())
+    for headers in ({"Authorization": "Bearer wrong-token"}, {"Authorization": "bearer wrong-token"}):
+        assert get(sink, "/healthz", **headers).status == 401
+    assert get(sink, "/healthz?token=wrong-token").status == 401
+    # What shows no token, or the cookie of another run, is no guess.
+    assert [get(sink, "/healthz").status, get(sink, "/", Cookie=f"s2tf_{_place(sink)[1]}=old").status] == [401, 401]
+    with socket.create_connection(_place(sink), timeout=60) as guessing:
+        guessing.sendall(b"GET /healthz?token=wrong-token HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while len(caplog.messages) < 3:
+            time.sleep(0.01)
+        # Now that one waits, another is not even let wait, and whoever has the token is let in.
+        refused = get(sink, "/healthz?token=wrong-token")
+        assert (refused.status, refused.headers["retry-after"]) == (429, "10")
+        assert get(sink, "/healthz", Authorization=f"Bearer {TOKEN}").status == 200
+        assert get(sink, f"/?token={TOKEN}").status == 303
+        sink.close()
+        assert guessing.recv(12) == b"HTTP/1.1 401"
+    assert [message for message in caplog.messages if "token" in message] == [
+        "wrong token from 127.0.0.1",
+        "wrong token from 127.0.0.1, 2 by now",
+        "wrong token from 127.0.0.1, 4 by now",
+    ]
 
 
 def test_a_token_in_the_address_becomes_a_cookie(
@@ -327,10 +368,111 @@ def test_connections_that_ask_for_nothing_do_not_keep_others_out(
     page: WebSink, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("s2tf_edge.runtime.web.connection.REQUEST_SECONDS", 0.2)
+        patch.setattr(connection, "REQUEST_SECONDS", 0.2)
         idle = [socket.create_connection(_place(page), timeout=60) for _ in range(10)]
         # Closed by the other side: nothing more to read.
         assert [each.recv(1) for each in idle] == [b""] * len(idle)
     for each in idle:
         each.close()
     assert get(page, "/page.js").status == 200
+
+
+_HALF = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: "
+_WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "answer"),
+    [
+        (b"", b""),
+        (_HALF, b""),
+        # The answer comes before the body, and does not win it any time.
+        (b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999\r\n\r\n", b"HTTP/1.1 405"),
+        (b"GET /events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999\r\n\r\n", b"HTTP/1.1 200"),
+        (_WHOLE + _HALF, b"HTTP/1.1 200"),
+        (_WHOLE + _WHOLE, b"HTTP/1.1 200"),
+    ],
+    ids=[
+        "nothing",
+        "half a request",
+        "half a body",
+        "half a body of a stream",
+        "a second half",
+        "two and then nothing",
+    ],
+)
+def test_a_request_that_comes_byte_by_byte_is_cut(
+    page: WebSink, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, begun: bytes, answer: bytes
+) -> None:
+    # Long enough for a busy machine to send what is sent at once.
+    monkeypatch.setattr(connection, "REQUEST_SECONDS", 1.0)
+    page.write(make.start())
+    with socket.create_connection(_place(page)) as slow:
+        slow.sendall(begun)
+        received = _drip(slow)
+    assert received.startswith(answer)
+    assert received.count(b"HTTP/1.1") == begun.count(_WHOLE) + (b"POST" in begun or b"/events" in begun)
+
+
+def _drip(slow: socket.socket) -> bytes:
+    """Sends a byte now and then until the other side has had enough; gives what it said."""
+    received, deadline = b"", time.monotonic() + 120
+    with contextlib.suppress(ConnectionError):
+        while time.monotonic() < deadline:
+            if select.select([slow], [], [], 0.02)[0]:
+                part = slow.recv(65536)
+                received += part
+                if not part:
+                    return received
+            else:
+                slow.send(b"x")
+        pytest.fail("it was never cut")
+    return received
+
+
+def test_half_open_requests_keep_nobody_out(page: WebSink, make: SimpleNamespace, get: Callable[..., Any]) -> None:
+    page.write(make.start())
+    with contextlib.ExitStack() as stack:
+        # More than are let wait: the oldest of them are cut.
+        for _ in range(connection._MAX_WAITING + 20):
+            half_open = stack.enter_context(socket.create_connection(_place(page), timeout=60))
+            half_open.sendall(_HALF)
+        for path in ("/healthz", "/metrics", "/"):
+            assert get(page, path).status == 200
+
+
+def test_of_the_connections_that_wait_the_oldest_go_and_those_that_are_answered_stay(
+    page: WebSink,
+    make: SimpleNamespace,
+    connect: Callable[..., http.client.HTTPResponse],
+    read_events: Callable[..., list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "_MAX_WAITING", 2)
+    monkeypatch.setattr(connection, "REQUEST_SECONDS", 600.0)
+    page.write(make.start())
+    stream = connect(page, "/events")
+    read_events(stream, until="start")
+    with contextlib.ExitStack() as stack:
+        places = [_place(page)] * 4
+        first, second, *_ = [stack.enter_context(socket.create_connection(place, timeout=60)) for place in places]
+        for cut in (first, second):
+            with contextlib.suppress(ConnectionResetError):
+                assert cut.recv(1) == b""
+        page.write(make.gap())
+        assert read_events(stream, until="gap")
+
+
+def test_health_is_told_whatever_the_crowd(
+    page: WebSink,
+    make: SimpleNamespace,
+    get: Callable[..., Any],
+    connect: Callable[..., http.client.HTTPResponse],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crowd, "_MAX_REQUESTS", 2)
+    page.write(make.start())
+    streams = [connect(page, "/events") for _ in range(3)]
+    assert [stream.status for stream in streams] == [200, 200, 503]
+    assert (get(page, "/metrics").status, get(page, "/metrics").headers["retry-after"]) == (503, "5")
+    assert get(page, "/healthz").status == 200

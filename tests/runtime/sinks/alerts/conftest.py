@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from s2tf_edge.runtime.streaming.records import Event, Prediction, Record, Start
+from s2tf_edge.runtime.streaming.records import Action, Event, Prediction, Record, Start
 from s2tf_edge.spec import ClipSpec
 
 
@@ -15,7 +15,6 @@ def action() -> Callable[[str], list[Record]]:
     """What a stream says of one action: a Prediction with which it begins, and the Event that tells its end."""
 
     def make(label: str) -> list[Record]:
-        begun = Event(source=0, label=label, t_start=1.0, t_end=2.0, score=0.75)
         prediction = Prediction(
             source=0,
             t_start=1.0,
@@ -25,7 +24,7 @@ def action() -> Callable[[str], list[Record]]:
             topk=((label, 0.75),),
             age_ms=1.0,
             infer_ms=1.0,
-            begins=begun,
+            action=Action(label=label, t_start=1.0, score=0.75, is_new=True),
         )
         return [prediction, Event(source=0, label=label, t_start=1.0, t_end=5.0, score=0.5)]
 

@@ -1,0 +1,82 @@
+"""Numbered pictures in folders: which of them follow on each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["PICTURE_SUFFIXES", "PictureFiles", "find_folder", "find_pattern", "group", "is_picture"]
+
+PICTURE_SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""Endings, in lower case, of the files that are taken for pictures."""
+_NUMBERED: Final = re.compile(r"(?P<head>.*?)(?P<digits>[0-9]+)", re.DOTALL)
+_PATTERN: Final = re.compile(r"(?P<head>[^%]*)%(?:0(?P<width>[0-9]{1,2}))?d(?P<tail>[^%]*)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFiles:
+    """The pictures of one sequence, in order of their numbers."""
+
+    name: str
+    paths: tuple[Path, ...]
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file's name is that of a picture."""
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def number_of(path: Path) -> int:
+    """The number at the end of a picture's name, before its suffix; -1 where there is none."""
+    match = _NUMBERED.fullmatch(path.stem)
+    return int(match["digits"]) if match else -1
+
+
+def find_folder(folder: Path) -> list[PictureFiles]:
+    """The sequences in a folder and the folders below it; those in one folder are told apart by what is not a number.
+
+        shots/frame_0001.jpg  frame_0002.jpg  frame_0004.jpg          one sequence, with a hole
+        shots/left_1.png  left_2.png  right_1.png  right_2.png        two
+
+    A picture without a number, or one that is alone, belongs to none.
+    """
+    files = (path for path in sorted(folder.rglob("*")) if is_picture(path) and not path.name.startswith("."))
+    found = group(path for path in files if path.is_file())
+    folders = [pictures.paths[0].parent for pictures in found]
+    # Where a folder holds nothing else, its own name says enough.
+    return [
+        PictureFiles(name=str(parent), paths=pictures.paths) if folders.count(parent) == 1 else pictures
+        for parent, pictures in zip(folders, found, strict=True)
+    ]
+
+
+def find_pattern(text: str) -> PictureFiles | None:
+    """The pictures that a pattern such as ``shots/%04d.png`` stands for; None where ``text`` is no such pattern."""
+    path = Path(text)
+    match = _PATTERN.fullmatch(path.name)
+    if match is None or not is_picture(path) or path.exists():
+        return None
+    width = int(match["width"] or 0)
+    name = re.compile(f"{re.escape(match['head'])}([0-9]+){re.escape(match['tail'])}")
+    numbers = {}
+    for file in path.parent.iterdir() if path.parent.is_dir() else ():
+        found = name.fullmatch(file.name)
+        if found and len(found[1]) == max(width, len(str(int(found[1])))):
+            numbers[int(found[1])] = file
+    return PictureFiles(name=text, paths=tuple(numbers[number] for number in sorted(numbers)))
+
+
+def group(paths: Iterable[Path]) -> list[PictureFiles]:
+    """The sequences among pictures, in order of their names."""
+    groups: dict[tuple[Path, str, str], list[Path]] = {}
+    for path in paths:
+        if match := _NUMBERED.fullmatch(path.stem):
+            groups.setdefault((path.parent, match["head"], path.suffix.lower()), []).append(path)
+    return [
+        PictureFiles(name=str(parent / f"{head}%d{suffix}"), paths=tuple(sorted(files, key=number_of)))
+        for (parent, head, suffix), files in sorted(groups.items())
+        if len(files) > 1
+    ]

@@ -1,0 +1,33 @@
+"""What is taken for an artifact, and what is said of what is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from s2tf_edge.errors import InputFileError
+from s2tf_edge.runtime.open import is_artifact, open_session
+
+
+def test_a_folder_with_a_meta_json_or_a_file_of_a_network_s_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.mp4").mkdir()
+    (tmp_path / "a.mp4/meta.json").touch()
+    (tmp_path / "videos").mkdir()
+    names = ("a.mp4", "a.mp4/meta.json", "gone.pt", "gone.PTH", "gone.onnx", "model.xml", "videos", "gone", "clip.mp4")
+    assert [is_artifact(str(tmp_path / name)) for name in names] == [True] * 6 + [False] * 3
+    monkeypatch.chdir(tmp_path / "a.mp4")
+    assert [is_artifact(text) for text in (".", "", "https://host/model.onnx")] == [True, False, False]
+
+
+def test_a_graph_alone_does_not_say_what_it_takes(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").touch()
+    with pytest.raises(InputFileError, match=r"a\.onnx does not say what it takes; export it: s2tf-export \S+a\.onnx"):
+        open_session(tmp_path / "a.onnx")
+
+
+def test_a_graph_in_an_artifact_stands_for_the_artifact() -> None:
+    folder = Path(__file__).parents[1] / "golden/version_1/tiny_onnx_fp32"
+    assert open_session(folder / "model.onnx").info == open_session(folder).info
