@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.runtime.streaming.records import Failure, Gap, Prediction, Record, Start, Summary, to_json
+from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, Start, Summary, to_json
 
 __all__ = ["JsonlSink", "TextSink"]
 
@@ -93,23 +93,31 @@ class TextSink:
         self._show = show
         self._threshold = threshold
         self._names: tuple[str, ...] = ()
-        self._labels: dict[int, str | None] = {}
+        self._has_zones = False
+        self._labels: dict[tuple[int, str | None], str] = {}
+        """What was shown last of each source, or of each region that moves in it, and still goes on."""
+        self._labeled: set[int] = set()
         self._best: dict[int, Prediction] = {}
 
     def write(self, record: Record) -> None:
         """Shows a change of label, or a gap."""
         if isinstance(record, Start):
             self._names = record.sources
+            self._has_zones = bool(record.regions)
         elif isinstance(record, Prediction):
             self._write_prediction(record)
+        elif isinstance(record, Event) and self._labels.get((record.source, record.region)) == record.label:
+            # A region that moves may never come back under its name.
+            if self._moves(record):
+                del self._labels[record.source, record.region]
         elif isinstance(record, Gap):
-            self._labels[record.source] = None
+            self._labels = {key: label for key, label in self._labels.items() if key[0] != record.source}
             self._write_line(record.source, record.t_start, _GAPS[record.cause].format(record.t_end))
 
     def close(self) -> None:
         """Shows the best label of each source that had none above the threshold."""
         for source, best in self._best.items():
-            if source not in self._labels:
+            if source not in self._labeled:
                 text = f"nothing scored {self._threshold:.2f} or more; best: {best.label} ({best.score:.2f})"
                 self._write_line(source, best.t_start, text)
 
@@ -119,9 +127,16 @@ class TextSink:
             self._best[source] = record
         if record.score < self._threshold:
             return
-        if self._labels.get(source) != record.label:
-            self._labels[source] = record.label
-            self._write_line(source, record.t_start, f"{record.label}  {record.score:.2f}")
+        key = source, record.region
+        if self._labels.get(key) != record.label:
+            self._labels[key] = record.label
+            self._labeled.add(source)
+            region = f"[{record.region}]  " if self._moves(record) else ""
+            self._write_line(source, record.t_start, f"{region}{record.label}  {record.score:.2f}")
+
+    def _moves(self, record: Prediction | Event) -> bool:
+        """Whether it is of a region that comes and goes, and not of a zone, which is a source of its own."""
+        return record.region is not None and not self._has_zones
 
     def _write_line(self, source: int, seconds: float, text: str) -> None:
         name = f"{self._names[source]}  " if len(self._names) > 1 else ""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from s2tf_edge.data.container import add_video_stream
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.runtime.sinks.annotator import Annotator, drawable
-from s2tf_edge.runtime.streaming.records import Gap, Picture, Prediction, Record, Summary
+from s2tf_edge.runtime.streaming.records import Gap, Picture, Prediction, Record, Start, Summary
 
 __all__ = ["FORMATS", "VideoSink"]
 
@@ -39,6 +39,8 @@ _BT709: Final = 1
 
 class VideoSink:
     """Writes every picture of one source, at its time and in its size, with the label that is current then.
+
+    Where zones share the pictures, all of them are drawn.
 
     Pictures that come before the first prediction are held back until it is there (128 MiB of them at most), so that
     even a video shorter than a clip shows its label from the start. Where the source's clock goes back, as in files
@@ -71,7 +73,8 @@ class VideoSink:
         self._held: deque[Picture] = deque()
         self._held_bytes = 0
         self._annotator = Annotator(source=source, saliency=saliency)
-        self._is_labeled = False
+        self._unlabeled = {source}
+        """Sources that are seen in the pictures and have had no prediction yet."""
         self._writer: _Writer | None = None
         self._is_complete = False
 
@@ -85,9 +88,12 @@ class VideoSink:
             # Nothing from behind the gap may show before it.
             self._release()
         self._annotator.follow(record)
-        if isinstance(record, Prediction) and record.source == self._source:
-            self._is_labeled = True
-            self._release()
+        if isinstance(record, Start):
+            self._unlabeled = {each for each in range(len(record.sources)) if record.picture_of(each) == self._source}
+        elif isinstance(record, Prediction) and record.source in self._unlabeled:
+            self._unlabeled.remove(record.source)
+            if not self._unlabeled:
+                self._release()
         elif isinstance(record, Gap) and record.source == self._source:
             if record.t_end <= record.t_start:
                 self._shift_seconds += record.t_start - record.t_end + _STEP_SECONDS
@@ -110,7 +116,7 @@ class VideoSink:
     def _hold(self, picture: Picture) -> None:
         self._held.append(picture)
         self._held_bytes += picture.nbytes
-        if self._is_labeled or self._held_bytes > _MAX_HELD_BYTES:
+        if not self._unlabeled or self._held_bytes > _MAX_HELD_BYTES:
             self._release()
 
     def _release(self) -> None:
@@ -144,11 +150,15 @@ class _Writer:
             return
         self._last_ticks = ticks
         image = drawable(picture.frame)
-        self._annotator.draw_saliency(image, pts_seconds=picture.pts_seconds)
+        self._annotator.draw_saliency(image, pts_seconds=picture.pts_seconds, zones=picture.zones)
+        if picture.zones:
+            # In places of the picture, whatever size the video has.
+            self._annotator.draw_labels(image, zones=picture.zones)
         if self._stream is None:
             self._stream = self._open(image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
         image = _fit(image, self._stream.width, self._stream.height)
-        self._annotator.draw_labels(image)
+        if not picture.zones:
+            self._annotator.draw_labels(image)
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
         frame.pts, frame.time_base = ticks, _TIME_BASE

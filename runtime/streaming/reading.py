@@ -6,10 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 
 from s2tf_edge.runtime.sources.decoder import Decoded, Decoder
+from s2tf_edge.runtime.streaming.clip_ring import Window
 from s2tf_edge.runtime.streaming.records import Gap, Picture
 from s2tf_edge.runtime.streaming.source_report import SourceReport
 from s2tf_edge.runtime.streaming.stream_options import ReadOptions
-from s2tf_edge.runtime.streaming.window import Window, Windower, gap_seconds
+from s2tf_edge.runtime.streaming.window import Windower, gap_seconds
+from s2tf_edge.runtime.streaming.zone_rings import RegionGone
+from s2tf_edge.runtime.streaming.zones import make_zones
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["Reading"]
@@ -70,8 +73,10 @@ class Reading:
             gap_seconds=gap_seconds(spec, frame_seconds=self._decoder.frame_seconds),
             times=report.times,
             source=report.index,
+            zones=make_zones(options.regions, indices=[zone.index for zone in report.zones], times=report.times),
         )
         self._counts_before = (report.corrupt_packets, report.frames_behind, report.out_of_order)
+        self._left_out_before = report.regions_left_out
 
     def __enter__(self) -> Reading:
         return self
@@ -79,7 +84,7 @@ class Reading:
     def __exit__(self, *_: object) -> None:
         self._decoder.close()
 
-    def items(self) -> Iterator[list[Gap | Picture | Window]]:
+    def items(self) -> Iterator[list[Gap | Picture | RegionGone | Window]]:
         """Yields for each frame the gap before it, its picture if asked for, and the windows that it completes.
 
         Raises:
@@ -126,7 +131,7 @@ class Reading:
         self._report.gaps += 1
         return Gap(source=self._report.index, t_start=self._report.position_seconds, t_end=seconds, cause="lost")
 
-    def _process(self, decoded: Decoded, seconds: float) -> Iterator[Gap | Picture | Window]:
+    def _process(self, decoded: Decoded, seconds: float) -> Iterator[Gap | Picture | RegionGone | Window]:
         """Reports a frame; gives what it makes: a gap first, the picture next, then the windows that it completes."""
         report = self._report
         report.first_seconds = report.first_seconds if report.frames else seconds
@@ -134,8 +139,7 @@ class Reading:
         report.state, report.message = "playing", None
         report.position_seconds, report.presented_at = seconds, decoded.presented_at
         self._update_counts()
-        picture = Picture(source=report.index, pts_seconds=seconds, frame=decoded.frame)
-        pictures = [picture] if self._options.pictures else []
+        is_shown = not self._options.pictures
         for item in self._windower.add(
             decoded.frame,
             pts_seconds=seconds,
@@ -144,11 +148,17 @@ class Reading:
         ):
             report.gaps += isinstance(item, Gap)
             # Shown with the label of its own window, and behind the gap that it ends.
-            if isinstance(item, Window):
-                yield from pictures
-                pictures = []
+            if isinstance(item, Window) and not is_shown:
+                yield self._make_picture(decoded, seconds)
+                is_shown = True
             yield item
-        yield from pictures
+        if not is_shown:
+            yield self._make_picture(decoded, seconds)
+
+    def _make_picture(self, decoded: Decoded, seconds: float) -> Picture:
+        """The frame for those who look, once it is known where its zones are."""
+        zones = tuple(zone for zone in self._windower.zones if zone.region is not None)
+        return Picture(source=self._report.index, pts_seconds=seconds, frame=decoded.frame, zones=zones)
 
     def _update_counts(self) -> None:
         """Adds what was left out in this reading to what was before it."""
@@ -156,4 +166,5 @@ class Reading:
         self._report.corrupt_packets = corrupt + self._decoder.corrupt
         self._report.frames_behind = behind + self._decoder.behind
         self._report.out_of_order = out_of_order + self._windower.out_of_order
+        self._report.regions_left_out = self._left_out_before + self._windower.regions_left_out
         self._report.broken = self._decoder.broken or None

@@ -30,6 +30,15 @@ Sources = Annotated[
 Cameras = Annotated[
     list[int] | None, typer.Option(help="This machine's N-th camera; repeatable.", rich_help_panel=_INPUT)
 ]
+Regions = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Recognize this zone of each picture as a source of its own, in whole pixels or in shares from 0 to 1; "
+        "repeatable.",
+        metavar="X,Y,W,H[:NAME]",
+        rich_help_panel=_INPUT,
+    ),
+]
 Start = Annotated[
     str | None,
     typer.Option(

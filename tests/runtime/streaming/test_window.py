@@ -16,8 +16,10 @@ from s2tf_edge.data.video import read_clip
 from s2tf_edge.errors import UsageError
 from s2tf_edge.preprocess import center_crop
 from s2tf_edge.runtime.sources.timing import StageTimes
+from s2tf_edge.runtime.streaming.clip_ring import ClipRing, Window
 from s2tf_edge.runtime.streaming.records import Gap
-from s2tf_edge.runtime.streaming.window import ClipRing, Window, Windower, gap_seconds
+from s2tf_edge.runtime.streaming.window import Windower, gap_seconds
+from s2tf_edge.runtime.streaming.zone_rings import RegionGone
 from s2tf_edge.spec import ClipSpec
 
 RATES = (15.0, 24.0, 25.0, 30.0, 60.0)
@@ -28,7 +30,7 @@ def _image(level: float, *, height: int = 32, width: int = 48) -> av.VideoFrame:
     return av.VideoFrame.from_ndarray(image, format="rgb24")
 
 
-def _feed(windower: Windower, times: list[float]) -> list[Gap | Window]:
+def _feed(windower: Windower, times: list[float]) -> list[Gap | RegionGone | Window]:
     fed = (windower.add(_image(index), pts_seconds=time, presented_at=time) for index, time in enumerate(times))
     return [*itertools.chain.from_iterable(fed), *windower.finish()]
 
@@ -39,7 +41,7 @@ def _windower(spec: ClipSpec, *, hop: int = 1) -> Windower:
 
 def _of_file(path: Path, spec: ClipSpec, *, hop: int) -> list[Window]:
     windower = _windower(spec, hop=hop)
-    windows: list[Gap | Window] = []
+    windows: list[Gap | RegionGone | Window] = []
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             assert frame.time is not None
@@ -194,7 +196,7 @@ def test_a_source_shorter_than_a_clip_gives_one_window(
 
 def test_the_picture_may_change_its_size_midway(spec: ClipSpec) -> None:
     windower = _windower(spec)
-    items: list[Gap | Window] = []
+    items: list[Gap | RegionGone | Window] = []
     for index, (height, width) in enumerate([(48, 64), (48, 64), (200, 100), (33, 35)]):
         frame = _image(60 * index, height=height, width=width)
         items += windower.add(frame, pts_seconds=index * spec.period_seconds, presented_at=0.0)
@@ -205,7 +207,7 @@ def test_the_picture_may_change_its_size_midway(spec: ClipSpec) -> None:
 def test_the_picture_may_be_turned_midway(make_video: Callable[..., Path], spec: ClipSpec) -> None:
     paths = [make_video("level.mp4", [50] * 2), make_video("turned.mp4", [200] * 2, rotation_degrees=90)]
     windower = _windower(spec)
-    items: list[Gap | Window] = []
+    items: list[Gap | RegionGone | Window] = []
     for number, path in enumerate(paths):
         with av.open(str(path)) as container:
             for index, frame in enumerate(container.decode(video=0)):
