@@ -110,9 +110,10 @@ class Source {
   }
 
   predicted(record) {
-    if (record.region !== null && !this.zone) this.moved(record);
+    if (record.region != null && !this.zone) this.moved(record);
     const goesOn = this.open?.label === record.label;
-    const isAction = record.score >= this.start.threshold;
+    // Of regions that move many actions go on at once: their events tell.
+    const isAction = record.score >= this.start.threshold && (record.region == null || this.zone !== null);
     if (isAction) colorOf(record.label);
     if (isAction && goesOn) Object.assign(this.open, { t_end: record.t_end, score: record.score });
     else this.open = isAction ? { label: record.label, t_start: record.t_start, t_end: record.t_end, score: record.score } : null;
