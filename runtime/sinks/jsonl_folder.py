@@ -55,7 +55,8 @@ class JsonlFolderSink:
             InputFileError: a file cannot be written.
         """
         if isinstance(record, Start):
-            stems = file_stems(record.sources)
+            names = [record.picture_name(source) for source in range(len(record.sources))]
+            stems = file_stems(names, zones=[region.name for region in record.regions])
             self._files = tuple(
                 _File(self._folder / (stem + _SUFFIX), record.only(source)) for source, stem in enumerate(stems)
             )
@@ -69,16 +70,20 @@ class JsonlFolderSink:
         """Nothing is open."""
 
 
-def file_stems(names: Sequence[str]) -> list[str]:
+def file_stems(names: Sequence[str], *, zones: Sequence[str] = ()) -> list[str]:
     """A name without suffix for each source, none of them twice, whatever the case of its letters.
 
     A file gives its own stem, anything else its name without what a file's name may not hold, nor a password. Of
     sources with the same stem the second gets ``-2``, the third ``-3``, in their order.
+
+    Args:
+        names: of what is read, for each source.
+        zones: for each source the name of its zone, which follows its stem; empty where there are none.
     """
     taken: set[str] = set()
     stems = []
-    for name in names:
-        stem = _stem(name)
+    for name, zone in zip(names, zones or [""] * len(names), strict=True):
+        stem = f"{_stem(name)}-{_plain_name(zone)}" if zone else _stem(name)
         candidates = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(names) + 2))
         free = next(each for each in candidates if each.casefold() not in taken)
         taken.add(free.casefold())
@@ -133,7 +138,11 @@ def _stem(name: str) -> str:
         return Path(name).stem[:_MAX_STEM]
     without_password = re.sub(r"//[^/]*@", "//", name)
     unsafe = r"[^\w.]+" if "://" in name or name.startswith("lavfi:") else r"[^\w. ]+"
-    return re.sub(unsafe, "-", without_password).strip("-. ")[:_MAX_STEM] or "source"
+    return _plain_name(without_password, unsafe=unsafe)
+
+
+def _plain_name(text: str, *, unsafe: str = r"[^\w.]+") -> str:
+    return re.sub(unsafe, "-", text).strip("-. ")[:_MAX_STEM] or "source"
 
 
 def _is_file(name: str) -> bool:

@@ -7,6 +7,8 @@ Of all sources those that are playing share it:
     ├──────────┼──────────┤
     │ a.mp4    │          │    files play one after another: one cell serves them all
     └──────────┴──────────┘
+
+Zones of one source share its pictures, and so its cell.
 """
 
 from __future__ import annotations
@@ -17,11 +19,10 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
-from s2tf_edge.data.frames import turned
+from s2tf_edge.data.frames import shown_size
 from s2tf_edge.errors import MissingExtraError, UsageError
 from s2tf_edge.runtime.sinks.annotator import Annotator, drawable
 from s2tf_edge.runtime.sinks.glyphs import draw_text
@@ -64,7 +65,7 @@ class Screen:
     def __init__(self, *, stop: threading.Event, saliency: bool = False) -> None:
         self._stop = stop
         self._saliency = saliency
-        self._names: tuple[str, ...] = ()
+        self._start: Start | None = None
         self._cells: dict[int, _Cell] = {}
         self._shown: list[int] = []
         self._due_at = 0.0
@@ -78,16 +79,17 @@ class Screen:
         if not self._is_open:
             return
         if isinstance(record, Start):
-            self._names = record.sources
-            self._cells = {index: _Cell(index, self._saliency) for index in range(len(record.sources))}
+            self._start = record
+            shown = {record.picture_of(index) for index in range(len(record.sources))}
+            self._cells = {index: _Cell(index, self._saliency) for index in sorted(shown)}
         elif isinstance(record, Status):
-            self._share([index for index, source in enumerate(record.sources) if source.state not in _GONE])
+            self._share([index for index in self._cells if record.sources[index].state not in _GONE])
         elif isinstance(record, Picture):
             self._show(record)
         elif isinstance(record, Failure):
-            self._cells[record.source].picture = None
+            self._find_cell(record.source).picture = None
         source = getattr(record, "source", None)
-        for cell in self._cells.values() if source is None else (self._cells[source],):
+        for cell in self._cells.values() if source is None else (self._find_cell(source),):
             cell.follow(record)
         started = perf_counter()
         if started >= self._due_at:
@@ -116,6 +118,9 @@ class Screen:
             self._is_open = False
             self.window.destroy()
 
+    def _find_cell(self, source: int) -> _Cell:
+        return self._cells[self._start.picture_of(source) if self._start else source]
+
     def _quit(self) -> None:
         self._stop.set()
         self.close()
@@ -140,11 +145,11 @@ class Screen:
 
     def _resize(self, picture: Picture) -> None:
         """Makes the window as large as the first picture, within limits; of several sources as large as can be."""
-        height, width = _size(picture.frame)
+        height, width = shown_size(picture.frame)
         widest, highest = self.window.winfo_screenwidth() * 4 // 5, self.window.winfo_screenheight() * 4 // 5
         largest = min(math.sqrt(_PIXELS / (width * height)), widest / width, highest / height)
         enough = max(1.0, _SMALLEST[0] / width, _SMALLEST[1] / height)
-        scale = largest if len(self._names) > 1 else min(largest, enough)
+        scale = largest if len(self._cells) > 1 else min(largest, enough)
         self.window.geometry(f"{round(width * scale)}x{round(height * scale)}")
 
     def _touch(self) -> None:
@@ -160,7 +165,8 @@ class Screen:
             if not self._cells[index].is_drawn
         ]
         for cell, (rows, columns) in stale:
-            cell.draw(self._canvas[rows, columns], name=self._names[cell.source] if len(self._names) > 1 else "")
+            name = self._start.picture_name(cell.source) if self._start and len(self._cells) > 1 else ""
+            cell.draw(self._canvas[rows, columns], name=name)
         return bool(stale)
 
 
@@ -193,8 +199,9 @@ class _Cell:
         if self._is_lost:
             image //= _DIMMED
         else:
-            self._annotator.draw_saliency(image, pts_seconds=self.picture.pts_seconds)
-            self._annotator.draw_labels(image)
+            zones = self.picture.zones
+            self._annotator.draw_saliency(image, pts_seconds=self.picture.pts_seconds, zones=zones)
+            self._annotator.draw_labels(image, zones=zones)
         height, width = image.shape[:2]
         top, left = (place.shape[0] - height) // 2, (place.shape[1] - width) // 2
         place[top : top + height, left : left + width] = image
@@ -249,16 +256,9 @@ def _part(index: int, *, of: int, length: int) -> slice:
     return slice(length * index // of, length * (index + 1) // of)
 
 
-def _size(frame: av.VideoFrame) -> tuple[int, int]:
-    """Height and width of a frame as it is shown, which may be turned."""
-    blank: NDArray[np.uint8] = np.broadcast_to(np.uint8(0), (frame.height, frame.width, 1))
-    height, width, _ = turned(blank, frame).shape
-    return height, width
-
-
 def _fit(picture: Picture, *, height: int, width: int) -> NDArray[np.uint8]:
     """The picture, scaled in one step to fit a place of this size."""
-    own_height, own_width = _size(picture.frame)
+    own_height, own_width = shown_size(picture.frame)
     scale = min(height / own_height, width / own_width)
     return drawable(picture.frame, short_side=max(1, int(min(own_height, own_width) * scale)))[:height, :width]
 

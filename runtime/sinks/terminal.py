@@ -71,7 +71,7 @@ class LiveView:
     def write(self, record: Record) -> None:
         """Takes any record, and shows the new state if it is time."""
         if isinstance(record, Start):
-            self._sources = [_SourceView(name) for name in record.sources]
+            self._sources = [_SourceView(name, has_zones=bool(record.regions)) for name in record.sources]
             self._threshold = record.threshold
             self._live.start()
         elif isinstance(record, Status):
@@ -135,8 +135,9 @@ class LiveView:
 class _SourceView:
     """What is known of one source."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, has_zones: bool) -> None:
         self.name = name
+        self._has_zones = has_zones
         self.prediction: Prediction | None = None
         self._status: SourceStatus | None = None
         self._statuses: deque[tuple[float, SourceStatus]] = deque(maxlen=_RATE_STATUSES)
@@ -175,7 +176,7 @@ class _SourceView:
         """One line, for when there are many."""
         found = Text("…", "dim")
         if self.prediction is not None:
-            found = _format_score(self.prediction.label, self.prediction.score, threshold)
+            found = _format_score(self._label(self.prediction), self.prediction.score, threshold)
         return _row(self._title(), _cut(found), _cut(Text(self._figures(), "dim")))
 
     def _title(self) -> Text:
@@ -192,12 +193,17 @@ class _SourceView:
         for ratio in (3, 4, None, 5):
             row.add_column(ratio=ratio, no_wrap=True, overflow="ellipsis")
         row.add_row(
-            Text(prediction.label, "bold" if prediction.score >= threshold else "dim"),
+            Text(self._label(prediction), "bold" if prediction.score >= threshold else "dim"),
             Bar(1.0, 0.0, prediction.score, color=style),
             f"{100 * prediction.score:3.0f} %",
             Text(others, "dim"),
         )
         return row
+
+    def _label(self, prediction: Prediction) -> str:
+        """With the name of a region that moves; a zone's is in the title."""
+        moves = prediction.region is not None and not self._has_zones
+        return f"[{prediction.region}] {prediction.label}" if moves else prediction.label
 
     def _figures(self) -> str:
         """How fast and how far."""

@@ -11,7 +11,7 @@ from typing import Final, TextIO
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.sinks.line_file import LineFile
-from s2tf_edge.runtime.streaming.records import Failure, Gap, Prediction, Record, Start, Summary, to_json
+from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, Start, Summary, to_json
 
 __all__ = ["JsonlSink", "TextSink"]
 
@@ -99,26 +99,32 @@ class TextSink:
         self._show = show
         self._threshold = threshold
         self._names: tuple[str, ...] = ()
-        self._begun_at: dict[int, float | None] = {}
-        """When the action that goes on began, of each source that ever had one."""
+        self._has_zones = False
+        self._begun_at: dict[tuple[int, str | None], float] = {}
+        """When the action that goes on began, of each source, or of each region that moves in it."""
+        self._told: set[int] = set()
+        """Sources that ever had an action."""
         self._best: dict[int, Prediction] = {}
 
     def write(self, record: Record) -> None:
         """Shows an action that begins, or a gap."""
         if isinstance(record, Start):
             self._names = record.sources
+            self._has_zones = bool(record.regions)
         elif isinstance(record, Prediction):
             self._write_prediction(record)
+        elif isinstance(record, Event) and self._moves(record):
+            # A region that moves may never come back under its name; another action of it may have begun already.
+            if self._begun_at.get((record.source, record.region)) == record.t_start:
+                del self._begun_at[record.source, record.region]
         elif isinstance(record, Gap):
-            if record.source in self._begun_at:
-                # Time may start anew behind it.
-                self._begun_at[record.source] = None
+            self._begun_at = {key: begun for key, begun in self._begun_at.items() if key[0] != record.source}
             self._write_line(record.source, record.t_start, _GAPS[record.cause].format(record.t_end))
 
     def close(self) -> None:
         """Shows the best label of each source that had no action."""
         for source, best in self._best.items():
-            if source not in self._begun_at:
+            if source not in self._told:
                 text = f"nothing scored {self._threshold:.2f} or more; best: {best.label} ({best.score:.2f})"
                 self._write_line(source, best.t_start, text)
 
@@ -126,10 +132,16 @@ class TextSink:
         source = record.source
         if source not in self._best or record.score > self._best[source].score:
             self._best[source] = record
-        action = record.action
-        if action is not None and action.t_start != self._begun_at.get(source):
-            self._begun_at[source] = action.t_start
-            self._write_line(source, action.t_start, f"{action.label}  {action.score:.2f}")
+        action, key = record.action, (source, record.region)
+        if action is not None and action.t_start != self._begun_at.get(key):
+            self._begun_at[key] = action.t_start
+            self._told.add(source)
+            region = f"[{record.region}]  " if self._moves(record) else ""
+            self._write_line(source, action.t_start, f"{region}{action.label}  {action.score:.2f}")
+
+    def _moves(self, record: Prediction | Event) -> bool:
+        """Whether it is of a region that comes and goes, and not of a zone, which is a source of its own."""
+        return record.region is not None and not self._has_zones
 
     def _write_line(self, source: int, seconds: float, text: str) -> None:
         name = f"{self._names[source]}  " if len(self._names) > 1 else ""

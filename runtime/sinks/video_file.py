@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.runtime.sinks.annotator import Annotator, drawable
 from s2tf_edge.runtime.sinks.recording import FORMATS, TIME_BASE, Recording
-from s2tf_edge.runtime.streaming.records import Gap, Picture, Prediction, Record, Summary
+from s2tf_edge.runtime.streaming.records import Gap, Picture, Prediction, Record, Start, Summary
 
 __all__ = ["VideoSink"]
 
@@ -30,6 +30,8 @@ _MAX_PAUSE_SECONDS: Final = 3600.0
 
 class VideoSink:
     """Writes every picture of one source, at its time and in its size, with the label that is current then.
+
+    Where zones share the pictures, all of them are drawn.
 
     Pictures that come before the first prediction are held back until it is there (128 MiB of them at most), so that
     even a video shorter than a clip shows its label from the start. Where the source's clock goes back, as in files
@@ -64,7 +66,8 @@ class VideoSink:
         self._held: deque[Picture] = deque()
         self._held_bytes = 0
         self._annotator = Annotator(source=source, saliency=saliency)
-        self._is_labeled = False
+        self._unlabeled = {source}
+        """Sources that are seen in the pictures and have had no prediction yet."""
         self._writer: _Writer | None = None
         self._is_complete = False
         self._is_broken = False
@@ -108,9 +111,12 @@ class VideoSink:
             # Nothing from behind the gap may show before it.
             self._release()
         self._annotator.follow(record)
-        if isinstance(record, Prediction) and record.source == self._source:
-            self._is_labeled = True
-            self._release()
+        if isinstance(record, Start):
+            self._unlabeled = {each for each in range(len(record.sources)) if record.picture_of(each) == self._source}
+        elif isinstance(record, Prediction) and record.source in self._unlabeled:
+            self._unlabeled.remove(record.source)
+            if not self._unlabeled:
+                self._release()
         elif isinstance(record, Gap) and record.source == self._source:
             if record.t_end <= record.t_start:
                 self._shift_seconds += record.t_start - record.t_end + _STEP_SECONDS
@@ -121,7 +127,7 @@ class VideoSink:
     def _hold(self, picture: Picture) -> None:
         self._held.append(picture)
         self._held_bytes += picture.nbytes
-        if self._is_labeled or self._held_bytes > _MAX_HELD_BYTES:
+        if not self._unlabeled or self._held_bytes > _MAX_HELD_BYTES:
             self._release()
 
     def _release(self) -> None:
@@ -156,12 +162,16 @@ class _Writer:
             return
         self._last_ticks = ticks
         image = drawable(picture.frame)
-        self._annotator.draw_saliency(image, pts_seconds=picture.pts_seconds)
+        self._annotator.draw_saliency(image, pts_seconds=picture.pts_seconds, zones=picture.zones)
+        if picture.zones:
+            # In places of the picture, whatever size the video has.
+            self._annotator.draw_labels(image, zones=picture.zones)
         if self._recording is None:
             self._size = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
             self._recording = Recording(self._path, size=self._size)
         image = _fit(image, height=self._size[0], width=self._size[1])
-        self._annotator.draw_labels(image)
+        if not picture.zones:
+            self._annotator.draw_labels(image)
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         self._recording.write(frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709), ticks=ticks)
 

@@ -11,6 +11,7 @@ from s2tf_edge.errors import S2TFError
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.sources.hardware_decoding import check_hwaccel
 from s2tf_edge.runtime.sources.source import Source
+from s2tf_edge.runtime.streaming.clip_ring import Window
 from s2tf_edge.runtime.streaming.fair_queue import FairQueue, Item
 from s2tf_edge.runtime.streaming.inference import InferencePool
 from s2tf_edge.runtime.streaming.ledger import Ledger
@@ -20,7 +21,6 @@ from s2tf_edge.runtime.streaming.record_maker import RecordMaker
 from s2tf_edge.runtime.streaming.records import Picture, Record, Status
 from s2tf_edge.runtime.streaming.source_report import SourceReport
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
-from s2tf_edge.runtime.streaming.window import Window
 
 __all__ = ["Coordinator"]
 
@@ -51,14 +51,18 @@ class Coordinator:
         self._options = options
         self._stop = stop
         self._hop = options.hop or max(1, session.info.spec.frames // 4)
-        self._ledger = Ledger(sources, status_seconds=options.status_seconds)
+        regions = () if callable(options.regions) else tuple(options.regions)
+        self._ledger = Ledger(sources, status_seconds=options.status_seconds, regions=regions)
         self._maker = RecordMaker(Postprocessor(session.info, options, times=self._ledger.label_times), self._ledger)
         shared = [*_group_by_reader(self._ledger.reports)]
-        self._queue = FairQueue([report.index for report in reports] for reports in shared)
+        self._queue = FairQueue([zone.index for report in reports for zone in report.zones] for reports in shared)
         self._readers = [self._make_reader(reports) for reports in shared]
         self._has_live = any(source.live for source in sources)
-        # One window of each reader a run, where the network takes any number.
-        self._batch = session.info.batch or len(self._readers)
+
+    @property
+    def has_read(self) -> bool:
+        """Whether anything could be read, so far as is known."""
+        return len(self.failures) < len(self._ledger.indices)
 
     @property
     def failures(self) -> dict[int, S2TFError]:
@@ -92,9 +96,10 @@ class Coordinator:
         )
         # One at a time: whoever draws or saves them may be slow, and labels are not to wait for that.
         yield from self._take_picture()
-        # Nothing is taken that cannot be run at once: in the queue a newer window may still take its place.
+        # Nothing is taken that cannot be run at once: in the queue a newer window may still take its place. Where the
+        # network takes any number, it is given those of one instant of each reader.
         if pool.is_free:
-            pool.put([item for item in self._queue.take(windows=self._batch) if self._is_wanted(item)])
+            pool.put([item for item in self._queue.take(windows=self._session.info.batch) if self._is_wanted(item)])
         for item, result in pool.finished():
             yield from self._maker.make(item, result)
         self._readers = [replace_if_hung(reader) for reader in self._readers]

@@ -43,10 +43,13 @@ class EventTracker:
     Windows overlap, events do not: the next one begins where the last one ended at the earliest.
     """
 
-    def __init__(self, labels: tuple[str, ...], *, threshold: float, source: int = 0) -> None:
+    def __init__(
+        self, labels: tuple[str, ...], *, threshold: float, source: int = 0, region: str | None = None
+    ) -> None:
         self._labels = labels
         self._threshold = threshold
         self._source = source
+        self._region = region
         self._action: _OpenAction | None = None
         self._free_from = float("-inf")
 
@@ -102,6 +105,7 @@ class EventTracker:
         self._free_from = action.t_end
         return Event(
             source=self._source,
+            region=self._region,
             label=self._labels[action.index],
             t_start=action.t_start,
             t_end=action.t_end,

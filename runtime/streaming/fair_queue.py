@@ -11,25 +11,28 @@ Three groups, the first of two files, the others of a camera each; W is a window
     camera 3                        ┘           up to one window of each group in turn
     pictures of cameras   P₃ P₂ P₂ ───────────→ take_picture: past all of these
 
+Zones of one source are a group too: their windows of one instant have one turn, so that one run takes all of them.
 Camera 3 has no turn while nothing of it waits; with its next item it gets the last one.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from s2tf_edge.errors import S2TFError
+from s2tf_edge.runtime.streaming.clip_ring import Window
 from s2tf_edge.runtime.streaming.records import Gap, Picture
-from s2tf_edge.runtime.streaming.window import Window
+from s2tf_edge.runtime.streaming.zone_rings import RegionGone
 
 __all__ = ["Ended", "FairQueue", "Item"]
 
 _SHARES: Final = {Window: 2, Picture: 128 * 2**20}
-"""How much of a kind may wait for each group of sources: windows by number, pictures by their bytes."""
+"""How much of a kind may wait for each group of sources: windows by instants, pictures by their bytes."""
 _MAX_PASSING: Final = 30
 """Pictures of a group that may go past its windows: more would be shown with labels of a later second."""
 
@@ -42,7 +45,7 @@ class Ended:
     error: S2TFError | None = None
 
 
-Item = Window | Picture | Gap | Ended
+Item = Window | Picture | Gap | RegionGone | Ended
 
 
 class FairQueue:
@@ -59,8 +62,9 @@ class FairQueue:
                 is a group by itself.
         """
         self._groups = {source: number for number, group in enumerate(groups) for source in group}
-        self._queues: dict[int, deque[Item]] = {}
-        self._turns: deque[deque[Item]] = deque()
+        self._queues: dict[int, deque[list[Item]]] = {}
+        """By group: what was put together lies together."""
+        self._turns: deque[deque[list[Item]]] = deque()
         """Queues in which something waits, the one whose turn it is first."""
         self._pictures: deque[Picture] = deque()
         self._waiting: Counter[tuple[int, type]] = Counter()
@@ -70,20 +74,27 @@ class FairQueue:
         self.drops: Counter[str] = Counter()
         """What was left out, by cause."""
 
-    def put(self, item: Item, *, wait: bool) -> None:
-        """Adds an item; after ``close`` it is thrown away.
+    def put(self, *items: Item, wait: bool) -> None:
+        """Adds an item, or several at once; after ``close`` they are thrown away.
 
         Args:
-            item: from the source ``item.source``.
+            items: of one kind, from sources of one group; windows that are complete at the same instant are given
+                together, so that one run may take all of them.
             wait: wait for room; otherwise drop what is out of date.
         """
         with self._changed:
             if wait:
-                self._changed.wait_for(lambda: self._is_closed or self._has_room(item))
+                self._changed.wait_for(lambda: self._is_closed or self._has_room(items, of=len(items)))
             # Looked at under the same lock as ``close`` sets it: nothing comes in behind that.
-            if self._is_closed or not (wait or self._make_room(item)):
+            if self._is_closed:
                 return
-            self._add(item, passes=not wait)
+            together = []
+            for item in items:
+                if wait or self._make_room(item, of=len(items)):
+                    together.append(item)
+                    self._waiting[self._group(item), type(item)] += _weight(item)
+            if together:
+                self._add(together, passes=not wait)
             self._changed.notify_all()
 
     @property
@@ -106,14 +117,22 @@ class FairQueue:
         with self._changed:
             self._changed.notify_all()
 
-    def take(self, *, windows: int) -> list[Item]:
-        """Items up to the ``windows``-th window, at once, from each group up to one window in turn."""
+    def take(self, *, windows: int | None) -> list[Item]:
+        """Items up to as many windows as one run takes, at once, in turn from each group those of one instant.
+
+        Args:
+            windows: how many at the most; None for those of one instant of each group, however many these are.
+        """
         taken: list[Item] = []
+        room = sys.maxsize if windows is None else windows
         with self._changed:
-            while self._turns and windows:
+            turns = len(self._turns) if windows is None else sys.maxsize
+            while self._turns and room > 0 and turns > 0:
                 queue = self._turns.popleft()
-                taken += self._take_up_to_window(queue)
-                windows -= isinstance(taken[-1], Window)
+                found = [*self._take_instant(queue, most=room)]
+                taken += found
+                room -= sum(isinstance(item, Window) for item in found)
+                turns -= 1
                 # Behind all others, as often as something is left: no source is served twice before another once.
                 if queue:
                     self._turns.append(queue)
@@ -136,51 +155,65 @@ class FairQueue:
             self._is_closed = True
             self._changed.notify_all()
 
-    def _add(self, item: Item, *, passes: bool) -> None:
-        group = self._group(item)
-        self._waiting[group, type(item)] += _weight(item)
-        if passes and isinstance(item, Picture):
-            self._pictures.append(item)
-            self._passing[group] += 1
+    def _add(self, together: list[Item], *, passes: bool) -> None:
+        group = self._group(together[0])
+        pictures = [item for item in together if isinstance(item, Picture)]
+        if passes and pictures:
+            self._pictures += pictures
+            self._passing[group] += len(pictures)
             return
         queue = self._queues.setdefault(group, deque())
-        queue.append(item)
+        queue.append(together)
         # By identity: two queues with the same items would be equal.
         if not any(each is queue for each in self._turns):
             self._turns.append(queue)
 
-    def _take_up_to_window(self, queue: deque[Item]) -> Iterator[Item]:
+    def _take_instant(self, queue: deque[list[Item]], *, most: int) -> Iterator[Item]:
+        """Items up to a window and those that were put with it, ``most`` of them."""
         while queue:
-            item = queue.popleft()
-            self._forget(item)
-            yield item
-            if isinstance(item, Window):
+            together = queue.popleft()
+            are_windows = isinstance(together[0], Window)
+            if are_windows and len(together) > most:
+                queue.appendleft(together[most:])
+                together = together[:most]
+            for item in together:
+                self._forget(item)
+            yield from together
+            if are_windows:
                 return
 
-    def _has_room(self, item: Item) -> bool:
+    def _has_room(self, items: Sequence[Item], *, of: int) -> bool:
+        """Whether there is room for items of one kind, ``of`` of which come at one instant."""
         # What is larger than a whole share is let in alone, or it would wait for ever; gaps and ends always are.
-        share, waiting = _SHARES.get(type(item)), self._waiting[self._group(item), type(item)]
-        return share is None or not waiting or waiting + _weight(item) <= share
+        kind = type(items[0])
+        waiting = self._waiting[self._group(items[0]), kind]
+        if kind not in _SHARES or not waiting:
+            return True
+        share = _SHARES[kind] * (of if kind is Window else 1)
+        return waiting + sum(map(_weight, items)) <= share
 
-    def _make_room(self, item: Item) -> bool:
+    def _make_room(self, item: Item, *, of: int) -> bool:
         if isinstance(item, Window):
-            self._supersede(item)
-        elif not self._has_room(item) or self._passing[self._group(item)] >= _MAX_PASSING:
+            self._supersede(item, of=of)
+        elif not self._has_room([item], of=1) or self._passing[self._group(item)] >= _MAX_PASSING:
             self.drops["pictures_left_out"] += 1
             return False
         return True
 
-    def _supersede(self, window: Window) -> None:
-        """The window that waits makes room for a newer one; its group keeps its turn."""
+    def _supersede(self, window: Window, *, of: int) -> None:
+        """The window that waits makes room for a newer one of its zone; its group keeps its turn."""
         queue = self._queues.get(self._group(window), deque())
-        # Of its own source one is enough; of a group of many the oldest goes only where the share is used up.
-        is_full = not self._has_room(window)
-        for index, old in enumerate(queue):
-            if isinstance(old, Window) and (is_full or old.source == window.source):
-                del queue[index]
-                self._forget(old)
-                self.drops["windows_superseded"] += 1
-                return
+        # Of its own zone one is enough; of a group of many the oldest goes only where the share is used up.
+        is_full = not self._has_room([window], of=of)
+        for place, together in enumerate(queue):
+            for index, old in enumerate(together):
+                if isinstance(old, Window) and (is_full or old.key == window.key):
+                    del together[index]
+                    if not together:
+                        del queue[place]
+                    self._forget(old)
+                    self.drops["windows_superseded"] += 1
+                    return
 
     def _forget(self, item: Item) -> None:
         """Gives back the room that the item took."""

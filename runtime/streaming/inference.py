@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 
 from s2tf_edge.preprocess import normalize
 from s2tf_edge.runtime.session import Clips, Outputs, Session
+from s2tf_edge.runtime.streaming.clip_ring import Window
 from s2tf_edge.runtime.streaming.fair_queue import Item
-from s2tf_edge.runtime.streaming.window import Window
 
 __all__ = ["InferencePool", "WindowResult"]
 

@@ -16,15 +16,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Final
 
 from s2tf_edge.errors import InputFileError, S2TFError, SourceError
 from s2tf_edge.runtime.sources.source import OPEN_SECONDS, Source
 from s2tf_edge.runtime.streaming.backoff import Backoff
-from s2tf_edge.runtime.streaming.fair_queue import Ended, FairQueue
+from s2tf_edge.runtime.streaming.clip_ring import Window
+from s2tf_edge.runtime.streaming.fair_queue import Ended, FairQueue, Item
 from s2tf_edge.runtime.streaming.reading import Reading
+from s2tf_edge.runtime.streaming.records import Gap
+from s2tf_edge.runtime.streaming.regions import RegionError
 from s2tf_edge.runtime.streaming.source_report import SourceReport
 from s2tf_edge.runtime.streaming.stream_options import ReadOptions
 from s2tf_edge.spec import ClipSpec
@@ -122,7 +126,8 @@ class Reader(threading.Thread):
                 return
             report.state = "ended" if error is None else "failed"
             report.message = None if error is None else str(error)
-            self._queue.put(Ended(source=report.index, error=error), wait=True)
+            for zone in report.zones:
+                self._queue.put(Ended(source=zone.index, error=error), wait=True)
 
     def _resume(self) -> bool:
         """Ends the wait for a read; false where the run is over or this thread was left behind while it waited.
@@ -172,9 +177,9 @@ class Reader(threading.Thread):
                     logger.info("%s is back after %.1f s", report.source.name, self._outage.seconds)
                     self._outage.end()
                 wait = self._keep_all or (self._keep_recordings and not report.source.live)
-                for item in items:
+                for together in _group_by_instant(items, report):
                     # May wait as long as the network takes, which is no fault of the source.
-                    self._queue.put(item, wait=wait)
+                    self._queue.put(*together, wait=wait)
                 self._waiting_since = perf_counter()
 
     def _may_open_again(self, report: SourceReport, error: SourceError) -> bool:
@@ -225,7 +230,30 @@ def _to_source_error(source: Source, error: Exception) -> S2TFError:
     """Whatever happens to one source is an error of that source, so that the others go on."""
     if isinstance(error, InputFileError | SourceError):
         return error
+    if isinstance(error, RegionError):
+        # What was asked for is wrong, not the source, whatever kind it is.
+        told = RegionError(f"{source.name}: {error}")
+        told.__cause__ = error
+        return told
     kind = SourceError if source.live else InputFileError
     found = kind(f"{source.name} cannot be used: {str(error) or type(error).__name__}")
     found.__cause__ = error
     return found
+
+
+def _group_by_instant(items: Iterable[Item], report: SourceReport) -> Iterator[list[Item]]:
+    """Windows of different zones that are complete at once stay together; a gap of the source is one of each zone."""
+    together: list[Window] = []
+    for item in items:
+        is_another = not isinstance(item, Window) or item.key in {window.key for window in together}
+        if together and is_another:
+            yield [*together]
+            together = []
+        if isinstance(item, Window):
+            together.append(item)
+        elif isinstance(item, Gap):
+            yield [replace(item, source=zone.index) for zone in report.zones]
+        else:
+            yield [item]
+    if together:
+        yield [*together]

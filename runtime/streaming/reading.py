@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from s2tf_edge.errors import SourceError
 from s2tf_edge.runtime.sources.decoder import Decoded, Decoder
 from s2tf_edge.runtime.sources.picture_decoder import PictureDecoder
+from s2tf_edge.runtime.streaming.clip_ring import Window
 from s2tf_edge.runtime.streaming.records import Gap, Picture
 from s2tf_edge.runtime.streaming.source_report import SourceReport
 from s2tf_edge.runtime.streaming.stream_options import ReadOptions
-from s2tf_edge.runtime.streaming.window import Window, Windower, gap_seconds
+from s2tf_edge.runtime.streaming.window import Windower, gap_seconds
+from s2tf_edge.runtime.streaming.zone_rings import RegionGone
+from s2tf_edge.runtime.streaming.zones import make_zones
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["Reading"]
@@ -74,8 +77,10 @@ class Reading:
             gap_seconds=self._gap_seconds(spec),
             times=report.times,
             source=report.index,
+            zones=make_zones(options.regions, indices=[zone.index for zone in report.zones], times=report.times),
         )
         self._counts_before = (report.corrupt_packets, report.frames_behind, report.out_of_order)
+        self._left_out_before = report.regions_left_out
 
     def __enter__(self) -> Reading:
         return self
@@ -83,7 +88,7 @@ class Reading:
     def __exit__(self, *_: object) -> None:
         self._decoder.close()
 
-    def items(self) -> Iterator[list[Gap | Picture | Window]]:
+    def items(self) -> Iterator[list[Gap | Picture | RegionGone | Window]]:
         """Yields for each frame the gap before it, its picture if asked for, and the windows that it completes.
 
         Raises:
@@ -146,7 +151,7 @@ class Reading:
             offsets_seconds=(report.own_offset_seconds, decoded.own_seconds - seconds),
         )
 
-    def _process(self, decoded: Decoded, seconds: float) -> Iterator[Gap | Picture | Window]:
+    def _process(self, decoded: Decoded, seconds: float) -> Iterator[Gap | Picture | RegionGone | Window]:
         """Reports a frame; gives what it makes: a gap first, the picture next, then the windows that it completes."""
         report = self._report
         report.first_seconds = report.first_seconds if report.frames else seconds
@@ -156,8 +161,7 @@ class Reading:
         report.own_offset_seconds = decoded.own_seconds - seconds
         report.continuity = self._decoder.continuity
         self._update_counts()
-        picture = Picture(source=report.index, pts_seconds=seconds, frame=decoded.frame)
-        pictures = [picture] if self._options.pictures else []
+        is_shown = not self._options.pictures
         for item in self._windower.add(
             decoded.frame,
             pts_seconds=seconds,
@@ -168,11 +172,17 @@ class Reading:
         ):
             report.gaps += isinstance(item, Gap)
             # Shown with the label of its own window, and behind the gap that it ends.
-            if isinstance(item, Window):
-                yield from pictures
-                pictures = []
+            if isinstance(item, Window) and not is_shown:
+                yield self._make_picture(decoded, seconds)
+                is_shown = True
             yield item
-        yield from pictures
+        if not is_shown:
+            yield self._make_picture(decoded, seconds)
+
+    def _make_picture(self, decoded: Decoded, seconds: float) -> Picture:
+        """The frame for those who look, once it is known where its zones are."""
+        zones = tuple(zone for zone in self._windower.zones if zone.region is not None)
+        return Picture(source=self._report.index, pts_seconds=seconds, frame=decoded.frame, zones=zones)
 
     def _update_counts(self) -> None:
         """Adds what was left out in this reading to what was before it."""
@@ -180,4 +190,5 @@ class Reading:
         self._report.corrupt_packets = corrupt + self._decoder.corrupt
         self._report.frames_behind = behind + self._decoder.behind
         self._report.out_of_order = out_of_order + self._windower.out_of_order
+        self._report.regions_left_out = self._left_out_before + self._windower.regions_left_out
         self._report.broken = self._decoder.broken or None

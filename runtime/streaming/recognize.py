@@ -62,7 +62,7 @@ def recognize(
 
     Raises:
         UsageError: a source is of a kind that cannot be read, or there is none; or saliency is asked of a network that
-            gives no mask.
+            gives no mask; or none of the sources has room for a zone that was asked for.
         InputFileError: the artifact cannot be read; or no source could, and the first of them was a file.
         SourceError: no source could be read, and the first of them was live.
         MissingExtraError: the artifact's runtime is not installed.
@@ -79,9 +79,8 @@ def recognize(
             raise UsageError(msg)
         coordinator = Coordinator(parsed, session, options, stop or threading.Event())
         yield from coordinator.run()
-    failures = coordinator.failures
-    if len(failures) == len(parsed):
-        raise failures[min(failures)]
+    if not coordinator.has_read:
+        raise coordinator.failures[min(coordinator.failures)]
 
 
 def _parse(sources: str | Path | Source | Sequence[str | Path | Source]) -> list[Source]:

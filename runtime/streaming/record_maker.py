@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from s2tf_edge.runtime.streaming.clip_ring import Window
 from s2tf_edge.runtime.streaming.fair_queue import Ended, Item
 from s2tf_edge.runtime.streaming.inference import WindowResult
 from s2tf_edge.runtime.streaming.ledger import Ledger
 from s2tf_edge.runtime.streaming.postprocess import Postprocessor
 from s2tf_edge.runtime.streaming.records import Event, Gap, Picture, Prediction, Record
-from s2tf_edge.runtime.streaming.window import Window
+from s2tf_edge.runtime.streaming.zone_rings import RegionGone
 
 __all__ = ["RecordMaker"]
 
@@ -26,7 +27,7 @@ class RecordMaker:
     def __init__(self, postprocessor: Postprocessor, ledger: Ledger) -> None:
         self._postprocessor = postprocessor
         self._ledger = ledger
-        self._open = {report.index for report in ledger.reports}
+        self._open = set(ledger.indices)
 
     @property
     def has_open_sources(self) -> bool:
@@ -54,6 +55,8 @@ class RecordMaker:
             # The event that it ends comes first, as its time does.
             yield from self._count(self._postprocessor.reset(item.source))
             yield item
+        elif isinstance(item, RegionGone):
+            yield from self._count(self._postprocessor.end_region(item.source, item.region))
         elif isinstance(item, Ended):
             if item.error is not None:
                 yield self._ledger.fail(item.source, item.error)

@@ -2,7 +2,8 @@
 
 All times are presentation times in seconds. A file keeps its own, so that they match the video; a live source starts
 at 0. They never run back within a source: where its clock starts anew, as in recordings strung together, they go on,
-and the source's own times stand beside them. ``source`` is the position of the source among those asked for.
+and the source's own times stand beside them. ``source`` is the position of the source among those asked for; where
+zones were asked for, each zone of each is one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge import __version__
+from s2tf_edge.runtime.streaming.regions import Box, Region
+from s2tf_edge.runtime.streaming.zones import Zone
 from s2tf_edge.spec import ClipSpec
 
 __all__ = [
@@ -77,11 +80,29 @@ class Start:
     smooth: str
     threshold: float
     sources: tuple[str, ...]
+    regions: tuple[Region, ...] = ()
+    """For each source the zone that it is, where zones were asked for; else empty."""
+    pictures: tuple[int, ...] = ()
+    """For each source the one whose Pictures it is seen in, where zones share them; empty where each has its own."""
 
     def only(self, source: int) -> Start:
         """As if that source had been the only one."""
-        policy = self.policy if isinstance(self.policy, str) else self.policy[source]
-        return dataclasses.replace(self, policy=policy, sources=(self.sources[source],))
+        return dataclasses.replace(
+            self,
+            policy=self.policy if isinstance(self.policy, str) else self.policy[source],
+            sources=(self.sources[source],),
+            regions=self.regions[source : source + 1],
+            pictures=(0,) if self.pictures else (),
+        )
+
+    def picture_of(self, source: int) -> int:
+        """The source whose Pictures show this one: itself, or the first zone of the same camera or file."""
+        return self.pictures[source] if self.pictures else source
+
+    def picture_name(self, source: int) -> str:
+        """The name of what is read, without that of its zone."""
+        name = self.sources[source]
+        return name.removesuffix(f" [{self.regions[source].name}]") if self.regions else name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +122,10 @@ class Prediction:
     """The scores of one window, after smoothing."""
 
     source: int
+    region: str | None = field(default=None, metadata=_WHERE_KNOWN)
+    """Name or id of the region that the window shows; None, and not in the JSON form, for the whole picture."""
+    box: Box | None = field(default=None, metadata=_WHERE_KNOWN)
+    """Where the region was at ``t_end``: left, top, width and height in shares of the picture as it is shown."""
     t_start: float
     """When the window's first frame is presented."""
     t_end: float
@@ -133,6 +158,7 @@ class Prediction:
         offset = 0.0 if self.source_t_start is None else self.source_t_start - self.t_start
         return Event(
             source=self.source,
+            region=self.region,
             label=self.action.label,
             t_start=self.action.t_start,
             t_end=self.t_end,
@@ -152,6 +178,8 @@ class Event:
     """One action from its beginning to its end: a run of windows with the same label above the threshold."""
 
     source: int
+    region: str | None = field(default=None, metadata=_WHERE_KNOWN)
+    """As in a Prediction."""
     label: str
     t_start: float
     t_end: float
@@ -253,7 +281,7 @@ class Summary:
     drops: Mapping[str, int]
     """What was left out, by cause."""
     stages_ms: Mapping[str, Mapping[str, float]]
-    """p50, p95, p99 of each stage: decode, scale, those of ``STAGES``, and age."""
+    """p50, p95, p99 of each stage: decode, scale, regions where a function finds them, those of ``STAGES``, and age."""
     sources: tuple[Mapping[str, Any], ...]
     """For each source its name, frames, windows, gaps and error."""
 
@@ -263,8 +291,11 @@ class Picture:
     """A frame as it came from the source, for those who show or save it; it has no JSON form."""
 
     source: int
+    """The first of those that it shows, where zones share it."""
     pts_seconds: float
     frame: av.VideoFrame
+    zones: tuple[Zone, ...] = ()
+    """Where its zones and regions are; empty where it is recognized as a whole."""
 
     @property
     def nbytes(self) -> int:
@@ -316,6 +347,8 @@ def _plain(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, Action):
         return _shown_values(value)
+    if isinstance(value, Region):
+        return {"name": value.name, "box": _plain(value.box)}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

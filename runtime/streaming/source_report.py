@@ -9,8 +9,22 @@ from s2tf_edge.runtime.sources.continuity import Continuity
 from s2tf_edge.runtime.sources.source import Source
 from s2tf_edge.runtime.sources.timing import StageTimes
 from s2tf_edge.runtime.streaming.records import SourceStatus
+from s2tf_edge.runtime.streaming.regions import Region
 
-__all__ = ["SourceReport"]
+__all__ = ["SourceReport", "ZoneReport"]
+
+
+@dataclass(kw_only=True)
+class ZoneReport:
+    """What became of one zone of a source, or of its whole picture; written by the thread that makes records."""
+
+    index: int
+    """Its position among the sources of the records."""
+    name: str
+    region: Region | None = None
+    """None for the whole picture."""
+    windows: int = 0
+    """Windows that were run."""
 
 
 @dataclass(kw_only=True)
@@ -18,12 +32,13 @@ class SourceReport:
     """What became of one source so far; written by the thread that reads it."""
 
     index: int
+    """Position of its first zone among the sources of the records."""
     source: Source
+    regions: tuple[Region, ...] = ()
+    """Zones that are each a source of the records; without any, the whole picture is one."""
     state: str = "waiting"
     """waiting, playing, lost, ended or failed, as in a SourceStatus."""
     frames: int = 0
-    windows: int = 0
-    """Windows that were run."""
     gaps: int = 0
     reconnects: int = 0
     """How often it was lost and found again."""
@@ -31,6 +46,8 @@ class SourceReport:
     out_of_order: int = 0
     frames_behind: int = 0
     """Frames that were left out because decoding was behind."""
+    regions_left_out: int = 0
+    """Regions of frames that were not followed because there were too many at a time."""
     first_seconds: float = 0.0
     """Presentation time of the first frame that was read."""
     position_seconds: float = 0.0
@@ -50,13 +67,22 @@ class SourceReport:
     """What is remembered from one opening to the next."""
     times: StageTimes = field(default_factory=StageTimes)
 
-    def status(self) -> SourceStatus:
-        """Where it is now."""
+    def __post_init__(self) -> None:
+        name = self.source.name
+        zones = [
+            ZoneReport(index=index, name=f"{name} [{region.name}]", region=region)
+            for index, region in enumerate(self.regions, self.index)
+        ]
+        self.zones = tuple(zones) or (ZoneReport(index=self.index, name=name),)
+        """What it is in the records: one source for each zone."""
+
+    def status(self, zone: ZoneReport) -> SourceStatus:
+        """Where one of its zones is now."""
         return SourceStatus(
-            name=self.source.name,
+            name=zone.name,
             state=self.state,
             frames=self.frames,
-            windows=self.windows,
+            windows=zone.windows,
             gaps=self.gaps,
             reconnects=self.reconnects,
             position_seconds=self.position_seconds,
@@ -64,15 +90,15 @@ class SourceReport:
             message=self.message,
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+    def to_dict(self, zone: ZoneReport) -> dict[str, Any]:
+        """One of its zones as plain JSON values."""
         counts = {
             "frames": self.frames,
-            "windows": self.windows,
+            "windows": zone.windows,
             "gaps": self.gaps,
             "reconnects": self.reconnects,
             "corrupt_packets": self.corrupt_packets,
             "frames_behind": self.frames_behind,
             "frames_out_of_order": self.out_of_order,
         }
-        return {"name": self.source.name, **counts, "broken": self.broken, "error": self.error}
+        return {"name": zone.name, **counts, "broken": self.broken, "error": self.error}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from s2tf_edge.errors import UsageError
+from s2tf_edge.runtime.streaming.regions import FindRegions, Region, check_names
 from s2tf_edge.runtime.streaming.smoothing import Smoothing
 
 __all__ = ["POLICIES", "ReadOptions", "StreamOptions"]
@@ -36,8 +38,13 @@ class ReadOptions:
     pictures: bool = False
     """Whether frames are yielded as Pictures: of a file all, each before the predictions that it completes; of a live
     source as they come, but for those that nobody takes in time."""
+    regions: Sequence[Region] | FindRegions = ()
+    """Zones that are each recognized as a source of its own, or a function that is given each frame that a clip is made
+    of, in the thread that reads its source, and finds regions that move; without any, the whole picture is."""
 
     def __post_init__(self) -> None:
+        if not callable(self.regions):
+            check_names(self.regions)
         if self.start_seconds < 0:
             msg = f"`start_seconds` must be zero seconds or more, got {self.start_seconds}"
             raise UsageError(msg)

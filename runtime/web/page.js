@@ -6,6 +6,8 @@ const STAGES = ["wait", "preprocess", "queue", "infer", "smooth"];
 const PREDICTIONS = 600, STATUSES = 600, EVENTS = 200;
 const SHOWN_SECONDS = [30, 180];
 const PICTURES_AT_ONCE = 4; // Browsers open six connections to a host, and /events has one.
+const WHOLE = [0, 0, 1, 1];
+const BOX_SECONDS = 2; // For how long a region that moves is shown where it was seen last.
 const STATE_TEXT = { lost: "lost: reconnecting…" };
 
 const $ = (id) => document.getElementById(id);
@@ -77,6 +79,8 @@ class Source {
   constructor(index, name, start) {
     Object.assign(this, { index, name, start, predictions: [], events: [], gaps: [], open: null, status: null, failure: null });
     Object.assign(this, { visible: true, heat: false, mask: null, bitmap: null, fps: null, ended: false });
+    // Zones of one source share its pictures; regions that move are of one source, each with its newest prediction.
+    Object.assign(this, { first: start.pictures[index] ?? index, zone: start.regions[index] ?? null, moving: new Map() });
     this.node = $("source").content.firstElementChild.cloneNode(true);
     this.part = (name) => this.node.querySelector(name);
     this.part(".name").textContent = this.part(".name").title = name;
@@ -90,20 +94,48 @@ class Source {
     return this.predictions.at(-1);
   }
 
+  // All that are seen in the same pictures.
+  get companions() {
+    return sources.filter(({ first }) => first === this.first);
+  }
+
+  // The name of what is read, without that of its zone.
+  get readName() {
+    const suffix = this.zone ? ` [${this.zone.name}]` : "";
+    return this.name.endsWith(suffix) ? this.name.slice(0, this.name.length - suffix.length) : this.name;
+  }
+
+  // Where its zone is, in shares of the picture; pixels only tell once there is a prediction.
+  get box() {
+    return this.last?.box ?? (this.zone && Math.max(...this.zone.box) <= 1 ? this.zone.box : null);
+  }
+
   get state() {
     if (this.failure) return "failed";
     return this.status?.state ?? (this.ended ? "ended" : this.last ? "playing" : "waiting");
   }
 
   predicted(record) {
-    if (record.action) colorOf(record.action.label);
-    this.open = record.action && { ...record.action, t_end: record.t_end };
+    if (record.region != null && !this.zone) this.moved(record);
+    // Of regions that move many actions go on at once: their events tell.
+    const action = record.region == null || this.zone ? record.action : null;
+    if (action) colorOf(action.label);
+    this.open = action && { ...action, t_end: record.t_end };
     this.predictions.push(record);
     if (this.predictions.length > PREDICTIONS) this.predictions.shift();
     if (this.heat && record.saliency) this.readMask();
   }
 
+  moved(record) {
+    this.moving.delete(record.region);
+    this.moving.set(record.region, record);
+    for (const [region, { t_end }] of this.moving) {
+      if (Math.abs(record.t_end - t_end) > BOX_SECONDS) this.moving.delete(region);
+    }
+  }
+
   paused(gap) {
+    this.moving.clear();
     this.gaps.push(gap);
     if (this.gaps.length > EVENTS) this.gaps.shift();
     this.open = null;
@@ -143,7 +175,8 @@ class Source {
   }
 
   drawScores({ label, score, topk }) {
-    this.part(".caption .label").textContent = label;
+    const region = this.zone ? null : (this.last.region ?? null);
+    this.part(".caption .label").textContent = region === null ? label : `[${region}] ${label}`;
     this.part(".caption .score").textContent = `${Math.round(100 * score)} %`;
     this.part(".caption").classList.toggle("unsure", score < this.start.threshold);
     this.canvas.setAttribute("aria-label", `${this.name}: ${label}, ${Math.round(100 * score)} %`);
@@ -208,7 +241,8 @@ class Source {
   async readMask() {
     const response = await fetch(`saliency/${this.index}`).catch(() => null);
     if (!response?.ok) return;
-    this.mask = heatMap((await response.json()).rows);
+    const { rows, box } = await response.json();
+    this.mask = { image: heatMap(rows), box: box ?? WHOLE };
     this.paint();
   }
 
@@ -216,7 +250,7 @@ class Source {
   async watch(isCurrent) {
     let seen = 0;
     while (isCurrent()) {
-      if (document.hidden || !this.visible || ["ended", "failed"].includes(this.state) && seen) {
+      if (document.hidden || !this.companions.some(({ visible }) => visible) || ["ended", "failed"].includes(this.state) && seen) {
         await sleep(300);
         continue;
       }
@@ -224,9 +258,12 @@ class Source {
       if (response?.status === 200) {
         seen = Number(response.headers.get("picture-number"));
         const before = this.bitmap;
-        this.bitmap = await createImageBitmap(await response.blob());
+        const bitmap = await createImageBitmap(await response.blob());
+        for (const source of this.companions) {
+          source.bitmap = bitmap;
+          source.paint();
+        }
         before?.close();
-        this.paint();
       } else await sleep(response?.status === 204 ? 50 : 1000);
     }
   }
@@ -241,15 +278,58 @@ class Source {
     this.part(".picture").classList.add("shows");
     const context = canvas.getContext("2d");
     context.drawImage(bitmap, 0, 0);
-    if (!this.heat || !this.mask) return;
-    // The network sees the center: the short side scaled to resize_short_side, of which a square of size is cut.
-    const side = (Math.min(canvas.width, canvas.height) * this.start.clip.size) / this.start.clip.resize_short_side;
-    const left = (canvas.width - side) / 2, top = (canvas.height - side) / 2;
+    if (this.heat && this.mask) this.paintMask(context);
+    if (this.zone) this.paintZones(context);
+    for (const [name, { box, label, score }] of this.moving) {
+      paintBox(context, box, `${name}  ${label} ${Math.round(100 * score)} %`, { color: "rgb(255 209 102)", width: 2 });
+    }
+  }
+
+  // Of a picture, or of a box in it, the network sees the center: the short side scaled to resize_short_side, of which a
+  // square of size is cut.
+  paintMask(context) {
+    const [x, y, width, height] = inPixels(context, this.mask.box);
+    const side = (Math.min(width, height) * this.start.clip.size) / this.start.clip.resize_short_side;
+    const left = x + (width - side) / 2, top = y + (height - side) / 2;
     context.imageSmoothingQuality = "high";
-    context.drawImage(this.mask, left, top, side, side);
+    context.drawImage(this.mask.image, left, top, side, side);
+    context.lineWidth = 1;
     context.strokeStyle = "rgb(255 255 255 / .5)";
     context.strokeRect(left + 0.5, top + 0.5, side - 1, side - 1);
   }
+
+  // The other zones in outline, its own in full light.
+  paintZones(context) {
+    for (const { box, zone } of this.companions.filter((other) => other !== this && other.box)) {
+      paintBox(context, box, zone.name, { color: "rgb(255 255 255 / .55)", width: 1 });
+    }
+    if (!this.box) return;
+    const shade = new Path2D();
+    shade.rect(0, 0, context.canvas.width, context.canvas.height);
+    shade.rect(...inPixels(context, this.box));
+    context.fillStyle = "rgb(0 0 0 / .5)";
+    context.fill(shade, "evenodd");
+    paintBox(context, this.box, this.zone.name, { color: "rgb(255 209 102)", width: 3 });
+  }
+}
+
+function inPixels({ canvas }, [left, top, width, height]) {
+  return [left * canvas.width, top * canvas.height, width * canvas.width, height * canvas.height];
+}
+
+// A frame, and a name in its upper left corner.
+function paintBox(context, box, name, { color, width }) {
+  const [left, top, across, down] = inPixels(context, box);
+  context.lineWidth = width;
+  context.strokeStyle = color;
+  context.strokeRect(left + width / 2, top + width / 2, across - width, down - width);
+  context.font = "600 14px system-ui, sans-serif";
+  context.textBaseline = "top";
+  const length = Math.min(across - 2 * width, context.measureText(name).width + 12);
+  context.fillStyle = "rgb(10 12 14 / .72)";
+  context.fillRect(left + width, top + width, length, 20);
+  context.fillStyle = color;
+  context.fillText(name, left + width + 6, top + width + 3, Math.max(1, length - 12));
 }
 
 function describe(item) {
@@ -302,7 +382,7 @@ const TAKE = {
     sources = record.sources.map((name, index) => new Source(index, name, record));
     $("sources").replaceChildren(...sources.map(({ node }) => node));
     $("sources").dataset.count = sources.length;
-    for (const source of sources) source.watch(() => own === run);
+    for (const source of sources.filter(({ index, first }) => index === first)) source.watch(() => own === run);
     const name = record.artifact.split(/[\\/]/).filter(Boolean).at(-1) ?? record.artifact;
     $("artifact").textContent = name;
     $("artifact").title = record.artifact;
@@ -337,7 +417,7 @@ function drawNumbers(predictions) {
   show($("age-p50"), ...duration(quantile(ages, 0.5)));
   show($("age-p95"), ...duration(quantile(ages, 0.95)));
   show($("infer"), ...duration(quantile(predictions.map(({ infer_ms }) => infer_ms), 0.5)));
-  const playing = sources.filter(({ state, fps }) => state === "playing" && fps !== null);
+  const playing = read().filter(({ state, fps }) => state === "playing" && fps !== null);
   show($("fps"), playing.length ? number(playing.reduce((sum, { fps }) => sum + fps, 0), 1) : "–");
   const last = statuses.at(-1);
   const before = statuses.findLast(({ seconds }) => last.seconds - seconds >= 5) ?? statuses[0];
@@ -349,6 +429,9 @@ function drawNumbers(predictions) {
   const uptime = summary?.seconds ?? (last ? last.seconds + Math.max(0, now() - last.at) : null);
   show($("uptime"), uptime === null ? "–" : clock(uptime));
 }
+
+// What is read: of zones that share their pictures the first.
+const read = () => sources.filter(({ index, first }) => index === first);
 
 // The server's time, as far as its newest record tells.
 const now = () => (summary ? summary.at : Date.now() / 1e3 - (offset ?? 0));
@@ -372,10 +455,11 @@ function drawCharts(predictions, seconds) {
     const last = bin.at(-1).status, first = bin[0].before;
     return last.seconds > first.seconds ? (count(last) - count(first)) / (last.seconds - first.seconds) : null;
   };
-  charts.fps.draw(sources.map(({ name, fps, state }, i) => ({
-    name: sources.length > 1 ? name : "",
-    color: sources.length > 1 ? color(i) : css("--accent"),
-    values: timed.map(rate(({ sources: all }) => all[i]?.frames ?? 0)),
+  const lines = read();
+  charts.fps.draw(lines.map(({ index, readName, fps, state }, i) => ({
+    name: lines.length > 1 ? readName : "",
+    color: lines.length > 1 ? color(i) : css("--accent"),
+    values: timed.map(rate(({ sources: all }) => all[index]?.frames ?? 0)),
     note: fps === null || state !== "playing" ? "" : number(fps, 1),
   })), seconds);
   const drops = summary?.drops ?? statuses.at(-1)?.drops ?? {};

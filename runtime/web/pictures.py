@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from s2tf_edge.data.frames import scale_frame
 from s2tf_edge.errors import UsageError
-from s2tf_edge.runtime.streaming.records import Picture, Record, SourceStatus, Status
+from s2tf_edge.runtime.streaming.records import Picture, Record, SourceStatus, Start, Status
 
 __all__ = ["Jpeg", "Pictures", "to_jpeg"]
 
@@ -53,6 +53,7 @@ class Pictures:
     """
 
     def __init__(self) -> None:
+        self._start: Start | None = None
         self._newest: dict[int, tuple[int, Picture]] = {}
         self._encoded: dict[int, Jpeg] = {}
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -60,14 +61,20 @@ class Pictures:
 
     def write(self, record: Record) -> None:
         """Takes a picture in place of the one before; learns from a Status which sources have ended."""
-        if isinstance(record, Picture):
+        if isinstance(record, Start):
+            self._start = record
+        elif isinstance(record, Picture):
             number, _ = self._newest.get(record.source, (0, None))
             self._newest[record.source] = (number + 1, record)
         elif isinstance(record, Status):
             self._let_go(record.sources)
 
     async def newest(self, source: int) -> Jpeg | None:
-        """The newest picture, or one a fifteenth of a second older; None before the first."""
+        """The newest picture, or one a fifteenth of a second older; None before the first.
+
+        Zones of one source share its pictures: each of them gives the same.
+        """
+        source = self._start.picture_of(source) if self._start and source < len(self._start.sources) else source
         held = self._newest.get(source)
         if held is None:
             return None

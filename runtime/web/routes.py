@@ -130,12 +130,12 @@ class Page:
                 yield _part(jpeg) if jpeg.data else b""
 
     async def _saliency(self, request: Request) -> Response:
-        """The newest mask of a source, over the center crop that its network saw."""
+        """The newest mask of a source, over the center crop that its network saw of the picture or of the box in it."""
         prediction = self._masks.get(request.path_params["source"])
         if prediction is None or prediction.mask is None:
             return _answer_nothing("there is no mask; networks with saliency give one where it is asked for")
         rows = (255 * np.nan_to_num(prediction.mask).clip(0, 1)).round().astype(int).tolist()
-        return JSONResponse({"t_end": prediction.t_end, "rows": rows})
+        return JSONResponse({"t_end": prediction.t_end, "box": prediction.box, "rows": rows})
 
     async def _metrics_text(self, _request: Request) -> Response:
         return Response(self._metrics.text(), headers={"content-type": CONTENT_TYPE})

@@ -31,6 +31,7 @@ _OTHER_WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "mask=True": "--mask",  # of s2tf-export
         "max_age_seconds": "max age",
         "max_outage_seconds": "max outage",
+        "regions": "--roi",
         "start_seconds": "start",
     },
 }

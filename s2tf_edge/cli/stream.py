@@ -40,6 +40,7 @@ _EXAMPLES = (
     "s2tf-stream model_openvino_int8 --source clip.mp4 --save labeled.mp4",
     "s2tf-stream model_openvino_int8 --camera 0 --on-event 'sh alarm.sh' --webhook https://example.com/actions",
     "s2tf-stream model.pt --source clips/ --jsonl predictions/",
+    "s2tf-stream model_openvino_int8 --camera 0 --roi 0,0,0.5,1:door --roi 0.5,0,0.5,1:till",
     "s2tf-stream model_openvino_int8 --source match.mp4 --start 10:00 --end 12:30 --saliency --save part.mp4",
     "s2tf-stream model_openvino_int8 --selftest",
     "s2tf-stream model.pt --source lavfi:testsrc=size=640x480:rate=30 --duration 10 --jsonl -",
@@ -52,6 +53,7 @@ def stream(
     source: flags.Sources = None,
     camera: flags.Cameras = None,
     name: flags.Names = None,
+    roi: flags.Regions = None,
     start: flags.Start = None,
     end: flags.End = None,
     duration: flags.Duration = None,
@@ -83,6 +85,7 @@ def stream(
     """Recognize [bold]actions[/bold], live or in files."""
     del verbose, version  # taken by the app
     from s2tf_edge.runtime.session import SessionOptions
+    from s2tf_edge.runtime.streaming.regions import parse_regions
     from s2tf_edge.runtime.streaming.smoothing import Smoothing
     from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
@@ -120,6 +123,7 @@ def stream(
         max_outage_seconds=max_outage,
         hwaccel=hwaccel,
         fps=fps,
+        regions=parse_regions(roi or []),
         saliency=saliency,
         pictures=outputs.needs_pictures,
         status_seconds=_STATUS_SECONDS if outputs.needs_status else None,

@@ -44,6 +44,15 @@ Names = Annotated[
         rich_help_panel=_INPUT,
     ),
 ]
+Regions = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Recognize this zone of each picture as a source of its own, in whole pixels or in shares from 0 to 1; "
+        "repeatable.",
+        metavar="X,Y,W,H[:NAME]",
+        rich_help_panel=_INPUT,
+    ),
+]
 Start = Annotated[
     str | None,
     typer.Option(

@@ -16,15 +16,18 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from s2tf_edge.data.cropping import PixelBox, crop_frame
 from s2tf_edge.errors import UsageError
 from s2tf_edge.preprocess import INTERPOLATION, scaled_size
 
-__all__ = ["DEFAULT_FPS", "FrameTimes", "has_times", "nominal_fps", "said_fps", "scale_frame", "turned"]
+__all__ = ["DEFAULT_FPS", "FrameTimes", "has_times", "nominal_fps", "said_fps", "scale_frame", "shown_size", "turned"]
 
 DEFAULT_FPS: Final = Fraction(25)
 """Assumed where a source without times does not say how fast it is."""
 _NO_TIMES: Final[int] = Flags.no_timestamps.value  # type: ignore[assignment]  # the stub gives the flag itself
 _MAX_FPS: Final = 1000
+_MAX_SCALERS: Final = 16
+"""Of a thread: the zones of a picture, each of a size of its own."""
 _local = threading.local()
 
 
@@ -81,39 +84,53 @@ class FrameTimes:
         return float(self._last)
 
 
-def scale_frame(frame: av.VideoFrame, short_side: int = 0) -> NDArray[np.uint8]:
+def scale_frame(frame: av.VideoFrame, short_side: int = 0, *, box: PixelBox | None = None) -> NDArray[np.uint8]:
     """Converts a decoded frame of any pixel format to RGB, scaled and turned as its metadata asks.
 
     Args:
         frame: as the decoder gave it.
         short_side: pixels of the shorter side afterwards; 0 keeps the size.
+        box: the part of the picture, as it is shown, to take; None takes all of it.
 
     Returns:
         Uint8 [h, w, 3], C-contiguous.
 
     Raises:
-        UsageError: the picture is too long and narrow, or of a format that FFmpeg cannot convert.
+        UsageError: the picture or the box is too long and narrow, the box does not lie in the picture, or the picture
+            is of a format that FFmpeg cannot convert.
     """
-    height, width = scaled_size(frame.height, frame.width, short_side=short_side)
+    part = frame if box is None else crop_frame(frame, _as_decoded(box, frame))
+    height, width = scaled_size(part.height, part.width, short_side=short_side)
     try:
-        rgb = _reformatter().reformat(frame, width, height, format="rgb24", interpolation=INTERPOLATION)
+        rgb = _reformatter(part, height, width).reformat(
+            part, width, height, format="rgb24", interpolation=INTERPOLATION
+        )
     except av.FFmpegError as error:
-        msg = f"a picture of {frame.width}×{frame.height} in {frame.format.name} cannot be scaled ({error.strerror})"
+        msg = f"a picture of {part.width}×{part.height} in {part.format.name} cannot be scaled ({error.strerror})"
         raise UsageError(msg) from error
     image: NDArray[np.uint8] = rgb.to_ndarray().astype(np.uint8, copy=False)
     return np.ascontiguousarray(turned(image, frame))
 
 
-def _reformatter() -> VideoReformatter:
-    """This thread's own: it keeps swscale's context from frame to frame, a third of the time.
+def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
+    """Height and width of a frame in pixels as it is shown, which may be turned."""
+    is_swapped, _, _ = _turn(frame)
+    return (frame.width, frame.height) if is_swapped else (frame.height, frame.width)
+
+
+def _reformatter(frame: av.VideoFrame, height: int, width: int) -> VideoReformatter:
+    """This thread's own for frames like this: it keeps swscale's context from frame to frame, a third of the time.
 
     One a process: a forked worker lacks the threads of its parent's, and would wait for them in use and in clean-up.
     """
-    by_process: dict[int, VideoReformatter] = _local.__dict__.setdefault("by_process", {})
-    process = os.getpid()
-    if process not in by_process:
-        by_process[process] = VideoReformatter()
-    return by_process[process]
+    by_process: dict[int, dict[object, VideoReformatter]] = _local.__dict__.setdefault("by_process", {})
+    scalers = by_process.setdefault(os.getpid(), {})
+    key = frame.format.name, frame.height, frame.width, height, width
+    # Last used is last: where zones move, sizes come and go.
+    scalers[key] = scaler = scalers.pop(key, None) or VideoReformatter()
+    if len(scalers) > _MAX_SCALERS:
+        del scalers[next(iter(scalers))]
+    return scaler
 
 
 def turned(image: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
@@ -128,12 +145,31 @@ def turned(image: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
     Returns:
         A view, [H, W, C] or [W, H, C].
     """
+    is_swapped, is_upside_down, is_mirrored = _turn(frame)
+    if is_swapped:
+        image = image.swapaxes(0, 1)
+    return image[:: -1 if is_upside_down else 1, :: -1 if is_mirrored else 1]
+
+
+def _turn(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+    """Whether rows and columns change places, and whether rows and then columns are shown in reverse order."""
     # frame.side_data would tie the frame to itself: hundreds of pictures wait for Python's collector then.
     container = SideDataContainer(frame)  # type: ignore[call-arg]  # PyAV's stubs leave its argument out
     data = cast("Mapping[str, bytes]", container).get("DISPLAYMATRIX")
     if data is None:
-        return image
+        return False, False, False
     a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
-    if abs(b) > abs(a):
-        image, a, d = image.swapaxes(0, 1), c, b
-    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    is_swapped = abs(b) > abs(a)
+    if is_swapped:
+        a, d = c, b
+    return is_swapped, d < 0, a < 0
+
+
+def _as_decoded(box: PixelBox, frame: av.VideoFrame) -> PixelBox:
+    """The box of the shown picture as a box of the frame: what ``turned`` does, undone."""
+    is_swapped, is_upside_down, is_mirrored = _turn(frame)
+    left, top, width, height = box
+    shown_height, shown_width = shown_size(frame)
+    left = shown_width - left - width if is_mirrored else left
+    top = shown_height - top - height if is_upside_down else top
+    return (top, left, height, width) if is_swapped else (left, top, width, height)

@@ -464,3 +464,31 @@ def test_actions_are_told_to_a_command_and_to_an_address(
     told = _records((tmp_path / "told").read_text(encoding="utf-8"))
     assert [(each["phase"], each["label"]) for each in told] == [(each["phase"], each["label"]) for each in posted]
     assert {each["name"] for each in told} == {str(video)}
+
+
+def test_zones_are_sources_with_files_of_their_own(
+    run: Callable[..., Printed], artifact: Path, video: Path, tmp_path: Path
+) -> None:
+    zones = ["--roi", "0,0,0.5,1:door", "--roi", "48,0,48,64"]
+    saved = tmp_path / "saved.mp4"
+    code, _, err = run(artifact, "--source", video, *zones, "--jsonl", f"{tmp_path}/out/", "--save", saved)
+    assert (code, "saved" in err) == (0, True)
+    files = {path.name: _records(path.read_text("utf-8")) for path in (tmp_path / "out").iterdir()}
+    assert sorted(files) == ["two actions-door.jsonl", "two actions-zone-2.jsonl"]
+    for lines in files.values():
+        assert [line["label"] for line in lines if line["type"] == "event"] == ["dark", "gray", "bright"]
+    with av.open(str(saved)) as container:
+        image = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    # The frame of the first zone and that of the second meet in the middle of a dark picture.
+    assert int(image[40, 47].max()) > 100
+    assert int(image[40, 24].max()) < 60
+
+
+@pytest.mark.parametrize(
+    ("zone", "said"), [("0.5,0", "--roi must be X,Y,W,H"), ("90,0,20,20", "beyond the picture of 96×64")]
+)
+def test_a_zone_that_cannot_be_is_wrong_usage(
+    run: Callable[..., Printed], artifact: Path, video: Path, zone: str, said: str
+) -> None:
+    code, _, err = run(artifact, "--source", video, "--roi", zone)
+    assert (code, said in err) == (2, True)

@@ -7,9 +7,9 @@ import threading
 import av
 import numpy as np
 
+from s2tf_edge.runtime.streaming.clip_ring import Window
 from s2tf_edge.runtime.streaming.fair_queue import Ended, FairQueue
 from s2tf_edge.runtime.streaming.records import Gap, Picture
-from s2tf_edge.runtime.streaming.window import Window
 
 
 def _window(number: float, *, source: int = 0) -> Window:

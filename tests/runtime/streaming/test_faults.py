@@ -27,7 +27,7 @@ from s2tf_edge.runtime.sources import packets
 from s2tf_edge.runtime.sources.decoder import Decoder
 from s2tf_edge.runtime.sources.source import Source, parse_source
 from s2tf_edge.runtime.sources.timing import StageTimes
-from s2tf_edge.runtime.streaming import reader, window
+from s2tf_edge.runtime.streaming import reader, zone_rings
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.records import Failure, Gap, Picture, Prediction, Record, Status, Summary
 from s2tf_edge.runtime.streaming.smoothing import Smoothing
@@ -368,12 +368,12 @@ def test_frames_that_are_behind_are_a_gap_and_counted(
     clock: Any,
     brightness: Session,
 ) -> None:
-    def slow_scale(*arguments: Any) -> Any:
+    def slow_scale(*arguments: Any, **options: Any) -> Any:
         clock.now += 0.24
-        return scale_frame(*arguments)
+        return scale_frame(*arguments, **options)
 
     monkeypatch.setattr(packets, "perf_counter", clock)
-    monkeypatch.setattr(window, "scale_frame", slow_scale)
+    monkeypatch.setattr(zone_rings, "scale_frame", slow_scale)
     tap(_in_real_time(clock))
     data = make_video("a.ts", [DARK] * 250, gop=25).read_bytes()
     server = serve_tcp(lambda: [data])

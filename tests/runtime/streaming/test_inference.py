@@ -11,10 +11,10 @@ import pytest
 
 from s2tf_edge.errors import VerificationError
 from s2tf_edge.runtime.session import SessionOptions
+from s2tf_edge.runtime.streaming.clip_ring import Window
 from s2tf_edge.runtime.streaming.fair_queue import Ended
 from s2tf_edge.runtime.streaming.inference import InferencePool, WindowResult
 from s2tf_edge.runtime.streaming.records import Gap
-from s2tf_edge.runtime.streaming.window import Window
 from s2tf_edge.spec import ClipSpec
 
 GAP = Gap(source=0, t_start=0.0, t_end=9.0)

@@ -49,9 +49,9 @@ class NotedQueue(FairQueue):
         super().__init__()
         self.items: list[Item] = []
 
-    def put(self, item: Item, *, wait: bool) -> None:
+    def put(self, *items: Item, wait: bool) -> None:
         del wait
-        self.items.append(item)
+        self.items += items
 
 
 def _reader(
@@ -122,10 +122,10 @@ def test_a_reader_that_waits_for_room_does_not_hang(
     third, windows = threading.Event(), iter(range(100))
 
     class Queue(FairQueue):
-        def put(self, item: Item, *, wait: bool) -> None:
+        def put(self, *items: Item, wait: bool) -> None:
             if next(windows) == 2:
                 third.set()
-            super().put(item, wait=wait)
+            super().put(*items, wait=wait)
 
     queue = Queue()
     reader = _reader(instant_source(), spec, queue=queue)
@@ -168,7 +168,11 @@ def _raise() -> None:
 
 
 def _report_facts(reader: Reader) -> list[Any]:
-    return [(report.status(), report.to_dict(), report.times.to_dict()) for report in reader.reports]
+    return [
+        (report.status(zone), report.to_dict(zone), report.times.to_dict())
+        for report in reader.reports
+        for zone in report.zones
+    ]
 
 
 @pytest.mark.parametrize("comes_back", [lambda: None, _raise], ids=["with a frame", "with an error"])

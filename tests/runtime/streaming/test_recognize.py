@@ -19,7 +19,7 @@ from s2tf_edge.preprocess import preprocess
 from s2tf_edge.runtime.session import Session, SessionOptions
 from s2tf_edge.runtime.sources.source import Source, parse_source
 from s2tf_edge.runtime.statistics import softmax
-from s2tf_edge.runtime.streaming import coordinator, ledger, reader, window
+from s2tf_edge.runtime.streaming import coordinator, ledger, reader, zone_rings
 from s2tf_edge.runtime.streaming.fair_queue import FairQueue
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.records import (
@@ -274,10 +274,10 @@ def test_a_source_that_breaks_in_an_unforeseen_way_does_not_stop_the_others(
 def test_an_error_of_no_known_kind_is_one_of_its_source(
     monkeypatch: pytest.MonkeyPatch, make_video: Callable[..., Path], brightness: Session, live: bool
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **_options: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(window, "scale_frame", broken)
+    monkeypatch.setattr(zone_rings, "scale_frame", broken)
     source = _flat("white") if live else make_video("a.mp4", [DARK] * 20)
     with pytest.raises(SourceError if live else InputFileError, match="cannot be used: MemoryError"):
         list(recognize(source, brightness))

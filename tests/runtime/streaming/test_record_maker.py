@@ -11,6 +11,7 @@ import pytest
 from s2tf_edge.errors import SourceError
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.sources.source import Source
+from s2tf_edge.runtime.streaming.clip_ring import Window
 from s2tf_edge.runtime.streaming.fair_queue import Ended
 from s2tf_edge.runtime.streaming.inference import WindowResult
 from s2tf_edge.runtime.streaming.ledger import Ledger
@@ -18,7 +19,6 @@ from s2tf_edge.runtime.streaming.postprocess import Postprocessor
 from s2tf_edge.runtime.streaming.record_maker import RecordMaker
 from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Picture, Prediction, Record
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
-from s2tf_edge.runtime.streaming.window import Window
 
 GAP = Gap(source=0, t_start=1.0, t_end=9.0)
 

@@ -48,6 +48,7 @@ def test_what_readers_know_of_is_declared_once() -> None:
         "hwaccel",
         "fps",
         "pictures",
+        "regions",
     }
     assert isinstance(StreamOptions(), ReadOptions)
     assert not shared & set(inspect.get_annotations(StreamOptions))

@@ -17,8 +17,10 @@ from s2tf_edge.data.video import read_clip
 from s2tf_edge.errors import UsageError
 from s2tf_edge.preprocess import center_crop
 from s2tf_edge.runtime.sources.timing import StageTimes
+from s2tf_edge.runtime.streaming.clip_ring import ClipRing, Window
 from s2tf_edge.runtime.streaming.records import Gap
-from s2tf_edge.runtime.streaming.window import ClipRing, Window, Windower, gap_seconds
+from s2tf_edge.runtime.streaming.window import Windower, gap_seconds
+from s2tf_edge.runtime.streaming.zone_rings import RegionGone
 from s2tf_edge.spec import ClipSpec
 
 RATES = (15.0, 24.0, 25.0, 30.0, 60.0)
@@ -29,7 +31,7 @@ def _image(level: float, *, height: int = 32, width: int = 48) -> av.VideoFrame:
     return av.VideoFrame.from_ndarray(image, format="rgb24")
 
 
-def _feed(windower: Windower, times: list[float]) -> list[Gap | Window]:
+def _feed(windower: Windower, times: list[float]) -> list[Gap | RegionGone | Window]:
     fed = (windower.add(_image(index), pts_seconds=time, presented_at=time) for index, time in enumerate(times))
     return [*itertools.chain.from_iterable(fed), *windower.finish()]
 
@@ -40,7 +42,7 @@ def _windower(spec: ClipSpec, *, hop: int = 1) -> Windower:
 
 def _of_file(path: Path, spec: ClipSpec, *, hop: int) -> list[Window]:
     windower = _windower(spec, hop=hop)
-    windows: list[Gap | Window] = []
+    windows: list[Gap | RegionGone | Window] = []
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             assert frame.time is not None
@@ -146,7 +148,7 @@ def test_nothing_is_spliced_over_a_gap(spec: ClipSpec) -> None:
 
 def test_a_clock_that_starts_anew_is_a_gap_however_short(spec: ClipSpec) -> None:
     windower, period = _windower(spec), spec.period_seconds
-    items: list[Gap | Window] = []
+    items: list[object] = []
     for index in range(10):
         items += windower.add(
             _image(index),
@@ -237,7 +239,7 @@ def test_a_held_picture_is_the_same_in_a_file_read_at_once(
     path = make_video("held.mp4", [12 * index for index in range(20)], times=times)
     start = at * (times[-1] - spec.span_seconds)
     windower = Windower(spec, hop=1, gap_seconds=float("inf"), times=StageTimes())
-    windows: list[Gap | Window] = []
+    windows: list[object] = []
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             assert frame.time is not None
@@ -269,7 +271,7 @@ def test_a_source_shorter_than_a_clip_gives_one_window(
 
 def test_the_picture_may_change_its_size_midway(spec: ClipSpec) -> None:
     windower = _windower(spec)
-    items: list[Gap | Window] = []
+    items: list[Gap | RegionGone | Window] = []
     for index, (height, width) in enumerate([(48, 64), (48, 64), (200, 100), (33, 35)]):
         frame = _image(60 * index, height=height, width=width)
         items += windower.add(frame, pts_seconds=index * spec.period_seconds, presented_at=0.0)
@@ -280,7 +282,7 @@ def test_the_picture_may_change_its_size_midway(spec: ClipSpec) -> None:
 def test_the_picture_may_be_turned_midway(make_video: Callable[..., Path], spec: ClipSpec) -> None:
     paths = [make_video("level.mp4", [50] * 2), make_video("turned.mp4", [200] * 2, rotation_degrees=90)]
     windower = _windower(spec)
-    items: list[Gap | Window] = []
+    items: list[Gap | RegionGone | Window] = []
     for number, path in enumerate(paths):
         with av.open(str(path)) as container:
             for index, frame in enumerate(container.decode(video=0)):

@@ -210,7 +210,7 @@ def test_masks_are_there_where_the_network_has_them(
     assert get(page, "/saliency/0").status == 404
     page.write(make.prediction(mask=np.array([[0.0, 0.5, 1.0], [2.0, -1.0, np.nan]], np.float32)))
     page.write(make.prediction())
-    assert get(page, "/saliency/0").json == {"t_end": 1.0, "rows": [[0, 128, 255], [255, 0, 0]]}
+    assert get(page, "/saliency/0").json == {"t_end": 1.0, "box": None, "rows": [[0, 128, 255], [255, 0, 0]]}
 
 
 def test_metrics_and_health_are_there(page: WebSink, make: SimpleNamespace, get: Callable[..., Any]) -> None:

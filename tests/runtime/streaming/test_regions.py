@@ -1,0 +1,150 @@
+"""Zones are sources of their own from one decoding; regions that move are tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from s2tf_edge.data.frames import scale_frame
+from s2tf_edge.errors import UsageError
+from s2tf_edge.runtime.sources.timing import StageTimes
+from s2tf_edge.runtime.streaming.clip_ring import Window
+from s2tf_edge.runtime.streaming.recognize import recognize
+from s2tf_edge.runtime.streaming.records import Event, Picture, Prediction, Start, Summary, to_json
+from s2tf_edge.runtime.streaming.regions import Region, SampledFrame, parse_regions
+from s2tf_edge.runtime.streaming.smoothing import Smoothing
+from s2tf_edge.runtime.streaming.stream_options import StreamOptions
+from s2tf_edge.runtime.streaming.window import Windower
+from s2tf_edge.runtime.streaming.zones import FixedZones
+from s2tf_edge.spec import ClipSpec
+
+QUARTERS = parse_regions(["0,0,0.5,0.5:a", "0.5,0,0.5,0.5:b", "0,0.5,0.5,0.5:c", "0.5,0.5,0.5,0.5"])
+LABELS = ["dark", "gray", "bright", "dark"]
+
+
+def _quarters(path: Path, *, frames: int = 40) -> Path:
+    """A video whose quarters are dark, gray, bright and dark."""
+    image = np.zeros((96, 128, 3), np.uint8)
+    image[:48, :64], image[:48, 64:], image[48:, :64], image[48:, 64:] = 25, 127, 230, 25
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for _ in range(frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def _options(regions: Any, **more: Any) -> StreamOptions:
+    return StreamOptions(smoothing=Smoothing(kind="none"), hop=1, regions=regions, **more)
+
+
+def test_each_zone_has_its_own_label_from_one_decoding(
+    tmp_path: Path, spec: ClipSpec, make_session: Callable[..., Any]
+) -> None:
+    path = _quarters(tmp_path / "a.mp4")
+    session = make_session(spec, batch=None)
+    sizes, run = [], session._run
+
+    def note_size(clips: Any) -> Any:
+        sizes.append(len(clips))
+        return run(clips)
+
+    session._run = note_size
+    records = list(recognize(path, session, options=_options(QUARTERS, pictures=True)))
+    start, summary = records[0], records[-1]
+    assert isinstance(start, Start)
+    assert isinstance(summary, Summary)
+    assert start.sources == tuple(f"{path} [{name}]" for name in ("a", "b", "c", "zone 4"))
+    assert (start.pictures, start.picture_name(3)) == ((0, 0, 0, 0), str(path))
+    assert (to_json(start) or {})["regions"][1] == {"name": "b", "box": [0.5, 0, 0.5, 0.5]}
+    predictions = [record for record in records if isinstance(record, Prediction)]
+    assert {(item.source, item.region, item.label) for item in predictions} == {
+        (index, region.name, label) for index, (region, label) in enumerate(zip(QUARTERS, LABELS, strict=True))
+    }
+    assert [(item.source, item.region) for item in records if isinstance(item, Event)] == [
+        (index, region.name) for index, region in enumerate(QUARTERS)
+    ]
+    pictures = [record for record in records if isinstance(record, Picture)]
+    assert len(pictures) == summary.frames_in == 40
+    assert [zone.region for zone in pictures[-1].zones] == ["a", "b", "c", "zone 4"]
+    assert 40 <= summary.stages_ms["decode"]["n"] <= 42
+    assert set(sizes) == {4}
+
+
+def test_a_zone_that_is_the_whole_picture_changes_no_pixel(spec: ClipSpec) -> None:
+    def windows(zones: FixedZones | None) -> list[np.ndarray[Any, Any]]:
+        windower = Windower(spec, hop=1, gap_seconds=1, times=StageTimes(), zones=zones)
+        items: list[Any] = []
+        for index in range(12):
+            image = np.random.default_rng(index).integers(0, 256, (48, 64, 3), np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
+            items += windower.add(frame, pts_seconds=index / 25, presented_at=0.0)
+        return [item.frames for item in items if isinstance(item, Window)]
+
+    whole = windows(None)
+    assert len(whole) > 1
+    np.testing.assert_array_equal(windows(FixedZones([(0, Region("all", (0, 0, 1, 1)))])), whole)
+
+
+@pytest.mark.parametrize("format", ["yuv420p", "nv12", "yuyv422", "rgb24", "rgb0", "gray", "yuv420p10le", "yuv411p"])
+def test_a_box_is_the_part_of_the_picture_whatever_the_format(format: str) -> None:
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[16:32, 24:48] = 255
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=format)
+    assert scale_frame(frame, box=(24, 16, 24, 16)).min() >= 250
+    assert scale_frame(frame, box=(0, 32, 64, 16)).max() <= 5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,2,3", "must be X,Y,W,H"),
+        ("a,0,1,1", "must be X,Y,W,H"),
+        ("0.5,0,0.6,1", "add up to more than 1"),
+        ("0.5,0,1.5,1", "neither whole pixels nor shares"),
+        ("-1,0,9,9", "nothing less"),
+        ("0,0,0,1", "more than zero"),
+        ("nan,0,1,1", "not four numbers"),
+    ],
+)
+def test_what_is_no_zone_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_regions([text])
+
+
+def test_names_tell_zones_apart() -> None:
+    with pytest.raises(UsageError, match="2 regions are called 'x'"):
+        parse_regions(["0,0,1,1:x", "0,0,9,9:x"])
+
+
+def test_pixels_beyond_the_picture_name_its_size(tmp_path: Path, brightness: Any) -> None:
+    path = _quarters(tmp_path / "a.mp4")
+    with pytest.raises(UsageError, match="100,0,64,64 reaches beyond the picture of 128×96"):
+        list(recognize(path, brightness, options=_options(parse_regions(["100,0,64,64"]))))
+
+
+def test_regions_that_move_are_tracks_that_end(tmp_path: Path, brightness: Any) -> None:
+    def find(frame: SampledFrame) -> Iterable[tuple[str | int, tuple[float, ...]]]:
+        assert frame.image.shape == (96, 128, 3)
+        yield 7, (0, 0, 60, 40)
+        if frame.pts_seconds < 1:
+            yield 8, (64, -20, 900, 60)
+
+    records = list(recognize(_quarters(tmp_path / "a.mp4", frames=100), brightness, options=_options(find)))
+    labels = {(item.source, item.region, item.label) for item in records if isinstance(item, Prediction)}
+    assert labels == {(0, "7", "dark"), (0, "8", "gray")}
+    events = [record for record in records if isinstance(record, Event)]
+    assert [event.region for event in events] == ["8", "7"]
+    # It ends while the other goes on, and not with the source.
+    assert any(isinstance(record, Prediction) for record in records[records.index(events[0]) :])
+
+
+def test_a_function_that_fails_fails_its_source(tmp_path: Path, brightness: Any) -> None:
+    with pytest.raises(UsageError, match=r"`regions` failed at 0.00 s \(ZeroDivisionError"):
+        list(recognize(_quarters(tmp_path / "a.mp4"), brightness, options=_options(lambda _: 1 // 0)))
