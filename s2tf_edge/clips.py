@@ -28,13 +28,14 @@ from numpy.typing import NDArray
 from s2tf_edge.errors import UsageError
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["Frame", "SampleClock", "clip_room", "clip_start_seconds", "pause_seconds"]
+__all__ = ["MIN_PAUSE_SECONDS", "Frame", "SampleClock", "clip_room", "clip_start_seconds", "pause_seconds"]
 
 _TOLERANCE_FRAMES: Final = 0.4
 """Tolerance in frames at ``spec.fps``: below one half, so that two neighbors are never mistaken for each other."""
 _TOLERANCE_INTERVALS: Final = 0.5
 """Tolerance in frames of a video of more frames a second: half of one, so that the nearest is taken."""
-_MIN_PAUSE_SECONDS: Final = 1.0
+MIN_PAUSE_SECONDS: Final = 1.0
+"""Time without a new frame from which on a picture may count as held."""
 _PAUSE_PERIODS: Final = 3
 
 
@@ -55,7 +56,7 @@ class Frame:
 
 def pause_seconds(spec: ClipSpec) -> float:
     """Time without a new frame from which on the last one is held: that of three samples, a second at least."""
-    return max(_MIN_PAUSE_SECONDS, _PAUSE_PERIODS * spec.period_seconds)
+    return max(MIN_PAUSE_SECONDS, _PAUSE_PERIODS * spec.period_seconds)
 
 
 class SampleClock:

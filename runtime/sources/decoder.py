@@ -6,16 +6,17 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from time import perf_counter
-from typing import Final
+from typing import NamedTuple
 
 import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 from s2tf_edge.data.frames import FrameTimes, nominal_fps, said_fps
-from s2tf_edge.data.seeking import read_from, skip_to
-from s2tf_edge.data.timeline import may_restart
+from s2tf_edge.data.seeking import from_moment, read_sought, skip_to
+from s2tf_edge.data.timeline import drain, may_restart
 from s2tf_edge.errors import InputFileError, S2TFError, SourceError
 from s2tf_edge.runtime.sources.continuity import Continuity
 from s2tf_edge.runtime.sources.packets import PacketReader
@@ -26,11 +27,15 @@ __all__ = ["Decoded", "Decoder"]
 
 logger = logging.getLogger(__name__)
 
-_TOLERANCE_SECONDS: Final = 1e-3
-"""Containers round presentation times, Matroska to whole milliseconds."""
 
-_Timed = tuple[float, float, av.VideoFrame]
-"""Placed time, ``perf_counter`` when it was presented, and the frame."""
+class _Timed(NamedTuple):
+    """A frame, its place on the line of time, and the part of the source that it is of."""
+
+    seconds: float
+    presented_at: float
+    """``perf_counter``."""
+    frame: av.VideoFrame
+    part: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,54 +151,52 @@ class Decoder:
             SourceError: a live source that was lost, or gave no frame.
         """
         origin: float | None = None
-        part: int | None = None
-        for seconds, presented_at, frame in self._frames_from_start() if self._start_seconds else self._timed_frames():
+        newest_part: int | None = None
+        for seconds, timed in self._frames_from_start():
+            part = 0 if self._count_fps is not None else timed.part
             # A live source begins at 0, whatever its clock says; the times of a file are those of the video.
             origin = (seconds if self.source.live else 0.0) if origin is None else origin
-            before, part = part, self._find_part(frame)
+            before, newest_part = newest_part, part
             follows_cut, self._packets.was_cut = self._packets.was_cut, False
             yield Decoded(
-                frame=frame,
+                frame=timed.frame,
                 pts_seconds=seconds - origin,
-                own_seconds=seconds - origin + self._own_offset_seconds(frame, origin),
-                presented_at=presented_at,
+                own_seconds=seconds - origin + self._own_offset_seconds(part, origin),
+                presented_at=timed.presented_at,
                 follows_cut=follows_cut,
-                follows_restart=before is not None and part > before,
+                follows_restart=before not in (None, part),
             )
         if origin is None and not self._stop.is_set() and not self.continuity.is_known:
             raise self._make_no_frame_error()
 
-    def _find_part(self, frame: av.VideoFrame) -> int:
-        """Which of the source's clocks a frame is of; where frames are counted there is one."""
-        return 0 if self._count_fps is not None else self._packets.timeline.part(frame.pts)
-
-    def _own_offset_seconds(self, frame: av.VideoFrame, origin: float) -> float:
+    def _own_offset_seconds(self, part: int, origin: float) -> float:
         if self._packets.is_timed_by_arrival or self._count_fps is not None:
             return 0.0
-        return origin + self._packets.timeline.own_offset_seconds(frame.pts)
+        return origin + self._packets.timeline.own_offset_seconds(part)
 
-    def _frames_from_start(self) -> Iterator[_Timed]:
+    def _frames_from_start(self) -> Iterator[tuple[float, _Timed]]:
         """The frames from the start on, which counts from the first frame: its time need not be 0."""
-        stream = self._stream
-        begin: float | None = None
-        if stream.start_time is not None and stream.time_base is not None and self._count_fps is None:
-            begin = float(stream.start_time * stream.time_base) + self._start_seconds - _TOLERANCE_SECONDS
-        for timed in self._timed_frames() if begin is None else self._frames_from_seek(begin):
-            # Where the container does not say when it starts, its first frame does.
-            begin = timed[0] + self._start_seconds - _TOLERANCE_SECONDS if begin is None else begin
-            if timed[0] >= begin:
-                yield timed
+        frames = self._timed_frames()
+        first = next(frames, None)
+        if first is None:
+            return
+        begin = first.seconds + self._start_seconds
+        if self._start_seconds:
+            rest = self._seek(begin)
+            yield from from_moment(chain([first], frames) if rest is None else rest, begin)
+        else:
+            yield from ((timed.seconds, timed) for timed in chain([first], frames))
 
-    def _frames_from_seek(self, seconds: float) -> Iterator[_Timed]:
-        """The frames from a key frame at or before ``seconds`` on."""
-        # Where the clock may start anew, one time may be found in several places: a seek would lead to any of them.
-        skips = may_restart(self._stream)
-        return read_from(
-            seconds,
-            seek=lambda seconds: not skips and self._packets.seek(seconds),
-            rewind=self._packets.rewind,
-            read=lambda: self._timed_frames(skip_seconds=seconds if skips else None),
-        )
+    def _seek(self, seconds: float) -> Iterator[_Timed] | None:
+        """The frames from a key frame at or before ``seconds`` on; None where they are read one after another."""
+        if self._count_fps is not None:
+            return None
+        if may_restart(self._stream):
+            # One time may be found in several places, to any of which a seek would lead.
+            return self._timed_frames(skip_seconds=seconds) if self._packets.rewind() else None
+        if not self._packets.seek(seconds):
+            return None
+        return read_sought(seconds, rewind=self._packets.rewind, read=self._timed_frames)
 
     def _timed_frames(self, *, skip_seconds: float | None = None) -> Iterator[_Timed]:
         """Frames with their times, without most of those before ``skip_seconds``."""
@@ -202,22 +205,28 @@ class Decoder:
             packets = skip_to(packets, skip_seconds / float(self._stream.time_base))
         # FrameTimes remembers the frame before: each reading of the packets has its own.
         times = FrameTimes(self._stream, fps=self._count_fps)
-        for frame in self._decode_all(packets):
+        for part, frame in self._decode_all(packets):
             presented_at = self._packets.presented_at(frame)
             if presented_at is None:
                 continue
-            yield (presented_at if self._packets.is_timed_by_arrival else times.seconds(frame)), presented_at, frame
+            seconds = presented_at if self._packets.is_timed_by_arrival else times.seconds(frame)
+            yield _Timed(seconds, presented_at, frame, part)
 
-    def _decode_all(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[av.VideoFrame]:
-        waiting = False
+    def _decode_all(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Frames, each with the part of the source that it is of."""
+        waiting, part = False, 0
         for packet in packets:
+            if self._packets.timeline.part(packet) != part:
+                # Of another clock: what the decoder holds comes before it, and it refers to nothing of that.
+                yield from ((part, frame) for frame in ([] if waiting else drain(self._stream)))
+                waiting, part = False, self._packets.timeline.part(packet)
             frames = self._decode(packet)
             waiting = waiting or frames is None
             for frame in frames or ():
                 # What refers to a lost frame is garbage: nothing until the next key frame, as for files read at once.
                 waiting = waiting and not frame.key_frame
                 if not waiting:
-                    yield frame
+                    yield part, frame
 
     def _decode(self, packet: Packet[VideoStream]) -> list[av.VideoFrame] | None:
         started = perf_counter()

@@ -152,14 +152,20 @@ class PacketReader:
 
     def seek(self, seconds: float) -> bool:
         """Goes to a key frame at or before ``seconds``; false where the container cannot (``container.seek``)."""
+        if not seek(self._container, self.stream, seconds):
+            return False
         self.timeline = self._begin_timeline()
-        return seek(self._container, self.stream, seconds)
+        return True
 
-    def rewind(self) -> None:
-        """Goes back to the first frame, after a seek."""
+    def rewind(self) -> bool:
+        """Goes back to the first frame; false where the source cannot, as a pipe."""
+        try:
+            rewind(self._container, self.stream)
+        except av.FFmpegError:
+            return False
         self.timeline = self._begin_timeline()
         self.broken = ""
-        rewind(self._container, self.stream)
+        return True
 
     def presented_at(self, frame: av.VideoFrame) -> float | None:
         """``perf_counter`` when a live source presented a frame, or when its packet was read from a file.

@@ -12,7 +12,7 @@ from typing import Final
 
 import av
 
-from s2tf_edge.data.container import open_container, video_stream
+from s2tf_edge.data.container import open_container, reason, video_stream
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.sources.continuity import Continuity
 from s2tf_edge.runtime.sources.decoder import Decoded
@@ -117,7 +117,7 @@ class PictureDecoder:
         except (InputFileError, av.FFmpegError) as error:
             self.corrupt += 1
             if self.corrupt == 1 and not self._stop.is_set():
-                logger.warning("%s is left out (%s), as are others that cannot be read", path, error)
+                logger.warning("%s is left out (%s), as are others that cannot be read", path, reason(error))
             return None
         finally:
             self._times.add("decode", 1e3 * (perf_counter() - started))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from s2tf_edge.errors import SourceError
 from s2tf_edge.runtime.sources.decoder import Decoded, Decoder
@@ -18,6 +19,9 @@ from s2tf_edge.runtime.streaming.zones import make_zones
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["Reading"]
+
+_TOLERANCE_SECONDS: Final = 1e-3
+"""Containers round presentation times, Matroska to whole milliseconds."""
 
 
 class Reading:
@@ -100,6 +104,7 @@ class Reading:
             report.source, report.duration_seconds = self._decoder.source, self._duration_seconds()
         # The duration asked for counts from a file's first frame, of a live source from 0, with the time it is away.
         shift_seconds, until = 0.0, self._until(0.0) if report.source.live else None
+        shown_until: float | None = None
         try:
             for decoded in self._decoder.frames():
                 # The frame may come after this thread was left behind: its successor writes the report by now.
@@ -111,7 +116,9 @@ class Reading:
                     gaps, was_lost = [self._count_return(shift_seconds, decoded)], False
                 seconds = decoded.pts_seconds + shift_seconds
                 until = self._until(seconds) if until is None else until
-                if seconds > until:
+                if seconds >= until - _TOLERANCE_SECONDS:
+                    # Of a file, the frame before is seen until then.
+                    shown_until = None if report.source.live else until
                     break
                 yield [*gaps, *self._process(decoded, seconds)]
         except SourceError:
@@ -124,7 +131,7 @@ class Reading:
             if self._resume():
                 self._update_counts()
         if not self._stop.is_set():
-            yield list(self._windower.finish())
+            yield list(self._windower.finish(shown_until=shown_until))
 
     def _until(self, start_seconds: float) -> float:
         return start_seconds + (self._options.duration_seconds or float("inf"))

@@ -78,6 +78,7 @@ class Windower:
         self._last: av.VideoFrame | None = None
         self._last_seconds = 0.0
         self._own_offset_seconds = 0.0
+        self._restarts = False
         self._presented_at = 0.0
         self.out_of_order = 0
         """Frames left out because they were presented before one that had already come."""
@@ -117,24 +118,29 @@ class Windower:
             # times of frames   1.00 1.04 1.08   2.90    a gap, if live: ring and clock start anew, at 2.90
             #                   1.00 1.04 1.02           out of order: left out
             step = pts_seconds - self._last_seconds
-            if restarts or step > self._gap_seconds:
-                yield from self._end_stretch(pts_seconds, offset, cause="clock" if restarts else cause)
-            elif step <= 0:
+            restarts = self._restarts = self._restarts or restarts
+            if step <= 0:
                 self.out_of_order += 1
                 return
+            if restarts or step > self._gap_seconds:
+                yield from self._end_stretch(pts_seconds, offset, cause="clock" if restarts else cause)
         self._clock = self._clock or SampleClock(self._spec, start_seconds=pts_seconds)
         yield from self._hold(pts_seconds)
         self._last, self._own_offset_seconds = frame, offset
         self._last_seconds, self._presented_at = pts_seconds, presented_at
         yield from self._sample(frame, self._clock.take(pts_seconds), lambda _: pts_seconds)
 
-    def finish(self) -> Iterator[RegionGone | Window]:
+    def finish(self, *, shown_until: float | None = None) -> Iterator[RegionGone | Window]:
         """Ends what came since the last gap: too short for a window, it gives one, padded with its last frame.
 
-        That frame is held for as long as it says, as the last picture of a slide show is.
+        Args:
+            shown_until: until when that frame is seen, where it is known; as long as it says itself otherwise, as the
+                last picture of a slide show is.
         """
-        if self._last is not None and self._last.time_base is not None:
-            yield from self._hold(self._last_seconds + float((self._last.duration or 0) * self._last.time_base))
+        if shown_until is None and self._last is not None and self._last.time_base is not None:
+            shown_until = self._last_seconds + float((self._last.duration or 0) * self._last.time_base)
+        if shown_until is not None:
+            yield from self._hold(shown_until)
         yield from self._rings.finish()
 
     def _hold(self, until_seconds: float) -> Iterator[RegionGone | Window]:
@@ -155,7 +161,7 @@ class Windower:
             offsets_seconds=(self._own_offset_seconds, offset),
         )
         self._rings.clear()
-        self._clock, self._last = None, None
+        self._clock, self._last, self._restarts = None, None, False
 
     def _sample(
         self, frame: av.VideoFrame, count: int, seconds: Callable[[int], float]

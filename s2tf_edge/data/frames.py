@@ -56,7 +56,7 @@ class FrameTimes:
     """Presentation times of the frames of one stream, in the order in which a decoder hands them out.
 
     Decoders put frames in order of presentation. AVI has only times of decoding, which FFmpeg takes for times of
-    presentation; where those run backwards, the times of decoding are used, which are late by a frame or two:
+    presentation; with B-frames those of decoding are used there, as where times run backwards, late by a frame or two:
 
         packed B-frames   pts 1 4 3 5 7 6 9 8     dts 2 3 4 5 6 7 8 9     the pictures themselves are in order
 
@@ -69,7 +69,7 @@ class FrameTimes:
         self._period = 1 / (nominal_fps(stream) if fps is None else Fraction(fps))
         self._last = -self._period
         self._last_pts: int | None = None
-        self._by_dts = False
+        self._by_dts = stream.container.format.name == "avi" and stream.codec_context.has_b_frames
 
     def seconds(self, frame: av.VideoFrame) -> float:
         """The presentation time of the next frame."""

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-__all__ = ["read_from", "skip_to"]
+from s2tf_edge.clips import MIN_PAUSE_SECONDS
+
+__all__ = ["from_moment", "read_sought", "skip_to"]
 
 _Timed = TypeVar("_Timed", bound=tuple[Any, ...])
+_TOLERANCE_SECONDS: Final = 1e-3
+"""Containers round presentation times, Matroska to whole milliseconds."""
 _MAX_HELD_BYTES: Final = 64 * 2**20
 
 
-def read_from(
-    seconds: float, *, seek: Callable[[float], bool], rewind: Callable[[], object], read: Callable[[], Iterator[_Timed]]
+def read_sought(
+    seconds: float, *, rewind: Callable[[], object], read: Callable[[], Iterator[_Timed]]
 ) -> Iterator[_Timed]:
-    """What ``read`` gives from a key frame at or before ``seconds`` on, or from the beginning where none can be found.
+    """What ``read`` gives after a seek, or from the beginning where the seek led too far.
 
         frames   K . . . . K . . . . K . . .
                  |         |     |   └ a seek without an index may land here: behind what is needed, or all frames
@@ -27,18 +31,45 @@ def read_from(
                  └ rewinding leads here
 
     Args:
-        seconds: presentation time that is wanted.
-        seek: goes to a key frame at or before; false where it cannot.
+        seconds: presentation time that was sought.
         rewind: goes back to the first frame.
         read: reads on from where a source stands; the first of each item is its presentation time.
     """
-    is_sought = seek(seconds)
     items = read()
-    first = next(items, None) if is_sought else None
-    if is_sought and (first is None or first[0] > seconds):
+    first = next(items, None)
+    if first is None or first[0] > seconds:
         rewind()
         first, items = None, read()
     yield from itertools.chain([] if first is None else [first], items)
+
+
+def from_moment(items: Iterable[_Timed], seconds: float) -> Iterator[tuple[float, _Timed]]:
+    """What is seen from ``seconds`` on, each with the time at which it comes into sight.
+
+    The first is the first frame presented then or later, unless the one before it is held for longer than a pause:
+
+        frames    . . . . .                 . . .
+                       seconds |            └ the next
+                          └ the one before is still seen: it is given as of ``seconds``
+
+    Args:
+        items: the first of each is its presentation time, in order.
+        seconds: the moment.
+    """
+    before: _Timed | None = None
+    is_there = False
+    for item in items:
+        if not is_there and item[0] < seconds - _TOLERANCE_SECONDS:
+            before = item
+            continue
+        if not is_there and before is not None and _is_held(before[0], seconds, item[0]):
+            yield seconds, before
+        is_there = True
+        yield item[0], item
+
+
+def _is_held(from_seconds: float, seconds: float, until_seconds: float) -> bool:
+    return until_seconds - from_seconds > MIN_PAUSE_SECONDS and until_seconds > seconds + _TOLERANCE_SECONDS
 
 
 def skip_to(packets: Iterator[Packet[VideoStream]], ticks: float) -> Iterator[Packet[VideoStream]]:

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import av
 import numpy as np
@@ -23,17 +22,14 @@ from numpy.typing import NDArray
 from s2tf_edge.clips import SampleClock, clip_start_seconds
 from s2tf_edge.data.container import open_container, rewind, seek, video_stream
 from s2tf_edge.data.frames import FrameTimes, has_times, nominal_fps, scale_frame, turned
-from s2tf_edge.data.seeking import read_from, skip_to
-from s2tf_edge.data.timeline import Timeline
+from s2tf_edge.data.seeking import from_moment, read_sought, skip_to
+from s2tf_edge.data.timeline import Timeline, drain
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["VideoInfo", "probe", "read_clip", "scale_frame"]
 
 _logger = logging.getLogger(__name__)
-
-_TOLERANCE_SECONDS: Final = 1e-3
-"""Containers round presentation times, Matroska to whole milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,39 +119,49 @@ def _scale(path: str | Path, frame: av.VideoFrame, short_side: int) -> NDArray[n
 
 def _frames_from(path: str | Path, start_seconds: float | None) -> Iterator[tuple[float, av.VideoFrame]]:
     """The frames from ``start_seconds`` on, with their times."""
-    start = float("-inf") if start_seconds is None else start_seconds - _TOLERANCE_SECONDS
     # Where the clock starts anew, one time is found in several places.
-    is_one_part = start_seconds is None or probe(path).parts == 1
+    skips = start_seconds is not None and probe(path).parts > 1
     with open_container(path) as container:
         stream = video_stream(container)
         stream.thread_type = "AUTO"
-        skip_seconds = None if is_one_part else start
-        for seconds, frame in read_from(
-            start,
-            seek=lambda seconds: is_one_part and seek(container, stream, seconds),
-            rewind=lambda: rewind(container, stream),
-            read=lambda: _frames_with_times(container, stream, path, skip_seconds=skip_seconds),
-        ):
-            if seconds >= start:
-                yield seconds, frame
+
+        def read() -> Iterator[tuple[float, av.VideoFrame]]:
+            return _frames_with_times(container, stream, path, skip_seconds=start_seconds if skips else None)
+
+        if start_seconds is None:
+            yield from read()
+            return
+        is_sought = not skips and seek(container, stream, start_seconds)
+        frames = read()
+        if is_sought:
+            frames = read_sought(start_seconds, rewind=lambda: rewind(container, stream), read=read)
+        for seconds, (_, frame) in from_moment(frames, start_seconds):
+            yield seconds, frame
 
 
 def _frames_with_times(
     container: InputContainer, stream: VideoStream, path: str | Path, *, skip_seconds: float | None
 ) -> Iterator[tuple[float, av.VideoFrame]]:
     """Frames with their times, without most of those before ``skip_seconds``."""
-    packets = _packets(container, stream, path)
+    timeline = Timeline(stream)
+    packets = _packets(container, stream, path, timeline=timeline)
     if skip_seconds is not None and stream.time_base:
         packets = skip_to(packets, skip_seconds / float(stream.time_base))
     times = FrameTimes(stream)
-    for frame in _intact_frames(packets, path):
+    for frame in _intact_frames(packets, stream, path, timeline=timeline):
         yield times.seconds(frame), frame
 
 
-def _intact_frames(packets: Iterator[Packet[VideoStream]], path: str | Path) -> Iterator[av.VideoFrame]:
+def _intact_frames(
+    packets: Iterator[Packet[VideoStream]], stream: VideoStream, path: str | Path, *, timeline: Timeline
+) -> Iterator[av.VideoFrame]:
     """What decodes; after a corrupt packet nothing until the next key frame, as frames refer to what was lost."""
-    waiting = False
+    waiting, part = False, 0
     for packet in packets:
+        if timeline.part(packet) != part:
+            part = timeline.part(packet)
+            yield from [] if waiting else drain(stream)
+            waiting = False
         frames = _decode_packet(packet)
         if frames is None:
             _warn_of_corruption(str(path))
@@ -173,10 +179,9 @@ def _warn_of_corruption(path: str) -> None:
 
 
 def _packets(
-    container: InputContainer, stream: VideoStream, path: str | Path, *, timeline: Timeline | None = None
+    container: InputContainer, stream: VideoStream, path: str | Path, *, timeline: Timeline
 ) -> Iterator[Packet[VideoStream]]:
     """All packets, up to where the file breaks; the last one is empty and makes the decoder hand out what it holds."""
-    timeline = timeline or Timeline(stream)
     try:
         for packet in container.demux(stream):
             timeline.place(packet)
@@ -207,7 +212,7 @@ def _probe(path: str, _modified_ns: int) -> VideoInfo:
         if first is None:
             msg = f"{path} holds no frame that decodes; record or convert it again"
             raise InputFileError(msg)
-        return _describe(first, seconds, fps=float(nominal_fps(stream)), parts=1 + timeline.part(None))
+        return _describe(first, seconds, fps=float(nominal_fps(stream)), parts=timeline.parts)
 
 
 def _packet_seconds(packet: Packet[VideoStream], stream: VideoStream, *, before: float | None) -> float:

@@ -28,6 +28,7 @@ class MakeVideo(Protocol):
         size: tuple[int, int] = (48, 64),
         pts: Sequence[int] | None = None,
         options: dict[str, str] | None = None,
+        bframes: int = 0,
         rotation_degrees: int = 0,
         mirrored: bool = False,
         image: NDArray[np.uint8] | None = None,
@@ -36,7 +37,7 @@ class MakeVideo(Protocol):
 
 @pytest.fixture
 def make_video(tmp_path: Path) -> MakeVideo:
-    """A writer of lossless H.264 videos into the test's own folder; ``pts`` are in frames at ``fps``."""
+    """A writer of H.264 videos into the test's own folder, lossless without ``bframes``; ``pts`` are in frames."""
 
     def make(
         name: str = "video.mp4",
@@ -46,6 +47,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
         size: tuple[int, int] = (48, 64),
         pts: Sequence[int] | None = None,
         options: dict[str, str] | None = None,
+        bframes: int = 0,
         rotation_degrees: int = 0,
         mirrored: bool = False,
         image: NDArray[np.uint8] | None = None,
@@ -53,8 +55,9 @@ def make_video(tmp_path: Path) -> MakeVideo:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with av.open(str(path), mode="w") as container:
-            lossless = {"qp": "0"}
-            stream = container.add_stream("libx264", rate=fps, options=lossless | (options or {}))
+            # Where it is lossless, x264 writes no B-frames.
+            quality = {"qp": "6", "bf": str(bframes), "x264-params": "b-adapt=0"} if bframes else {"qp": "0"}
+            stream = container.add_stream("libx264", rate=fps, options=quality | (options or {}))
             stream.height, stream.width = size
             stream.pix_fmt = "yuv420p"
             if rotation_degrees or mirrored:

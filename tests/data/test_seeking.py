@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from s2tf_edge.data.container import open_container, video_stream
-from s2tf_edge.data.seeking import read_from, skip_to
+from s2tf_edge.data.seeking import from_moment, read_sought, skip_to
 from s2tf_edge.data.video import read_clip
 from s2tf_edge.spec import ClipSpec
 
@@ -30,30 +30,35 @@ def test_every_part_of_a_file_can_be_reached(make_video: Callable[..., Path], su
 
 
 @pytest.mark.parametrize(
-    ("sought", "found", "expected"),
-    [
-        (False, [], [0, 1, 2, 3]),
-        (True, [2, 3], [2, 3]),
-        (True, [3], [0, 1, 2, 3]),
-        (True, [], [0, 1, 2, 3]),
-    ],
+    ("found", "expected"), [([2, 3], [2, 3]), ([1, 2, 3], [1, 2, 3]), ([3], [0, 1, 2, 3]), ([], [0, 1, 2, 3])]
 )
-def test_a_seek_that_finds_nothing_or_too_much_leads_to_the_beginning(
-    sought: bool, found: list[int], expected: list[int]
-) -> None:
+def test_a_seek_that_finds_nothing_or_too_much_leads_to_the_beginning(found: list[int], expected: list[int]) -> None:
     """What is wanted is at 2."""
-    places = [[0, 1, 2, 3]]
-
-    def seek(_seconds: float) -> bool:
-        if sought:
-            places.append(found)
-        return sought
+    places = [[0, 1, 2, 3], found]
 
     def read() -> Iterator[tuple[float, str]]:
         return ((float(seconds), "frame") for seconds in places[-1])
 
-    items = read_from(2.0, seek=seek, rewind=places.pop, read=read)
+    items = read_sought(2.0, rewind=places.pop, read=read)
     assert [seconds for seconds, _ in items] == expected
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        (0.0, [(0.0, 0.0), (0.04, 0.04), (5.0, 5.0), (5.04, 5.04)]),
+        (0.02, [(0.04, 0.04), (5.0, 5.0), (5.04, 5.04)]),
+        (2.0, [(2.0, 0.04), (5.0, 5.0), (5.04, 5.04)]),
+        (4.9995, [(5.0, 5.0), (5.04, 5.04)]),
+        (5.01, [(5.04, 5.04)]),
+        (6.0, []),
+    ],
+)
+def test_what_is_seen_from_a_moment_on_begins_with_the_picture_that_is_held_then(
+    moment: float, expected: list[tuple[float, float]]
+) -> None:
+    items = [(seconds, "frame") for seconds in (0.0, 0.04, 5.0, 5.04)]
+    assert [(seconds, item[0]) for seconds, item in from_moment(items, moment)] == expected
 
 
 @pytest.mark.parametrize("bframes", [0, 2])
@@ -61,7 +66,7 @@ def test_a_seek_that_finds_nothing_or_too_much_leads_to_the_beginning(
 def test_packets_that_are_skipped_are_those_no_frame_needs(
     make_video: Callable[..., Path], bframes: int, begin: int
 ) -> None:
-    path = make_video("a.ts", frames=40, options={"g": "10", "bf": str(bframes), "sc_threshold": "0"})
+    path = make_video("a.ts", frames=40, bframes=bframes, options={"g": "10", "sc_threshold": "0"})
     with open_container(path) as container:
         stream = video_stream(container)
         assert stream.time_base is not None

@@ -179,7 +179,7 @@ DIFFERENT_FRAMES = {
     "test_non_zero_start.mp4": 12,
     "video_90.mov": 3,
     "v_SoccerJuggling_g23_c01.avi": 240,
-    "RATRACE_wave_f_nm_np1_fr_goo_37.avi": 71,
+    "RATRACE_wave_f_nm_np1_fr_goo_37.avi": 72,
 }
 
 

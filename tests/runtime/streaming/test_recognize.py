@@ -151,6 +151,39 @@ def test_a_picture_that_is_held_in_a_file_is_no_gap(make_video: Callable[..., Pa
     assert (event.t_start, event.t_end) == pytest.approx((0.0, 31.52), abs=0.1)
 
 
+@pytest.mark.parametrize(
+    ("start", "duration", "expected"),
+    [
+        (0.0, 10.0, [("dark", 0.0, 9.9)]),
+        (10.0, 5.0, [("dark", 10.0, 14.9)]),
+        (30.0, None, [("gray", 30.0, 39.9), ("bright", 39.9, 41.9)]),
+    ],
+)
+def test_a_part_of_a_file_shows_what_is_held_within_it(
+    make_video: Callable[..., Path],
+    brightness: Session,
+    start: float,
+    duration: float | None,
+    expected: list[tuple[str, float, float]],
+) -> None:
+    times = [*(index / 25 for index in range(5)), 20.0, *(40 + index / 25 for index in range(50))]
+    path = make_video("screen.mkv", [DARK] * 5 + [GRAY] + [BRIGHT] * 50, times=times)
+    options = replace(RAW, start_seconds=start, duration_seconds=duration)
+    events = _of(Event, recognize(path, brightness, options=options))
+    assert [event.label for event in events] == [label for label, _, _ in expected]
+    for event, (_, t_start, t_end) in zip(events, expected, strict=True):
+        assert (event.t_start, event.t_end) == pytest.approx((t_start, t_end), abs=0.35)
+
+
+def test_parts_of_a_file_do_not_overlap(make_video: Callable[..., Path], brightness: Session) -> None:
+    path = make_video("a.mp4", [GRAY] * 100)
+    times: list[float] = []
+    for start in range(4):
+        options = replace(RAW, start_seconds=float(start), duration_seconds=1.0, pictures=True)
+        times += [item.pts_seconds for item in _of(Picture, recognize(path, brightness, options=options))]
+    assert times == pytest.approx([index / 25 for index in range(100)])
+
+
 def test_short_actions_between_held_pictures_are_all_found(
     make_video: Callable[..., Path], brightness: Session
 ) -> None:
@@ -225,7 +258,7 @@ def test_a_part_of_recordings_strung_together_lies_where_it_is_read(
     options = replace(RAW, start_seconds=6.5, duration_seconds=2.0, pictures=True)
     pictures = _of(Picture, recognize(path, brightness, options=options))
     shown = [round(float(item.frame.to_ndarray(format="rgb24").mean()) / 20) for item in pictures]
-    assert shown == [6] * 12 + [7] * 25 + [8] * 14
+    assert shown == [6] * 12 + [7] * 25 + [8] * 13
 
 
 def test_a_video_shorter_than_a_clip_gives_one_prediction(make_video: Callable[..., Path], brightness: Session) -> None:
@@ -236,7 +269,7 @@ def test_a_video_shorter_than_a_clip_gives_one_prediction(make_video: Callable[.
 def test_duration_ends_a_file(make_video: Callable[..., Path], brightness: Session) -> None:
     path = make_video("long.mp4", [GRAY] * 100)
     (summary,) = _of(Summary, recognize(path, brightness, options=StreamOptions(duration_seconds=1.0)))
-    assert summary.frames_in == 26
+    assert summary.frames_in == 25
     assert not summary.interrupted
 
 

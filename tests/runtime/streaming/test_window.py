@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from s2tf_edge.clips import Frame, SampleClock
+from s2tf_edge.data.seeking import from_moment
 from s2tf_edge.data.video import read_clip
 from s2tf_edge.errors import UsageError
 from s2tf_edge.preprocess import center_crop
@@ -241,10 +242,9 @@ def test_a_held_picture_is_the_same_in_a_file_read_at_once(
     windower = Windower(spec, hop=1, gap_seconds=float("inf"), times=StageTimes())
     windows: list[object] = []
     with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            assert frame.time is not None
-            if frame.time >= start - 1e-3:
-                windows += windower.add(frame, pts_seconds=frame.time, presented_at=0.0)
+        frames = ((frame.time or 0.0, frame) for frame in container.decode(video=0))
+        for seconds, (_, frame) in from_moment(frames, start):
+            windows += windower.add(frame, pts_seconds=seconds, presented_at=0.0)
     windows += windower.finish()
     assert isinstance(windows[0], Window)
     np.testing.assert_array_equal(windows[0].frames, center_crop(read_clip(path, spec, at=at), spec.size))
