@@ -102,8 +102,7 @@ class HeatMap:
         elapsed_seconds, self._shown_at = pts_seconds - self._shown_at, pts_seconds
         if self._shown is None or self._target is None or self._shown is self._target:
             return False
-        # Where the clock goes back, or after a pause, nothing is in between.
-        weight = 1 - math.exp(-elapsed_seconds / _FOLLOW_SECONDS) if elapsed_seconds >= 0 else 1.0
+        weight = 1 - math.exp(-elapsed_seconds / _FOLLOW_SECONDS)
         step = weight * (self._target - self._shown)
         is_there = float(np.abs(self._target - self._shown - step).max()) < _SETTLED
         self._shown = self._target if is_there else self._shown + step

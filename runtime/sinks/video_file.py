@@ -23,7 +23,6 @@ __all__ = ["VideoSink"]
 logger = logging.getLogger(__name__)
 
 _MAX_HELD_BYTES: Final = 128 * 2**20
-_STEP_SECONDS: Final = 0.04
 _MAX_PAUSE_SECONDS: Final = 3600.0
 """FFmpeg writes no MP4 in which a frame stays for ten hours, as after a camera's night without power."""
 
@@ -34,8 +33,7 @@ class VideoSink:
     Where zones share the pictures, all of them are drawn.
 
     Pictures that come before the first prediction are held back until it is there (128 MiB of them at most), so that
-    even a video shorter than a clip shows its label from the start. Where the source's clock goes back, as in files
-    strung together, what follows is saved behind what came before; a pause of more than an hour is saved as one of an
+    even a video shorter than a clip shows its label from the start. A pause of more than an hour is saved as one of an
     hour. Until it is whole the file is called ``labeled.part.mp4``. What a run that failed or a full disk has left of
     it stays there.
 
@@ -117,9 +115,6 @@ class VideoSink:
             self._unlabeled.remove(record.source)
             if not self._unlabeled:
                 self._release()
-        elif isinstance(record, Gap) and record.source == self._source:
-            if record.t_end <= record.t_start:
-                self._shift_seconds += record.t_start - record.t_end + _STEP_SECONDS
         elif isinstance(record, Summary):
             self._release()
             self._is_complete = True

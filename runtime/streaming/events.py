@@ -98,7 +98,7 @@ class EventTracker:
         return ended
 
     def end(self) -> Event | None:
-        """Ends the current event, as at the end of the source."""
+        """Ends the current event, as at a gap or the end of the source."""
         action, self._action = self._action, None
         if action is None:
             return None
@@ -113,9 +113,3 @@ class EventTracker:
             source_t_start=own_time(action.t_start, action.own_offset_seconds),
             source_t_end=own_time(action.t_end, action.own_offset_seconds),
         )
-
-    def reset(self) -> Event | None:
-        """Ends the current event and forgets its time, as at a gap, after which time may start anew."""
-        ended = self.end()
-        self._free_from = float("-inf")
-        return ended

@@ -84,7 +84,7 @@ class Postprocessor:
         tracks = self._tracks.get(source, {}).values()
         for track in tracks:
             track.smoother.reset()
-        return [event for track in tracks for event in _as_list(track.events.reset())]
+        return [event for track in tracks for event in _as_list(track.events.end())]
 
     def end(self, source: int) -> list[Event]:
         """Forgets the source; returns the events that end with it, if any."""

@@ -23,7 +23,7 @@ def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:
         UsageError: another word is an artifact.
     """
     from s2tf_edge.runtime.open import is_artifact
-    from s2tf_edge.runtime.sources.source import names_source
+    from s2tf_edge.runtime.sources.source import names_source, parse_source
 
     if not words:
         return None, []
@@ -34,6 +34,12 @@ def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:
             "or a source, see --help for what that may be"
         )
         raise InputFileError(msg)
+    if not is_first and Path(words[0]).is_dir():
+        try:
+            parse_source(words[0])
+        except InputFileError as error:
+            msg = f"{words[0]} is no artifact, which has a meta.json, and no source either: {error}"
+            raise InputFileError(msg) from error
     sources = list(words[is_first:])
     for text in sources:
         if is_artifact(text):

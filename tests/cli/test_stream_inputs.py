@@ -48,6 +48,12 @@ def test_a_word_that_names_nothing_is_neither() -> None:
         split_words(["artefact", "clip"])
 
 
+def test_a_folder_that_is_neither_is_told_to_be() -> None:
+    Path("half_an_artifact").mkdir()
+    with pytest.raises(InputFileError, match=r"half_an_artifact is no artifact, which has a meta\.json, and no source"):
+        split_words(["half_an_artifact", "clip"])
+
+
 @pytest.mark.parametrize("words", [("clip", "artifact"), ("artifact", "model.pt")])
 def test_an_artifact_comes_first_and_alone(words: tuple[str, str]) -> None:
     with pytest.raises(

@@ -114,15 +114,6 @@ def test_the_glow_moves_rather_than_jumps() -> None:
     np.testing.assert_allclose(late, before[:, ::-1], atol=2)
 
 
-def test_a_clock_that_goes_back_shows_the_newest_mask_at_once() -> None:
-    heat_map, fresh = HeatMap(SPEC), HeatMap(SPEC)
-    for mask in (_mask(3, 1), _mask(3, 5)):
-        heat_map.update(mask)
-        drawn = _drawn(heat_map, at=100.0 if mask[3, 1] > 1 else 0.0)
-    fresh.update(_mask(3, 5))
-    np.testing.assert_array_equal(drawn, _drawn(fresh))
-
-
 def test_without_a_mask_nothing_is_drawn() -> None:
     heat_map = HeatMap(SPEC)
     assert (_drawn(heat_map) == 90).all()

@@ -177,25 +177,6 @@ def test_the_pictures_of_others_are_left_alone(tmp_path: Path) -> None:
     assert (picture.frame.to_ndarray() == 90).all()
 
 
-@pytest.mark.parametrize("is_labeled", [False, True])
-def test_a_clock_that_goes_back_goes_on_in_the_video(
-    read_video: Callable[..., list[Frame]], tmp_path: Path, is_labeled: bool
-) -> None:
-    sink = VideoSink(tmp_path / "out.mp4")
-    if is_labeled:
-        sink.write(_prediction("a", 0.5))
-    times = [5.0, 5.1, 5.2]
-    for time in times:
-        sink.write(_picture(time))
-    sink.write(Gap(source=0, t_start=5.2, t_end=0.0))
-    for time in (0.0, 0.1):
-        sink.write(_picture(time))
-    sink.write(_summary())
-    sink.close()
-    saved = [frame.pts_seconds for frame in read_video(tmp_path / "out.mp4")]
-    assert saved == pytest.approx([*times, 5.24, 5.34], abs=1e-3)
-
-
 def test_every_frame_of_files_strung_together_is_saved(
     make_video: Callable[..., Path], tmp_path: Path, brightness: Session
 ) -> None:

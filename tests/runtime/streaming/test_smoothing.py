@@ -88,18 +88,6 @@ def test_events_do_not_overlap() -> None:
     assert (first.t_end, second.t_start, second.t_end) == (2.0, 2.0, 3.0)
 
 
-def test_after_a_gap_time_may_start_anew() -> None:
-    tracker = EventTracker(("a", "b"), threshold=0.5)
-    tracker.update(np.array([0.9, 0.1]), t_start=100.0, t_end=102.0)
-    ended = tracker.reset()
-    assert ended is not None
-    assert ended.t_end == 102.0
-    tracker.update(np.array([0.9, 0.1]), t_start=0.0, t_end=2.0)
-    last = tracker.end()
-    assert last is not None
-    assert (last.t_start, last.t_end) == (0.0, 2.0)
-
-
 def test_nothing_above_the_threshold_is_no_event() -> None:
     assert _events([(0.49, 0.3), (0.2, 0.45)]) == []
 
