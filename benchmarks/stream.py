@@ -6,6 +6,7 @@
     decode       a bare PyAV loop that decodes every frame and scales those that clips are made of
     network      OpenVINO's own benchmark_app, on the same model and threads, for as many clips
     ratio        stream / (decode + network)
+    zones        parts of the picture that are recognized in place of all of it, each with as many clips; one decoding
 
 Where decoding and the network share the cores, the sum is what a perfect pipeline needs.
 """
@@ -30,6 +31,7 @@ from s2tf_edge.preprocess import INTERPOLATION, scaled_size
 from s2tf_edge.runtime import Prediction, SessionOptions, StreamOptions, Summary, open_session, recognize
 from s2tf_edge.runtime.hardware import hardware_facts
 from s2tf_edge.runtime.session import Session
+from s2tf_edge.runtime.streaming.regions import Region
 from s2tf_edge.spec import ClipSpec
 
 VIDEO = "testsrc2=size=1280x720:rate=30:duration={seconds},noise=alls=10:allf=t,format=yuv420p"
@@ -58,6 +60,9 @@ def main() -> None:
     parser.add_argument("artifacts", nargs="+", type=Path, help="OpenVINO artifacts made by s2tf-export")
     parser.add_argument("--seconds", type=int, default=40, help="length of the video")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--zones", type=int, nargs="+", default=[0], help="0: all of the picture; 4: four columns of it"
+    )
     parser.add_argument("--hop", type=int, help="as s2tf-stream's; a quarter of a clip by default")
     parser.add_argument("--threads", type=int, default=0, help="0: one a core")
     parser.add_argument("--hint", default="throughput", choices=["latency", "throughput"])
@@ -87,13 +92,20 @@ def measure(artifact: Path, video: Path, arguments: argparse.Namespace) -> str:
     """All rounds of one artifact, as a table."""
     options = SessionOptions(threads=arguments.threads, hint=arguments.hint, requests=0)
     with open_session(artifact, options) as session:
-        rounds = [one_round(session, artifact, video, arguments) for _ in range(arguments.rounds + 1)][1:]
-        return table(session, rounds)
+        # The first is for caches.
+        turns = range(arguments.rounds + 1)
+        rounds = [[one_round(session, artifact, video, arguments, zones=n) for n in arguments.zones] for _ in turns]
+        return "\n".join(
+            table(session, list(each), zones=n)
+            for n, each in zip(arguments.zones, zip(*rounds[1:], strict=True), strict=True)
+        )
 
 
-def one_round(session: Session, artifact: Path, video: Path, arguments: argparse.Namespace) -> Round:
+def one_round(session: Session, artifact: Path, video: Path, arguments: argparse.Namespace, *, zones: int) -> Round:
+    regions = tuple(Region(f"zone {index}", (index / zones, 0.0, 1 / zones, 1.0)) for index in range(zones))
+    options = StreamOptions(policy="every", hop=arguments.hop, regions=regions)
     began = time.perf_counter()
-    records = list(recognize(video, session, options=StreamOptions(policy="every", hop=arguments.hop)))
+    records = list(recognize(video, session, options=options))
     stream = time.perf_counter() - began
     windows = sum(isinstance(record, Prediction) for record in records)
     summary = next(record for record in records if isinstance(record, Summary))
@@ -148,14 +160,15 @@ def head(arguments: argparse.Namespace) -> list[str]:
     ]
 
 
-def table(session: Session, rounds: list[Round]) -> str:
+def table(session: Session, rounds: list[Round], *, zones: int) -> str:
     info, spec = session.info, session.info.spec
     medians = [statistics.median(getattr(each, name) for each in rounds) for name in ("stream", "decode", "network")]
     ratios = sorted(each.ratio for each in rounds)
     spread = f"{statistics.median(ratios):.3f} | {ratios[0]:.3f} … {ratios[-1]:.3f}"
     last = rounds[-1].summary
     lines = [
-        f"## `{info.network}`, {info.precision}, {rounds[0].windows} windows of {last.frames_in} frames",
+        f"## `{info.network}`, {info.precision}, {rounds[0].windows} windows of {last.frames_in} frames"
+        + (f", {zones} zones" if zones else ""),
         "",
         "| stream | decode | network | ratio | from … to |",
         "|---|---|---|---|---|",

@@ -19,6 +19,7 @@ from s2tf_edge.runtime.open import open_session
 from s2tf_edge.runtime.session import ModelInfo, Outputs, Session, SessionOptions
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, Start, Summary
+from s2tf_edge.runtime.streaming.regions import Region
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Record",
+    "Region",
     "Session",
     "SessionOptions",
     "Start",

@@ -37,12 +37,15 @@ def pump(records: Iterable[Record], sinks: Sequence[Sink], *, stop: threading.Ev
 
     outlets = _Outlets(sinks, stop)
     summary: Summary | None = None
+    told: set[str] = set()
     try:
         for each in records:
             # A failure is told in the words of the command, whatever shows it or writes it down.
             record = replace(each, message=translate(each.message)) if isinstance(each, Failure) else each
             outlets.write(record)
-            if isinstance(record, Failure) and several:
+            # Zones of one source fail together, each with a record of its own.
+            if isinstance(record, Failure) and several and record.message not in told:
+                told.add(record.message)
                 logger.warning("%s", record.message)
             if isinstance(record, Summary):
                 summary = record

@@ -15,11 +15,12 @@ from s2tf_edge.errors import UsageError
 from s2tf_edge.runtime.sources.timing import StageTimes
 from s2tf_edge.runtime.streaming.clip_ring import Window
 from s2tf_edge.runtime.streaming.recognize import recognize
-from s2tf_edge.runtime.streaming.records import Event, Picture, Prediction, Start, Summary, to_json
+from s2tf_edge.runtime.streaming.records import Event, Gap, Picture, Prediction, Start, Summary, to_json
 from s2tf_edge.runtime.streaming.regions import Region, SampledFrame, parse_regions
 from s2tf_edge.runtime.streaming.smoothing import Smoothing
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 from s2tf_edge.runtime.streaming.window import Windower
+from s2tf_edge.runtime.streaming.zone_rings import MAX_TRACKS
 from s2tf_edge.runtime.streaming.zones import FixedZones
 from s2tf_edge.spec import ClipSpec
 
@@ -148,3 +149,115 @@ def test_regions_that_move_are_tracks_that_end(tmp_path: Path, brightness: Any) 
 def test_a_function_that_fails_fails_its_source(tmp_path: Path, brightness: Any) -> None:
     with pytest.raises(UsageError, match=r"`regions` failed at 0.00 s \(ZeroDivisionError"):
         list(recognize(_quarters(tmp_path / "a.mp4"), brightness, options=_options(lambda _: 1 // 0)))
+
+
+@pytest.mark.parametrize("zone", ["0,0,1,0.5:top", "0,0,96,64:top"])
+def test_a_zone_lies_in_the_picture_as_it_is_shown(tmp_path: Path, brightness: Any, zone: str) -> None:
+    """Turned by a quarter, what is on the right as decoded is shown on the left or at the top."""
+    image = np.full((96, 128, 3), 25, np.uint8)
+    image[:, 64:] = 230
+    path = tmp_path / "turned.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        stream.set_display_rotation(90)
+        for _ in range(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    shown = next(av.open(str(path)).decode(video=0))
+    top = scale_frame(shown)[:64].mean()
+    assert scale_frame(shown).shape[:2] == (128, 96)
+    records = recognize(path, brightness, options=_options(parse_regions([zone])))
+    labels = {record.label for record in records if isinstance(record, Prediction)}
+    assert labels == {"bright" if top > 128 else "dark"}
+
+
+def test_zones_apply_to_every_source(tmp_path: Path, brightness: Any) -> None:
+    paths = [_quarters(tmp_path / f"{name}.mp4") for name in "xy"]
+    records = list(recognize(paths, brightness, options=_options(QUARTERS[:2], pictures=True)))
+    start, summary = records[0], records[-1]
+    assert isinstance(start, Start)
+    assert isinstance(summary, Summary)
+    assert start.sources == tuple(f"{path} [{name}]" for path in paths for name in "ab")
+    assert start.pictures == (0, 0, 2, 2)
+    assert summary.frames_in == 80
+    found = {(item.source, item.region, item.label) for item in records if isinstance(item, Prediction)}
+    assert found == {(0, "a", "dark"), (1, "b", "gray"), (2, "a", "dark"), (3, "b", "gray")}
+    assert {item.source for item in records if isinstance(item, Picture)} == {0, 2}
+
+
+def test_what_is_left_out_of_a_live_source_is_left_out_of_each_zone(
+    make_session: Callable[..., Any], spec: ClipSpec, instant_source: Callable[..., Any]
+) -> None:
+    """The newest window of every zone takes the place of its older ones, and all run together."""
+    session = make_session(spec, batch=None)
+    sizes, run = [], session._run
+    session.delay_seconds = 0.02
+
+    def note_size(clips: Any) -> Any:
+        sizes.append(len(clips))
+        return run(clips)
+
+    session._run = note_size
+    records = list(recognize(instant_source("white", seconds=4), session, options=_options(QUARTERS)))
+    (summary,) = (record for record in records if isinstance(record, Summary))
+    ran = [sum(isinstance(item, Prediction) and item.source == zone for item in records) for zone in range(4)]
+    assert len(set(ran)) == 1
+    # 100 frames with stride 2 are 50 samples: 47 windows of each zone.
+    assert sum(ran) + summary.drops.get("windows_superseded", 0) == 4 * 47
+    assert set(sizes[1:]) == {4}
+
+
+def test_regions_beyond_those_that_are_followed_are_counted(tmp_path: Path, brightness: Any) -> None:
+    def find(frame: SampledFrame) -> Iterable[tuple[int, tuple[float, ...]]]:
+        del frame
+        return [(number, (0.0, 0.0, 0.5, 0.5)) for number in range(MAX_TRACKS + 3)]
+
+    records = list(recognize(_quarters(tmp_path / "a.mp4"), brightness, options=_options(find)))
+    (summary,) = (record for record in records if isinstance(record, Summary))
+    # 40 frames with stride 2 are 20 samples.
+    assert summary.drops["regions_left_out"] == 3 * 20
+    assert len({item.region for item in records if isinstance(item, Prediction)}) == MAX_TRACKS
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_each_zone_has_the_gaps_of_its_source(tmp_path: Path, brightness: Any, moves: bool) -> None:
+    """Three recordings strung together, each shorter than a clip."""
+    part = _quarters(tmp_path / "part.ts", frames=5).read_bytes()
+    path = tmp_path / "strung.ts"
+    path.write_bytes(3 * part)
+
+    def find(frame: SampledFrame) -> Iterable[Region]:
+        del frame
+        return QUARTERS[:2]
+
+    records = list(recognize(path, brightness, options=_options(find if moves else QUARTERS[:2])))
+    gaps = [item for item in records if isinstance(item, Gap)]
+    assert [gap.cause for gap in gaps] == ["clock"] * (2 if moves else 4)
+    for region, label in (("a", "dark"), ("b", "gray")):
+        own = [item for item in records if isinstance(item, Prediction) and item.region == region]
+        assert [item.label for item in own] == [label] * 3
+        assert [item.t_start for item in own] == pytest.approx([own[0].t_start + 0.2 * index for index in range(3)])
+        assert len({round(item.source_t_start or item.t_start, 3) for item in own}) == 1
+
+
+def test_a_region_that_moves_is_gone_where_a_held_picture_is_without_it(tmp_path: Path, brightness: Any) -> None:
+    path = tmp_path / "held.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for pts in [*range(10), *range(100, 110)]:
+            frame = av.VideoFrame.from_ndarray(np.full((96, 128, 3), 230, np.uint8), format="rgb24")
+            frame.pts = pts
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+    def find(frame: SampledFrame) -> Iterable[tuple[str, tuple[float, ...]]]:
+        name = "held" if frame.pts_seconds < 3.9 else "next"
+        return [(name, (0.0, 0.0, 1.0, 1.0))]
+
+    events = [item for item in recognize(path, brightness, options=_options(find)) if isinstance(item, Event)]
+    assert [(event.region, event.label) for event in events] == [("held", "bright"), ("next", "bright")]
+    # The picture is held up to the next one, at 4 seconds.
+    assert events[0].t_end == pytest.approx(4.0, abs=0.2)
+    assert events[1].t_start == pytest.approx(4.0, abs=0.01)

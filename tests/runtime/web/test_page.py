@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from s2tf_edge.runtime.streaming.records import Action
+from s2tf_edge.runtime.streaming.regions import Region
 from s2tf_edge.runtime.web.sink import WebSink
 
 pytestmark = pytest.mark.needs_chromium
@@ -20,6 +22,10 @@ HOSTILE = "<img src=x onerror='window.hacked = 1'><b>waving</b>"
 FLAGS = ("--disable-gpu", "--disable-quic")
 TOKEN = "correct-horse-battery"
 _COLOR = "(canvas, x, y) => [...canvas.getContext('2d').getImageData(x, y, 1, 1).data.slice(0, 3)]"
+_LIGHT_OF_HALVES = """canvas => [0, canvas.width / 2].map(left => {
+    const {data} = canvas.getContext("2d").getImageData(left + 8, canvas.height / 2, canvas.width / 2 - 16, 8);
+    return data.filter((_, index) => index % 4 < 3).reduce((sum, value) => sum + value, 0);
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +117,28 @@ def test_it_follows(page: WebSink, make: SimpleNamespace, tab: Page, problems: l
         "The stream has ended: 300 frames, 72 windows, 2 events, 1 gap in 0:12."
     )
     expect(tab.locator("#connection")).to_have_text("ended")
+    assert problems == []
+
+
+def test_each_zone_is_shown_in_the_pictures_that_all_share(
+    page: WebSink, make: SimpleNamespace, tab: Page, problems: list[str]
+) -> None:
+    door, till = Region("door", (0.0, 0.0, 0.5, 1.0)), Region("till", (0.5, 0.0, 0.5, 1.0))
+    names = ("front [door]", "front [till]")
+    page.write(replace(make.start(), sources=names, regions=(door, till), pictures=(0, 0)))
+    page.write(make.picture())
+    for source, (region, label) in enumerate(((door, "waving"), (till, "sitting"))):
+        found = replace(make.prediction(label), source=source, region=region.name, box=region.box)
+        page.write(replace(found, action=Action(label=label, t_start=0.0, score=0.75)))
+    page.write(make.status(*(replace(make.source_status(), name=name) for name in names)))
+    tab.goto(page.url)
+    expect(tab.locator(".name")).to_have_text([*names])
+    expect(tab.locator(".caption .label")).to_have_text(["waving", "sitting"])
+    expect(tab.locator(".picture.shows")).to_have_count(2)
+    # Its own zone is in full light in each of the two.
+    lights = [tab.locator(".picture canvas").nth(place).evaluate(_LIGHT_OF_HALVES) for place in (0, 1)]
+    assert [left > 1.5 * right for left, right in lights] == [True, False]
+    assert [right > 1.5 * left for left, right in lights] == [False, True]
     assert problems == []
 
 
