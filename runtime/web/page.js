@@ -7,6 +7,7 @@ const PREDICTIONS = 600, STATUSES = 600, EVENTS = 200;
 const SHOWN_SECONDS = [30, 180];
 const PICTURES_AT_ONCE = 4; // Browsers open six connections to a host, and /events has one.
 const WHOLE = [0, 0, 1, 1];
+const STATE_PIXELS = [130, 44]; // Of the corner in which a picture shows the state of its source.
 const BOX_SECONDS = 2; // For how long a region that moves is shown where it was seen last.
 const STATE_TEXT = { lost: "lost: reconnecting…" };
 
@@ -317,7 +318,7 @@ function inPixels({ canvas }, [left, top, width, height]) {
   return [left * canvas.width, top * canvas.height, width * canvas.width, height * canvas.height];
 }
 
-// A frame, and a name in its upper left corner.
+// A frame, and a name in its upper left corner, below the source's state where that stands in the same place.
 function paintBox(context, box, name, { color, width }) {
   const [left, top, across, down] = inPixels(context, box);
   context.lineWidth = width;
@@ -327,9 +328,11 @@ function paintBox(context, box, name, { color, width }) {
   context.textBaseline = "top";
   const length = Math.min(across - 2 * width, context.measureText(name).width + 12);
   context.fillStyle = "rgb(10 12 14 / .72)";
-  context.fillRect(left + width, top + width, length, 20);
+  const isBelow = left < STATE_PIXELS[0] && top < STATE_PIXELS[1];
+  const height = isBelow ? STATE_PIXELS[1] : top + width;
+  context.fillRect(left + width, height, length, 20);
   context.fillStyle = color;
-  context.fillText(name, left + width + 6, top + width + 3, Math.max(1, length - 12));
+  context.fillText(name, left + width + 6, height + 3, Math.max(1, length - 12));
 }
 
 function describe(item) {
