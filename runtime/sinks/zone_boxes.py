@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-import zlib
+import itertools
 from collections.abc import Sequence
 from typing import Final
 
@@ -29,7 +29,7 @@ _COLORS: Final = ((0, 150, 140), (214, 112, 20), (104, 92, 214), (196, 48, 96), 
 _OPACITY: Final = 0.75
 """Of what lies behind a text."""
 _MAX_TAGS: Final = 64
-"""Texts that are kept drawn; regions that move come and go."""
+"""Texts that are kept drawn, and zones whose colors are remembered; regions that move come and go."""
 
 
 def part_of(image: NDArray[np.uint8], zone: Zone) -> NDArray[np.uint8]:
@@ -40,9 +40,14 @@ def part_of(image: NDArray[np.uint8], zone: Zone) -> NDArray[np.uint8]:
 
 
 class ZoneBoxes:
-    """Draws onto the pictures of one source; a text is drawn once as long as it stays the same."""
+    """Draws onto the pictures of one source; a text is drawn once as long as it stays the same.
+
+    Zones have colors in the order in which they come, and keep them.
+    """
 
     def __init__(self) -> None:
+        self._next_color = itertools.cycle(_COLORS)
+        self._colors: dict[tuple[int, str | None], NDArray[np.float32]] = {}
         self._tags: dict[tuple[str, int], NDArray[np.float32]] = {}
 
     def draw(self, image: NDArray[np.uint8], zones: Sequence[tuple[Zone, str]]) -> None:
@@ -54,15 +59,24 @@ class ZoneBoxes:
         """
         height, width = image.shape[:2]
         line, thickness = max(_MIN_LINE, min(height, width) // 28), max(1, min(height, width) // 240)
-        for number, (zone, text) in enumerate(zones):
-            # A zone that stays has its place in the list, one that moves keeps the color of its name.
-            index = number if zone.source != zones[0][0].source else zlib.crc32(str(zone.region).encode())
-            color = np.array(_COLORS[index % len(_COLORS)], np.float32)
+        for zone, text in zones:
+            color = self._color(zone)
             part = part_of(image, zone)
             _outline(part, color, thickness)
             top = thickness
             for words in filter(None, (zone.region or "", text)):
                 top += self._draw_line(part[top:, thickness:], words, color, line)
+
+    def _color(self, zone: Zone) -> NDArray[np.float32]:
+        """Its own, float32 [3]."""
+        key = zone.source, zone.region
+        if key not in self._colors:
+            self._colors[key] = np.array(next(self._next_color), np.float32)
+        # What was drawn last is last.
+        self._colors[key] = color = self._colors.pop(key)
+        if len(self._colors) > _MAX_TAGS:
+            del self._colors[next(iter(self._colors))]
+        return color
 
     def _draw_line(self, place: NDArray[np.uint8], text: str, color: NDArray[np.float32], line: int) -> int:
         """A line of text in the upper left corner of a place; returns its height."""

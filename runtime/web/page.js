@@ -7,7 +7,8 @@ const PREDICTIONS = 600, STATUSES = 600, EVENTS = 200;
 const SHOWN_SECONDS = [30, 180];
 const PICTURES_AT_ONCE = 4; // Browsers open six connections to a host, and /events has one.
 const WHOLE = [0, 0, 1, 1];
-const STATE_PIXELS = [130, 44]; // Of the corner in which a picture shows the state of its source.
+const STATE_PIXELS = [130, 40]; // Of the page: the corner in which a picture shows the state of its source.
+const NAME_PIXELS = 20; // Of the picture: the height of a zone's name.
 const BOX_SECONDS = 2; // For how long a region that moves is shown where it was seen last.
 const STATE_TEXT = { lost: "lost: reconnecting…" };
 
@@ -318,7 +319,8 @@ function inPixels({ canvas }, [left, top, width, height]) {
   return [left * canvas.width, top * canvas.height, width * canvas.width, height * canvas.height];
 }
 
-// A frame, and a name in its upper left corner, below the source's state where that stands in the same place.
+// A frame, and a name in its upper left corner: below the source's state where that stands in the same place, or beside
+// it where the box ends there.
 function paintBox(context, box, name, { color, width }) {
   const [left, top, across, down] = inPixels(context, box);
   context.lineWidth = width;
@@ -328,11 +330,19 @@ function paintBox(context, box, name, { color, width }) {
   context.textBaseline = "top";
   const length = Math.min(across - 2 * width, context.measureText(name).width + 12);
   context.fillStyle = "rgb(10 12 14 / .72)";
-  const isBelow = left < STATE_PIXELS[0] && top < STATE_PIXELS[1];
-  const height = isBelow ? STATE_PIXELS[1] : top + width;
-  context.fillRect(left + width, height, length, 20);
+  const [x, y] = clearOfState(context, left + width, top + width, top + down);
+  context.fillRect(x, y, length, NAME_PIXELS);
   context.fillStyle = color;
-  context.fillText(name, left + width + 6, height + 3, Math.max(1, length - 12));
+  context.fillText(name, x + 6, y + 3, Math.max(1, length - 12));
+}
+
+// Where a name that would begin at x, y can be read. A picture has pixels of its own: a narrow page shows more of them in
+// the same place.
+function clearOfState({ canvas }, x, y, bottom) {
+  const scale = Math.max(canvas.width / (canvas.clientWidth || canvas.width), canvas.height / (canvas.clientHeight || canvas.height));
+  const [right, below] = STATE_PIXELS.map((pixels) => pixels * scale);
+  if (x >= right || y >= below) return [x, y];
+  return below + NAME_PIXELS <= bottom ? [x, below] : [right, y];
 }
 
 function describe(item) {

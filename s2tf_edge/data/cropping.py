@@ -1,20 +1,22 @@
 """A part of a decoded frame, cut before it is scaled: only what lies in the box is converted.
 
-The rows of the box are copied plane by plane in the frame's own pixel format, so that the part is what a decoder would
-have given of a video cropped to the box.
+FFmpeg's filter cuts it in the frame's own pixel format and keeps what the values mean, such as where between the pixels
+their colors lie, so that the part is what a decoder would have given of a video cropped to the box.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+import os
+import threading
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 import av
-import numpy as np
+from av.filter import Graph
+from av.filter.context import FilterContext
 from av.video.format import VideoFormat
-from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
-from numpy.typing import NDArray
 
 from s2tf_edge.errors import UsageError
 from s2tf_edge.preprocess import INTERPOLATION
@@ -25,6 +27,11 @@ PixelBox = tuple[int, int, int, int]
 """Left, top, width and height in pixels."""
 _COARSEST: Final = 4
 """Pixels in a row, or in a column, that share a value of color at the most."""
+_MAX_CUTTERS: Final = 64
+"""Of a thread: one for each zone of its sources."""
+_TIME_BASE: Final = Fraction(1, 1000)
+"""A filter wants one and makes no use of it."""
+_local = threading.local()
 
 
 def crop_frame(frame: av.VideoFrame, box: PixelBox) -> av.VideoFrame:
@@ -35,7 +42,7 @@ def crop_frame(frame: av.VideoFrame, box: PixelBox) -> av.VideoFrame:
         box: as decoded, before the frame is turned.
 
     Returns:
-        A frame in memory of its own, without the times of ``frame``; ``frame`` itself where the box is all of it.
+        A frame in the memory of ``frame``; ``frame`` itself where the box is all of it.
 
     Raises:
         UsageError: the box does not lie within the frame.
@@ -46,35 +53,60 @@ def crop_frame(frame: av.VideoFrame, box: PixelBox) -> av.VideoFrame:
         raise UsageError(msg)
     if (width, height) == (frame.width, frame.height):
         return frame
-    sizes = _pixel_bytes(frame)
-    if sizes is None:
-        frame, sizes = VideoReformatter().reformat(frame, format="rgb24", interpolation=INTERPOLATION), [3]
+    if not _can_be_cut(frame.format):
+        frame = VideoReformatter().reformat(frame, format="rgb24", interpolation=INTERPOLATION)
     across, down = _color_grid(frame.format)
     left, right = _widen(left, left + width, across, end=frame.width)
     top, bottom = _widen(top, top + height, down, end=frame.height)
-    part = _like(frame, width=right - left, height=bottom - top)
-    for source, target, size in zip(frame.planes, part.planes, sizes, strict=True):
-        row = top // (down if source.height < frame.height else 1)
-        column = left // (across if source.width < frame.width else 1)
-        rows = _bytes(source)[row : row + target.height]
-        _bytes(target)[:, : target.width * size] = rows[:, column * size : (column + target.width) * size]
-    return part
+    return _cutter(frame, (left, top, right - left, bottom - top)).cut(frame)
 
 
-def _pixel_bytes(frame: av.VideoFrame) -> list[int] | None:
-    """For each plane the bytes from one pixel to the next; None for formats that hold their pixels in another way."""
-    planes = frame.planes
-    sizes, bits = [0] * len(planes), 0.0
-    for component in frame.format.components:
-        size = (component.bits + 7) // 8
-        sizes[component.plane] += size
-        bits += 8 * size * component.width * component.height / (frame.width * frame.height)
-    # Padding, bits across bytes and mosaics show in the sum, a palette as a plane without components, and packed pixels
-    # that share a color as components of several sizes in one plane.
-    is_plain = round(bits) == frame.format.padded_bits_per_pixel and all(sizes)
-    ordered = sorted(frame.format.components, key=lambda component: component.plane)
-    is_plain &= all(one.plane != other.plane or one.width == other.width for one, other in pairwise(ordered))
-    return sizes if is_plain and all(plane.line_size > 0 for plane in planes) else None
+@dataclass(frozen=True)
+class _Cutter:
+    """A filter for frames of one size and format, and one box; making it takes longer than all that it does."""
+
+    graph: Graph
+    """Its filters go with it, and do not hold it themselves."""
+    source: FilterContext
+    sink: FilterContext
+
+    @classmethod
+    def for_frames(cls, frame: av.VideoFrame, box: PixelBox) -> _Cutter:
+        left, top, width, height = box
+        graph = Graph()
+        # Threads would be of no use to it, and a forked worker would wait for its parent's.
+        graph.threads = 1
+        source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=_TIME_BASE)
+        crop = graph.add("crop", x=str(left), y=str(top), w=str(width), h=str(height), exact="1")
+        sink = graph.add("buffersink")
+        graph.link_nodes(source, crop, sink).configure()
+        return cls(graph, source, sink)
+
+    def cut(self, frame: av.VideoFrame) -> av.VideoFrame:
+        self.source.push(frame)
+        part = self.sink.pull()
+        if not isinstance(part, av.VideoFrame):
+            msg = f"FFmpeg's crop gave a {type(part).__name__} for a picture"
+            raise TypeError(msg)
+        return part
+
+
+def _cutter(frame: av.VideoFrame, box: PixelBox) -> _Cutter:
+    """This thread's own for frames and a box like these; one a process, as a fork leaves its parent's alone."""
+    by_process: dict[int, dict[object, _Cutter]] = _local.__dict__.setdefault("by_process", {})
+    cutters = by_process.setdefault(os.getpid(), {})
+    key = frame.format.name, frame.height, frame.width, box
+    # Last used is last: where zones move, boxes come and go.
+    cutters[key] = cutter = cutters.pop(key, None) or _Cutter.for_frames(frame, box)
+    if len(cutters) > _MAX_CUTTERS:
+        del cutters[next(iter(cutters))]
+    return cutter
+
+
+def _can_be_cut(format: VideoFormat) -> bool:
+    """Whether a box of pixels is a box of whole bytes; FFmpeg would turn the rest into a format of its choice."""
+    shares_color = _color_grid(format) != (1, 1)
+    return not (format.is_bit_stream or format.is_bayer or (shares_color and not format.is_planar))
 
 
 def _color_grid(format: VideoFormat) -> tuple[int, int]:
@@ -85,16 +117,3 @@ def _color_grid(format: VideoFormat) -> tuple[int, int]:
 def _widen(start: int, stop: int, grid: int, *, end: int) -> tuple[int, int]:
     """The least part of 0 to ``end`` that holds what is asked for and begins and ends on the grid."""
     return start // grid * grid, min(end, -(-stop // grid) * grid)
-
-
-def _like(frame: av.VideoFrame, *, width: int, height: int) -> av.VideoFrame:
-    """An empty frame of another size whose values mean the same colors."""
-    part = av.VideoFrame(width, height, frame.format.name)
-    part.colorspace, part.color_range = frame.colorspace, frame.color_range
-    part.color_primaries, part.color_trc = frame.color_primaries, frame.color_trc
-    return part
-
-
-def _bytes(plane: VideoPlane) -> NDArray[np.uint8]:
-    """The memory of a plane, uint8 [rows, bytes]."""
-    return np.asarray(memoryview(plane)).view(np.uint8).reshape(-1, plane.line_size)[: plane.height]

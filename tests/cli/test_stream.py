@@ -492,3 +492,22 @@ def test_a_zone_that_cannot_be_is_wrong_usage(
 ) -> None:
     code, _, err = run(artifact, "--source", video, "--roi", zone)
     assert (code, said in err) == (2, True)
+
+
+def test_a_source_whose_zones_all_fail_is_told_of_once(
+    run: Callable[..., Printed], artifact: Path, video: Path, tmp_path: Path
+) -> None:
+    small = tmp_path / "small.mp4"
+    with av.open(str(small), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(10):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode(None))
+    zones = ["--roi", "0,0,96,64:all", "--roi", "0,0,48,48:part"]
+    code, out, err = run(artifact, "--source", small, "--source", video, *zones, "--jsonl", "-")
+    assert code == 0
+    assert err.count("beyond the picture of 64×48") == 1
+    # Each zone has its record of it.
+    failed = [record["name"] for record in _records(out) if record["type"] == "error"]
+    assert failed == [f"{small} [all]", f"{small} [part]"]

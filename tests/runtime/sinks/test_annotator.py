@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from s2tf_edge.runtime.sinks.annotator import Annotator, drawable
+from s2tf_edge.runtime.sinks.heat_map import crop_region
 from s2tf_edge.runtime.streaming.records import Failure, Gap, Prediction, Record, SourceStatus, Start, Status
+from s2tf_edge.runtime.streaming.regions import Region
+from s2tf_edge.runtime.streaming.zones import Zone
 from s2tf_edge.spec import ClipSpec
 
 
@@ -128,3 +133,43 @@ def test_drawing_leaves_the_frame_alone(format: str) -> None:
     before = frame.to_ndarray().copy()
     drawable(frame)[:] = 0
     np.testing.assert_array_equal(frame.to_ndarray(), before)
+
+
+ZONES = (Zone(0, "door", None, (0.0, 0.0, 0.5, 1.0)), Zone(1, "till", None, (0.5, 0.0, 0.5, 1.0)))
+
+
+def _drawn_zones(*records: Record, labels: bool = False) -> list[NDArray[np.bool_]]:
+    """Where the saliency, or the labels, of two zones side by side are drawn: in the left and in the right half."""
+    regions = tuple(Region(zone.region or "", zone.shares or (0, 0, 1, 1)) for zone in ZONES)
+    annotator = Annotator(source=0, saliency=True)
+    for record in (replace(_start(), regions=regions, pictures=(0, 0)), *records):
+        annotator.follow(record)
+    image = np.full((240, 320, 3), 90, np.uint8)
+    if labels:
+        annotator.draw_labels(image, zones=ZONES)
+    else:
+        annotator.draw_saliency(image, pts_seconds=0.0, zones=ZONES)
+    return [(half != 90).any(axis=2) for half in (image[:, :160], image[:, 160:])]
+
+
+def test_saliency_of_a_zone_glows_within_what_the_network_sees_of_it() -> None:
+    left, right = _drawn_zones(replace(_prediction(source=1), region="till"))
+    assert not left.any()
+    rows, columns = crop_region(240, 160, ClipSpec(frames=4, size=32))
+    outside = right.copy()
+    outside[rows, columns] = False
+    assert not outside.any()
+    inside = right[rows, columns]
+    # The mask is 4 × 4, and its second cell of the second row is hot; the corners of the crop have marks.
+    middle = np.argwhere(inside[12:-12, 12:-12]).mean(axis=0) + 12.5
+    assert middle == pytest.approx(np.array(inside.shape) * 1.5 / 4, abs=0.06 * max(inside.shape))
+
+
+def test_a_label_stands_in_its_zone_until_its_signal_is_lost() -> None:
+    bare = _drawn_zones(labels=True)
+    found = replace(_prediction(source=1), region="till")
+    labeled = _drawn_zones(found, labels=True)
+    np.testing.assert_array_equal(labeled[0], bare[0])
+    assert labeled[1].sum() > bare[1].sum()
+    lost = _drawn_zones(found, Gap(source=1, t_start=1.0, t_end=5.0), labels=True)
+    np.testing.assert_array_equal(lost, bare)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -20,7 +21,9 @@ from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.sinks.screen import Screen
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.records import Picture, Prediction, SourceStatus, Start, Status
+from s2tf_edge.runtime.streaming.regions import Region
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
+from s2tf_edge.runtime.streaming.zones import Zone
 from s2tf_edge.spec import ClipSpec
 
 Shot = Callable[[], NDArray[np.uint8]]
@@ -185,6 +188,24 @@ def test_files_one_after_another_have_the_window_for_themselves(show: _Shown, sh
     assert (shot()[200, :300] == BLUE).all()
     show(_status("ended", "ended"))
     assert (shot()[200, :300] == BLUE).all()
+
+
+def test_zones_of_a_source_share_its_picture_and_are_drawn_into_it(show: _Shown, shot: Shot) -> None:
+    regions = Region("door", (0.0, 0.0, 0.5, 1.0)), Region("till", (0.5, 0.0, 0.5, 1.0))
+    zones = tuple(Zone(index, region.name, None, region.box) for index, region in enumerate(regions))
+    show(replace(_start("x [door]", "x [till]"), regions=regions, pictures=(0, 0)))
+    show(replace(_picture(RED), zones=zones), _status("playing", "playing"))
+    screen = shot()[:480, :640]
+    # One picture that fills the window, and where the frames of the two meet each has its own color.
+    assert (screen[300, [160, 480]] == RED).all()
+    door, till = screen[300, 319], screen[300, 320]
+    assert not (door == RED).all()
+    assert not (till == RED).all()
+    assert not (door == till).all()
+    show(replace(_prediction(), source=1, region="till"), replace(_picture(RED), zones=zones))
+    labeled = shot()[:480, :640]
+    np.testing.assert_array_equal(labeled[:, :320], screen[:, :320])
+    assert (labeled[:, 320:] != screen[:, 320:]).any()
 
 
 def test_a_lost_source_is_dimmed_and_says_so(show: _Shown, shot: Shot) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from s2tf_edge.data.frames import scale_frame
+from s2tf_edge.data.video import read_clip
 from s2tf_edge.errors import UsageError
+from s2tf_edge.preprocess import crop_frames
 from s2tf_edge.runtime.sources.timing import StageTimes
 from s2tf_edge.runtime.streaming.clip_ring import Window
 from s2tf_edge.runtime.streaming.recognize import recognize
@@ -261,3 +263,75 @@ def test_a_region_that_moves_is_gone_where_a_held_picture_is_without_it(tmp_path
     # The picture is held up to the next one, at 4 seconds.
     assert events[0].t_end == pytest.approx(4.0, abs=0.2)
     assert events[1].t_start == pytest.approx(4.0, abs=0.01)
+
+
+def _write_lossless(path: Path, pictures: Iterable[np.ndarray[Any, Any]]) -> Path:
+    """Planes of yuv420p, one below the other, as a video that gives them back as they are."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"qp": "0"})
+        for picture in pictures:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="yuv420p")
+            if not stream.codec_context.is_open:
+                stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def _cut(planes: np.ndarray[Any, Any], left: int, top: int, width: int, height: int) -> np.ndarray[Any, Any]:
+    """A part of a picture of 128×96 as ``_write_lossless`` takes it, its corners on even pixels."""
+    luma, *chroma = planes[:96], planes[96:120].reshape(48, 64), planes[120:].reshape(48, 64)
+    parts = [luma[top : top + height, left : left + width]]
+    parts += [each[top // 2 :, left // 2 :][: height // 2, : width // 2] for each in chroma]
+    return np.concatenate([part.reshape(-1) for part in parts]).reshape(-1, width)
+
+
+@pytest.mark.parametrize("zone", ["0.5,0.25,0.5,0.5", "38,16,70,66"])
+def test_a_zone_is_what_a_video_cropped_to_it_would_be(
+    tmp_path: Path, spec: ClipSpec, make_session: Callable[..., Any], zone: str
+) -> None:
+    """To the bit, where no pixel at its edge shares its color with one outside."""
+    (region,) = parse_regions([zone])
+    box = region.pixels(96, 128)
+    pictures = [np.random.default_rng(index).integers(0, 256, (144, 128), np.uint8) for index in range(7)]
+    path = _write_lossless(tmp_path / "whole.mp4", pictures)
+    alone = _write_lossless(tmp_path / "alone.mp4", (_cut(picture, *box) for picture in pictures))
+    session = make_session(spec)
+    ran, run = [], session._run
+
+    def note(clips: Any) -> Any:
+        ran.extend(clips.copy())
+        return run(clips)
+
+    session._run = note
+    list(recognize(path, session, options=_options([region])))
+    # 7 frames with stride 2 are one clip of 4; the network takes its pixels as they are.
+    assert len(ran) == 1
+    np.testing.assert_array_equal(ran[0], crop_frames(read_clip(alone, spec, at=0), spec))
+
+
+def test_a_held_picture_is_held_in_each_zone(tmp_path: Path, brightness: Any) -> None:
+    """Zones that stay have the windows of the whole picture, at its times."""
+    path = tmp_path / "held.mkv"
+    image = np.full((96, 128, 3), 25, np.uint8)
+    image[:, 64:] = 230
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for pts in [*range(10), *range(100, 110)]:
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = pts
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+    def windows(records: Iterable[Any]) -> list[tuple[float, float]]:
+        return [(item.t_start, item.t_end) for item in records if isinstance(item, Prediction)]
+
+    expected = windows(recognize(path, brightness, options=_options(())))
+    assert any(t_start < 2 < t_end for t_start, t_end in expected)
+    records = list(recognize(path, brightness, options=_options(parse_regions(["0,0,0.5,1:a", "0.5,0,0.5,1:b"]))))
+    assert not any(isinstance(item, Gap) for item in records)
+    for region, label in (("a", "dark"), ("b", "bright")):
+        own = [item for item in records if isinstance(item, Prediction) and item.region == region]
+        assert windows(own) == expected
+        assert {item.label for item in own} == {label}
