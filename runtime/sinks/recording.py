@@ -108,9 +108,13 @@ class Recording:
             self._encode(None)
             self._container.close()
             self._disk.close()
-            if is_whole:
-                self._part = self._part.replace(self._path)
-        return self._part
+        if not is_whole:
+            return self._part
+        try:
+            return self._part.replace(self._path)
+        except OSError as error:
+            msg = f"cannot write {self._path} ({reason(error)}); {self._part} keeps the whole video"
+            raise InputFileError(msg) from error
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
         assert self._container is not None

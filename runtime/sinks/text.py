@@ -11,7 +11,7 @@ from typing import Final, TextIO
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.sinks.line_file import LineFile
-from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, Start, Summary, to_json
+from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, Start, Status, Summary, to_json
 
 __all__ = ["JsonlSink", "TextSink"]
 
@@ -86,7 +86,7 @@ def _has_read_nothing(record: Record) -> bool:
     """Whether a run of nothing but such records has read from no source."""
     if isinstance(record, Summary):
         return all(source["error"] for source in record.sources)
-    return isinstance(record, Start | Failure)
+    return isinstance(record, Start | Failure | Status)
 
 
 class TextSink:

@@ -77,7 +77,7 @@ class Continuity:
             return False
         # Frames that never come out of the decoder leave theirs here: it must not grow.
         if len(self._held) >= _MAX_HELD:
-            self._held.clear()
+            del self._held[next(iter(self._held))]
         self._held[pts] = mark
         return self._was_given(mark)
 

@@ -245,7 +245,7 @@ class PacketReader:
                 return False
         # Frames that never come out of the decoder leave theirs here: it must not grow.
         if len(self._presented_at) >= _MAX_HELD:
-            self._presented_at.clear()
+            del self._presented_at[next(iter(self._presented_at))]
         self._presented_at[packet.pts] = presented_at
         return True
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from s2tf_edge.data.video_paths import find_videos
+
 __all__ = ["PICTURE_SUFFIXES", "PictureFiles", "find_folder", "find_pattern", "group", "is_picture"]
 
 PICTURE_SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -43,8 +45,7 @@ def find_folder(folder: Path) -> list[PictureFiles]:
 
     A picture without a number, or one that is alone, belongs to none.
     """
-    files = (path for path in sorted(folder.rglob("*")) if is_picture(path) and not path.name.startswith("."))
-    found = group(path for path in files if path.is_file())
+    found = group(find_videos(folder, is_wanted=lambda name: is_picture(Path(name))))
     folders = [pictures.paths[0].parent for pictures in found]
     # Where a folder holds nothing else, its own name says enough.
     return [

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
@@ -44,6 +45,8 @@ _RETRIES: Final = 3
 """A segment that fails once would be left out otherwise."""
 _MAX_BYTES: Final = 4 * 2**20
 """A day of two-second segments takes half of it."""
+_MAX_HEAD: Final = 2**14
+"""Characters of the root element of a manifest."""
 _DURATION: Final = re.compile(r"P(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?")
 
 
@@ -107,9 +110,9 @@ class Playlist:
 
 def parse_playlist(text: str) -> Playlist | None:
     """Reads a media playlist of HLS or the head of a DASH manifest; None where ``text`` is neither."""
-    if manifest := re.search(r"<MPD\b[^>]*>", text):
-        return _parse_manifest(manifest[0])
-    target = re.search(r"^#EXT-X-TARGETDURATION:\s*(\d+)", text, re.MULTILINE)
+    if (start := text.find("<MPD")) >= 0:
+        return _parse_manifest(text[start : start + _MAX_HEAD].partition(">")[0])
+    target = re.search(r"^#EXT-X-TARGETDURATION:[ \t]*(\d{1,9})", text, re.MULTILINE)
     if not text.startswith("#EXTM3U") or not target:
         return None
     durations = re.findall(r"^#EXTINF:\s*(\d+(?:\.\d*)?)", text, re.MULTILINE)
@@ -129,21 +132,34 @@ def read_playlist(source: Source) -> Playlist:
         SourceError: the address does not answer.
     """
     text = _fetch(source.url, source)
-    variant = re.search(r"^#EXT-X-STREAM-INF:.*\n(?:#.*\n|\s*\n)*([^#\s].*)$", text, re.MULTILINE)
+    variant = _find_variant(text)
     # Whoever writes a playlist names no file or pipe of this machine.
-    if variant and re.match("https?://", address := urljoin(source.url, variant[1].strip())):
-        text = _fetch(address, source)
+    if variant and re.match("https?://", address := urljoin(source.url, variant)):
+        # Behind a redirect its address is another one, which FFmpeg knows.
+        with suppress(SourceError):
+            text = _fetch(address, source)
     return parse_playlist(text) or Playlist(target_seconds=_UNKNOWN_TARGET_SECONDS)
+
+
+def _find_variant(text: str) -> str | None:
+    """The address of the first variant that a playlist of playlists names, behind the line that describes it."""
+    # Line by line: an expression over many of them may take for ever, and so stop all threads.
+    lines = (line.strip() for line in text.splitlines())
+    if not any(line.startswith("#EXT-X-STREAM-INF:") for line in lines):
+        return None
+    return next((line for line in lines if line and not line.startswith("#")), None)
 
 
 def _fetch(url: str, source: Source) -> str:
     """A text, by FFmpeg's own protocols: with its options, headers, cookies and timeouts."""
     parts: list[bytes] = []
+    size = 0
     try:
         with av.open(url, format="data", options=dict(source.options), timeout=READ_SECONDS) as container:
             for packet in container.demux():
                 parts.append(bytes(packet))
-                if sum(map(len, parts)) > _MAX_BYTES:
+                size += packet.size
+                if size > _MAX_BYTES:
                     break
     except (av.FFmpegError, OSError, ValueError) as error:
         # Where a server does not say how long its answer is, the end of it is an error to FFmpeg.

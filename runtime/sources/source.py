@@ -181,14 +181,10 @@ def _parse_files(text: str) -> list[Source]:
             msg = f"pattern {text} holds no video, nor numbered pictures; give {_KINDS}"
             raise InputFileError(msg)
         return [_read_pictures(pattern)]
-    try:
-        paths = _find_files(text)
-    except InputFileError:
-        # Beside videos, pictures are their covers: they count only where there is no video.
-        found = find_folder(Path(text)) if Path(text).is_dir() else []
-        if not found:
-            raise
+    # Beside videos, pictures are their covers: they count only where there is no video.
+    if is_folder(Path(text)) and not list_files(text) and (found := find_folder(Path(text))):
         return [_read_pictures(pictures) for pictures in found]
+    paths = _find_files(text)
     if len(paths) > 1 and all(is_picture(path) for path in paths):
         sequences = group(paths)
         # As of a glob. Pictures without numbers stay what they are: videos of one frame.

@@ -22,6 +22,7 @@ __all__ = ["Reading"]
 
 _TOLERANCE_SECONDS: Final = 1e-3
 """Containers round presentation times, Matroska to whole milliseconds."""
+_LEAST_STEP_SECONDS: Final = 0.01
 
 
 class Reading:
@@ -112,8 +113,8 @@ class Reading:
                     return
                 gaps: list[Gap] = []
                 if report.presented_at is not None and was_lost:
-                    shift_seconds = report.position_seconds + decoded.presented_at - report.presented_at
-                    gaps, was_lost = [self._count_return(shift_seconds, decoded)], False
+                    shift_seconds = self._find_shift(decoded, report.presented_at)
+                    gaps, was_lost = [self._count_return(decoded.pts_seconds + shift_seconds, decoded)], False
                 seconds = decoded.pts_seconds + shift_seconds
                 until = self._until(seconds) if until is None else until
                 if seconds >= until - _TOLERANCE_SECONDS:
@@ -132,6 +133,14 @@ class Reading:
                 self._update_counts()
         if not self._stop.is_set():
             yield list(self._windower.finish(shown_until=shown_until))
+
+    def _find_shift(self, decoded: Decoded, before: float) -> float:
+        """From a reading's times to the source's, once it is back: as much later as its frames were presented."""
+        position = self._report.position_seconds
+        shift_seconds = position + decoded.presented_at - before
+        # What a playlist still lists of an encoder that was restarted may be older than what was read last.
+        step_seconds = self._decoder.frame_seconds or _LEAST_STEP_SECONDS
+        return max(shift_seconds, position + step_seconds - decoded.pts_seconds)
 
     def _until(self, start_seconds: float) -> float:
         return start_seconds + (self._options.duration_seconds or float("inf"))

@@ -11,6 +11,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from s2tf_edge.cli import stream_flags as flags
 from s2tf_edge.cli.app import Quiet, Verbose, ending_signals, print_json, progress_bar, run, version_option
@@ -130,9 +132,9 @@ def stream(
     )
     sources = parse_sources(texts, camera or [], name or [])
     path = path or _last_artifact()
-    lists = [Path(text) for text in texts if text.endswith(".txt")]
+    named = [Path(url2pathname(urlsplit(text).path) if text.startswith("file://") else text) for text in texts]
     files = [file for item in sources if not item.is_device for file in (Path(item.url), *item.pictures)]
-    check_outputs(outputs.files, [path, *lists, *files])
+    check_outputs(outputs.files, [path, *(file for file in named if file.is_file()), *files])
     _stream(path, sources, run_on, options=options, outputs=outputs)
 
 

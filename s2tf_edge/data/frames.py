@@ -26,7 +26,7 @@ DEFAULT_FPS: Final = Fraction(25)
 """Assumed where a source without times does not say how fast it is."""
 _NO_TIMES: Final[int] = Flags.no_timestamps.value  # type: ignore[assignment]  # the stub gives the flag itself
 _MAX_FPS: Final = 1000
-_MAX_SCALERS: Final = 16
+_MAX_SCALERS: Final = 32
 """Of a thread: the zones of a picture, each of a size of its own."""
 _local = threading.local()
 

@@ -12,7 +12,7 @@ import logging
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -57,14 +57,19 @@ def is_glob(text: str) -> bool:
     return glob.has_magic(text) and not is_folder(Path(text)) and not Path(text).exists()
 
 
-def find_videos(folder: Path) -> list[Path]:
+def find_videos(folder: Path, *, is_wanted: Callable[[str], bool] = is_video_name) -> list[Path]:
     """The videos in a folder, at any depth.
+
+    Args:
+        folder: links in it are followed, and each folder is gone through once; what is hidden is left out.
+        is_wanted: tells by the name of a file whether it is one; another function finds pictures.
 
     Raises:
         InputFileError: the folder, or one below it, cannot be listed.
     """
     search = _Search()
-    return search.finish(path for _, entries in search.walk(folder) for path in _videos(entries))
+    files = (entry.path for _, entries in search.walk(folder) for entry in entries if entry.kind == "file")
+    return search.finish(path for path in files if is_wanted(path.name))
 
 
 def match_videos(pattern: str) -> list[Path]:
@@ -164,10 +169,6 @@ def _look_at(entry: os.DirEntry[str]) -> _FolderEntry:
     except OSError:
         # A link to itself, or into a folder that must not be entered.
         return _FolderEntry(path, "broken link", is_link)
-
-
-def _videos(entries: Iterable[_FolderEntry]) -> Iterator[Path]:
-    return (entry.path for entry in entries if entry.kind == "file" and is_video_name(entry.path.name))
 
 
 def _fits(name: str, pattern: str) -> bool:

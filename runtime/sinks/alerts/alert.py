@@ -10,7 +10,7 @@ from s2tf_edge.runtime.streaming.records import Event, Prediction, Record, Start
 
 __all__ = ["AlertMaker"]
 
-_NOT_KNOWN_YET: Final = {"t_end"}
+_NOT_KNOWN_YET: Final = {"t_end", "source_t_end"}
 
 
 class AlertMaker:

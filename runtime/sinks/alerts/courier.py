@@ -75,10 +75,19 @@ class Courier:
 
     def _run(self) -> None:
         while (message := self._next()) is not None:
-            again = self._deliver(message)
+            again = self._try(message)
             if again is None:
                 self._take_off(message)
             self._rest(self._pause_seconds if again is None else again)
+
+    def _try(self, message: bytes) -> float | None:
+        """Whatever a delivery fails of, those behind it are delivered."""
+        try:
+            return self._deliver(message)
+        except Exception as error:
+            # By its kind alone: what it says may hold an address.
+            logger.warning("%s: an event could not be told (%s)", self._name, type(error).__name__)
+            return None
 
     def _next(self) -> bytes | None:
         """The oldest message once there is one; None at the end."""

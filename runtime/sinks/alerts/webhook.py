@@ -112,6 +112,7 @@ def _parse(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         _ = parts.port
+        (parts.hostname or "").encode("idna")
     except ValueError:
         parts = urlsplit("")
     is_plain = not any(character.isspace() or not character.isprintable() for character in url)

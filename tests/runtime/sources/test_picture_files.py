@@ -58,3 +58,24 @@ def test_a_pattern_stands_for_what_it_prints(tmp_path: Path, pattern: str, expec
 def test_what_is_no_pattern_is_a_file(tmp_path: Path, text: str) -> None:
     _touch(tmp_path, "there%d.png")
     assert find_pattern(str(tmp_path / text)) is None
+
+
+def test_folders_are_gone_through_as_for_videos(tmp_path: Path) -> None:
+    """Links are followed, loops met once, what is hidden left out."""
+    for name in (
+        "shots/f_1.png",
+        "shots/f_2.png",
+        "shots/.thumbs/f_1.png",
+        "shots/.thumbs/f_2.png",
+        "far/g_1.png",
+        "far/g_2.png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "shots/linked").symlink_to(tmp_path / "far")
+    (tmp_path / "shots/loop").symlink_to(tmp_path / "shots")
+    found = find_folder(tmp_path / "shots")
+    assert [[path.name for path in pictures.paths] for pictures in found] == [
+        ["f_1.png", "f_2.png"],
+        ["g_1.png", "g_2.png"],
+    ]

@@ -6,7 +6,7 @@ import pytest
 
 from s2tf_edge.errors import MissingExtraError
 from s2tf_edge.runtime.sources import playlist as playlist_module
-from s2tf_edge.runtime.sources.playlist import Playlist, parse_playlist, read_playlist
+from s2tf_edge.runtime.sources.playlist import Playlist, _find_variant, parse_playlist, read_playlist
 from s2tf_edge.runtime.sources.source import READ_SECONDS, parse_source
 
 LIVE = """#EXTM3U
@@ -124,3 +124,13 @@ def test_a_playlist_names_no_file_of_this_machine(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(playlist_module, "_fetch", fetch)
     assert read_playlist(parse_source("http://host/a/main.m3u8")[0]).target_seconds == 10
     assert all(url.startswith("http://host/") for url in fetched)
+
+
+def test_no_text_of_others_takes_long_to_read() -> None:
+    """What takes twice as long for each line more would never end here."""
+    assert _find_variant("#EXT-X-STREAM-INF:BANDWIDTH=1\n" * 1000 + "\n" * 10_000 + "#") is None
+    assert (
+        _find_variant("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n\n# a word\nlow/a.m3u8\nhigh/a.m3u8\n") == "low/a.m3u8"
+    )
+    assert _find_variant("#EXTM3U\n#EXTINF:2,\na.ts\n") is None
+    assert parse_playlist("<MPD " * 800_000) is not None

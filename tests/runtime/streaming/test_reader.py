@@ -20,6 +20,7 @@ from s2tf_edge.runtime.streaming import coordinator
 from s2tf_edge.runtime.streaming import reader as module
 from s2tf_edge.runtime.streaming.fair_queue import FairQueue, Item
 from s2tf_edge.runtime.streaming.reader import Reader, replace_if_hung
+from s2tf_edge.runtime.streaming.reading import Reading
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.records import Summary
 from s2tf_edge.runtime.streaming.source_report import SourceReport
@@ -297,3 +298,17 @@ def test_nothing_is_logged_or_posted_after_the_end_of_the_run(
     assert _report_facts(reader) == facts
     assert queue.is_empty
     assert not queue.has_pictures
+
+
+def test_what_was_presented_before_the_loss_does_not_turn_time_back(
+    make_video: Callable[..., Path], spec: ClipSpec
+) -> None:
+    """A playlist lists frames of an encoder that was restarted, which are older than those read last."""
+    (source,) = parse_source(str(make_video("a.mp4", [0] * 5)))
+    report = SourceReport(index=0, source=source, position_seconds=5.16)
+    options, stop = ReadOptions(), threading.Event()
+    with Reading(report, spec=spec, options=options, hop=1, keep_all=True, stop=stop, resume=lambda: True) as reading:
+        decoded = next(iter(reading._decoder.frames()))
+        for presented_at, expected in ((10.0, 5.2), (14.2, 6.16)):
+            shift = reading._find_shift(replace(decoded, presented_at=presented_at), 13.2)
+            assert decoded.pts_seconds + shift == pytest.approx(expected)

@@ -156,7 +156,11 @@ def test_a_server_that_is_not_there(action: Action, caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.parametrize(
-    "url", ["", "hunter2@host/x", "ftp://me:hunter2@host/", "http://", "http://host:x/hunter2", "http://host/hunter2 x"]
+    "url",
+    [
+        *("", "hunter2@host/x", "ftp://me:hunter2@host/", "http://", "http://host:x/hunter2", "http://host/hunter2 x"),
+        *("http://a..hunter2/", f"http://{'hunter2' * 10}/"),
+    ],
 )
 def test_what_is_no_address_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(UsageError, match=r"give http\(s\)://HOST/PATH") as caught:
