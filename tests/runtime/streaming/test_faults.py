@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -281,7 +282,9 @@ def test_a_read_that_never_returns_is_left_behind(
             clock.now += 40 * ((source.state, source.reconnects) == ("playing", 0))
         if labels[-1:] == ["bright"] and "woken" not in done:
             # The thread that was left behind gets what it waited for; nothing may come of it.
-            writers[0].write((tmp_path / f"{DARK}.ts").read_bytes())
+            # It may leave before it has read all of that.
+            with suppress(BrokenPipeError):
+                writers[0].write((tmp_path / f"{DARK}.ts").read_bytes())
             done.append("woken")
         return labels[-5:] == ["bright"] * 5
 
