@@ -304,7 +304,11 @@ def _seconds(packet: Packet[VideoStream]) -> float | None:
 @functools.lru_cache(maxsize=4096)
 def _warn_of_rate(name: str) -> None:
     """Once for a source, however often it is opened."""
-    logger.warning("%s says neither times nor a frame rate; %d frames a second are assumed", name, DEFAULT_FPS)
+    logger.warning(
+        "%s says neither times nor a frame rate: %d a second are assumed; give `fps=F` if there are more or fewer",
+        name,
+        DEFAULT_FPS,
+    )
 
 
 @functools.lru_cache(maxsize=4096)

@@ -13,6 +13,7 @@ from typing import Final
 import av
 
 from s2tf_edge.data.container import open_container, reason, video_stream
+from s2tf_edge.data.frames import DEFAULT_FPS
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.sources.continuity import Continuity
 from s2tf_edge.runtime.sources.decoder import Decoded
@@ -24,7 +25,6 @@ __all__ = ["PictureDecoder"]
 
 logger = logging.getLogger(__name__)
 
-_FPS: Final = 25.0
 _TOLERANCE_SECONDS: Final = 1e-6
 _OPTIONS: Final = {
     # A name stands for one file, whatever it holds.
@@ -79,7 +79,7 @@ class PictureDecoder:
         self._positions = _find_positions(source.pictures)
         if fps is None:
             _announce_rate()
-        self.frame_seconds = 1 / (fps or _FPS)
+        self.frame_seconds = 1 / (fps or float(DEFAULT_FPS))
         self.corrupt = 0
         """Pictures that did not decode."""
 
@@ -137,4 +137,4 @@ def _find_positions(paths: Sequence[Path]) -> Sequence[int]:
 
 @functools.cache
 def _announce_rate() -> None:
-    logger.info("pictures have no times: %g a second are assumed; give `fps=F` if there are more or fewer", _FPS)
+    logger.info("pictures have no times: %d a second are assumed; give `fps=F` if there are more or fewer", DEFAULT_FPS)

@@ -69,11 +69,6 @@ class Region:
             msg = f"region {self.name!r} must be a box {_FORM}, got {shown}: {problem}"
             raise UsageError(msg)
 
-    @property
-    def is_in_shares(self) -> bool:
-        """Whether the box is in shares of the picture rather than in pixels."""
-        return max(self.box) <= 1
-
     def pixels(self, height: int, width: int) -> PixelBox:
         """The box in pixels of a picture.
 

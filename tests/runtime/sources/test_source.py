@@ -372,7 +372,8 @@ def test_a_frame_rate_that_nobody_says_is_announced_once(
     path = _write_raw(tmp_path / name, codec, 50)
     for _ in range(2):
         assert _times(path) == pytest.approx([index / 25 for index in range(30)])
-    assert caplog.messages == [f"{path} says neither times nor a frame rate; 25 frames a second are assumed"]
+    assumed = "25 a second are assumed; give `fps=F` if there are more or fewer"
+    assert caplog.messages == [f"{path} says neither times nor a frame rate: {assumed}"]
 
 
 def test_a_truncated_file_gives_what_decodes(make_video: Callable[..., Path], tmp_path: Path) -> None:
