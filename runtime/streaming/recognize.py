@@ -30,7 +30,8 @@ from pathlib import Path
 from s2tf_edge.errors import UsageError
 from s2tf_edge.runtime.open import open_session
 from s2tf_edge.runtime.session import Session
-from s2tf_edge.runtime.sources.source import Source, parse_source
+from s2tf_edge.runtime.sources.parsing import parse_source
+from s2tf_edge.runtime.sources.source import Source
 from s2tf_edge.runtime.streaming.coordinator import Coordinator
 from s2tf_edge.runtime.streaming.records import Record
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions

@@ -23,7 +23,7 @@ def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:
         UsageError: another word is an artifact.
     """
     from s2tf_edge.runtime.open import is_artifact
-    from s2tf_edge.runtime.sources.source import names_source, parse_source
+    from s2tf_edge.runtime.sources.parsing import names_source, parse_source
 
     if not words:
         return None, []
@@ -61,7 +61,8 @@ def parse_sources(texts: Sequence[str], cameras: Sequence[int], names: Sequence[
         SourceError: there is no such camera.
         UsageError: there is nothing to read, or what is asked for cannot be read; or names are too many or no lines.
     """
-    from s2tf_edge.runtime.sources.source import camera, parse_source
+    from s2tf_edge.runtime.sources.cameras import camera
+    from s2tf_edge.runtime.sources.parsing import parse_source
 
     groups = [parse_source(text) for text in texts] + [[camera(index)] for index in cameras]
     if not groups:

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from s2tf_edge.data.container import open_container
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
 from s2tf_edge.runtime.sources import packets
-from s2tf_edge.runtime.sources.source import Source, parse_source
+from s2tf_edge.runtime.sources.parsing import parse_source
+from s2tf_edge.runtime.sources.source import Source
 from s2tf_edge.spec import ClipSpec
 
 LABELS = ("dark", "gray", "bright")

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.sources import picture_decoder
+from s2tf_edge.runtime.sources.parsing import parse_source
 from s2tf_edge.runtime.sources.picture_decoder import PictureDecoder
-from s2tf_edge.runtime.sources.source import parse_source
 from s2tf_edge.runtime.sources.timing import StageTimes
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.records import Event, Gap, Summary

@@ -6,8 +6,9 @@ import pytest
 
 from s2tf_edge.errors import MissingExtraError
 from s2tf_edge.runtime.sources import playlist as playlist_module
+from s2tf_edge.runtime.sources.parsing import parse_source
 from s2tf_edge.runtime.sources.playlist import Playlist, _find_variant, parse_playlist, read_playlist
-from s2tf_edge.runtime.sources.source import READ_SECONDS, parse_source
+from s2tf_edge.runtime.sources.source import READ_SECONDS
 
 LIVE = """#EXTM3U
 #EXT-X-VERSION:3

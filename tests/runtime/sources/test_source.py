@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError, SourceError, UsageError
 from s2tf_edge.runtime.sources import packets
+from s2tf_edge.runtime.sources.cameras import camera
 from s2tf_edge.runtime.sources.decoder import Decoder
-from s2tf_edge.runtime.sources.source import Source, camera, parse_source
+from s2tf_edge.runtime.sources.parsing import parse_source
+from s2tf_edge.runtime.sources.source import Source
 from s2tf_edge.runtime.sources.timing import StageTimes
 
 ODD = Path(__file__).parents[3] / "../shared/clips/odd"

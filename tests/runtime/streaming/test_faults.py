@@ -26,7 +26,8 @@ from s2tf_edge.errors import SourceError
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.sources import packets
 from s2tf_edge.runtime.sources.decoder import Decoder
-from s2tf_edge.runtime.sources.source import Source, parse_source
+from s2tf_edge.runtime.sources.parsing import parse_source
+from s2tf_edge.runtime.sources.source import Source
 from s2tf_edge.runtime.sources.timing import StageTimes
 from s2tf_edge.runtime.streaming import reader, zone_rings
 from s2tf_edge.runtime.streaming.recognize import recognize

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.sources.decoder import Decoder
-from s2tf_edge.runtime.sources.source import parse_source
+from s2tf_edge.runtime.sources.parsing import parse_source
 from s2tf_edge.runtime.sources.timing import StageTimes
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.records import Gap, Picture, Record, Summary

@@ -15,7 +15,8 @@ from s2tf_edge.data.container import open_container
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.sources import packets
 from s2tf_edge.runtime.sources.decoder import Decoder
-from s2tf_edge.runtime.sources.source import Source, parse_source
+from s2tf_edge.runtime.sources.parsing import parse_source
+from s2tf_edge.runtime.sources.source import Source
 from s2tf_edge.runtime.streaming import coordinator
 from s2tf_edge.runtime.streaming import reader as module
 from s2tf_edge.runtime.streaming.fair_queue import FairQueue, Item

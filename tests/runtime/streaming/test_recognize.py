@@ -17,7 +17,8 @@ from s2tf_edge.data.video import read_clip
 from s2tf_edge.errors import InputFileError, SourceError, UsageError
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.runtime.session import Session, SessionOptions
-from s2tf_edge.runtime.sources.source import Source, parse_source
+from s2tf_edge.runtime.sources.parsing import parse_source
+from s2tf_edge.runtime.sources.source import Source
 from s2tf_edge.runtime.statistics import softmax
 from s2tf_edge.runtime.streaming import coordinator, ledger, reader, zone_rings
 from s2tf_edge.runtime.streaming.fair_queue import FairQueue
