@@ -155,7 +155,8 @@ def _file(path: Path) -> Source:
     _check_manifest(path.name)
     # FFmpeg would begin with the third segment from the end, where a playlist may still grow.
     options = {"live_start_index": "0"} if path.suffix.lower() in _PLAYLIST_SUFFIXES else {}
-    return Source(name=str(path), url=str(path), options=options)
+    # A file named fd:… or pipe:… is not to be taken for stdin.
+    return Source(name=str(path), url=os.path.join(os.curdir, path), options=options)  # noqa: PTH118
 
 
 def _check_manifest(name: str) -> None:

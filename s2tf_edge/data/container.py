@@ -46,8 +46,8 @@ def open_container(
     """Opens what holds a video; close it, or use it in a with statement.
 
     Args:
-        path_or_url: a file, or what FFmpeg opens: a URL, a device, ``pipe:0`` or ``fd:``, both of which are stdin, an
-            expression for ``lavfi``.
+        path_or_url: a file, which a ``Path`` always is, or what FFmpeg opens: a URL, a device, ``pipe:0`` or ``fd:``,
+            both of which are stdin, an expression for ``lavfi``.
         format: FFmpeg's input format, needed for devices (``v4l2``) and ``lavfi``; None to recognize it.
         options: FFmpeg's options for the format.
         timeout_seconds: longest wait for opening, and for each read afterwards: one for both, or one each; None waits
@@ -60,8 +60,9 @@ def open_container(
         SourceError: a device or URL that cannot be opened or has no video stream.
     """
     name = str(path_or_url)
-    is_pipe = name.startswith(("pipe:", "fd:"))
-    on_disk = format not in DEVICE_FORMATS and not is_pipe and not name.startswith("/dev/") and "://" not in name
+    is_pipe = not isinstance(path_or_url, Path) and name.startswith(("pipe:", "fd:"))
+    is_named = is_pipe or name.startswith("/dev/") or "://" in name
+    on_disk = format not in DEVICE_FORMATS and (isinstance(path_or_url, Path) or not is_named)
     if on_disk:
         _check_file(Path(name))
     try:

@@ -56,6 +56,15 @@ def test_any_file_name_is_a_file_name(make_video: Callable[..., Path], name: str
         assert video_stream(container).width == 64
 
 
+@pytest.mark.parametrize("name", ["fd:a.mp4", "pipe:0.mp4"])
+def test_a_file_is_never_taken_for_stdin(
+    make_video: Callable[..., Path], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(make_video(name, frames=2).parent)
+    with open_container(Path(name)) as container:
+        assert video_stream(container).width == 64
+
+
 @pytest.mark.parametrize("url", ["rtsp://user:hunter2@127.0.0.1:1/live", "http://user:pass@127.0.0.1:1/a.mp4"])
 def test_a_stream_that_cannot_be_opened_keeps_its_password(url: str) -> None:
     with pytest.raises(SourceError, match=r"cannot open \w+://\*\*\*@127.0.0.1:1/\S+ \(Connection refused\)") as caught:

@@ -15,6 +15,7 @@ import pytest
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from s2tf_edge.data.container import open_container
 from s2tf_edge.errors import InputFileError, SourceError, UsageError
 from s2tf_edge.runtime.sources import packets
 from s2tf_edge.runtime.sources.cameras import camera
@@ -140,7 +141,7 @@ def test_a_number_is_a_camera_unless_a_file_is_called_so(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     assert parse_source("0") == [camera(0)]
     (tmp_path / "7").touch()
-    assert [source.url for source in parse_source("7")] == ["7"]
+    assert [source.url for source in parse_source("7")] == ["./7"]
 
 
 def test_videos_win_over_pictures(tmp_path: Path) -> None:
@@ -399,3 +400,14 @@ def test_a_file_without_frames_is_an_error() -> None:
         pytest.raises(InputFileError, match="holds no frame that decodes"),
     ):
         list(decoder.frames())
+
+
+@pytest.mark.parametrize("name", ["fd:a.mp4", "pipe:0"])
+def test_a_file_in_a_list_is_never_taken_for_stdin(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"no video")
+    Path("list.txt").write_text(f"{name}\n")
+    (source,) = parse_source("list.txt")
+    assert source.name.endswith(name)
+    with pytest.raises(InputFileError, match=f"{name} is not a video"):
+        open_container(source.url)
