@@ -15,6 +15,7 @@ import onnx
 import onnx.version_converter
 import onnx_ir as ir
 
+from s2tf_edge.calibration.onnx_files import through_onnx
 from s2tf_edge.calibration.qdq.pool_padding import MergePads
 from s2tf_edge.errors import UnsupportedError, UsageError
 from s2tf_edge.export.graph.capabilities import check_supported, rewrites_for
@@ -164,5 +165,8 @@ def _upgrade(model: ir.Model, opset: int) -> ir.Model:
 
 
 def _downgrade(model: ir.Model, opset: int) -> ir.Model:
-    proto = onnx.version_converter.convert_version(ir.to_proto(model), opset)
-    return ir.from_proto(onnx.shape_inference.infer_shapes(proto))
+    return through_onnx(model, lambda proto: _convert_proto(proto, opset))
+
+
+def _convert_proto(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    return onnx.shape_inference.infer_shapes(onnx.version_converter.convert_version(proto, opset))
