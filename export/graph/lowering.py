@@ -1,7 +1,7 @@
 """From a network's float32 graph to the graph that one target gets: a row of passes, each with its own module.
 
-u8 input → custom operators inlined or kept → rewrites for the target → for int8, pads merged and the stem folded →
-refusals → float16 → opset
+u8 input → custom operators inlined or kept → rewrites for the target → but for fp32, pads merged; for int8, the stem
+folded → refusals → float16 → opset
 """
 
 from __future__ import annotations
@@ -86,11 +86,11 @@ def lower(
         U8Input(spec)(model)
     operators = _lower_custom_ops(model, rules=rules, form=form)
     operators |= _rewrite(model, rules.compiler, opset=opset)
-    if precision == "int8":
-        # A pad of -inf before a pool cannot be quantized, and would keep all around it in float.
+    if precision != "fp32":
+        # A pad of -inf before a pool cannot be quantized, and would keep all around it in float; -3e38 is no float16.
         MergePads()(model)
-        if rules.folds_strides:
-            FoldStrides()(model)
+    if precision == "int8" and rules.folds_strides:
+        FoldStrides()(model)
     check_supported(model, rules.compiler, targets=targets)
     if precision == "fp16" and rules.computes_in_graph_types:
         Float16()(model)
