@@ -85,7 +85,7 @@ def audit_graph(graph: onnx.ModelProto | Path) -> Audit:
     Args:
         graph: functions inlined.
     """
-    model = onnx.load(graph) if isinstance(graph, Path) else graph
+    model = onnx.load(graph, load_external_data=False) if isinstance(graph, Path) else graph
     dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     builder = _AuditBuilder()
     for node in model.graph.node:
@@ -151,12 +151,14 @@ def _optimize(graph: Path) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"
         options.optimized_model_filepath = str(optimized)
+        # One file may not hold the weights, and nobody looks at them.
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights")
         try:
             runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=KEPT_OUT)
         except Exception as error:
             msg = f"ONNX Runtime cannot read {graph}: {error}; export it again"
             raise InputFileError(msg) from error
-        return onnx.load(optimized)
+        return onnx.load(optimized, load_external_data=False)
 
 
 def _to_values(tally: Tally) -> dict[str, Any]:

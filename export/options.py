@@ -123,6 +123,9 @@ class ExportOptions:
         "labels.",
         default=None,
     )
+    eval_mode: bool = _option(
+        "Switch an .onnx whose batch norms or dropouts are in training mode to inference.", default=False
+    )
     calib: str | Videos | None = _option(
         f"Videos to calibrate int8 with: {_VIDEOS}.", default=None, text=_from_any_folder
     )

@@ -50,6 +50,7 @@ from s2tf_edge.runtime.hardware import hardware_facts
 
 if TYPE_CHECKING:
     from s2tf_edge.export.graph.lowering import Lowered
+    from s2tf_edge.export.sources.network import SourceNetwork
 
 __all__ = ["ExportResult", "export", "run_plan"]
 
@@ -240,12 +241,17 @@ def _describe(plan: ExportPlan, lowered: Lowered, build: Build, *, seconds: floa
         outputs=_outputs(plan, lowered),
         model=build.files[0],
         files=dict.fromkeys(build.files, ""),
-        source={"file": source.path.name, "sha256": sha256(source.path)},
+        source=_source(source),
         custom_ops=lowered.operators,
         build={"seconds": round(seconds, 3), **options, **lowered.facts, **build.options},
         versions=package_versions(),
         machine=hardware_facts(),
     )
+
+
+def _source(source: SourceNetwork) -> dict[str, Any]:
+    changes = {"changes": list(source.changes)} if source.changes else {}
+    return {"file": source.path.name, "sha256": sha256(source.path), **changes}
 
 
 def _precision(plan: ExportPlan, build: Build) -> dict[str, Any]:

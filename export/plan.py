@@ -96,7 +96,7 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
         # A missing library should not be found after minutes of work.
         find_builder(target)
     check_destination(folder)
-    source = open_network(path, meta=options.meta, float_targets=FLOAT_TARGETS)
+    source = open_network(path, meta=options.meta, float_targets=FLOAT_TARGETS, eval_mode=options.eval_mode)
     if options.sensitivity is not None:
         check_page(options.sensitivity)
     evaluation = _open_videos(options.eval)

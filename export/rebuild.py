@@ -32,6 +32,7 @@ from s2tf_edge.runtime.artifact import (
     ENGINE_FILE,
     EXPECTED_FILE,
     GRAPH_FILE,
+    GRAPH_WEIGHTS_FILE,
     META_FILE,
     REPRODUCE_SCRIPT,
     ArtifactMeta,
@@ -45,7 +46,7 @@ __all__ = ["RebuildPlan", "is_rebuild", "plan_rebuild", "run_rebuild"]
 
 logger = logging.getLogger(__name__)
 
-_KEPT: Final = (GRAPH_FILE, EXPECTED_FILE, CALIBRATION_FILE)
+_KEPT: Final = (GRAPH_FILE, GRAPH_WEIGHTS_FILE, EXPECTED_FILE, CALIBRATION_FILE)
 """Files that the new artifact takes over; the others are made anew."""
 _ASKED: Final = ("workspace_gib", "version_compatible", "hardware_compatible")
 

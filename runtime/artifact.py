@@ -2,6 +2,7 @@
 
     model_openvino_int8/
       model.xml model.bin | model.onnx | model.engine model.onnx layers.json
+      model.onnx.data   beside a model.onnx of more than 2 GiB
       meta.json      what this module reads and writes
       verify.json    agreement with the PyTorch network
       expected.npz   engines only: what the network says, for whoever builds one anew
@@ -32,6 +33,7 @@ __all__ = [
     "EXPECTED_FILE",
     "FORMAT_VERSION",
     "GRAPH_FILE",
+    "GRAPH_WEIGHTS_FILE",
     "IR_FILE",
     "IR_WEIGHTS_FILE",
     "LAYERS_FILE",
@@ -48,6 +50,8 @@ __all__ = [
 FORMAT_VERSION: Final = 1
 META_FILE: Final = "meta.json"
 GRAPH_FILE: Final = "model.onnx"
+GRAPH_WEIGHTS_FILE: Final = "model.onnx.data"
+"""Weights of a graph that one ONNX file cannot hold, which ends at 2 GiB."""
 ENGINE_FILE: Final = "model.engine"
 IR_FILE: Final = "model.xml"
 """OpenVINO's graph, whose weights lie beside it."""

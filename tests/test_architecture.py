@@ -50,7 +50,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "web",
     ),
     "s2tf_edge.calibration": (
-        "base candidates clip_choice",
+        "base candidates clip_choice onnx_files",
         "calibration_clips",
         "ranges",
         "qdq",

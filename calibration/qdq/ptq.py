@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
+from s2tf_edge.calibration.onnx_files import save_model
 from s2tf_edge.calibration.qdq.insertion import InsertQdq
 from s2tf_edge.calibration.qdq.placement import ExcludedLayer, Placement, before_layers, place
 from s2tf_edge.calibration.qdq.pool_padding import MergePads
@@ -90,8 +90,7 @@ class MeasuredGraph:
             ranges=ranges,
         )
         InsertQdq(placement, ranges, self.style)(model)
-        ir.save(model, out)
-        onnx.checker.check_model(out, full_check=True)
+        save_model(model, out)
         return report
 
 

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
+from s2tf_edge.calibration.onnx_files import open_in_onnxruntime
 from s2tf_edge.calibration.ranges.batches import Batches
 from s2tf_edge.errors import UsageError
 from s2tf_edge.extras import require
@@ -120,5 +121,4 @@ def _expose(model: ir.Model, names: Sequence[str]) -> ir.Model:
 def _open(runtime: Any, model: ir.Model) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
-    serialized = ir.to_proto(model).SerializeToString()
-    return runtime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
+    return open_in_onnxruntime(runtime, model, sess_options=options)

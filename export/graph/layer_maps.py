@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from s2tf_edge.calibration.onnx_files import open_in_onnxruntime
 from s2tf_edge.export.graph.custom_ops import InlineCustomOps
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.session import Clips
@@ -26,7 +27,7 @@ def graph_maps(model: ir.Model, clip: Clips, *, names: Sequence[str] | None = No
     values = {str(node.outputs[0].name): node.outputs[0] for node in model.graph if names or node.op_type == "Conv"}
     wanted = [name for name in values if names is None or name in names]
     model.graph.outputs.extend(values[name] for name in wanted if not values[name].is_graph_output())
-    session = runtime.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_in_onnxruntime(runtime, model)
     batch = session.get_inputs()[0].shape[0]
     outputs = session.run(wanted, {session.get_inputs()[0].name: repeat_clip(clip, batch)})
     return {name: first_clip(output, batch) for name, output in zip(wanted, outputs, strict=True)}

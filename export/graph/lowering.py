@@ -1,7 +1,7 @@
 """From a network's float32 graph to the graph that one target gets: a row of passes, each with its own module.
 
-u8 input → custom operators inlined or kept → rewrites for the target → for int8, pads merged and the stem folded →
-refusals → float16 → opset
+u8 input → custom operators inlined or kept → rewrites for the target → but for fp32, pads merged; for int8, the stem
+folded → refusals → float16 → opset
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import onnx
 import onnx.version_converter
 import onnx_ir as ir
 
+from s2tf_edge.calibration.onnx_files import through_onnx
 from s2tf_edge.calibration.qdq.pool_padding import MergePads
 from s2tf_edge.errors import UnsupportedError, UsageError
 from s2tf_edge.export.graph.capabilities import check_supported, rewrites_for
@@ -85,11 +86,11 @@ def lower(
         U8Input(spec)(model)
     operators = _lower_custom_ops(model, rules=rules, form=form)
     operators |= _rewrite(model, rules.compiler, opset=opset)
-    if precision == "int8":
-        # A pad of -inf before a pool cannot be quantized, and would keep all around it in float.
+    if precision != "fp32":
+        # A pad of -inf before a pool cannot be quantized, and would keep all around it in float; -3e38 is no float16.
         MergePads()(model)
-        if rules.folds_strides:
-            FoldStrides()(model)
+    if precision == "int8" and rules.folds_strides:
+        FoldStrides()(model)
     check_supported(model, rules.compiler, targets=targets)
     if precision == "fp16" and rules.computes_in_graph_types:
         Float16()(model)
@@ -164,5 +165,8 @@ def _upgrade(model: ir.Model, opset: int) -> ir.Model:
 
 
 def _downgrade(model: ir.Model, opset: int) -> ir.Model:
-    proto = onnx.version_converter.convert_version(ir.to_proto(model), opset)
-    return ir.from_proto(onnx.shape_inference.infer_shapes(proto))
+    return through_onnx(model, lambda proto: _convert_proto(proto, opset))
+
+
+def _convert_proto(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    return onnx.shape_inference.infer_shapes(onnx.version_converter.convert_version(proto, opset))

@@ -10,6 +10,8 @@ import onnx
 import onnx.inliner
 import onnx_ir as ir
 
+from s2tf_edge.calibration.onnx_files import save_model, through_onnx
+
 __all__ = ["count_operators", "layer_types", "write_graph"]
 
 _COUNTED: Final = {"Conv": "Convolution", "Gemm": "MatMul", "MatMul": "MatMul", "Einsum": "MatMul"}
@@ -17,9 +19,8 @@ _SHORT: Final = {ir.DataType.FLOAT: "f32", ir.DataType.FLOAT16: "f16"}
 
 
 def write_graph(model: ir.Model, path: Path) -> None:
-    """Writes one self-contained file and checks it, types and shapes included."""
-    ir.save(model, path)
-    onnx.checker.check_model(path, full_check=True)
+    """Writes a graph and checks it, types and shapes included; with the weights beside it where they are too large."""
+    save_model(model, path)
 
 
 def count_operators(model: ir.Model) -> dict[str, int]:
@@ -36,18 +37,15 @@ def layer_types(graph: Path) -> dict[str, dict[str, int]]:
 
     ONNX Runtime and TensorRT compute in the types of the graph: that of a layer is that of its weights.
     """
-    model = onnx.inliner.inline_local_functions(onnx.load(graph))
-    types = _value_types(model)
+    model = through_onnx(ir.load(graph), _inline)
     counts: dict[str, Counter[str]] = {}
-    for node in model.graph.node:
+    for node in model.graph:
         if kind := _COUNTED.get(node.op_type):
-            name = _SHORT.get(ir.DataType(types.get(node.input[-1], 0)), "other")
-            counts.setdefault(kind, Counter())[name] += 1
+            weight = node.inputs[-1]
+            dtype = None if weight is None else weight.dtype
+            counts.setdefault(kind, Counter())[_SHORT.get(dtype, "other") if dtype else "other"] += 1
     return {kind: dict(names) for kind, names in counts.items()}
 
 
-def _value_types(model: onnx.ModelProto) -> dict[str, int]:
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    typed = (*inferred.value_info, *inferred.input, *inferred.output)
-    types = {value.name: value.type.tensor_type.elem_type for value in typed}
-    return types | {each.name: each.data_type for each in inferred.initializer}
+def _inline(proto: onnx.ModelProto) -> onnx.ModelProto:
+    return onnx.shape_inference.infer_shapes(onnx.inliner.inline_local_functions(proto))

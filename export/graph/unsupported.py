@@ -9,6 +9,7 @@ from typing import Final
 import onnx
 import onnx_ir as ir
 
+from s2tf_edge.calibration.onnx_files import through_onnx
 from s2tf_edge.errors import UnsupportedError
 
 __all__ = ["describe_node", "unsupported_operators"]
@@ -39,7 +40,7 @@ def unsupported_operators(graph: Path, target: str, *, message: str) -> Unsuppor
     Returns:
         An error that names the first node refused, its module and the shapes it takes, and how many more there are.
     """
-    model = ir.from_proto(onnx.shape_inference.infer_shapes(onnx.load(graph)))
+    model = through_onnx(ir.load(graph), onnx.shape_inference.infer_shapes)
     nodes = _refused_nodes(model, message)
     if not nodes:
         return UnsupportedError(f"{target} cannot run this network: {_last_line(message)}")

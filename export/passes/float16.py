@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from s2tf_edge.errors import UnsupportedError
+from s2tf_edge.export.passes.float16_extremes import saturate_extremes
 from s2tf_edge.export.passes.float16_rules import keeps_float32
 from s2tf_edge.export.passes.float16_types import NodeTypes, constant_tensor
 from s2tf_edge.export.passes.graph_edits import GraphEditor, layer_of
@@ -55,9 +56,11 @@ class Float16(ir.passes.InPlacePass):
         """Converts in place.
 
         Raises:
-            UnsupportedError: a weight does not fit into float16.
+            UnsupportedError: a weight does not fit into float16, and does not stand for infinity.
         """
-        body = _Body(model.graph, _Functions(model, self._keep), name="")
+        kept = saturate_extremes(model)
+        functions = _Functions(model, lambda node, function: node in kept or self._keep(node, function))
+        body = _Body(model.graph, functions, name="")
         modified = body.convert([value.dtype for value in model.graph.inputs])
         body.restore_outputs()
         if modified:

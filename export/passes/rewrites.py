@@ -7,8 +7,7 @@ the names of layers are put back.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +15,7 @@ from onnxscript.rewriter import RewriteRuleSet
 from onnxscript.rewriter.rules.common import fuse_batchnorm_into_conv_rule, fuse_batchnorm_into_gemm_rule
 
 from s2tf_edge.export.passes.graph_edits import GraphEditor, layer_of
+from s2tf_edge.export.passes.no_ops import NO_OPS, passed_input
 
 __all__ = ["DropIdentities", "FoldNorms", "NodeRewrite", "SwishToSigmoid"]
 
@@ -71,42 +71,21 @@ class SwishToSigmoid(NodeRewrite):
 
 
 class DropIdentities(NodeRewrite):
-    """Takes out what changes nothing: Identity, Dropout outside training, Cast to the type that a value has.
+    """Takes out what changes nothing (``no_ops``).
 
     Between a convolution or a weight and what reads it, such a node keeps compilers and quantizers from seeing the
     pair: ONNX Runtime fused 4 integer convolutions of 20 where weights passed through Identity. Branches of control
     flow stay as they are: an Identity there may give a value of the graph around it as an output.
     """
 
-    operators = frozenset(["Cast", "Dropout", "Identity"])
+    operators = NO_OPS
 
     def rewrite(self, node: ir.Node, editor: GraphEditor) -> ir.Value | None:
         """The input of ``node``; None where that would have two names, as an input or a weight that is an output."""
-        x, output = node.inputs[0], node.outputs[0]
+        x, output = passed_input(node), node.outputs[0]
         if x is None or (output.is_graph_output() and (x.producer() is None or x.is_graph_output())):
             return None
-        return x if _IS_IDLE[node.op_type](node) else None
-
-
-def _is_idle_dropout(node: ir.Node) -> bool:
-    """Whether it is in inference mode, which an input says from opset 12 on, and nothing reads its mask."""
-    mode = node.inputs[2] if len(node.inputs) > 2 else None
-    tensor = None if mode is None else ir.convenience.get_const_tensor(mode)
-    is_idle = mode is None or (tensor is not None and not tensor.numpy().any())
-    return is_idle and not any(mask.uses() or mask.is_graph_output() for mask in node.outputs[1:])
-
-
-def _is_idle_cast(node: ir.Node) -> bool:
-    to = node.attributes.get("to")
-    x = node.inputs[0]
-    return x is not None and to is not None and not to.is_ref() and x.dtype == ir.DataType(to.as_int())
-
-
-_IS_IDLE: Final[Mapping[str, Callable[[ir.Node], bool]]] = {
-    "Cast": _is_idle_cast,
-    "Dropout": _is_idle_dropout,
-    "Identity": lambda _: True,
-}
+        return x
 
 
 class FoldNorms(ir.passes.InPlacePass):

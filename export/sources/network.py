@@ -63,6 +63,15 @@ class SourceNetwork(abc.ABC):
     def session(self) -> Session:
         """A session, not yet open, that runs the network as it came, in float32 on the CPU."""
 
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What sets the network apart from the file as it came, in words; empty where nothing does."""
+        return ()
+
+    def half_session(self) -> Session | None:
+        """Runs the file as it came, where that is in half precision and ``session`` runs it in float32; else None."""
+        return None
+
     @abc.abstractmethod
     def layer_maps(self, clip: Clips) -> LayerMaps:
         """Outputs of all convolutions for one clip, by the names that they have in ``graph``, in their order."""
@@ -112,22 +121,28 @@ class OnnxNetwork(SourceNetwork):
         self.spec = plain.spec
 
     def graph(self, *, batch: int | None, mask: bool) -> ir.Model:
-        """The file's own graph in the form that a ``model.pt`` gives: norms folded, no dropout, its ends renamed."""
+        """The file's own graph in the form that a ``model.pt`` gives: constants and norms folded, its ends renamed."""
         if mask:
             msg = f"{self.path} has no saliency mask to put out; leave out `mask`"
             raise UsageError(msg)
-        from s2tf_edge.export.passes.rewrites import DropIdentities, FoldNorms
+        from s2tf_edge.export.sources.simplify import simplify
 
-        model = self.plain.graph(batch=batch)
+        model = simplify(self.plain.graph(batch=batch))
         model.metadata_props["network"] = self.name
-        # In this order: what is dropped may lie between a convolution and its norm.
-        DropIdentities()(model)
-        FoldNorms()(model)
         return model
 
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What was made of the file before it became the network."""
+        return self.plain.changes
+
     def session(self) -> Session:
-        """ONNX Runtime on the file as it came."""
+        """ONNX Runtime on the file as it came, or on what ``changes`` made of it."""
         return self.plain.session(SessionOptions(device="CPU"))
+
+    def half_session(self) -> Session | None:
+        """ONNX Runtime on a file in half precision, as it came."""
+        return self.plain.half_session(SessionOptions(device="CPU"))
 
     def layer_maps(self, clip: Clips) -> LayerMaps:
         """Of the graph before it is lowered."""
@@ -137,7 +152,7 @@ class OnnxNetwork(SourceNetwork):
 
 
 def open_network(
-    path: Path, *, meta: Path | None = None, float_targets: Collection[str] = frozenset()
+    path: Path, *, meta: Path | None = None, float_targets: Collection[str] = frozenset(), eval_mode: bool = False
 ) -> SourceNetwork:
     """Reads what is to be exported.
 
@@ -145,16 +160,20 @@ def open_network(
         path: a ``model.pt``, a plain ``.onnx``, or an artifact folder that keeps its float32 graph.
         meta: the description of the clips that a plain ``.onnx`` takes.
         float_targets: targets whose fp32 artifacts keep it.
+        eval_mode: whether to switch a plain ``.onnx`` that is in training mode to inference.
 
     Raises:
         InputFileError: a file cannot be read or is of the wrong kind.
         MissingExtraError: a package that reading it needs is not installed.
-        UsageError: ``meta`` is missing, or given for something that describes itself.
+        UsageError: ``meta`` is missing, or it or ``eval_mode`` is given for something that needs none.
     """
+    if path.suffix.lower() == ".onnx" and not path.is_dir():
+        return _open_onnx(path, meta, eval_mode=eval_mode)
+    if eval_mode:
+        msg = f"`eval_mode` is for a plain .onnx file; {path.name} is exported for inference anyway, so leave it out"
+        raise UsageError(msg)
     if path.is_dir():
         return _open_artifact(path, meta, float_targets)
-    if path.suffix.lower() == ".onnx":
-        return _open_onnx(path, meta)
     if meta is not None:
         msg = f"`meta` describes a plain .onnx file; {path.name} describes itself, so leave it out"
         raise UsageError(msg)
@@ -164,7 +183,7 @@ def open_network(
     return TorchNetwork(path, load_model(path).eval())
 
 
-def _open_onnx(path: Path, meta: Path | None) -> SourceNetwork:
+def _open_onnx(path: Path, meta: Path | None, *, eval_mode: bool) -> SourceNetwork:
     if meta is None:
         msg = (
             f"{path.name} does not say what clips it takes; give `meta=FILE.json` with frames, crop, mean, std, labels "
@@ -175,7 +194,7 @@ def _open_onnx(path: Path, meta: Path | None) -> SourceNetwork:
     from s2tf_edge.clip_file import read_clip_file
     from s2tf_edge.export.sources.plain_onnx import read_plain_onnx
 
-    return OnnxNetwork(read_plain_onnx(path, read_clip_file(meta)))
+    return OnnxNetwork(read_plain_onnx(path, read_clip_file(meta), eval_mode=eval_mode))
 
 
 def _open_artifact(folder: Path, meta_file: Path | None, float_targets: Collection[str]) -> SourceNetwork:

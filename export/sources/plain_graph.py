@@ -1,108 +1,78 @@
-"""A graph from elsewhere: read with care, brought to the export opset, its batch set, its nodes named.
-
-A file from elsewhere is untrusted input: ONNX's checker has seen every operator and tensor before anything else is done
-with it, and weights in files of their own must lie in the same folder.
-"""
+"""A graph from elsewhere as a network to export: of the export's opset, in float32, its batch set, its nodes named."""
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx_ir.passes.common import RemoveInitializersFromInputsPass, RemoveUnusedNodesPass
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from s2tf_edge.errors import InputFileError
+from s2tf_edge.export.passes.eval_mode import EvalMode, FoundNodes, find_random, find_training, untouched_norms
+from s2tf_edge.export.passes.float32 import Float32
+from s2tf_edge.export.sources.graph_file import ShapeError, graph_errors, infer_shapes, read_graph_file
+from s2tf_edge.export.sources.lifting import lift_opset
 
-__all__ = ["ShapeError", "keep_output", "load_graph", "name_nodes", "rename", "with_batch"]
+__all__ = ["LoadedGraph", "ShapeError", "keep_output", "load_graph", "name_nodes", "rename", "with_batch"]
 
-logger = logging.getLogger(__name__)
-
-OPSET: Final = 18
-"""The lowest opset that graphs of older ones are converted to: that of the export's own graphs."""
-_MAX_BYTES: Final = 2**31 - 1
-"""What one protobuf message can hold, weights included."""
 _PROBE_CLIPS: Final = 2
 """Clips that tell whether a graph takes any number: the fewest that are not one."""
 
 
-class ShapeError(ValueError):
-    """A graph whose shapes contradict each other."""
+@dataclass(frozen=True, kw_only=True)
+class LoadedGraph:
+    """A graph that was read, and what was found in it."""
+
+    model: ir.Model
+    training: FoundNodes
+    """Nodes in training mode, before they were switched."""
+    random: FoundNodes
+    """Nodes that draw random numbers in any mode."""
+    untouched: tuple[str, ...]
+    """Norms that were switched to the statistics that a network begins with."""
+    is_widened: bool
+    """Whether it came in half precision, at least in part."""
+    runs_as_it_is: bool
+    """Whether a runtime takes the file as it came."""
+    stays_because: str
+    """Why its opset is older than that of the export; empty where it is not."""
 
 
-def load_graph(path: Path) -> ir.Model:
-    """Reads an ONNX file with its weights, converted to opset 18 where it is older and can be.
+def load_graph(path: Path, *, eval_mode: bool = False) -> LoadedGraph:
+    """Reads an ONNX file: at opset 18 where it is older and can be converted, in float32.
+
+    Args:
+        path: the file.
+        eval_mode: whether to switch norms and dropouts that are in training mode to inference.
 
     Returns:
-        A model in memory; shapes are inferred, weights are no inputs.
+        A model whose shapes are inferred, and whose weights are no inputs.
 
     Raises:
-        InputFileError: the file is missing, damaged, larger than 2 GiB with its weights or no valid ONNX; weights lie
-            outside its folder; or shapes contradict each other.
+        InputFileError: the file is missing, damaged, or no valid ONNX; weights lie outside its folder; its shapes
+            contradict each other; or norms have no statistics to switch to.
     """
-    proto = _convert_opset(_read(path), path)
-    try:
-        model = ir.from_proto(proto)
-        RemoveInitializersFromInputsPass()(model)
-        return _infer_shapes(model)
-    except ir.serde.SerdeError as error:
-        raise _invalid(path, error.__cause__ or error) from error
-    except ShapeError as error:
-        msg = f"{path} has shapes that contradict each other: {error}; export it again"
-        raise InputFileError(msg) from error
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    try:
-        # Loading also checks where weights in other files lie: in the folder of this one, and not behind a link.
-        proto = onnx.load(path, format="protobuf")
-        if proto.ByteSize() > _MAX_BYTES:
-            msg = f"{path} holds {proto.ByteSize()} bytes with its weights; at most {_MAX_BYTES} fit into one ONNX file"
-            raise InputFileError(msg)
-        onnx.checker.check_model(proto)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror or error}"
-        raise InputFileError(msg) from error
-    except (DecodeError, ValueError, onnx.checker.ValidationError) as error:
-        raise _invalid(path, error) from error
-    return proto
-
-
-def _invalid(path: Path, error: BaseException) -> InputFileError:
-    return InputFileError(
-        f"{path} is not a valid ONNX model, or it is damaged: {_one_line(error)}; copy or export it again"
+    file = read_graph_file(path)
+    model = file.model
+    with graph_errors(path):
+        training, random = find_training(model), find_random(model)
+        is_switched = eval_mode and EvalMode()(model).modified
+        untouched = tuple(untouched_norms(model)) if is_switched else ()
+        model, stays_because = lift_opset(model)
+        is_widened = Float32()(model).modified
+        model = infer_shapes(model)
+    return LoadedGraph(
+        model=model,
+        training=training,
+        random=random,
+        untouched=untouched,
+        is_widened=is_widened,
+        runs_as_it_is=file.runs_as_it_is,
+        stays_because=stays_because,
     )
-
-
-def _convert_opset(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    opset = next((each.version for each in proto.opset_import if each.domain in {"", "ai.onnx"}), OPSET)
-    if opset >= OPSET:
-        return proto
-    # The converter would drop functions, which have opsets of their own.
-    if not proto.functions:
-        try:
-            return onnx.version_converter.convert_version(proto, OPSET)
-        except (RuntimeError, onnx.version_converter.ConvertError) as error:
-            logger.debug("not converted to opset %d: %s", OPSET, error)
-    logger.warning("%s stays at opset %d, which cannot be converted to %d here", path, opset, OPSET)
-    return proto
-
-
-def _infer_shapes(model: ir.Model) -> ir.Model:
-    try:
-        proto = onnx.shape_inference.infer_shapes(ir.to_proto(model), check_type=True, strict_mode=True, data_prop=True)
-    except onnx.shape_inference.InferenceError as error:
-        raise ShapeError(_one_line(error)) from error
-    return ir.from_proto(proto)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def with_batch(model: ir.Model, *, sides: tuple[int, ...], batch: int | None) -> ir.Model:
@@ -133,7 +103,7 @@ def _reshape(model: ir.Model, shape: tuple[int | str, ...]) -> ir.Model:
         for value in node.outputs:
             value.shape = None
     clip.shape, logits.shape = ir.Shape(shape), ir.Shape([None, *classes])
-    model = _infer_shapes(model)
+    model = infer_shapes(model)
     (logits,) = model.graph.outputs
     if not isinstance(_shape(logits)[0], int):
         logits.shape = ir.Shape([shape[0], *classes])

@@ -1,7 +1,8 @@
 """A plain ``.onnx`` from elsewhere as what is exported: checked against its clip file before anything is built.
 
 The graph must take one float32 clip [N, 3, T, H, W] and give float32 logits [N, K]; further outputs are dropped. The
-file itself, untouched, run by ONNX Runtime, is what artifacts are compared with.
+file itself, untouched, run by ONNX Runtime, is what artifacts are compared with; where it is in training mode, in half
+precision or breaks a rule, what was made of that.
 """
 
 from __future__ import annotations
@@ -17,9 +18,20 @@ import onnx_ir as ir
 from s2tf_edge.clip_file import ClipFile
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.export.graph.describe import describe
-from s2tf_edge.export.sources.plain_graph import ShapeError, keep_output, load_graph, name_nodes, rename, with_batch
+from s2tf_edge.export.sources.graph_modes import check_modes
+from s2tf_edge.export.sources.graph_session import GraphSession, PlainSession
+from s2tf_edge.export.sources.lifting import OPSET, check_lifted
+from s2tf_edge.export.sources.plain_graph import (
+    LoadedGraph,
+    ShapeError,
+    keep_output,
+    load_graph,
+    name_nodes,
+    rename,
+    with_batch,
+)
 from s2tf_edge.runtime.backends.ort_session import OrtSession
-from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
+from s2tf_edge.runtime.session import ModelInfo, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["PlainOnnx", "read_plain_onnx"]
@@ -44,6 +56,12 @@ class PlainOnnx:
     """Name of the tensor that holds the logits."""
     batch: int | None
     """Clips that the file takes at once; None for any number."""
+    eval_mode: bool = False
+    """Whether its norms and dropouts are switched to inference."""
+    changes: tuple[str, ...] = ()
+    """What sets the network apart from the file as it came; empty where that itself is the network."""
+    is_half: bool = False
+    """Whether the file computes in half precision."""
 
     @property
     def name(self) -> str:
@@ -69,7 +87,7 @@ class PlainOnnx:
             InputFileError: the file has changed since it was checked.
             UsageError: the graph is fixed to another number of clips.
         """
-        model = load_graph(self.path)
+        model = load_graph(self.path, eval_mode=self.eval_mode).model
         clip = self._find(model.graph.inputs, self.input)
         logits = _flatten(model, self._find(model.graph.outputs, self.output))
         keep_output(model, logits)
@@ -100,31 +118,36 @@ class PlainOnnx:
         )
 
     def session(self, options: SessionOptions | None = None) -> Session:
-        """Runs the file as it is in ONNX Runtime: what artifacts are compared with.
+        """Runs the network in ONNX Runtime: what artifacts are compared with.
 
-        Enter it, or call ``open()``, before use.
+        That is the file as it is, or in its place the graph that ``changes`` made of it. Enter it, or call ``open()``,
+        before use.
         """
-        info = ModelInfo(
+        options, names = options or SessionOptions(), (self.input, self.output)
+        if not self.changes:
+            return PlainSession(self.path, self._info("fp32"), options, names=names)
+        model = load_graph(self.path, eval_mode=self.eval_mode).model
+        return GraphSession(model, self.path, self._info("fp32"), options, names=names)
+
+    def half_session(self, options: SessionOptions | None = None) -> Session | None:
+        """Runs the file as it came, where that is in half precision and nothing else sets the network apart."""
+        if not self.is_half or len(self.changes) > 1:
+            return None
+        return PlainSession(self.path, self._info("fp16"), options or SessionOptions(), names=(self.input, self.output))
+
+    def _info(self, precision: str) -> ModelInfo:
+        return ModelInfo(
             name=self.name,
             network=self.name,
             target=OrtSession.backend,
-            precision="fp32",
+            precision=precision,
             spec=self.spec,
             labels=self.labels,
             batch=self.batch,
         )
-        return _PlainSession(self.path, info, options or SessionOptions(), names=(self.input, self.output))
 
 
-class _PlainSession(OrtSession):
-    """Gives logits [N, K], whatever axes of length 1 the file gives them."""
-
-    def _run(self, clips: Clips) -> Outputs:
-        logits = super()._run(clips).logits
-        return Outputs(logits=logits.reshape(len(logits), -1))
-
-
-def read_plain_onnx(path: str | Path, clip_file: ClipFile) -> PlainOnnx:
+def read_plain_onnx(path: str | Path, clip_file: ClipFile, *, eval_mode: bool = False) -> PlainOnnx:
     """Checks an ONNX file against its clip file.
 
     Warns of outputs that will be dropped, and of probabilities in place of logits.
@@ -132,15 +155,21 @@ def read_plain_onnx(path: str | Path, clip_file: ClipFile) -> PlainOnnx:
     Args:
         path: an ONNX file; weights in files of their own lie beside it.
         clip_file: what it takes and names.
+        eval_mode: whether to switch norms and dropouts that are in training mode to inference.
 
     Raises:
         InputFileError: the file is not a whole ONNX model; it does not take one float32 clip as the clip file describes
-            it; no output, or more than one, can be logits of as many classes as there are labels.
+            it; no output, or more than one, can be logits of as many classes as there are labels; the logits come of
+            random numbers, or of norms or dropouts in training mode that are not to be switched; or the opset is too
+            old.
     """
     path = Path(path)
-    model = load_graph(path)
+    loaded = load_graph(path, eval_mode=eval_mode)
+    model = loaded.model
     clip = _clip_input(model, path, clip_file)
     logits = _logits_output(model, path, clip_file)
+    check_modes(loaded, logits, path, eval_mode=eval_mode)
+    check_lifted(model.opset_imports.get("", OPSET), loaded.stays_because, path)
     dropped = [str(output.name) for output in model.graph.outputs if output is not logits]
     if dropped:
         logger.warning("%s: output %s is taken as logits; dropped: %s", path, logits.name, ", ".join(dropped))
@@ -153,7 +182,19 @@ def read_plain_onnx(path: str | Path, clip_file: ClipFile) -> PlainOnnx:
         input=str(clip.name),
         output=str(logits.name),
         batch=_dims(clip)[0],
+        eval_mode=eval_mode,
+        changes=_changes(loaded, eval_mode=eval_mode),
+        is_half=loaded.is_widened,
     )
+
+
+def _changes(loaded: LoadedGraph, *, eval_mode: bool) -> tuple[str, ...]:
+    words = (
+        ("switched to inference", eval_mode and bool(loaded.training)),
+        ("float32 in place of half precision", loaded.is_widened),
+        ("a rule of ONNX kept that the file breaks", not loaded.runs_as_it_is),
+    )
+    return tuple(text for text, holds in words if holds)
 
 
 def _clip_input(model: ir.Model, path: Path, clip_file: ClipFile) -> ir.Value:

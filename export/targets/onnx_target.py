@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Final
 
+from s2tf_edge.calibration.onnx_files import copy_model
 from s2tf_edge.errors import UnsupportedError
 from s2tf_edge.export.graph.onnx_file import layer_types
 from s2tf_edge.export.graph.unsupported import unsupported_operators
@@ -28,9 +28,9 @@ def build_onnx(request: BuildRequest) -> Build:
     if request.precision == "int8":
         return _build_int8(request)
     _try_to_open(request)
-    shutil.copyfile(request.graph, request.folder / GRAPH_FILE)
+    files = copy_model(request.graph, request.folder)
     inference = _INFERENCE.get(request.precision, "default")
-    return Build(files=(GRAPH_FILE,), inference=inference, obtained=layer_types(request.graph))
+    return Build(files=files, inference=inference, obtained=layer_types(request.graph))
 
 
 def _build_int8(request: BuildRequest) -> Build:
@@ -39,10 +39,10 @@ def _build_int8(request: BuildRequest) -> Build:
 
     graph = request.folder / GRAPH_FILE
     with best_integer_form(qdq_quantizer(request, style="onnxruntime"), request) as form:
-        shutil.copyfile(form.folder / GRAPH_FILE, graph)
+        files = copy_model(form.folder / GRAPH_FILE, request.folder)
     audit = audit_onnxruntime(graph)
     return Build(
-        files=(GRAPH_FILE,),
+        files=files,
         inference="default",
         obtained=obtained_types(audit),
         options=form.options,

@@ -7,7 +7,6 @@ runs where the engine cannot.
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,15 @@ def build_tensorrt(request: BuildRequest) -> Build:
     """
     if request.precision == "int8":
         return _build_int8(request)
-    shutil.copyfile(request.graph, request.folder / GRAPH_FILE)
+    _copy_graph(request.graph, request.folder)
     return _build(request)
+
+
+def _copy_graph(graph: Path, folder: Path) -> None:
+    # Here, for a device that builds engines without ONNX imports this module too.
+    from s2tf_edge.calibration.onnx_files import copy_model
+
+    copy_model(graph, folder)
 
 
 def _build(request: BuildRequest) -> Build:
@@ -48,7 +54,7 @@ def _build_int8(request: BuildRequest) -> Build:
 
     graph = request.folder / GRAPH_FILE
     with best_integer_form(qdq_quantizer(request, style="tensorrt"), request) as form:
-        shutil.copyfile(form.folder / GRAPH_FILE, graph)
+        _copy_graph(form.folder / GRAPH_FILE, request.folder)
     build, audit = _build(request), audit_graph(graph)
     return dataclasses.replace(
         build,

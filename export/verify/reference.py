@@ -17,13 +17,13 @@ import numpy as np
 
 from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.data.videos import Videos
-from s2tf_edge.errors import InputFileError, VerificationError
+from s2tf_edge.errors import InputFileError, UnsupportedError, VerificationError
 from s2tf_edge.export.sources.network import SourceNetwork
 from s2tf_edge.export.targets.registry import is_engine
 from s2tf_edge.export.verify.agreement import verify_artifact
 from s2tf_edge.export.verify.expected import write_expected
 from s2tf_edge.export.verify.seeded_clips import Frames, seeded_clips
-from s2tf_edge.export.verify.verification import TOLERANCES, Verification, run_clips
+from s2tf_edge.export.verify.verification import TOLERANCES, Verification, compare_logits, run_clips
 from s2tf_edge.preprocess import normalize
 from s2tf_edge.runtime.artifact import ArtifactMeta
 from s2tf_edge.runtime.session import Clips, Outputs
@@ -35,6 +35,10 @@ logger = logging.getLogger(__name__)
 
 _REAL_CLIPS: Final = 16
 """Clips of evaluation data, and of those that were not calibrated on, at most."""
+_WIDENED_CLIPS: Final = 2
+"""Clips that a file in half precision is asked about as it came."""
+_REPEAT: Final = 1e-3
+"""How far logits may be from run to run, as a fraction of their range: threads may add up in another order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +66,49 @@ class Reference:
 def _run(source: SourceNetwork, clips: Sequence[Frames]) -> Outputs:
     try:
         with source.session() as session:
-            return run_clips(session, clips)
+            outputs = run_clips(session, clips)
+            again = run_clips(session, clips[:1])
     except VerificationError as error:
         msg = f"{source.given} itself computes logits that are not finite; train or import it again"
         raise InputFileError(msg) from error
+    _check_repeats(source, outputs, again)
+    _check_widened(source, clips[:_WIDENED_CLIPS], outputs)
+    return outputs
+
+
+def _check_repeats(source: SourceNetwork, outputs: Outputs, again: Outputs) -> None:
+    """Whether the network says the same of a clip twice: else there is nothing to compare an artifact with."""
+    error = float(np.abs(outputs.logits[:1] - again.logits).max())
+    if error <= _REPEAT * float(np.ptp(outputs.logits)):
+        return
+    msg = (
+        f"{source.given} is not deterministic: logits of one clip differ by {error:.3g} from run to run; look for "
+        "random numbers, dropout or norms in training mode in it, and export it again after model.eval()"
+    )
+    raise InputFileError(msg)
+
+
+def _check_widened(source: SourceNetwork, clips: Sequence[Frames], outputs: Outputs) -> None:
+    """Whether a file in half precision agrees with its float32 form, which stands for it from here on."""
+    session = source.half_session()
+    if session is None:
+        return
+    try:
+        with session:
+            got = run_clips(session, clips).logits
+    except VerificationError:
+        logger.warning("%s overflows in half precision; what is exported is its float32 form", source.given)
+        return
+    except UnsupportedError as error:
+        logger.warning("%s does not run here in half precision (%s) to be compared with float32", source.given, error)
+        return
+    found = compare_logits(got, outputs.logits[: len(got)], tolerance=TOLERANCES["fp16"])
+    if not found.passed:
+        msg = (
+            f"{source.given} says something else in half precision, as it came, than in float32, as it is exported: "
+            f"{found}; export it from its framework in float32"
+        )
+        raise VerificationError(msg)
 
 
 def verification_clips(

@@ -31,9 +31,10 @@ def _run(model: ir.Model) -> NDArray[np.float32]:
     return np.asarray(result)
 
 
+@pytest.mark.parametrize("value", ["-inf", "-3.4028235e38", "-1e30", "-65504"])
 @pytest.mark.parametrize("pool", ["", ", pads = [0, 1, 0, 0, 1, 1]"])
-def test_a_pool_pads_by_itself(pool: str) -> None:
-    model = _model(pool=pool)
+def test_a_pool_pads_by_itself(pool: str, value: str) -> None:
+    model = _model(pool=pool, value=value)
     expected = _run(model)
     assert MergePads()(model).modified
     assert [node.op_type for node in model.graph] == ["MaxPool"]
@@ -45,6 +46,7 @@ def test_a_pool_pads_by_itself(pool: str) -> None:
     "differs",
     [
         {"value": "0"},
+        {"value": "-1000"},
         {"mode": "edge"},
         {"pads": "0, 0, 0, 3, 0, 0, 0, 0, 0, 0"},
         {"pads": "0, 0, 0, -1, 0, 0, 0, 0, 0, 0"},
