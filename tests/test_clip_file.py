@@ -56,7 +56,7 @@ def test_labels_may_be_in_a_file_beside(tmp_path: Path) -> None:
         ({"crop": None, "mean": None}, "it lacks crop, mean; required are"),
         ({"FPS": 30}, "'FPS' looks like 'fps' misspelt.*allowed stride, fps, resize_short_side, input, output"),
         ({"Stride": 2, "resize_shortside": 40}, "'Stride' looks like 'stride' misspelt; 'resize_shortside' looks like"),
-        ({"inputs": "x"}, "'inputs' looks like 'input' misspelt"),
+        ({"Layout": "NTHWC", "channel": "BGR"}, "'Layout' looks like 'layout' misspelt; 'channel' looks like"),
     ],
 )
 def test_a_key_that_is_missing_or_misspelt_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass, RemoveUnused
 
 from s2tf_edge.errors import InputFileError
 
-__all__ = ["ShapeError", "keep_output", "load_graph", "name_nodes", "rename", "with_batch"]
+__all__ = ["ShapeError", "infer_output", "keep_output", "load_graph", "name_nodes", "rename", "with_batch"]
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +123,16 @@ def with_batch(model: ir.Model, *, sides: tuple[int, ...], batch: int | None) ->
         msg = f"{clips} clips give the logits of {given}"
         raise ShapeError(msg)
     return fixed if batch else _reshape(model, ("batch", *sides))
+
+
+def infer_output(model: ir.Model, shape: tuple[int, ...]) -> tuple[int | None, ...]:
+    """The shape of the only output for an only input of ``shape``, as far as it is known; changes ``model``.
+
+    Raises:
+        ShapeError: the graph cannot take that shape.
+    """
+    dims = _shape(_reshape(model, shape).graph.outputs[0])
+    return tuple(side if isinstance(side, int) else None for side in dims)
 
 
 def _reshape(model: ir.Model, shape: tuple[int | str, ...]) -> ir.Model:
