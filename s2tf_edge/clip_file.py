@@ -31,12 +31,12 @@ from s2tf_edge.clip_keys import (
     show,
 )
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.input_form import CHANNELS, InputForm, AxisLayout, TensorForm, sampled_frames, spread_frames
+from s2tf_edge.input_form import CHANNELS, AxisLayout, InputForm, TensorForm, sampled_frames, spread_frames
 from s2tf_edge.label_file import read_labels
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.text_file import read_text
 
-__all__ = ["DTYPES", "ClipFile", "read_clip_file"]
+__all__ = ["DTYPES", "ClipFile", "read_clip_file", "spec_keys"]
 
 DTYPES: Final = ("float32", "float16", "uint8")
 """Types in which a network may take a clip."""
@@ -123,6 +123,14 @@ def read_clip_file(path: str | Path) -> ClipFile:
     except (ValueError, UsageError) as error:
         msg = f"{path} does not describe a clip: {error}"
         raise InputFileError(msg) from error
+
+
+def spec_keys(spec: ClipSpec) -> dict[str, Any]:
+    """What a clip file says of a spec; of raw pixels no mean and deviation, which are in the graph."""
+    keys: dict[str, Any] = {"frames": spec.frames, "stride": spec.stride, "fps": spec.fps}
+    keys |= {"resize_short_side": spec.resize_short_side, "crop": spec.size}
+    normal = {"mean": list(spec.mean), "std": list(spec.std)} if spec.dtype != "uint8" else {}
+    return {**keys, **normal, "layout": spec.layout, "channels": "RGB", "dtype": spec.dtype}
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CHANNELS", "LAYOUT_WORDS", "InputForm", "AxisLayout", "TensorForm", "sampled_frames", "spread_frames"]
+__all__ = ["CHANNELS", "LAYOUT_WORDS", "AxisLayout", "InputForm", "TensorForm", "sampled_frames", "spread_frames"]
 
 CHANNELS: Final = ("RGB", "BGR")
 LAYOUT_WORDS: Final = (

@@ -79,7 +79,7 @@ class _Bridge:
         fed = self._arrange(fed, self._form.layout)
         if dtype is not None and dtype != ir.DataType.FLOAT:
             fed = self._insert("Cast", fed, to=dtype.value)
-            fed.dtype = dtype
+            fed.type = ir.TensorType(dtype)
         value.replace_all_uses_with(fed, replace_graph_outputs=True)
 
     def _choose(self, clip: ir.Value) -> ir.Value:
@@ -139,7 +139,8 @@ def _takes_floats(node: ir.Node, value: ir.Value) -> bool:
 
 
 def _make_floats(value: ir.Value) -> None:
-    value.dtype = ir.DataType.FLOAT
+    # Not its dtype alone: a copy of the graph may share the type.
+    value.type = ir.TensorType(ir.DataType.FLOAT)
     for node, _ in value.uses():
         if node.op_type in _MOVING:
             for output in node.outputs:

@@ -17,10 +17,10 @@ from s2tf_edge.export.sources.layout_guess import Dims, guess_layouts
 from s2tf_edge.export.sources.values import dims_of, names_of, show_dims
 from s2tf_edge.input_form import TensorForm
 
-__all__ = ["ClipInputs", "read_inputs"]
+__all__ = ["DTYPE_NAMES", "ClipInputs", "read_inputs"]
 
 _WORDS: Final = {"N": "clips", "V": "views", "C": "channels", "T": "frames", "H": "height", "W": "width"}
-_DTYPES: Final = {ir.DataType.FLOAT: "float32", ir.DataType.FLOAT16: "float16", ir.DataType.UINT8: "uint8"}
+DTYPE_NAMES: Final = {ir.DataType.FLOAT: "float32", ir.DataType.FLOAT16: "float16", ir.DataType.UINT8: "uint8"}
 """By how a graph has it, how a clip file says it: in the order of ``DTYPES``."""
 
 
@@ -101,7 +101,7 @@ def _several(inputs: Sequence[ir.Value], path: Path, clip_file: ClipFile) -> str
 
 
 def _check_dtype(value: ir.Value, path: Path, clip_file: ClipFile) -> None:
-    got, said = _DTYPES.get(value.dtype or ir.DataType.UNDEFINED), clip_file.form.dtype
+    got, said = DTYPE_NAMES.get(value.dtype or ir.DataType.UNDEFINED), clip_file.form.dtype
     what = f"input {value.name} of {path}"
     if got is None:
         name = "of no known type" if value.dtype is None else ir.DataType(value.dtype).name.lower()
@@ -149,7 +149,7 @@ def _advice(dims: Dims, form: TensorForm, sides: Mapping[str, int]) -> str:
     """What to write, where some layout fits the shape; a layout that is right stays, and numbers are corrected."""
     guesses = guess_layouts(dims)
     if not guesses:
-        return f"correct the one or the other{_oddity(dims)}"
+        return f"correct the one or the other{_oddity(dims, form)}"
     guess = next((each for each in guesses if each.layout == form.layout), guesses[0])
     keys: dict[str, object] = {} if guess.layout == form.layout else {"layout": "NCTHW", **guess.keys()}
     numbers = {"frames": (guess.frames, sides["T"]), "crop": (guess.size, sides["H"])}
@@ -161,9 +161,10 @@ def _advice(dims: Dims, form: TensorForm, sides: Mapping[str, int]) -> str:
     return f"that is the shape of layout {fitting}: write {words}{drops}, or export the network anew"
 
 
-def _oddity(dims: Dims) -> str:
-    if 3 not in dims and not any(side is None or side % 3 == 0 for side in dims):
+def _oddity(dims: Dims, form: TensorForm) -> str:
+    sides = dict(zip(form.layout.axes, dims, strict=False))
+    if len(dims) == len(form.layout.axes) and len({sides.get("H"), sides.get("W")} - {None}) > 1:
+        return "; pictures are square here, of one height and width"
+    if dims and not any(side is None or side % 3 == 0 for side in dims):
         return "; it has no axis of 3 channels, which is what clips have here"
-    if len(dims) >= 4 and len({side for side in dims if side is not None and side > 32}) > 1:
-        return "; pictures are square here, height and width the same"
     return ""

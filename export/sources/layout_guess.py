@@ -44,7 +44,9 @@ class LayoutGuess:
 def guess_layouts(dims: Dims) -> list[LayoutGuess]:
     """All usual layouts that fit, the likeliest first; empty where no clip has such a shape."""
     found = [guess for layout in _USUAL if (guess := _guess(layout, dims)) is not None]
-    return [guess for guess in found if guess.is_sure] or found
+    found = [guess for guess in found if guess.is_sure] or found
+    # Clips of one frame are those of other layouts, seen wrongly.
+    return [guess for guess in found if guess.frames != 1] or found
 
 
 def _guess(layout: AxisLayout, dims: Dims) -> LayoutGuess | None:

@@ -19,11 +19,12 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.export.passes.graph_edits import GraphEditor
 from s2tf_edge.export.sources.values import dims_of, dtype_of, find_value, show_dims
 
-__all__ = ["find_logits", "flatten_logits"]
+__all__ = ["FLOATS", "find_logits", "flatten_logits"]
 
 logger = logging.getLogger(__name__)
 
-_FLOATS: Final = {ir.DataType.FLOAT, ir.DataType.FLOAT16}
+FLOATS: Final = {ir.DataType.FLOAT, ir.DataType.FLOAT16}
+"""Types of logits."""
 _AXES_ARE_INPUT: Final = 18
 """The opset from which ReduceMean reads its axes."""
 _PASSING: Final = {"Cast", "Dropout", "Flatten", "GlobalAveragePool", "Identity", "ReduceMean", "Reshape", "Squeeze"}
@@ -77,7 +78,7 @@ def _choose(outputs: Sequence[ir.Value], path: Path, clip_file: ClipFile, rows: 
 def _can_be_logits(value: ir.Value, classes: int, rows: Collection[int]) -> bool:
     """[N, K], with further axes of length 1 or one of rows, or [K]; a K that the graph does not tell shows in a run."""
     dims = dims_of(value)
-    if value.dtype not in _FLOATS or not dims:
+    if value.dtype not in FLOATS or not dims:
         return False
     if len(dims) == 1:
         return dims == (classes,)

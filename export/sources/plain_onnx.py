@@ -200,7 +200,7 @@ def _count_rows(model: ir.Model, logits: ir.Value, path: Path, clip_file: ClipFi
     if rest or rows not in {1, *inputs.rows}:
         allowed = " or ".join(map(str, sorted({1, *inputs.rows})))
         msg = (
-            f"{path} gives {logits.name} {show_dims(dims)} for {clips} of clips, which is not {allowed} times the "
+            f"{path} gives {logits.name} {show_dims(dims)} for a batch of {clips}, which is not {allowed} times the "
             f"{classes} labels of {clip_file.name}; export it with one row of logits a clip"
         )
         raise InputFileError(msg)

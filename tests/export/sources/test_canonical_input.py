@@ -22,7 +22,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
 from s2tf_edge.clip_file import read_clip_file
+from s2tf_edge.export import ExportOptions, export
+from s2tf_edge.export.sources.description import describe_clips, write_description
 from s2tf_edge.export.sources.plain_onnx import PlainOnnx, read_plain_onnx
+from s2tf_edge.runtime.open import open_session
 
 _FRAMES, _SIZE = 4, 8
 
@@ -241,3 +244,58 @@ def test_the_file_as_it_came_is_fed_as_it_wants(name: str, tmp_path: Path) -> No
     with _read(name, tmp_path).session() as session:
         got = session.infer(clips).logits
     np.testing.assert_allclose(got, _torch_logits(_FORMS[name], clips), rtol=0, atol=_tolerance(name))
+
+
+_UNTOLD = {"THWNC", "N(CT)HW", "BGR", "NTHWC, BGR, float16", "pathways, every second frame"}
+"""What no shape tells."""
+
+
+@pytest.mark.parametrize("name", [name for name in _FORMS if name not in _UNTOLD])
+def test_a_template_is_right_as_it_is(name: str, tmp_path: Path) -> None:
+    path = _write(_FORMS[name], tmp_path / "net.onnx")
+    (tmp_path / "template.json").write_text(write_description(describe_clips(path)), encoding="utf-8")
+    source = read_plain_onnx(path, read_clip_file(tmp_path / "template.json"))
+    clips = _clips(_FORMS[name], 1)
+    got = _run(source.graph(batch=1), clips)
+    np.testing.assert_allclose(got, _torch_logits(_FORMS[name], clips), rtol=0, atol=_tolerance(name))
+    assert (source.spec.frames, source.spec.size, len(source.labels)) == (4, 8, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "options"),
+    [
+        ("NTHWC, BGR, float16", "onnx", {"precision": "fp16", "input": "u8"}),
+        ("NTHWC, BGR, float16", "openvino", {"dynamic_batch": True}),
+        pytest.param("NTHWC, BGR, float16", "trt-rtx", {}, marks=pytest.mark.needs_rtx),
+        ("pathways", "onnx", {"input": "u8", "batch": 2}),
+        ("pathways", "openvino", {"precision": "int8", "calib": "synthetic?clips=4"}),
+        pytest.param("pathways", "trt-rtx", {}, marks=pytest.mark.needs_rtx),
+        ("(NT)CHW", "openvino", {"precision": "int8", "calib": "synthetic?clips=4", "batch": 2}),
+        ("a row a view", "openvino", {"precision": "fp32", "dynamic_batch": True}),
+        ("uint8", "onnx", {"input": "u8"}),
+        pytest.param("uint8, moved before it is cast", "trt-rtx", {"input": "u8"}, marks=pytest.mark.needs_rtx),
+    ],
+)
+def test_artifacts_agree_with_the_file(name: str, target: str, options: dict[str, Any], tmp_path: Path) -> None:
+    """The artifact is one as any other: nothing after the graph knows how the file takes clips."""
+    path = _write(_FORMS[name], tmp_path / "net.onnx")
+    meta = path.with_suffix(".json")
+    result = export(path, ExportOptions(target=target, meta=meta, out=tmp_path / "a", **options))
+    assert result.verification is not None
+    bytes_in = options.get("input") == "u8"
+    assert result.meta.inputs["clip"]["dtype"] == ("uint8" if bytes_in else "float32")
+    assert result.meta.inputs["clip"]["shape"][1:] == ([4, 8, 8, 3] if bytes_in else [3, 4, 8, 8])
+
+
+def test_pixels_give_the_same_class_by_either_input(tmp_path: Path) -> None:
+    """Means of a BGR network are in its own order: mixed up, these clips would be normalized otherwise."""
+    path = _write(_FORMS["BGR"], tmp_path / "net.onnx")
+    frames = np.random.default_rng(5).integers(0, 256, size=(1, 4, 8, 8, 3)).astype(np.uint8)
+    options = {"target": "onnx", "meta": path.with_suffix(".json"), "input": "u8", "out": tmp_path / "a"}
+    export(path, ExportOptions(**options))  # type: ignore[arg-type]
+    with open_session(tmp_path / "a") as session:
+        got = session.infer(frames).logits
+    # The clip file's mean is [0.4, 0.5, 0.6] for blue, green and red.
+    clips = (frames / 255 - np.array([0.6, 0.5, 0.4])) / np.array([0.3, 0.25, 0.2])
+    wanted = _torch_logits(_FORMS["BGR"], clips.transpose(0, 4, 1, 2, 3).astype(np.float32, order="C"))
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4)
