@@ -82,8 +82,9 @@ def test_what_is_a_guess_is_said_to_be_one(takes: str, key: str, note: str, tmp_
 
 def test_pictures_of_several_clips_are_counted(tmp_path: Path) -> None:
     """Sixteen pictures that give two rows of logits are two clips of eight."""
-    end = "s = Constant <value_ints = [-1, 8, 3, 32, 32]> () c = Reshape (x, s) a = Constant <value_ints = [1, 2, 3, 4]> ()"
-    end += "m = ReduceMean <keepdims = 0> (c, a) o = Constant <value_ints = [1]> () u = Unsqueeze (m, o)"
+    end = "s = Constant <value_ints = [-1, 8, 3, 32, 32]> () c = Reshape (x, s) "
+    end += "a = Constant <value_ints = [1, 2, 3, 4]> () m = ReduceMean <keepdims = 0> (c, a) "
+    end += "o = Constant <value_ints = [1]> () u = Unsqueeze (m, o) "
     end += "t = Constant <value_ints = [1, 6]> () y = Expand (u, t)"
     values = _describe("float[16,3,32,32] x", tmp_path, end=end, gives="float[M,6] y")
     assert (values["frames"], values["notes"]["frames"]) == (8, "as many as make one row of logits")
