@@ -7,9 +7,20 @@ from s2tf_edge.export.options import ExportOptions
 if TYPE_CHECKING:
     from s2tf_edge.export.pipeline import ExportResult, export, run_plan
     from s2tf_edge.export.plan import ExportPlan, plan_export
+    from s2tf_edge.export.sources.description import describe_clips, write_description
     from s2tf_edge.export.targets.registry import TARGETS
 
-__all__ = ["TARGETS", "ExportOptions", "ExportPlan", "ExportResult", "export", "plan_export", "run_plan"]
+__all__ = [
+    "TARGETS",
+    "ExportOptions",
+    "ExportPlan",
+    "ExportResult",
+    "describe_clips",
+    "export",
+    "plan_export",
+    "run_plan",
+    "write_description",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,9 +30,10 @@ def __getattr__(name: str) -> Any:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     from s2tf_edge.export import pipeline, plan
+    from s2tf_edge.export.sources import description
     from s2tf_edge.export.targets import registry
 
-    return next(getattr(module, name) for module in (pipeline, plan, registry) if name in module.__all__)
+    return next(getattr(module, name) for module in (pipeline, plan, description, registry) if name in module.__all__)
 
 
 def __dir__() -> list[str]:

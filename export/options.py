@@ -108,7 +108,9 @@ class ExportOptions:
     """
 
     target: str = field(
-        metadata=declare(ExportOption(help="What to export for: onnx, openvino, trt or trt-rtx.", is_of_graph=False))
+        metadata=declare(
+            ExportOption(help="What to export for: onnx, openvino, trt or trt-rtx; needed.", is_of_graph=False)
+        )
     )
     precision: str | None = _option(
         "fp32, fp16, int8, or auto, the fastest here; default: fp32 for onnx, else fp16.",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError
+from s2tf_edge.text_file import read_text
 
 __all__ = ["read_labels"]
+
+_MAX_BYTES: Final = 16 * 2**20
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
@@ -19,15 +22,12 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
             file with a list of names, or an object from names to indices as Kinetics' class names come.
 
     Raises:
-        InputFileError: the file is missing, unreadable or empty, names a class twice, or skips an index.
+        InputFileError: the file is missing, unreadable, not in UTF-8 or empty, names a class twice, or skips an index.
     """
     path = Path(path)
+    text = read_text(path, max_bytes=_MAX_BYTES, kind="a list of class names")
     try:
-        text = path.read_text(encoding="utf-8-sig")
         labels = _from_json(json.loads(text)) if path.suffix == ".json" else _from_lines(text)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise InputFileError(msg) from error
     except (ValueError, RecursionError) as error:
         msg = f"{path} is not a list of class names: {error}"
         raise InputFileError(msg) from error

@@ -31,9 +31,9 @@ FOLDERS = {
 ROOMS: dict[str, tuple[str, ...]] = {
     "s2tf_edge": (
         "errors",
-        "extras option_fields progress",
+        "extras option_fields progress text_file",
         "spec",
-        "clips preprocess label_file",
+        "clips preprocess label_file input_form clip_keys",
         "clip_file",
         "data",
         "models",

@@ -56,7 +56,7 @@ def test_labels_may_be_in_a_file_beside(tmp_path: Path) -> None:
         ({"crop": None, "mean": None}, "it lacks crop, mean; required are"),
         ({"FPS": 30}, "'FPS' looks like 'fps' misspelt.*allowed stride, fps, resize_short_side, input, output"),
         ({"Stride": 2, "resize_shortside": 40}, "'Stride' looks like 'stride' misspelt; 'resize_shortside' looks like"),
-        ({"inputs": "x"}, "'inputs' looks like 'input' misspelt"),
+        ({"Layout": "NTHWC", "channel": "BGR"}, "'Layout' looks like 'layout' misspelt; 'channel' looks like"),
     ],
 )
 def test_a_key_that_is_missing_or_misspelt_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -94,6 +94,86 @@ def test_a_key_that_is_missing_or_misspelt_is_named(changes: dict[str, Any], mes
 def test_a_value_that_is_not_allowed_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match=message):
         read_clip_file(_write(tmp_path / "a.json", _values(**changes)))
+
+
+def test_how_the_network_takes_a_clip(tmp_path: Path) -> None:
+    form = read_clip_file(_write(tmp_path / "a.json", _values())).form
+    assert (str(form.tensor.layout), form.tensor.channels, form.tensor.views, form.dtype) == (
+        "NCTHW",
+        "RGB",
+        None,
+        None,
+    )
+    given = _values(layout="NTHWC", views=2, channels="BGR", dtype="float16", notes={"layout": "by hand"})
+    file = read_clip_file(_write(tmp_path / "a.json", given))
+    tensor = file.form.tensor
+    assert (str(tensor.layout), tensor.channels, tensor.views) == ("NVTHWC", "BGR", 2)
+    assert file.form.dtype == "float16"
+    # The clip is RGB, the file has its numbers in the network's order.
+    assert (file.spec.mean, file.spec.std) == ((0.5, 0.5, 0.5), (1.0, 0.5, 0.25))
+
+
+def test_a_network_of_raw_pixels_needs_no_mean(tmp_path: Path) -> None:
+    file = read_clip_file(_write(tmp_path / "a.json", _values(mean=None, std=None, dtype="uint8")))
+    assert (file.spec.mean, file.spec.std) == ((0, 0, 0), (1, 1, 1))
+    assert read_clip_file(_write(tmp_path / "a.json", _values(mean=[0, 0, 0], std=[1, 1, 1], dtype="uint8"))) == file
+
+
+def test_pathways_take_frames_of_their_own(tmp_path: Path) -> None:
+    given = {"slow": {"frames": 2}, "mid": {"every": 2, "layout": "NTHWC", "channels": "BGR"}, "fast": {}}
+    pathways = read_clip_file(_write(tmp_path / "a.json", _values(inputs=given, layout="NTCHW"))).form.pathways
+    assert {name: each.frames for name, each in pathways.items()} == {"slow": (0, 7), "mid": (0, 2, 4, 6), "fast": None}
+    assert [str(each.layout) for each in pathways.values()] == ["NTCHW", "NTHWC", "NTCHW"]
+    assert [each.channels for each in pathways.values()] == ["RGB", "BGR", "RGB"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layout": "NCDHW"}, r"layout must be NCTHW, NTHWC, NTCHW, or another order of N \(clips\), V .* got 'NCDHW'"),
+        ({"layout": 5}, "layout must be text such as NTHWC, got 5"),
+        ({"views": 0}, "views must be a whole number from 1 to 256, got 0"),
+        ({"views": True}, "views must be a whole number"),
+        ({"channels": "bgr"}, 'channels must be RGB or BGR, got "bgr"'),
+        ({"dtype": "half"}, 'dtype must be float32 or float16 or uint8, got "half"'),
+        ({"dtype": "uint8"}, "with dtype uint8 the network takes raw pixels .* leave out mean"),
+        ({"inputs": {}}, "inputs must be an object such as"),
+        ({"inputs": {"slow": 8}}, 'inputs must be an object such as {"slow": {"frames": 8}'),
+        (
+            {"inputs": {"x": {}}, "input": "x"},
+            "input names the only tensor .* and inputs several; leave one of them out",
+        ),
+        (
+            {"inputs": {"slow": {"frame": 2}}},
+            "inputs, slow: 'frame' looks like 'frames' misspelt; allowed frames, every",
+        ),
+        ({"inputs": {"slow": {"frames": 2, "every": 4}}}, "inputs, slow: frames spreads .* leave one of them out"),
+        (
+            {"inputs": {"slow": {"frames": 16}}},
+            'inputs, slow: {"frames": 16} asks for more than the 8 frames of the clip',
+        ),
+        ({"inputs": {"slow": {"every": 0}}}, "inputs, slow: every must be a whole number from 1, got 0"),
+        (
+            {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]},
+            r'from 0 to 1; divide both by 255: "mean": \[0\.485, 0\.456, 0\.406\], "std": \[0\.229, 0\.224, 0\.225\]',
+        ),
+    ],
+)
+def test_a_form_that_is_none_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match=message):
+        read_clip_file(_write(tmp_path / "a.json", _values(**changes)))
+
+
+def test_an_encoding_other_than_utf8_is_named(tmp_path: Path) -> None:
+    text = json.dumps(_values(labels=["开门", "跑步"]), ensure_ascii=False)
+    (tmp_path / "a.json").write_bytes(text.encode("cp936"))
+    with pytest.raises(
+        InputFileError, match=r"a\.json is not valid JSON in UTF-8 .*looks like GBK \(cp936\): iconv -f CP936"
+    ):
+        read_clip_file(tmp_path / "a.json")
+    (tmp_path / "names.txt").write_bytes("Tür öffnen\nlaufen\n".encode("latin-1"))
+    with pytest.raises(InputFileError, match=r"names\.txt is not a list of class names in UTF-8 .*looks like Latin-1"):
+        read_clip_file(_write(tmp_path / "a.json", _values(labels="names.txt")))
 
 
 @pytest.mark.parametrize(

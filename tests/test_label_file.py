@@ -31,7 +31,9 @@ def test_reads_the_usual_forms(name: str, text: str, labels: tuple[str, ...], tm
         ("odd.json", b'{"run": "x"}', "indices must be 0 to 0, each once"),
         ("number.json", b"3", "expected a JSON list of names"),
         ("broken.json", b"[", "is not a list of class names"),
-        ("binary.txt", b"\xff\xfe\x00\x81", "is not a list of class names"),
+        ("utf16.txt", "run\nwalk\n".encode("utf-16"), r"is not a list of class names in UTF-8 .* like UTF-16: iconv"),
+        ("latin1.json", '["gähnen"]'.encode("latin-1"), r"it looks like Latin-1 .*latin1\.json > .*latin1\.utf8\.json"),
+        ("gbk.txt", "1 开门\n2 跑步\n".encode("cp936"), r"it looks like GBK \(cp936\): iconv -f CP936 -t UTF-8"),
     ],
 )
 def test_explains_what_is_wrong(name: str, content: bytes, message: str, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from s2tf_edge.calibration.onnx_files import save_model
 from s2tf_edge.runtime.backends.ort_session import OrtSession
@@ -15,34 +17,50 @@ from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, SessionOptions
 
 __all__ = ["GraphSession", "PlainSession"]
 
-_HALF: Final = "tensor(float16)"
+_NUMPY: Final = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+"""Numpy's names of what ONNX Runtime says that an input takes."""
 
 
 class PlainSession(OrtSession):
-    """Gives logits [N, K], whatever axes of length 1 the file gives them; takes float32 clips, whatever it takes."""
-
-    def _run(self, clips: Clips) -> Outputs:
-        types = {each.name: each.type for each in self._engine.get_inputs()}
-        given = clips.astype(np.float16) if types.get(self._input) == _HALF else clips
-        logits = super()._run(given).logits  # type: ignore[arg-type]  # ONNX Runtime takes it
-        return Outputs(logits=logits.reshape(len(logits), -1))
-
-
-class GraphSession(PlainSession):
-    """Runs a graph in memory.
+    """Feeds clips as a file takes them, and gives logits [N, K], whatever further axes or rows the file gives.
 
     Args:
-        model: with the inputs and outputs of the file.
-        path: the file that it was made of, for messages.
-        info: what it takes and gives.
+        path: the file.
+        info: clips as all of the toolkit has them.
         options: threads and device.
-        names: of the input and of the logits.
+        feed: from clips, and the types of the inputs by name, to the inputs.
+        output: name of the logits.
+        rows: rows of logits that one clip gives, whose mean is taken.
     """
 
     def __init__(
-        self, model: ir.Model, path: Path, info: ModelInfo, options: SessionOptions, *, names: tuple[str, str]
+        self,
+        path: Path,
+        info: ModelInfo,
+        options: SessionOptions,
+        *,
+        feed: Callable[[NDArray[np.float32], Mapping[str, str]], dict[str, Any]],
+        output: str,
+        rows: int = 1,
     ) -> None:
-        super().__init__(path, info, options, names=names)
+        super().__init__(path, info, options, names=("", output))
+        self._arrange, self._rows = feed, rows
+
+    def _feed(self, clips: Clips) -> dict[str, Any]:
+        types = {each.name: _NUMPY[each.type] for each in self._engine.get_inputs()}
+        return self._arrange(clips.astype(np.float32, copy=False), types)
+
+    def _run(self, clips: Clips) -> Outputs:
+        logits = super()._run(clips).logits
+        rows = logits.reshape(len(clips), self._rows, -1)
+        return Outputs(logits=rows.mean(axis=1))
+
+
+class GraphSession(PlainSession):
+    """Runs a graph in memory, with the inputs and outputs of the file that it was made of."""
+
+    def __init__(self, model: ir.Model, path: Path, info: ModelInfo, options: SessionOptions, **names: Any) -> None:
+        super().__init__(path, info, options, **names)
         self._model = model
 
     def _open(self) -> None:

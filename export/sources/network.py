@@ -7,6 +7,7 @@ find where an artifact leaves it.
 from __future__ import annotations
 
 import abc
+import shlex
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -187,7 +188,8 @@ def _open_onnx(path: Path, meta: Path | None, *, eval_mode: bool) -> SourceNetwo
     if meta is None:
         msg = (
             f"{path.name} does not say what clips it takes; give `meta=FILE.json` with frames, crop, mean, std, labels "
-            "and, where they are not 1, 25 and the crop, stride, fps and resize_short_side"
+            "and, where they are not 1, 25 and the crop, stride, fps and resize_short_side; one to fill in is written "
+            f"by: s2tf-export {shlex.quote(str(path))} --describe > {shlex.quote(str(path.with_suffix('.json')))}"
         )
         raise UsageError(msg)
     require("onnx_ir", extra="export", purpose="exporting an ONNX file")

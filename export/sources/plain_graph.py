@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,16 @@ from s2tf_edge.export.passes.float32 import Float32
 from s2tf_edge.export.sources.graph_file import ShapeError, graph_errors, infer_shapes, read_graph_file
 from s2tf_edge.export.sources.lifting import lift_opset
 
-__all__ = ["LoadedGraph", "ShapeError", "keep_output", "load_graph", "name_nodes", "rename", "with_batch"]
+__all__ = [
+    "LoadedGraph",
+    "ShapeError",
+    "infer_output",
+    "keep_output",
+    "load_graph",
+    "name_nodes",
+    "rename",
+    "with_batch",
+]
 
 _PROBE_CLIPS: Final = 2
 """Clips that tell whether a graph takes any number: the fewest that are not one."""
@@ -27,6 +36,8 @@ class LoadedGraph:
     """A graph that was read, and what was found in it."""
 
     model: ir.Model
+    input_types: Mapping[str, ir.DataType | None]
+    """Of the inputs in the file as it came, by name."""
     training: FoundNodes
     """Nodes in training mode, before they were switched."""
     random: FoundNodes
@@ -57,6 +68,7 @@ def load_graph(path: Path, *, eval_mode: bool = False) -> LoadedGraph:
     """
     file = read_graph_file(path)
     model = file.model
+    input_types = {str(value.name): value.dtype for value in model.graph.inputs}
     with graph_errors(path):
         training, random = find_training(model), find_random(model)
         is_switched = eval_mode and EvalMode()(model).modified
@@ -66,6 +78,7 @@ def load_graph(path: Path, *, eval_mode: bool = False) -> LoadedGraph:
         model = infer_shapes(model)
     return LoadedGraph(
         model=model,
+        input_types=input_types,
         training=training,
         random=random,
         untouched=untouched,
@@ -93,6 +106,16 @@ def with_batch(model: ir.Model, *, sides: tuple[int, ...], batch: int | None) ->
         msg = f"{clips} clips give the logits of {given}"
         raise ShapeError(msg)
     return fixed if batch else _reshape(model, ("batch", *sides))
+
+
+def infer_output(model: ir.Model, shape: tuple[int, ...]) -> tuple[int | None, ...]:
+    """The shape of the only output for an only input of ``shape``, as far as it is known; changes ``model``.
+
+    Raises:
+        ShapeError: the graph cannot take that shape.
+    """
+    dims = _shape(_reshape(model, shape).graph.outputs[0])
+    return tuple(side if isinstance(side, int) else None for side in dims)
 
 
 def _reshape(model: ir.Model, shape: tuple[int | str, ...]) -> ir.Model:

@@ -1,35 +1,40 @@
 """A plain ``.onnx`` from elsewhere as what is exported: checked against its clip file before anything is built.
 
-The graph must take one float32 clip [N, 3, T, H, W] and give float32 logits [N, K]; further outputs are dropped. The
-file itself, untouched, run by ONNX Runtime, is what artifacts are compared with; where it is in training mode, in half
-precision or breaks a rule, what was made of that.
+The graph must take clips as the clip file says, and give logits [N, K]; further outputs are dropped. The file itself,
+untouched, run by ONNX Runtime, is what artifacts are compared with; where it is in training mode, in half precision or
+breaks a rule, what was made of that.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import onnx_ir as ir
 
 from s2tf_edge.clip_file import ClipFile
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.export.graph.describe import describe
+from s2tf_edge.export.sources.canonical_input import make_canonical
+from s2tf_edge.export.sources.clip_inputs import ClipInputs, read_inputs
 from s2tf_edge.export.sources.graph_modes import check_modes
 from s2tf_edge.export.sources.graph_session import GraphSession, PlainSession
 from s2tf_edge.export.sources.lifting import OPSET, check_lifted
+from s2tf_edge.export.sources.logits_output import find_logits, flatten_logits
 from s2tf_edge.export.sources.plain_graph import (
     LoadedGraph,
     ShapeError,
+    infer_output,
     keep_output,
     load_graph,
     name_nodes,
     rename,
     with_batch,
 )
+from s2tf_edge.export.sources.values import find_value, show_dims
 from s2tf_edge.runtime.backends.ort_session import OrtSession
 from s2tf_edge.runtime.session import ModelInfo, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
@@ -37,10 +42,6 @@ from s2tf_edge.spec import ClipSpec
 __all__ = ["PlainOnnx", "read_plain_onnx"]
 
 logger = logging.getLogger(__name__)
-
-_Dims = tuple[int | None, ...]
-_PASSING: Final = {"Dropout", "Flatten", "GlobalAveragePool", "Identity", "ReduceMean", "Reshape", "Squeeze"}
-"""Operators that leave probabilities probabilities."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +51,12 @@ class PlainOnnx:
     path: Path
     spec: ClipSpec
     labels: tuple[str, ...]
-    input: str
-    """Name of the tensor that takes the clip."""
+    inputs: ClipInputs
+    """The tensors that take the clip."""
     output: str
     """Name of the tensor that holds the logits."""
-    batch: int | None
-    """Clips that the file takes at once; None for any number."""
+    rows: int = 1
+    """Rows of logits that one clip gives."""
     eval_mode: bool = False
     """Whether its norms and dropouts are switched to inference."""
     changes: tuple[str, ...] = ()
@@ -73,6 +74,11 @@ class PlainOnnx:
         """Length of the logits."""
         return len(self.labels)
 
+    @property
+    def batch(self) -> int | None:
+        """Clips that the file takes at once; None for any number."""
+        return self.inputs.batch
+
     def graph(self, *, batch: int | None = 1) -> ir.Model:
         """Reads the file again and brings it to the form of all exported graphs.
 
@@ -88,8 +94,11 @@ class PlainOnnx:
             UsageError: the graph is fixed to another number of clips.
         """
         model = load_graph(self.path, eval_mode=self.eval_mode).model
-        clip = self._find(model.graph.inputs, self.input)
-        logits = _flatten(model, self._find(model.graph.outputs, self.output))
+        for name in self.inputs.forms:
+            self._find(model.graph.inputs, name)
+        clip = make_canonical(model, self.inputs.forms, frames=self.spec.frames, size=self.spec.size)
+        output = self._find(model.graph.outputs, self.output)
+        logits = flatten_logits(model, output, rows=self.rows, classes=self.num_classes)
         keep_output(model, logits)
         rename(model, clip, "clip")
         rename(model, logits, "logits")
@@ -103,7 +112,7 @@ class PlainOnnx:
         return model
 
     def _find(self, values: Iterable[ir.Value], name: str) -> ir.Value:
-        value = _find_named(values, name)
+        value = find_value(values, name)
         if value is None:
             msg = f"{self.path} has changed since it was checked: {name} is gone; start again"
             raise InputFileError(msg)
@@ -123,17 +132,34 @@ class PlainOnnx:
         That is the file as it is, or in its place the graph that ``changes`` made of it. Enter it, or call ``open()``,
         before use.
         """
-        options, names = options or SessionOptions(), (self.input, self.output)
         if not self.changes:
-            return PlainSession(self.path, self._info("fp32"), options, names=names)
+            return self._plain_session("fp32", options)
         model = load_graph(self.path, eval_mode=self.eval_mode).model
-        return GraphSession(model, self.path, self._info("fp32"), options, names=names)
+        return GraphSession(
+            model,
+            self.path,
+            self._info("fp32"),
+            options or SessionOptions(),
+            feed=self.inputs.feed,
+            output=self.output,
+            rows=self.rows,
+        )
 
     def half_session(self, options: SessionOptions | None = None) -> Session | None:
         """Runs the file as it came, where that is in half precision and nothing else sets the network apart."""
         if not self.is_half or len(self.changes) > 1:
             return None
-        return PlainSession(self.path, self._info("fp16"), options or SessionOptions(), names=(self.input, self.output))
+        return self._plain_session("fp16", options)
+
+    def _plain_session(self, precision: str, options: SessionOptions | None) -> Session:
+        return PlainSession(
+            self.path,
+            self._info(precision),
+            options or SessionOptions(),
+            feed=self.inputs.feed,
+            output=self.output,
+            rows=self.rows,
+        )
 
     def _info(self, precision: str) -> ModelInfo:
         return ModelInfo(
@@ -158,30 +184,24 @@ def read_plain_onnx(path: str | Path, clip_file: ClipFile, *, eval_mode: bool = 
         eval_mode: whether to switch norms and dropouts that are in training mode to inference.
 
     Raises:
-        InputFileError: the file is not a whole ONNX model; it does not take one float32 clip as the clip file describes
-            it; no output, or more than one, can be logits of as many classes as there are labels; the logits come of
-            random numbers, or of norms or dropouts in training mode that are not to be switched; or the opset is too
-            old.
+        InputFileError: the file is not a whole ONNX model; it does not take clips as the clip file describes them; no
+            output, or more than one, can be logits of as many classes as there are labels; the logits come of random
+            numbers, or of norms or dropouts in training mode that are not to be switched; or the opset is too old.
     """
     path = Path(path)
     loaded = load_graph(path, eval_mode=eval_mode)
     model = loaded.model
-    clip = _clip_input(model, path, clip_file)
-    logits = _logits_output(model, path, clip_file)
+    inputs = read_inputs(model, path, clip_file, types=loaded.input_types)
+    logits = find_logits(model, path, clip_file, rows=inputs.rows)
     check_modes(loaded, logits, path, eval_mode=eval_mode)
     check_lifted(model.opset_imports.get("", OPSET), loaded.stays_because, path)
-    dropped = [str(output.name) for output in model.graph.outputs if output is not logits]
-    if dropped:
-        logger.warning("%s: output %s is taken as logits; dropped: %s", path, logits.name, ", ".join(dropped))
-    if _ends_in_softmax(logits):
-        logger.warning("%s ends in a Softmax; scores will be softened twice: export the logits before it", path)
     return PlainOnnx(
         path=path,
         spec=clip_file.spec,
         labels=clip_file.labels,
-        input=str(clip.name),
+        inputs=inputs,
         output=str(logits.name),
-        batch=_dims(clip)[0],
+        rows=_count_rows(model, logits, path, clip_file, inputs) if inputs.rows else 1,
         eval_mode=eval_mode,
         changes=_changes(loaded, eval_mode=eval_mode),
         is_half=loaded.is_widened,
@@ -197,101 +217,27 @@ def _changes(loaded: LoadedGraph, *, eval_mode: bool) -> tuple[str, ...]:
     return tuple(text for text, holds in words if holds)
 
 
-def _clip_input(model: ir.Model, path: Path, clip_file: ClipFile) -> ir.Value:
-    inputs = model.graph.inputs
-    wanted = clip_file.spec.input_shape()
-    if len(inputs) != 1:
-        msg = f"{path} takes {len(inputs)} inputs ({_names(inputs)}); a network here takes one clip {_shape(wanted)}"
-        raise InputFileError(msg)
-    clip = _find_named(inputs, clip_file.input or str(inputs[0].name))
-    if clip is None:
-        msg = f"{clip_file.name} names the input {clip_file.input!r}, but {path} has {_names(inputs)}; correct it"
-        raise InputFileError(msg)
-    if clip.dtype != ir.DataType.FLOAT:
+def _count_rows(model: ir.Model, logits: ir.Value, path: Path, clip_file: ClipFile, inputs: ClipInputs) -> int:
+    """How many rows of logits one clip gives, where there may be several; changes ``model``."""
+    spec, clips = clip_file.spec, inputs.batch or 1
+    keep_output(model, logits)
+    make_canonical(model, inputs.forms, frames=spec.frames, size=spec.size)
+    try:
+        dims = infer_output(model, (clips, *spec.input_shape()[1:]))
+    except ShapeError as error:
+        msg = f"{path} contradicts {clip_file.name} ({error}); correct the one or the other"
+        raise InputFileError(msg) from error
+    classes = len(clip_file.labels)
+    if None in dims:
+        return 1
+    rows, rest = divmod(math.prod(side or 1 for side in dims), clips * classes)
+    if rest or rows not in {1, *inputs.rows}:
+        allowed = " or ".join(map(str, sorted({1, *inputs.rows})))
         msg = (
-            f"input {clip.name} of {path} is {_dtype(clip)}, but must be float32; export the network in float32: "
-            "`precision` sets what an artifact computes in"
+            f"{path} gives {logits.name} {show_dims(dims)} for a batch of {clips}, which is not {allowed} times the "
+            f"{classes} labels of {clip_file.name}; export it with one row of logits a clip"
         )
         raise InputFileError(msg)
-    _check_clip_shape(clip, path, clip_file)
-    return clip
-
-
-def _check_clip_shape(clip: ir.Value, path: Path, clip_file: ClipFile) -> None:
-    wanted, got = clip_file.spec.input_shape(), _dims(clip)
-    if len(got) == len(wanted) and all(b in (None, a) for a, b in zip(wanted[1:], got[1:], strict=True)):
-        return
-    msg = (
-        f"input {clip.name} of {path} is {_shape(got)}, but with the frames ({clip_file.spec.frames}) and crop "
-        f"({clip_file.spec.size}) of {clip_file.name} it should be {_shape((None, *wanted[1:]))} (clips, channels, "
-        "frames, height, width); correct the one or the other"
-    )
-    raise InputFileError(msg)
-
-
-def _logits_output(model: ir.Model, path: Path, clip_file: ClipFile) -> ir.Value:
-    outputs, classes = model.graph.outputs, len(clip_file.labels)
-    described = ", ".join(f"{each.name} {_dtype(each)} {_shape(_dims(each))}" for each in outputs)
-    if clip_file.output is not None:
-        outputs = [each for each in outputs if each.name == clip_file.output]
-        if not outputs:
-            msg = f"{clip_file.name} names the output {clip_file.output!r}, but {path} has: {described}; correct it"
-            raise InputFileError(msg)
-    found = [each for each in outputs if _can_be_logits(each, classes)]
-    if len(found) == 1:
-        return found[0]
-    problem = "no output" if not found else "more than one output"
-    advice = f'name one as "output" in {clip_file.name}' if found else "export the logits, or give as many labels"
-    msg = (
-        f"{path} has {problem} that can be the float32 logits [N, {classes}] of the {classes} labels of "
-        f"{clip_file.name}; it has: {described}; {advice}"
-    )
-    raise InputFileError(msg)
-
-
-def _can_be_logits(value: ir.Value, classes: int) -> bool:
-    """[N, K] in float32, or with further axes of length 1; a K that the graph does not tell is found when it runs."""
-    dims = _dims(value)
-    if value.dtype != ir.DataType.FLOAT or len(dims) < 2:
-        return False
-    sides = [side for side in dims[1:] if side != 1]
-    return sides in ([classes], [None]) or (classes == 1 and not sides)
-
-
-def _flatten(model: ir.Model, logits: ir.Value) -> ir.Value:
-    """``logits`` with all axes but the first made one, where it has more than two."""
-    if len(_dims(logits)) == 2:
-        return logits
-    node = ir.node("Flatten", [logits], attributes={"axis": 1})
-    model.graph.append(node)
-    (flat,) = node.outputs
-    flat.dtype = ir.DataType.FLOAT
-    return flat
-
-
-def _ends_in_softmax(value: ir.Value) -> bool:
-    node = value.producer()
-    while node is not None and node.op_type in _PASSING and node.inputs[0] is not None:
-        node = node.inputs[0].producer()
-    return node is not None and node.op_type == "Softmax"
-
-
-def _find_named(values: Iterable[ir.Value], name: str) -> ir.Value | None:
-    return next((value for value in values if value.name == name), None)
-
-
-def _names(values: Iterable[ir.Value]) -> str:
-    return ", ".join(str(value.name) for value in values) or "none"
-
-
-def _dims(value: ir.Value) -> _Dims:
-    """Lengths of the axes, None where the graph does not fix one; empty where it tells nothing."""
-    return () if value.shape is None else tuple(side if isinstance(side, int) else None for side in value.shape)
-
-
-def _shape(dims: _Dims) -> str:
-    return f"[{', '.join('N' if not axis and side is None else str(side or '?') for axis, side in enumerate(dims))}]"
-
-
-def _dtype(value: ir.Value) -> str:
-    return "of no known type" if value.dtype is None else ir.DataType(value.dtype).name.lower()
+    if rows > 1:
+        logger.info("%s gives %d rows of logits a clip; their mean is taken", path, rows)
+    return rows

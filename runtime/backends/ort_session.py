@@ -86,12 +86,16 @@ class OrtSession(Session):
     def _run(self, clips: Clips) -> Outputs:
         errors = self._runtime.capi.onnxruntime_pybind11_state
         try:
-            results = self._engine.run(self._outputs, {self._input: clips})
+            results = self._engine.run(self._outputs, self._feed(clips))
         except (errors.Fail, errors.RuntimeException, errors.InvalidArgument) as error:
             msg = f"{self.path} contradicts itself when it runs ({error}); mend the graph, or export it again"
             raise InputFileError(msg) from error
         logits, *mask = (np.asarray(values, dtype=np.float32) for values in results)
         return Outputs(logits=logits, mask=mask[0] if mask else None)
+
+    def _feed(self, clips: Clips) -> dict[str, Any]:
+        """Inputs of the graph by name."""
+        return {self._input: clips}
 
     def _close(self) -> None:
         del self._engine

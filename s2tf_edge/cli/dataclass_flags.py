@@ -7,7 +7,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import Field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -26,38 +26,46 @@ def with_flags(command: Callable[..., None], options: type[Any]) -> Callable[...
     """``command`` for a parser: in place of its one argument of type ``options`` it has a flag for each field.
 
     Args:
-        command: its other arguments are annotated for typer.
+        command: its other arguments are annotated for typer. Where the one of type ``options`` may also be None, it is
+            that while a field without a default is not given, and the command says what it misses.
         options: a dataclass whose fields are declared.
     """
     hints = typing.get_type_hints(command, localns={options.__name__: options}, include_extras=True)
-    (argument,) = (name for name, hint in hints.items() if hint is options)
+    (argument,) = (name for name, hint in hints.items() if options in {hint, *typing.get_args(hint)})
+    may_be_none = type(None) in typing.get_args(hints[argument])
     fields = dataclasses.fields(options)
+    needed = [field.name for field in fields if may_be_none and field.default is dataclasses.MISSING]
 
     @functools.wraps(command)
     def parsed(**given: Any) -> None:
         values = {field.name: _value(field, given.pop(field.name)) for field in fields}
-        command(**given, **{argument: options(**values)})
+        lacks = any(values[name] is None for name in needed)
+        command(**given, **{argument: None if lacks else options(**values)})
 
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(command).parameters.values():
         own = [parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)]
-        parameters += _parameters(options) if parameter.name == argument else own
+        parameters += _parameters(options, needed) if parameter.name == argument else own
     parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     parsed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return parsed
 
 
-def _parameters(options: type[Any]) -> list[inspect.Parameter]:
+def _parameters(options: type[Any], may_lack: Collection[str]) -> list[inspect.Parameter]:
     hints = typing.get_type_hints(options)
     return [
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
-            annotation=Annotated[_readable(hints[field.name]), _flag(field)],
-            default=_default(field),
+            annotation=Annotated[_readable(_hint(hints[field.name], field.name in may_lack)), _flag(field)],
+            default=None if field.name in may_lack else _default(field),
         )
         for field in dataclasses.fields(options)
     ]
+
+
+def _hint(hint: Any, may_lack: bool) -> Any:
+    return hint | None if may_lack else hint
 
 
 def _flag(field: Field[Any]) -> Any:

@@ -11,6 +11,7 @@ import typer
 
 from s2tf_edge.cli.app import Quiet, Verbose, existing, progress_bar, run, translate, version_option
 from s2tf_edge.cli.dataclass_flags import with_flags
+from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from s2tf_edge.export import ExportOptions, ExportResult
@@ -23,6 +24,7 @@ _EXAMPLES = (
     "s2tf-export model.pt --target openvino --precision int8 --calib clips/train",
     "s2tf-export model.pt --target trt-rtx --input u8",
     "s2tf-export model.pt --target trt --defer-build     # then, on the device: sh model_trt_fp16/build.sh",
+    "s2tf-export i3d.onnx --describe > i3d.json           # a clip file to fill in; then:",
     "s2tf-export i3d.onnx --meta i3d.json --target openvino --eval clips/test",
 )
 
@@ -37,7 +39,13 @@ def export(
             readable=False,
         ),
     ],
-    options: ExportOptions,
+    options: ExportOptions | None,
+    describe: Annotated[
+        bool,
+        typer.Option(
+            "--describe", help="Print the clip file of MODEL, as --meta reads it, filled in by its shapes; stop."
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, stop.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -45,9 +53,15 @@ def export(
 ) -> None:
     """Export a network to an [bold]artifact folder[/bold] that agrees with it, or to nothing at all."""
     del quiet, verbose, version  # taken by the app
-    from s2tf_edge.export import plan_export, run_plan
+    from s2tf_edge.export import describe_clips, plan_export, run_plan, write_description
     from s2tf_edge.runtime.cache import remember_artifact
 
+    if describe:
+        typer.echo(write_description(describe_clips(existing(model))))
+        return
+    if options is None:
+        msg = "nothing says what to export for; give `target=TARGET`: onnx, openvino, trt or trt-rtx"
+        raise UsageError(msg)
     plan = plan_export(existing(model), options)
     if dry_run:
         typer.echo("\n".join(plan.lines()))

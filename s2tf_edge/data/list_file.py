@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from s2tf_edge.data.video_paths import VIDEO_SUFFIXES
-from s2tf_edge.errors import InputFileError
+from s2tf_edge.text_file import read_text
 
 __all__ = ["LIST_SUFFIXES", "ListedVideo", "read_class_index", "read_list"]
 
@@ -40,7 +40,7 @@ def read_list(path: Path) -> list[ListedVideo]:
         InputFileError: the list cannot be read or is not UTF-8.
     """
     found = []
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path, max_bytes=_MAX_LIST_BYTES).splitlines(), start=1):
         text = line.strip()
         if text and not text.startswith("#"):
             found.append(_parse(text, line=number, folder=path.parent))
@@ -53,7 +53,7 @@ def read_class_index(path: Path) -> dict[int, str]:
     Raises:
         InputFileError: the file cannot be read or is not UTF-8.
     """
-    lines = (line.split(maxsplit=1) for line in _read_text(path).splitlines() if line.strip())
+    lines = (line.split(maxsplit=1) for line in read_text(path, max_bytes=_MAX_LIST_BYTES).splitlines() if line.strip())
     return {int(fields[0]): fields[-1].strip() for fields in lines if fields[0].isdecimal()}
 
 
@@ -62,17 +62,3 @@ def _parse(text: str, *, line: int, folder: Path) -> ListedVideo:
     if match is None:
         return ListedVideo(line=line, path=folder / text)
     return ListedVideo(line=line, path=folder / match["path"], label=match["label"])
-
-
-def _read_text(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MAX_LIST_BYTES:
-            msg = f"{path} is larger than {_MAX_LIST_BYTES} bytes, so it is not a list of videos"
-            raise InputFileError(msg)
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise InputFileError(msg) from error
-    except UnicodeDecodeError as error:
-        msg = f"{path} is not a text file; a list of videos is UTF-8 text, one video a line"
-        raise InputFileError(msg) from error

@@ -60,6 +60,19 @@ def test_every_kind_of_field_has_its_kind_of_flag(parse: Parse) -> None:
     assert parse("net", "--size", "3", *values) == (0, [(Path("net"), options, 2)])
 
 
+def test_options_that_may_be_none_are_that_while_one_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[Options | None] = []
+
+    def command(options: Options | None) -> None:
+        handed.append(options)
+
+    for arguments in ((), ("--wide",), ("--size", "3")):
+        monkeypatch.setattr(sys, "argv", ["s2tf-test", *arguments])
+        with pytest.raises(SystemExit, match="0"):
+            app.run(with_flags(command, Options), name="s2tf-test", examples=())
+    assert handed == [None, None, Options(size=3)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
