@@ -32,18 +32,8 @@ class ClipInputs:
     """By the names of the inputs, in their order."""
     batch: int | None
     """Clips that the graph takes at once; None for any number."""
-
-    @property
-    def rows(self) -> set[int]:
-        """How many rows of logits one clip may give, beside one: a network may give some for each view or picture."""
-        return {rows for form in self.forms.values() for rows in _merged_rows(form)} - {1}
-
-
-def _merged_rows(form: TensorForm) -> tuple[int, ...]:
-    views = form.views or 1
-    merged = next((axis for axis in form.layout.axes if axis.startswith("N")), "")
-    frames = len(form.frames or ()) if "T" in merged else 1
-    return views, frames, views * frames
+    rows: frozenset[int]
+    """How many rows of logits one clip may give, beside one: a network may give one for each view or picture."""
 
 
 def read_inputs(model: ir.Model, path: Path, clip_file: ClipFile) -> ClipInputs:
@@ -62,6 +52,7 @@ def read_inputs(model: ir.Model, path: Path, clip_file: ClipFile) -> ClipInputs:
     sides = {"frames": clip_file.spec.frames, "size": clip_file.spec.size}
     found: dict[str, TensorForm] = {}
     batches: dict[str, int | None] = {}
+    rows: set[int] = set()
     for value in model.graph.inputs:
         name = str(value.name)
         _check_dtype(value, path, clip_file)
@@ -70,7 +61,15 @@ def read_inputs(model: ir.Model, path: Path, clip_file: ClipFile) -> ClipInputs:
         if not form.layout.fits(dims_of(value), lengths):
             raise InputFileError(_misfit(value, form, path, clip_file))
         found[name], batches[name] = form, form.layout.clips(dims_of(value), lengths)
-    return ClipInputs(forms=found, batch=_common_batch(batches, path))
+        rows |= _rows(form, lengths)
+    return ClipInputs(forms=found, batch=_common_batch(batches, path), rows=frozenset(rows - {1}))
+
+
+def _rows(form: TensorForm, sides: Mapping[str, int]) -> set[int]:
+    """Rows where each view has its own, each picture of a batch of pictures, or both."""
+    views = sides["V"] if "V" in form.layout.letters else 1
+    frames = sides["T"] if any(axis.startswith("N") and "T" in axis for axis in form.layout.axes) else 1
+    return {views, frames, views * frames}
 
 
 def _described(inputs: Sequence[ir.Value], path: Path, clip_file: ClipFile) -> Mapping[str, TensorForm]:

@@ -27,8 +27,8 @@ OPSET: Final = 18
 """The lowest opset that graphs of older ones are converted to: that of the export's own graphs."""
 _MAX_BYTES: Final = 2**31 - 1
 """What one protobuf message can hold, weights included."""
-_PROBE_CLIPS: Final = 2
-"""Clips that tell whether a graph takes any number: the fewest that are not one."""
+_PROBE_CLIPS: Final = 7
+"""Clips that tell whether a graph takes any number: so many that hardly one is fixed to just that."""
 
 
 class ShapeError(ValueError):
@@ -111,7 +111,7 @@ def with_batch(model: ir.Model, *, sides: tuple[int, ...], batch: int | None) ->
     Args:
         model: with one input and one output, whose first axes count clips; changed.
         sides: the other axes of the input.
-        batch: clips at once; None for any number, which is tried with two.
+        batch: clips at once; None for any number, which is tried with seven.
 
     Raises:
         ShapeError: the graph is fixed to another number, as by a constant that something is reshaped to.
