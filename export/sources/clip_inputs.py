@@ -7,15 +7,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from s2tf_edge.clip_file import DTYPES, ClipFile
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.export.sources.layout_guess import Dims, guess_layouts
 from s2tf_edge.export.sources.values import dims_of, names_of, show_dims
 from s2tf_edge.input_form import TensorForm
+from s2tf_edge.runtime.session import Clips
 
 __all__ = ["DTYPE_NAMES", "ClipInputs", "read_inputs"]
 
@@ -34,6 +37,16 @@ class ClipInputs:
     """Clips that the graph takes at once; None for any number."""
     rows: frozenset[int]
     """How many rows of logits one clip may give, beside one: a network may give one for each view or picture."""
+
+    def feed(self, clips: Clips, dtypes: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+        """Clips, float32 [N, 3, T, H, W] in RGB, as the inputs take them.
+
+        Args:
+            clips: as all of the toolkit has them.
+            dtypes: numpy's name of the type that each input takes.
+        """
+        floats = clips.astype(np.float32, copy=False)
+        return {name: form.feed(floats, dtypes[name]) for name, form in self.forms.items()}
 
 
 def read_inputs(model: ir.Model, path: Path, clip_file: ClipFile) -> ClipInputs:
@@ -107,7 +120,8 @@ def _check_dtype(value: ir.Value, path: Path, clip_file: ClipFile) -> None:
         allowed = f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]}"
         msg = f"{what} is {name}, but must be {allowed}; export the network with an input of these"
         raise InputFileError(msg)
-    if said is not None and said != got:
+    # Between float32 and float16 nothing is to be told: either is cast to what the graph takes.
+    if said is not None and "uint8" in {said, got} and said != got:
         msg = f'{what} is {got}, but {clip_file.name} says dtype {said}; write "dtype": "{got}"'
         raise InputFileError(msg)
     if said is None and got == "uint8":

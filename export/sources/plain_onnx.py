@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import onnx_ir as ir
 
 from s2tf_edge.clip_file import ClipFile
@@ -139,12 +138,10 @@ class _PlainSession(OrtSession):
 
     def __init__(self, path: Path, info: ModelInfo, options: SessionOptions, *, source: PlainOnnx) -> None:
         super().__init__(path, info, options, names=("", source.output))
-        self._forms, self._rows = source.inputs.forms, source.rows
+        self._inputs, self._rows = source.inputs, source.rows
 
     def _feed(self, clips: Clips) -> dict[str, Any]:
-        floats = clips.astype(np.float32, copy=False)
-        types = {each.name: _NUMPY[each.type] for each in self._engine.get_inputs()}
-        return {name: form.feed(floats, types[name]) for name, form in self._forms.items()}
+        return self._inputs.feed(clips, {each.name: _NUMPY[each.type] for each in self._engine.get_inputs()})
 
     def _run(self, clips: Clips) -> Outputs:
         logits = super()._run(clips).logits

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import onnx
 import onnx_ir as ir
 
 from s2tf_edge.clip_file import spec_keys
@@ -54,7 +55,7 @@ def fill_template(model: ir.Model, path: Path) -> dict[str, Any]:
     if not guesses:
         msg = f"{path} takes no input; a network here takes one clip"
         raise InputFileError(msg)
-    return _Template(model, guesses, _choose_output(model, path)).fill()
+    return _Template(model, guesses, _choose_output(model, path), dtype=_read_dtype(path, next(iter(guesses)))).fill()
 
 
 def _guesses(value: ir.Value, path: Path) -> list[LayoutGuess]:
@@ -66,6 +67,13 @@ def _guesses(value: ir.Value, path: Path) -> list[LayoutGuess]:
         )
         raise InputFileError(msg)
     return found
+
+
+def _read_dtype(path: Path, name: str) -> str:
+    """What an input of the file itself takes, whatever it was turned into when it was read."""
+    inputs = onnx.load(path, load_external_data=False).graph.input
+    kinds = [value.type.tensor_type.elem_type for value in inputs if value.name == name]
+    return DTYPE_NAMES.get(ir.DataType(kinds[0]), "float32") if kinds else "float32"
 
 
 def _choose_output(model: ir.Model, path: Path) -> ir.Value:
@@ -85,10 +93,13 @@ class _Template:
         model: the graph.
         guesses: by input, the layouts that its shape fits, the likeliest first.
         output: what is taken for the logits.
+        dtype: what the file takes.
     """
 
-    def __init__(self, model: ir.Model, guesses: Mapping[str, list[LayoutGuess]], output: ir.Value) -> None:
-        self._model, self._output = model, str(output.name)
+    def __init__(
+        self, model: ir.Model, guesses: Mapping[str, list[LayoutGuess]], output: ir.Value, *, dtype: str
+    ) -> None:
+        self._model, self._output, self._dtype = model, str(output.name), dtype
         self._guesses = guesses
         self._inputs = {name: found[0] for name, found in guesses.items()}
         self._main = max(self._inputs.values(), key=lambda guess: guess.frames or 0)
@@ -100,7 +111,7 @@ class _Template:
         frames = self._count_frames()
         dims = self._infer(frames) or dims_of(self._logits(self._model))
         values = self._clip_keys(frames)
-        values |= {"dtype": DTYPE_NAMES[ir.DataType(self._model.graph.inputs[0].dtype or ir.DataType.FLOAT)]}
+        values |= {"dtype": self._dtype}
         values |= self._pathways(frames)
         if len(self._model.graph.outputs) > 1:
             values["output"] = self._output
@@ -115,7 +126,7 @@ class _Template:
         spec = ClipSpec(frames=frames, size=self._size)
         own = _own_spec(self._model, spec)
         values = spec_keys(own or spec)
-        if self._model.graph.inputs[0].dtype == ir.DataType.UINT8:
+        if self._dtype == "uint8":
             values = {key: value for key, value in values.items() if key not in {"mean", "std"}}
         self._note_layout()
         if own is None:
@@ -131,7 +142,7 @@ class _Template:
             self._notes["crop"] = _OPEN
         for key in ("stride", "fps", "resize_short_side"):
             self._notes[key] = "a guess"
-        if self._model.graph.inputs[0].dtype != ir.DataType.UINT8:
+        if self._dtype != "uint8":
             self._notes["mean"] = self._notes["std"] = (
                 "a guess: of pixels from 0 to 1, in the network's order of channels"
             )
