@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from s2tf_edge.clip_file import read_clip_file
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.spec import ClipSpec
 
+_PAGE = Path(__file__).parents[1] / "docs/clip-file.md"
 _SHARED = Path(__file__).parents[1] / "../shared/models/i3d_rgb_k400_t32.json"
 
 
@@ -200,6 +202,25 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         read_clip_file(tmp_path / "none.json")
     with pytest.raises(InputFileError, match=r"cannot read .*: Is a directory"):
         read_clip_file(tmp_path)
+
+
+def test_every_example_of_the_page_is_a_clip_file(tmp_path: Path) -> None:
+    (tmp_path / "kinetics.txt").write_text("jump\nrun\n", encoding="utf-8")
+    examples = re.findall(r"```json\n(.*?)```", _PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(examples) >= 5
+    for example in examples:
+        (tmp_path / "a.json").write_text(example, encoding="utf-8")
+        assert len(read_clip_file(tmp_path / "a.json").labels) == 2
+
+
+def test_the_page_has_every_key(tmp_path: Path) -> None:
+    rows = [line.split("|")[1] for line in _PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    told = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
+    with pytest.raises(InputFileError, match="allowed") as got:
+        read_clip_file(_write(tmp_path / "a.json", {}))
+    listed = re.search(r"required are (.*), allowed (.*)$", str(got.value))
+    assert listed is not None
+    assert set(", ".join(listed.groups()).split(", ")) <= told
 
 
 @pytest.mark.needs_shared

@@ -18,6 +18,7 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.export.sources.layout_guess import Dims, guess_layouts
 from s2tf_edge.export.sources.values import dims_of, name_type, names_of, show_dims
 from s2tf_edge.input_form import TensorForm
+from s2tf_edge.runtime.session import Clips
 
 __all__ = ["DTYPE_NAMES", "ClipInputs", "read_inputs"]
 
@@ -34,22 +35,18 @@ class ClipInputs:
     """By the names of the inputs, in their order."""
     batch: int | None
     """Clips that the graph takes at once; None for any number."""
+    rows: frozenset[int]
+    """How many rows of logits one clip may give, beside one: a network may give one for each view or picture."""
 
-    @property
-    def rows(self) -> set[int]:
-        """How many rows of logits one clip may give, beside one: a network may give some for each view or picture."""
-        return {rows for form in self.forms.values() for rows in _merged_rows(form)} - {1}
+    def feed(self, clips: Clips, dtypes: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+        """Clips, float32 [N, 3, T, H, W] in RGB, as the inputs take them.
 
-    def feed(self, clips: NDArray[np.float32], types: Mapping[str, str]) -> dict[str, NDArray[Any]]:
-        """What each input gets of clips, float32 [N, 3, T, H, W], in the types that ``types`` names by input."""
-        return {name: form.feed(clips, types[name]) for name, form in self.forms.items()}
-
-
-def _merged_rows(form: TensorForm) -> tuple[int, ...]:
-    views = form.views or 1
-    merged = next((axis for axis in form.layout.axes if axis.startswith("N")), "")
-    frames = len(form.frames or ()) if "T" in merged else 1
-    return views, frames, views * frames
+        Args:
+            clips: as all of the toolkit has them.
+            dtypes: numpy's name of the type that each input takes.
+        """
+        floats = clips.astype(np.float32, copy=False)
+        return {name: form.feed(floats, dtypes[name]) for name, form in self.forms.items()}
 
 
 def read_inputs(
@@ -71,6 +68,7 @@ def read_inputs(
     sides = {"frames": clip_file.spec.frames, "size": clip_file.spec.size}
     found: dict[str, TensorForm] = {}
     batches: dict[str, int | None] = {}
+    rows: set[int] = set()
     for value in model.graph.inputs:
         name = str(value.name)
         _check_dtype(name, types[name], path, clip_file)
@@ -79,7 +77,15 @@ def read_inputs(
         if not form.layout.fits(dims_of(value), lengths):
             raise InputFileError(_misfit(value, form, path, clip_file))
         found[name], batches[name] = form, form.layout.clips(dims_of(value), lengths)
-    return ClipInputs(forms=found, batch=_common_batch(batches, path))
+        rows |= _rows(form, lengths)
+    return ClipInputs(forms=found, batch=_common_batch(batches, path), rows=frozenset(rows - {1}))
+
+
+def _rows(form: TensorForm, sides: Mapping[str, int]) -> set[int]:
+    """Rows where each view has its own, each picture of a batch of pictures, or both."""
+    views = sides["V"] if "V" in form.layout.letters else 1
+    frames = sides["T"] if any(axis.startswith("N") and "T" in axis for axis in form.layout.axes) else 1
+    return {views, frames, views * frames}
 
 
 def _described(inputs: Sequence[ir.Value], path: Path, clip_file: ClipFile) -> Mapping[str, TensorForm]:
@@ -116,7 +122,8 @@ def _check_dtype(name: str, dtype: ir.DataType | None, path: Path, clip_file: Cl
         allowed = f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]}"
         msg = f"{what} is {name_type(dtype)}, but must be {allowed}; export the network with an input of these"
         raise InputFileError(msg)
-    if said is not None and said != got:
+    # Between float32 and float16 nothing is to be told: either is cast to what the graph takes.
+    if said is not None and "uint8" in {said, got} and said != got:
         msg = f'{what} is {got}, but {clip_file.name} says dtype {said}; write "dtype": "{got}"'
         raise InputFileError(msg)
     if said is None and got == "uint8":

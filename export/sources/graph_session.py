@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from s2tf_edge.calibration.onnx_files import save_model
 from s2tf_edge.runtime.backends.ort_session import OrtSession
@@ -39,7 +37,7 @@ class PlainSession(OrtSession):
         info: ModelInfo,
         options: SessionOptions,
         *,
-        feed: Callable[[NDArray[np.float32], Mapping[str, str]], dict[str, Any]],
+        feed: Callable[[Clips, Mapping[str, str]], dict[str, Any]],
         output: str,
         rows: int = 1,
     ) -> None:
@@ -48,7 +46,7 @@ class PlainSession(OrtSession):
 
     def _feed(self, clips: Clips) -> dict[str, Any]:
         types = {each.name: _NUMPY[each.type] for each in self._engine.get_inputs()}
-        return self._arrange(clips.astype(np.float32, copy=False), types)
+        return self._arrange(clips, types)
 
     def _run(self, clips: Clips) -> Outputs:
         logits = super()._run(clips).logits

@@ -27,8 +27,8 @@ __all__ = [
     "with_batch",
 ]
 
-_PROBE_CLIPS: Final = 2
-"""Clips that tell whether a graph takes any number: the fewest that are not one."""
+_PROBE_CLIPS: Final = 7
+"""Clips that tell whether a graph takes any number: so many that hardly one is fixed to just that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def with_batch(model: ir.Model, *, sides: tuple[int, ...], batch: int | None) ->
     Args:
         model: with one input and one output, whose first axes count clips; changed.
         sides: the other axes of the input.
-        batch: clips at once; None for any number, which is tried with two.
+        batch: clips at once; None for any number, which is tried with seven.
 
     Raises:
         ShapeError: the graph is fixed to another number, as by a constant that something is reshaped to.

@@ -98,6 +98,11 @@ _FORMS: Mapping[str, _Form] = {
         takes="float[M,8,8,3] i", keys={"layout": "(NT)HWC"},
         nodes=f"s = Constant <value_ints = [-1, 4, 8, 8, 3]> () j = Reshape (i, s) {_LAST.replace('(i)', '(j)')}",
     ),
+    "a row a picture": _Form(
+        takes="float[M,3,8,8] i", nodes=_UNSTACK, keys={"layout": "(NT)CHW"}, gives="float[M,5] y",
+        end="""m = Constant <value_ints = [1, 4]> () n = Tile (q, m) o = Constant <value_ints = [-1, 5]> ()
+               y = Reshape (n, o)""",
+    ),
     "N(TC)HW": _Form(takes="float[N,12,8,8] i", nodes=_UNSTACK, keys={"layout": "N(TC)HW"}),
     "N(CT)HW": _Form(takes="float[N,12,8,8] i", nodes=_MERGE, keys={"layout": "N(CT)HW"}),
     "TCHW": _Form(
@@ -246,7 +251,7 @@ def test_the_file_as_it_came_is_fed_as_it_wants(name: str, tmp_path: Path) -> No
     np.testing.assert_allclose(got, _torch_logits(_FORMS[name], clips), rtol=0, atol=_tolerance(name))
 
 
-_UNTOLD = {"THWNC", "N(CT)HW", "BGR", "NTHWC, BGR, float16", "pathways, every second frame"}
+_UNTOLD = {"THWNC", "N(CT)HW", "BGR", "NTHWC, BGR, float16", "pathways, every second frame", "a row a picture"}
 """What no shape tells."""
 
 

@@ -55,9 +55,9 @@ def _read(takes: str, folder: Path, *, gives: str = "float[N,5] y", end: str = _
         ("float[1,2,3,4,16,16] x", {"views": 3}, r'write "views": 2, or'),
         ("uint8[1,4,16,16,3] x", {"layout": "NTHWC"}, r'is uint8, so it takes raw pixels; write "dtype": "uint8" in'),
         (
-            "float16[1,3,4,16,16] x",
-            {"dtype": "float32"},
-            r'is float16, but .* says dtype float32; write "dtype": "float16"',
+            "float[1,3,4,16,16] x",
+            {"dtype": "uint8", "mean": None, "std": None},
+            r'is float32, but .* says dtype uint8; write "dtype": "float32"',
         ),
         ("int32[1,3,4,16,16] x", {}, "is int32, but must be float32, float16 or uint8"),
         (
