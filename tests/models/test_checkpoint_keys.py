@@ -9,8 +9,8 @@ from torch import Tensor
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.models import VideoNetwork, create_model
-from s2tf_edge.models.checkpoint_keys import detect_format
 from s2tf_edge.models.checkpoints import import_checkpoint
+from s2tf_edge.models.checkpoints.formats import detect_format
 
 X3D = "x3d_s?width=0.125&frames=4&size=32"
 I3D = "i3d_r50?width=0.03125&size=32"
