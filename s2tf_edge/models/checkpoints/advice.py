@@ -36,14 +36,13 @@ _STRANGERS: Final[tuple[tuple[str, str], ...]] = (
 def explain_unknown_keys(state: Mapping[str, Tensor]) -> str:
     """What a checkpoint of no known format is, as far as its names say."""
     keys = list(state)
+    if stranger := _stranger(keys):
+        return f"holds the weights of {stranger} ({first_few(keys, 2)}); {_TO_ONNX}"
     if any(key.startswith("backbone.stages.") for key in keys):
         return (
             "has this package's own names, as s2tf-train's last.ckpt has them, and needs no import; "
             "give the model.pt beside it"
         )
-    for pattern, what in _STRANGERS:
-        if any(re.search(pattern, key) for key in keys):
-            return f"holds the weights of {what} ({first_few(keys, 2)}); {_TO_ONNX}"
     kernels = [value.ndim for key, value in state.items() if key.endswith("weight") and value.ndim > 2]
     if kernels and max(kernels) == 4:
         return f"holds the weights of a network of pictures (2D: {first_few(keys, 2)}); {_TO_ONNX}"
@@ -69,6 +68,11 @@ def explain_misfit(
     return _hint(report, found, wanted, fitting) + lack
 
 
+def _stranger(keys: Iterable[str]) -> str | None:
+    keys = list(keys)
+    return next((what for pattern, what in _STRANGERS if any(re.search(pattern, key) for key in keys)), None)
+
+
 def _missing_parts(report: KeyReport, wanted: Sequence[str]) -> list[str]:
     """Parts of the network of which the checkpoint has nothing."""
     missing = set(report.missing)
@@ -85,6 +89,8 @@ def _missing_parts(report: KeyReport, wanted: Sequence[str]) -> list[str]:
 
 
 def _hint(report: KeyReport, found: Sequence[str], wanted: Sequence[str], fitting: Sequence[str]) -> str:
+    if stranger := _stranger(report.unexpected):
+        return f"it holds the weights of {stranger}; {_TO_ONNX}"
     if report.missing and all(key.endswith(_STATISTICS) for key in report.missing):
         return "save them too, as model.state_dict() does and model.named_parameters() does not"
     if report.missing and all(".shortcut." in key for key in report.missing) and report.format in _SHORTCUT_FORMATS:

@@ -104,7 +104,7 @@ def _only_network(
     if len(names) == 1:
         return names[0]
     if names:
-        msg = f"{path} holds the weights of {', '.join(names)}, alike; say which is meant with `model=NAME`"
+        msg = f"{path} holds weights that {', '.join(names)} have alike; say which is meant with `model=NAME`"
         raise UsageError(msg)
     known = ", ".join(families)
     msg = f"{path} fits no network of {known} as it was published; name the one that it was trained as: `model=NAME`"

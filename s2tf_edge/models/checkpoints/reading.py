@@ -112,7 +112,9 @@ def _chosen(
         return averaged, ["averaged weights (EMA) taken"]
     if not raw:
         return averaged, ["it holds averaged weights (EMA) alone, which are taken"]
-    return raw, ["it holds averaged weights (EMA) too, which are not taken: `ema=True` takes them"] if averaged else []
+    return raw, [
+        "it holds averaged weights (EMA) too, which were not taken; to take them give `ema=True`"
+    ] if averaged else []
 
 
 def _check_kind(path: Path, state: Mapping[str, Tensor]) -> None:
