@@ -46,15 +46,9 @@ def pytorchvideo_x3d(key: str) -> str:
     key = re.sub(r"\.branch\.1\.squeeze\.fc(\d)", lambda m: f".branch2.norm_b.1.block.{2 * int(m[1]) - 2}", key)
     key = re.sub(r"\.branch\.(\d)\.(conv|norm)", lambda m: f".branch2.{m[2]}_{'abc'[int(m[1])]}", key)
     key = re.sub(r"\.shortcut\.(conv|norm)", r".branch1_\1", key)
-    key = key.replace("backbone.stem.spatial", "blocks.0.conv.conv_t").replace(
-        "backbone.stem.temporal.norm", "blocks.0.norm"
-    )
-    key = key.replace("backbone.stem.temporal.conv", "blocks.0.conv.conv_xy").replace(
-        "backbone.head.fc", "blocks.5.proj"
-    )
-    return re.sub(r"backbone\.head\.conv5\.(conv|norm)", r"blocks.5.pool.pre_\1", key).replace(
-        "backbone.head.lin5", "blocks.5.pool.post_conv"
-    )
+    for ours, theirs in X3D_PLACES.items():
+        key = key.replace(f"backbone.{ours}", f"blocks.{theirs}")
+    return key
 
 
 def saved(name: str, rename: Callable[[str], str], path: Path) -> tuple[VideoNetwork, Path]:
