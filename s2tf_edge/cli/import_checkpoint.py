@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, existing, run, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, existing, run, translate, version_option
 
 if TYPE_CHECKING:
     from s2tf_edge.models import VideoNetwork
@@ -21,16 +21,29 @@ _EXAMPLES = (
     "s2tf-import I3D_NLN_8x8_R50.pyth --model 's2tf_nl_i3d_r50?size=128' --new-head 51 --out hmdb51.pt",
     "s2tf-import x3d_s.pyth --model s2tf_x3d_s",
     "s2tf-import resnet-18-kinetics.pth --model 'r3d_18?shortcut=A' --format resnet3d",
+    "s2tf-import r2plus1d_18-91a641e6.pth --model s2tf_r2plus1d_18",
+    "s2tf-import run/checkpoint.pth --ema",
 )
 
 
 def import_checkpoint(
-    checkpoint: Annotated[Path, typer.Argument(help="File that the published implementation wrote.", readable=False)],
-    model: Annotated[
-        str, typer.Option(help="Name of the network, with options where wanted: s2tf_nl_i3d_r50?frames=8&size=128.")
+    checkpoint: Annotated[
+        Path, typer.Argument(help="File that the published implementation wrote, or .safetensors.", readable=False)
     ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the network, with options where wanted: s2tf_nl_i3d_r50?frames=8&size=128. Where it is left "
+            "out, the one network that has such weights.",
+            show_default=False,
+        ),
+    ] = None,
     format: Annotated[
-        str, typer.Option(help="s2tfnet, slowfast, pytorchvideo, p3d or resnet3d; auto tells them apart by their keys.")
+        str,
+        typer.Option(
+            help="s2tfnet, slowfast, pytorchvideo, mmaction2, torchvision, p3d or resnet3d; auto tells them apart by "
+            "their keys."
+        ),
     ] = "auto",
     labels: Annotated[
         Path | None,
@@ -39,6 +52,9 @@ def import_checkpoint(
     new_head: Annotated[
         int | None, typer.Option(help="Replace the classifier by a fresh one of N classes.", metavar="N", min=1)
     ] = None,
+    ema: Annotated[
+        bool, typer.Option("--ema", help="Take the running average of the weights, where the checkpoint keeps one.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("model.pt"),
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -54,9 +70,11 @@ def import_checkpoint(
     from s2tf_edge.models.checkpoints import import_checkpoint as convert
 
     names = None if labels is None else read_labels(existing(labels))
-    network, report = convert(existing(checkpoint), model=model, format=format, labels=names, new_head=new_head)
-    save_model(out, network, extra={"imported": {"file": checkpoint.name, "format": report.format}})
-    typer.echo(_summary(out, network, report))
+    network, report = convert(
+        existing(checkpoint), model=model, format=format, labels=names, new_head=new_head, ema=ema
+    )
+    save_model(out, network, extra={"imported": {"file": checkpoint.name, "format": report.format, "ema": ema}})
+    typer.echo(_summary(out, network, report, inferred=model is None))
 
 
 def main() -> None:
@@ -64,11 +82,13 @@ def main() -> None:
     run(import_checkpoint, name=_NAME, examples=_EXAMPLES)
 
 
-def _summary(out: Path, network: VideoNetwork, report: KeyReport) -> str:
+def _summary(out: Path, network: VideoNetwork, report: KeyReport, *, inferred: bool) -> str:
     spec = network.spec
     lines = [
         f"{out}: {network.name}, {network.num_classes} classes, clips of {spec.frames} × {spec.size} × {spec.size}",
         f"{report.loaded} tensors taken from the checkpoint (format {report.format})",
+        *([f"{network.name} is the one network that has such weights; --model names another form of it"] * inferred),
+        *map(translate, report.notes),
     ]
     if any(key.startswith("saliency.") for key in report.fresh):
         whole = any(key.startswith("saliency.miners.") for key in report.fresh)

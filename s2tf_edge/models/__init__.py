@@ -3,7 +3,7 @@
 Importing an architecture's module registers its networks.
 """
 
-from s2tf_edge.models import nl_i3d, p3d, resnet3d, x3d
+from s2tf_edge.models import csn, nl_i3d, p3d, resnet3d, s3d, video_resnet, x3d
 from s2tf_edge.models.blocks import Backbone, BackboneOptions, ConvNorm, PooledHead, StageShape
 from s2tf_edge.models.cost import Cost, network_cost
 from s2tf_edge.models.model_file import load_model, save_model
@@ -21,6 +21,7 @@ __all__ = [
     "StageShape",
     "VideoNetwork",
     "create_model",
+    "csn",
     "default_spec",
     "list_models",
     "load_model",
@@ -29,6 +30,8 @@ __all__ = [
     "p3d",
     "register",
     "resnet3d",
+    "s3d",
     "save_model",
+    "video_resnet",
     "x3d",
 ]

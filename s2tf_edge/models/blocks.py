@@ -14,11 +14,13 @@ from torch.nn import functional
 from s2tf_edge.errors import UsageError
 
 __all__ = [
+    "NORM_EPS",
     "Backbone",
     "BackboneOptions",
     "ConvNorm",
     "PooledHead",
     "Residual",
+    "SeparatedConv",
     "StageShape",
     "halved",
     "init_convolutions",
@@ -29,6 +31,8 @@ __all__ = [
 Triple = tuple[int, int, int]
 
 _MIN_WIDTH: Final = 1 / 64
+NORM_EPS: Final = 1e-5
+"""What batch norm adds to a variance; networks that were trained in Caffe2 or TensorFlow have 1e-3."""
 
 
 class StageShape(NamedTuple):
@@ -79,17 +83,54 @@ class ConvNorm(nn.Module):
         relu: bool = True,
         bias: bool = False,
         groups: int = 1,
+        eps: float = NORM_EPS,
     ) -> None:
         super().__init__()
         time, height, width = (side // 2 for side in kernel)
         self.conv = nn.Conv3d(inputs, outputs, kernel, stride, (time, height, width), groups=groups, bias=bias)
-        self.norm: nn.Module = nn.BatchNorm3d(outputs)
+        self.norm: nn.Module = nn.BatchNorm3d(outputs, eps=eps)
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [N, inputs, T, H, W] to [N, outputs, T', H', W']."""
         x = self.norm(self.conv(x))
         return functional.relu(x) if self.relu else x
+
+
+class SeparatedConv(nn.Module):
+    """A t×k×k convolution as one in space (1×k×k) and one in time (t×1×1), each with batch norm and ReLU.
+
+    Args:
+        inputs: channels of what comes in.
+        middle: channels between the two.
+        outputs: channels of what goes out.
+        kernel: t, k and k.
+        stride: that in time is taken by the convolution in time.
+        relu: whether a ReLU follows the second one.
+        eps: of the norm in space and of that in time.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        middle: int,
+        outputs: int,
+        *,
+        kernel: Triple,
+        stride: Triple = (1, 1, 1),
+        relu: bool = True,
+        eps: tuple[float, float] = (NORM_EPS, NORM_EPS),
+    ) -> None:
+        super().__init__()
+        (time, *space), (step, *steps) = kernel, stride
+        in_space, in_time = (1, space[0], space[1]), (time, 1, 1)
+        self.spatial = ConvNorm(inputs, middle, kernel=in_space, stride=(1, steps[0], steps[1]), eps=eps[0])
+        self.temporal = ConvNorm(middle, outputs, kernel=in_time, stride=(step, 1, 1), relu=relu, eps=eps[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [N, inputs, T, H, W] to [N, outputs, T', H', W']."""
+        out: Tensor = self.temporal(self.spatial(x))
+        return out
 
 
 class Residual(nn.Module):

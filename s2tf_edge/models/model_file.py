@@ -13,15 +13,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.models.file_kinds import check_checkpoint_file, explain_refused_objects, is_safetensors
 from s2tf_edge.models.registry import create_model
 from s2tf_edge.models.s2tf import VideoNetwork
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["FORMAT_VERSION", "ModelFile", "load_model", "read_model_file", "read_tensors", "save_model"]
+__all__ = [
+    "FORMAT_VERSION",
+    "ModelFile",
+    "is_model_file",
+    "load_model",
+    "read_model_file",
+    "read_tensors",
+    "save_model",
+]
 
 FORMAT_VERSION: Final = 1
 _KIND: Final = "s2tf_edge.model"
@@ -118,7 +128,7 @@ def read_model_file(path: str | Path) -> ModelFile:
         InputFileError: the file is missing, unreadable or not a whole ``model.pt``.
     """
     content = read_tensors(path)
-    if not isinstance(content, dict) or content.get("kind") != _KIND:
+    if not is_model_file(content):
         msg = f"{path} is not a model file of this package; turn a published checkpoint into one with s2tf-import"
         raise InputFileError(msg)
     if content.get("format") != FORMAT_VERSION:
@@ -141,6 +151,11 @@ def read_model_file(path: str | Path) -> ModelFile:
         raise InputFileError(msg) from error
 
 
+def is_model_file(content: Any) -> bool:
+    """Whether what ``read_tensors`` gave was written by ``save_model``."""
+    return isinstance(content, dict) and content.get("kind") == _KIND
+
+
 def read_tensors(path: str | Path) -> Any:
     """What ``torch.save`` wrote, if it is tensors and plain values; code in a file is never run.
 
@@ -149,17 +164,27 @@ def read_tensors(path: str | Path) -> Any:
             could rebuild.
     """
     path = Path(path)
-    if not path.is_file():
-        msg = f"{path} is not a file" if path.exists() else f"{path} does not exist"
+    check_checkpoint_file(path)
+    if is_safetensors(path):
+        msg = f"{path} is a .safetensors file; turn it into a model.pt with s2tf-import"
         raise InputFileError(msg)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_numpy_scalars()):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror or error}"
         raise InputFileError(msg) from error
     except Exception as error:
         # A damaged pickle fails in any of a dozen ways, from KeyError to struct.error.
         raise InputFileError(_why_unreadable(path, error)) from error
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a NumPy number in a checkpoint names, such as a best accuracy: it is made of plain values."""
+    dtypes = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")]
+    scalar = type(np.float64(0)).__reduce__(np.float64(0))[0]
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    return [np.dtype, *dtypes, *((scalar, name) for name in names)]
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
@@ -170,11 +195,8 @@ def _why_unreadable(path: Path, error: Exception) -> str:
             f"{path} is a Caffe2 pickle (SlowFast's *.pkl), which holds no PyTorch weights; "
             "load it in SlowFast with TRAIN.CHECKPOINT_TYPE caffe2, save a *.pyth there and give that"
         )
-    if "WeightsUnpickler error: Unsupported" in str(error) or "Unsupported global" in str(error):
-        return (
-            f"{path} holds Python objects beside tensors, which are refused because loading them can run code; "
-            "save its weights alone with torch.save(checkpoint['model_state'], ...) where you trust it"
-        )
+    if objects := explain_refused_objects(path, error):
+        return f"{path} {objects}"
     return f"{path} is not a PyTorch file, or it is damaged ({type(error).__name__}); copy or download it again"
 
 

@@ -12,7 +12,9 @@ Feichtenhofer et al., "SlowFast Networks for Video Recognition", 2019. I3D for 8
     stages[3] / (1, 2, 2)                 32C × 4 ×   7 ×   7
     average, dropout, linear
 
-Slow keeps all frames (its stem is 1×7×7, and nothing pools in time) and looks across them in the last two stages only.
+MMAction2's I3D begins with a quarter of the frames: its stem's convolution and pooling have strides of 2 in time, so
+that 32 frames become the 8 above. Slow keeps all frames (its stem is 1×7×7, and nothing pools in time) and looks across
+them in the last two stages only.
 """
 
 from __future__ import annotations
@@ -62,14 +64,38 @@ class Layout:
     pools_time: bool
     """Whether pairs of frames become one after the first stage."""
     non_local: bool
+    stem_strides: tuple[int, int] = (1, 1)
+    """Strides in time of the stem's convolution and of its pooling."""
+
+    @property
+    def min_frames(self) -> int:
+        """The least frames of a clip of which two are left to pool, where pairs are pooled."""
+        return math.prod(self.stem_strides) + 1 if self.pools_time else 1
+
+    def frames_after_stem(self, frames: int) -> int:
+        """What the stem makes of a clip's frames."""
+        for stride in self.stem_strides:
+            frames = math.ceil(frames / stride)
+        return frames
 
 
 _I3D: Final = Layout(stem_frames=5, block_frames=((3, 3, 3), (3, 1), (3, 1), (1, 3)), pools_time=True, non_local=False)
 _NL_I3D: Final = replace(_I3D, non_local=True)
+_MM_I3D: Final = replace(_I3D, stem_strides=(2, 2))
 _SLOW: Final = Layout(stem_frames=1, block_frames=((1,), (1,), (3,), (3,)), pools_time=False, non_local=False)
 
 _RECIPE: Final = ClipSpec(frames=8, stride=8, fps=30.0, size=224, resize_short_side=256)
 """Kinetics as SlowFast samples it: 8 frames, every 8th of 30 a second."""
+_MM_RECIPE: Final = ClipSpec(
+    frames=32,
+    stride=2,
+    fps=30.0,
+    size=224,
+    resize_short_side=256,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
+"""Kinetics as MMAction2 samples it for I3D: 32 frames, every 2nd of 30 a second; normalized as ImageNet is."""
 
 
 class NonLocal(nn.Module):
@@ -115,11 +141,13 @@ class InflatedResNet(Backbone):
         super().__init__()
         sizes = stage_sizes(halved(halved(size)))
         _check_clip(layout, frames, sizes[2])
+        frames = layout.frames_after_stem(frames)
+        conv_step, pool_step = layout.stem_strides
         channels = options.scaled(64)
         outputs = [4 * channels * 2**stage for stage in range(4)]
         self.stem = nn.Sequential(
-            ConvNorm(3, channels, kernel=(layout.stem_frames, 7, 7), stride=(1, 2, 2)),
-            nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),
+            ConvNorm(3, channels, kernel=(layout.stem_frames, 7, 7), stride=(conv_step, 2, 2)),
+            nn.MaxPool3d((1, 3, 3), stride=(pool_step, 2, 2), padding=(0, 1, 1)),
         )
         self.stages = nn.ModuleList(
             _stage(stage, inputs, outputs[stage], blocks=_BLOCKS[variant][stage], layout=layout)
@@ -147,6 +175,12 @@ def build_nl_i3d(variant: str, *, options: BackboneOptions, frames: int, size: i
 def build_i3d(variant: str, *, options: BackboneOptions, frames: int, size: int, num_classes: int) -> Backbone:
     """The I3D ``variant`` without non-local blocks."""
     return InflatedResNet(variant, layout=_I3D, options=options, frames=frames, size=size, num_classes=num_classes)
+
+
+@register("mm_i3d", recipes=dict.fromkeys(_BLOCKS, _MM_RECIPE), options=BackboneOptions)
+def build_mm_i3d(variant: str, *, options: BackboneOptions, frames: int, size: int, num_classes: int) -> Backbone:
+    """The I3D ``variant`` of MMAction2, whose stem leaves a quarter of the frames."""
+    return InflatedResNet(variant, layout=_MM_I3D, options=options, frames=frames, size=size, num_classes=num_classes)
 
 
 @register("slow", recipes=dict.fromkeys(_BLOCKS, _RECIPE), options=BackboneOptions)
@@ -181,8 +215,8 @@ def _block(inputs: int, outputs: int, *, frames: int, stride: int) -> Residual:
 
 
 def _check_clip(layout: Layout, frames: int, third_size: int) -> None:
-    if layout.pools_time and frames < 2:
-        msg = f"I3D halves the frames after its first stage and needs 2 or more, got {frames}"
+    if frames < layout.min_frames:
+        msg = f"I3D halves the frames after its first stage and needs {layout.min_frames} or more, got {frames}"
         raise UsageError(msg)
     if layout.non_local and third_size < _MIN_NON_LOCAL_SIZE:
         msg = "non-local blocks pool 2 × 2 in the third stage, which needs clips of 17 × 17 pixels or more"

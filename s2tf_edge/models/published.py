@@ -23,6 +23,9 @@ class PublishedTop1:
 
 _PAPER: Final = "Liu et al. 2025"
 _SLOWFAST: Final = "SlowFast model zoo, 8x8, 3x10 views"
+_TORCHVISION: Final = "torchvision, 5 clips a video"
+_TORCHVISION_CLIP: Final = "torchvision, one clip"
+_MMACTION2: Final = "MMAction2 model zoo"
 _PYTORCHVIDEO: Final = "PyTorchVideo model zoo, 3x10 views"
 
 
@@ -43,5 +46,14 @@ PUBLISHED: Final[Mapping[str, tuple[PublishedTop1, ...]]] = {
     "x3d_s": (_kinetics(73.33, _PYTORCHVIDEO),),
     "x3d_m": (_kinetics(75.94, _PYTORCHVIDEO),),
     "x3d_l": (_kinetics(77.44, _PYTORCHVIDEO),),
+    "tv_r3d_18": (_kinetics(63.2, _TORCHVISION),),
+    "mc3_18": (_kinetics(63.96, _TORCHVISION),),
+    "r2plus1d_18": (_kinetics(67.463, _TORCHVISION),),
+    "s3d": (_kinetics(68.368, _TORCHVISION_CLIP),),
+    "mm_i3d_r50": (_kinetics(73.47, _MMACTION2),),
+    "mm_r2plus1d_34": (_kinetics(69.76, _MMACTION2),),
+    "ir_csn_50": (_kinetics(79.17, f"{_MMACTION2}, from IG-65M"),),
+    "ir_csn_152": (_kinetics(82.66, f"{_MMACTION2}, from IG-65M"),),
+    "ip_csn_152": (_kinetics(82.51, f"{_MMACTION2}, from IG-65M"),),
 }
 """By name of the network, without options."""

@@ -19,7 +19,7 @@ from s2tf_edge.models.s2tf import FORMS, VideoNetwork
 from s2tf_edge.models.saliency import SaliencyPath
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["create_model", "default_spec", "list_models", "register"]
+__all__ = ["create_model", "default_spec", "family_of", "list_backbones", "list_models", "register"]
 
 _OptionsT = TypeVar("_OptionsT", bound=BackboneOptions, contravariant=True)
 
@@ -35,6 +35,7 @@ class Builder(Protocol[_OptionsT]):
 
 @dataclass(frozen=True, kw_only=True)
 class _Architecture:
+    family: str
     build: Callable[..., Backbone]
     variant: str
     recipe: ClipSpec
@@ -68,7 +69,7 @@ _ARCHITECTURES: dict[str, _Architecture] = {}
 def register(
     family: str, *, recipes: Mapping[str, ClipSpec], options: type[_OptionsT]
 ) -> Callable[[Builder[_OptionsT]], Builder[_OptionsT]]:
-    """Decorates the function that builds the backbones ``{family}_{variant}``.
+    """Decorates the function that builds the backbones ``{family}_{variant}``, or ``family`` for a variant ``""``.
 
     Args:
         family: such as ``r3d``.
@@ -81,11 +82,13 @@ def register(
 
     def decorate(build: Builder[_OptionsT]) -> Builder[_OptionsT]:
         for variant, recipe in recipes.items():
-            name = f"{family}_{variant}"
+            name = f"{family}_{variant}" if variant else family
             if name in _ARCHITECTURES:
                 msg = f"a network named {name} is registered already; choose another name"
                 raise UsageError(msg)
-            _ARCHITECTURES[name] = _Architecture(build=build, variant=variant, recipe=recipe, options=options)
+            _ARCHITECTURES[name] = _Architecture(
+                family=family, build=build, variant=variant, recipe=recipe, options=options
+            )
         return build
 
     return decorate
@@ -95,6 +98,21 @@ def list_models(pattern: str = "*") -> list[str]:
     """Names of all networks that match a shell pattern such as ``s2tf_*``: each backbone plain, with SSF, with both."""
     names = [form + backbone for backbone in _ARCHITECTURES for form in FORMS]
     return fnmatch.filter(names, pattern)
+
+
+def list_backbones(families: Sequence[str]) -> list[str]:
+    """Names of all plain networks of some families, in the order of the families."""
+    return [name for family in families for name, each in _ARCHITECTURES.items() if each.family == family]
+
+
+def family_of(name: str) -> str:
+    """The family of a network: ``r3d`` of ``s2tf_r3d_18?width=0.25``.
+
+    Raises:
+        UsageError: the name is unknown.
+    """
+    _, backbone = _split(name.partition("?")[0])
+    return _ARCHITECTURES[backbone].family
 
 
 def create_model(

@@ -88,6 +88,64 @@ def test_exit_codes(
     assert message in capsys.readouterr().err
 
 
+@pytest.fixture
+def full_checkpoint(tmp_path: Path) -> Path:
+    """Weights of a network as it was published, and their running average, which is zero."""
+    torch.manual_seed(0)
+    state = create_model("mc3_18", num_classes=3).state_dict()
+    names = {"backbone.stem.0.": "stem.", "backbone.head.fc.": "fc.", ".branch.0.": ".conv1.", ".branch.1.": ".conv2."}
+    names |= {f"backbone.stages.{stage}.": f"layer{stage + 1}." for stage in range(4)}
+    names |= {".shortcut.": ".downsample.", "conv.weight": "0.weight", "norm.": "1."}
+    renamed = {}
+    for key, value in state.items():
+        for ours, theirs in names.items():
+            key = key.replace(ours, theirs)
+        renamed[key] = value
+    averaged = {key: torch.zeros_like(value) for key, value in renamed.items()}
+    path = tmp_path / "mc3.pth"
+    torch.save({"model": renamed, "model_ema": averaged}, path)
+    return path
+
+
+def test_the_network_is_found_where_none_is_named(
+    full_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "model.pt"
+    assert run(full_checkpoint, "--out", out, monkeypatch=monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "mc3_18 is the one network that has such weights; --model names another form of it" in said
+    assert "averaged weights (EMA) too, which were not taken; to take them give --ema" in said
+    assert load_model(out).name == "mc3_18"
+
+
+def test_averages_are_taken_on_request(
+    full_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "model.pt"
+    assert run(full_checkpoint, "--ema", "--model", "s2tf_mc3_18", "--out", out, monkeypatch=monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "averaged weights (EMA) taken" in said
+    assert "the saliency modules start fresh" in said
+    assert not load_model(out).get_parameter("backbone.head.fc.weight").any()
+
+
+def test_averages_that_are_not_there_end_with_9(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(checkpoint, "--ema", "--model", NAME, monkeypatch=monkeypatch) == 9
+    assert "holds no averaged weights (EMA); leave out --ema" in capsys.readouterr().err
+
+
+def test_an_import_is_not_imported_again(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "model.pt"
+    assert run(checkpoint, "--model", f"{NAME}&shortcut=A", "--out", out, monkeypatch=monkeypatch) == 0
+    assert run(out, "--model", f"{NAME}&shortcut=A", "--out", tmp_path / "b.pt", monkeypatch=monkeypatch) == 9
+    assert "is a model file of this package, which needs no import" in capsys.readouterr().err
+    assert not (tmp_path / "b.pt").exists()
+
+
 class Evil:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (Path.touch, (Path("touched by a pickle"),))  # type: ignore[return-value]

@@ -20,8 +20,21 @@ FORMS = [
     pytest.param("trt-rtx", "fp16", "auto", id="rtx-fp16", marks=pytest.mark.needs_rtx),
 ]
 
+NETWORKS = [
+    "nl_i3d_r50",
+    "r3d_18",
+    "p3d_63",
+    "x3d_s",
+    "tv_r3d_18",
+    "mc3_18",
+    "r2plus1d_18",
+    # Its published clip of 128 frames takes minutes; an export of 32 has the same operators.
+    "s3d?frames=32",
+    "ir_csn_50",
+]
 
-@pytest.fixture(scope="module", params=["nl_i3d_r50", "r3d_18", "p3d_63", "x3d_s"])
+
+@pytest.fixture(scope="module", params=NETWORKS)
 def backbone(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

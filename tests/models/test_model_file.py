@@ -74,7 +74,7 @@ def test_explains_files_that_are_no_model_files(model: VideoNetwork, tmp_path: P
         "missing.pt": "does not exist",
         ".": "is not a file",
         "truncated.pt": "is not a PyTorch file, or it is damaged",
-        "empty.pt": "is not a PyTorch file, or it is damaged",
+        "empty.pt": "is empty; download or copy it again",
         "text.pt": "is not a PyTorch file, or it is damaged",
         "other.pt": "is not a model file of this package; .*s2tf-import",
         "tensor.pt": "is not a model file of this package",

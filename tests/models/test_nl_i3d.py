@@ -77,8 +77,20 @@ def test_attention_equals_a_loop_over_positions() -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("i3d_r50?frames=1", "needs 2 or more, got 1"), ("nl_i3d_r50?size=16", "17 × 17 pixels or more")],
+    [
+        ("i3d_r50?frames=1", "needs 2 or more, got 1"),
+        ("mm_i3d_r50?frames=4", "needs 5 or more, got 4"),
+        ("nl_i3d_r50?size=16", "17 × 17 pixels or more"),
+    ],
 )
 def test_refuses_clips_that_vanish_on_the_way(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         create_model(name, num_classes=2)
+
+
+@pytest.mark.parametrize(("frames", "left"), [(5, 1), (8, 1), (32, 4), (33, 4)])
+@torch.no_grad()
+def test_i3d_of_mmaction2_begins_with_a_quarter_of_the_frames(frames: int, left: int) -> None:
+    model = create_model("mm_i3d_r50?width=0.0625&size=32", num_classes=2, frames=frames).eval()
+    maps = model.backbone.forward_stages(torch.zeros(1, 3, frames, 32, 32))
+    assert [x.shape[2] for x in maps] == [left] * 4 == [shape.frames for shape in model.backbone.shapes]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from s2tf_edge.models import VideoNetwork, list_models, load_model, save_model
-from s2tf_edge.models.checkpoint_keys import rename
 from s2tf_edge.models.checkpoints import import_checkpoint
+from s2tf_edge.models.checkpoints.formats import rename
 from s2tf_edge.models.saliency import Saliency
 from s2tf_edge.training.losses import S2TFLoss
 

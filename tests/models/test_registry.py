@@ -14,7 +14,9 @@ def test_lists_each_backbone_in_three_forms() -> None:
     names = list_models()
     assert len(names) == len(set(names))
     plain = [name for name in names if not name.startswith(("ssf_", "s2tf_"))]
-    assert {"r3d_10", "r3d_200", "i3d_r50", "nl_i3d_r101", "slow_r50", "p3d_199", "x3d_l"} <= set(plain)
+    assert {"r3d_10", "r3d_200", "i3d_r50", "nl_i3d_r101", "slow_r50", "p3d_199", "x3d_l", "s3d", "r2plus1d_18"} <= set(
+        plain
+    )
     assert set(names) == {form + name for form in ("", "ssf_", "s2tf_") for name in plain}
     assert list_models("s2tf_nl_*") == ["s2tf_nl_i3d_r50", "s2tf_nl_i3d_r101"]
 

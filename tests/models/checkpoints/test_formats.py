@@ -9,14 +9,21 @@ from torch import Tensor
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.models import VideoNetwork, create_model
-from s2tf_edge.models.checkpoint_keys import detect_format
 from s2tf_edge.models.checkpoints import import_checkpoint
+from s2tf_edge.models.checkpoints.formats import detect_format
 
 X3D = "x3d_s?width=0.125&frames=4&size=32"
 I3D = "i3d_r50?width=0.03125&size=32"
 SLOW = "slow_r50?width=0.03125&size=32"
 P3D = "p3d_63?width=0.03125&size=32"
 R3D = "r3d_18?width=0.03125&size=32"
+MM_I3D = "mm_i3d_r50?width=0.03125&frames=8&size=32"
+MM_R2PLUS1D = "mm_r2plus1d_34?width=0.03125&frames=4&size=32"
+IR_CSN = "ir_csn_50?width=0.03125&frames=4&size=32"
+IP_CSN = "ip_csn_152?width=0.015625&frames=4&size=32"
+TV_R3D = "tv_r3d_18?width=0.03125&frames=4&size=32"
+R2PLUS1D = "r2plus1d_18?width=0.03125&frames=4&size=32"
+S3D = "s3d?width=0.0625&frames=8&size=32"
 State = dict[str, Tensor]
 
 
@@ -95,6 +102,74 @@ def as_p3d(model: VideoNetwork) -> State:
             for key, value in state.items()}  # fmt: skip
 
 
+def mmaction2(key: str) -> str:
+    path, kind, leaf = parts_of(key)
+    bn = "bn" if kind == "norm" else "conv"
+    if path[0] == "head":
+        name = {"conv5": f"backbone.conv5.{bn}", "lin5": "cls_head.fc1", "fc": "cls_head.fc_cls"}[path[1]]
+        return f"{name}.{leaf}"
+    side = f"conv.{bn}_s" if "spatial" in path else bn if bn == "bn" or "temporal" not in path else "conv.conv_t"
+    if path[0] == "stem":
+        return f"backbone.conv1.{side}.{leaf}"
+    block = f"backbone.layer{int(path[1]) + 1}.{path[2].removeprefix('res')}"
+    if path[3] == "shortcut":
+        return f"{block}.downsample.{side}.{leaf}"
+    if "squeeze" in path:
+        return f"{block}.se_module.{kind}.{leaf}"
+    inner = f".{path[5]}" if len(path) > 5 and path[5].isdigit() else ""
+    return f"{block}.conv{int(path[4]) + 1}{inner}.{side}.{leaf}"
+
+
+def as_mmaction2_x3d(model: VideoNetwork) -> State:
+    """Its stem's convolutions have names of their own, and its hidden layer is linear."""
+    stem = {"stem.spatial.weight": "conv1_s.conv.weight", "stem.temporal.conv.weight": "conv1_t.conv.weight"}
+    names = {f"backbone.{ours}": f"backbone.{theirs}" for ours, theirs in stem.items()}
+    state = {}
+    for key, value in model.state_dict().items():
+        name = names.get(key) or mmaction2(key).replace("backbone.conv1.bn", "backbone.conv1_t.bn")
+        name = name.replace("cls_head.fc_cls", "cls_head.fc2")
+        state[name] = value.flatten(1) if name == "cls_head.fc1.weight" else value
+    return state
+
+
+def torchvision(key: str) -> str:
+    path, kind, leaf = parts_of(key)
+    if path[0] == "head":
+        return f"fc.{leaf}"
+    bn = str(int(kind == "norm"))
+    inside = {"spatial": f".0.{bn}", "temporal": ".1" if kind == "norm" else ".0.3"}
+    if path[0] == "stem":
+        place = {"spatial": bn, "temporal": str(3 + int(kind == "norm"))}.get(path[2], bn)
+        return f"stem.{place}.{leaf}"
+    block = f"layer{int(path[1]) + 1}.{path[2]}"
+    if path[3] == "shortcut":
+        return f"{block}.downsample.{bn}.{leaf}"
+    return f"{block}.conv{int(path[4]) + 1}{inside.get(path[5], f'.{bn}')}.{leaf}"
+
+
+S3D_FEATURES = {(0, 0): 2, (0, 1): 3, (1, 1): 5, (1, 2): 6, (3, 1): 14, (3, 2): 15} | {
+    (2, n): 7 + n for n in range(1, 6)
+}
+
+
+def as_torchvision_s3d(model: VideoNetwork) -> State:
+    """Its classifier is a convolution."""
+    state = {}
+    for key, value in model.state_dict().items():
+        path, kind, leaf = parts_of(key)
+        bn = int(kind == "norm")
+        side = {"spatial": "0.", "temporal": "1."}
+        if path[0] == "head":
+            state[f"classifier.1.{leaf}"] = value[:, :, None, None, None] if leaf == "weight" else value
+        elif path[0] == "stem":
+            state[f"features.0.{side[path[2]]}{bn}.{leaf}"] = value
+        else:
+            branch = {"single": "branch0.", "second": "branch1.", "third": "branch2.", "pooled": "branch3."}
+            inside = "".join(branch.get(part) or side.get(part) or f"{part}." for part in path[3:-1] if part != kind)
+            state[f"features.{S3D_FEATURES[int(path[1]), int(path[2])]}.{inside}{bn}.{leaf}"] = value
+    return state
+
+
 def by_key(name: Callable[[str], str]) -> Callable[[VideoNetwork], State]:
     return lambda model: {name(key): value for key, value in model.state_dict().items()}
 
@@ -106,6 +181,15 @@ CASES = {
     # The pooling behind its first stage is a block without weights.
     "pytorchvideo i3d": ("pytorchvideo", I3D, by_key(lambda key: pytorchvideo(key, blocks=(0, 1, 3, 4, 5, 6)))),
     "p3d": ("p3d", P3D, as_p3d),
+    "mmaction2 i3d": ("mmaction2", MM_I3D, by_key(mmaction2)),
+    "mmaction2 slowonly": ("mmaction2", SLOW, by_key(mmaction2)),
+    "mmaction2 x3d": ("mmaction2", X3D, as_mmaction2_x3d),
+    "mmaction2 r(2+1)d": ("mmaction2", MM_R2PLUS1D, by_key(mmaction2)),
+    "mmaction2 ir-csn": ("mmaction2", IR_CSN, by_key(mmaction2)),
+    "mmaction2 ip-csn": ("mmaction2", IP_CSN, by_key(mmaction2)),
+    "torchvision r3d": ("torchvision", TV_R3D, by_key(torchvision)),
+    "torchvision r(2+1)d": ("torchvision", R2PLUS1D, by_key(torchvision)),
+    "torchvision s3d": ("torchvision", S3D, as_torchvision_s3d),
 }
 
 
@@ -171,7 +255,12 @@ def test_half_a_file_is_refused(case: str, tmp_path: Path) -> None:
         import_checkpoint(tmp_path / "c.pth", model=name, new_head=4)
 
 
-OTHERS = [(case, named) for case in CASES for named in (X3D, I3D, SLOW, P3D, R3D) if named != CASES[case][1]]
+OTHERS = [
+    (case, named)
+    for index, case in enumerate(CASES)
+    for named in ((X3D, I3D, SLOW, P3D, R3D) if index < 5 else (R3D,))
+    if named != CASES[case][1]
+]
 
 
 @pytest.mark.parametrize(("case", "named"), OTHERS)
