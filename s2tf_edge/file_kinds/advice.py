@@ -59,6 +59,7 @@ _FOR_WANTED: Final[Mapping[tuple[FileKind, Wanted], str]] = {
     (FileKind.MODEL, NETWORK_NAME): "start a training from it with `pretrained={quoted}`, or export it: s2tf-export "
     "{path} --target openvino",
     (FileKind.MODEL, TRAINING_RUN): "start a run from its weights with `pretrained={quoted}`",
+    (FileKind.RUN_FOLDER, TRAINING_RUN): "give the checkpoint in it: {path}/last.ckpt",
     (FileKind.RUN_CHECKPOINT, MODEL_FILE): (
         "give the network that the run has written, {related}, or go on with it with `resume={quoted}`"
     ),

@@ -87,10 +87,10 @@ def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Re
 
 
 def _read_run(path: Path) -> tuple[int, Mapping[str, Any]]:
+    check_kind(path, TRAINING_RUN)
     if not path.is_file():
         msg = f"{path} does not exist; `resume` takes auto, never or a checkpoint such as runs/a/{LAST_FILE}"
         raise InputFileError(msg)
-    check_kind(path, TRAINING_RUN)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         # Written at the end of an epoch, before the trainer counts it.

@@ -93,7 +93,7 @@ def test_where_bytes_do_not_tell_the_name_does(name: str, data: bytes, kind: Fil
 
 
 def _save_script(path: Path) -> None:
-    torch.jit.script(nn.Linear(2, 2)).save(path)
+    torch.jit.script(nn.Linear(2, 2)).save(path)  # type: ignore[no-untyped-call]
 
 
 def _save_model(path: Path) -> None:
