@@ -21,7 +21,7 @@ _NO_NETWORKS: Final = frozenset(
     {
         *(FileKind.MISSING, FileKind.UNKNOWN, FileKind.EMPTY, FileKind.POINTER, FileKind.WEB_PAGE, FileKind.ARCHIVE),
         *(FileKind.FOLDER, FileKind.ARTIFACTS, FileKind.RUN_FOLDER),
-        *(FileKind.VIDEO, FileKind.PICTURE, FileKind.LIST, FileKind.TEXT),
+        *(FileKind.VIDEO, FileKind.PICTURE, FileKind.ARRAYS, FileKind.LIST, FileKind.TEXT),
         *(FileKind.JSON, FileKind.CLIP_FILE, FileKind.CLASS_NAMES),
     }
 )

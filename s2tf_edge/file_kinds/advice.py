@@ -29,12 +29,12 @@ _ADVICE: Final[Mapping[FileKind, str]] = {
         "give the network that the run has written, {related}; or go on with it: s2tf-train DATA --resume {path} "
         "--out {folder}"
     ),
-    FileKind.CLIP_FILE: "it goes beside its network: s2tf-export NETWORK.onnx --meta {path} --target openvino",
+    FileKind.CLIP_FILE: "it goes beside its network: s2tf-export {beside} --meta {path} --target openvino",
     FileKind.CLASS_NAMES: "it goes with a checkpoint: s2tf-import CHECKPOINT --model NAME --labels {path}",
     FileKind.CHECKPOINT: "import it first: s2tf-import {path} --model NAME --out model.pt",
     FileKind.TORCHSCRIPT: f"write the network it was made from as ONNX with torch.onnx.export, then: {_EXPORT}",
     FileKind.EXPORTED_PROGRAM: f"torch.onnx.export writes what torch.export.load gives as ONNX, then: {_EXPORT}",
-    FileKind.ONNX: "export it first: s2tf-export {path} --meta FILE.json --target openvino",
+    FileKind.ONNX: "export it first: s2tf-export {path} --meta {beside} --target openvino",
     FileKind.ONNX_WEIGHTS: "export the graph they belong to: s2tf-export {related} --meta FILE.json --target openvino",
     FileKind.ORT: _ORIGIN,
     FileKind.IR: _ORIGIN,
@@ -56,8 +56,8 @@ _ADVICE: Final[Mapping[FileKind, str]] = {
 """By what was given; kinds that are missing here need no more than what was wanted."""
 _FOR_WANTED: Final[Mapping[tuple[FileKind, Wanted], str]] = {
     (FileKind.CLASS_NAMES, CLIP_FILE): 'name it in one, beside frames, crop, mean and std: {{"labels": "{name}"}}',
-    (FileKind.MODEL, NETWORK_NAME): "start a training from it with `pretrained={quoted}`, or export it: s2tf-export "
-    "{path} --target openvino",
+    (FileKind.MODEL, NETWORK_NAME): "train from it: s2tf-train DATA --model NAME --pretrained {path} --out DIR; or "
+    "export it: s2tf-export {path} --target openvino",
     (FileKind.MODEL, TRAINING_RUN): "start a run from its weights with `pretrained={quoted}`",
     (FileKind.RUN_FOLDER, TRAINING_RUN): "give the checkpoint in it: {path}/last.ckpt",
     (FileKind.RUN_CHECKPOINT, MODEL_FILE): (
@@ -83,6 +83,10 @@ def check_kind(path: str | Path, wanted: Wanted) -> FoundFile:
     raise InputFileError(f"{says}; {_fill(advice, found)}" if advice else f"{says}; give that")
 
 
+_OTHERS: Final[Mapping[FileKind, str]] = {FileKind.ONNX: "FILE.json", FileKind.CLIP_FILE: "NETWORK.onnx"}
+"""What goes with a file, where it does not lie beside it."""
+
+
 def _fill(advice: str, found: FoundFile) -> str:
     related = [shlex.quote(str(path)) for path in found.related]
     more = f" and {len(related) - 3} more" if len(related) > 3 else ""
@@ -92,5 +96,6 @@ def _fill(advice: str, found: FoundFile) -> str:
         name=found.path.name,
         folder=shlex.quote(str(found.path.parent)),
         related=related[0] if related else "its model.pt",
+        beside=related[0] if related else _OTHERS.get(found.kind),
         all=f"{', '.join(related[:3])}{more}",
     )

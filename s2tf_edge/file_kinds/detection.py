@@ -18,6 +18,8 @@ META_FILE: Final = "meta.json"
 """What makes a folder an artifact."""
 _META_KEYS: Final = frozenset({"format", "target", "files"})
 _MODEL_FILE: Final = "model.pt"
+_PAIRS: Final = {FileKind.ONNX: (".json", FileKind.CLIP_FILE), FileKind.CLIP_FILE: (".onnx", FileKind.ONNX)}
+"""A graph and its clip file, by the ending that the other has where both have one name."""
 _END_BYTES: Final = 4 * 2**20
 """Read of each end of a file."""
 _JSON_BYTES: Final = 16 * 2**20
@@ -33,7 +35,7 @@ class FoundFile:
     kind: FileKind
     related: tuple[Path, ...] = ()
     """The artifact that a file is part of, the artifacts or the model.pt in a folder or beside a checkpoint, the graph
-    that weights belong to."""
+    that weights or a clip file belong to, the clip file of a graph."""
 
     @property
     def stands_for(self) -> Path:
@@ -77,6 +79,10 @@ def _look_at_file(path: Path) -> FoundFile:
         kind, beside = _kind_by_neighbor(path)
     elif kind is FileKind.RUN_CHECKPOINT:
         beside = tuple(model for model in [path.with_name(_MODEL_FILE)] if model.is_file())
+    elif kind in _PAIRS:
+        suffix, other = _PAIRS[kind]
+        pair = path.with_suffix(suffix)
+        beside = (pair,) if pair.is_file() and _kind_of_file(pair) is other else ()
     return FoundFile(path=path, kind=kind, related=beside)
 
 

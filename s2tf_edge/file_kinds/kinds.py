@@ -54,6 +54,7 @@ class FileKind(enum.Enum):
     # What is read with them.
     VIDEO = "a video"
     PICTURE = "a picture"
+    ARRAYS = "a file of NumPy arrays"
     LIST = "a list"
     JSON = "a JSON file"
     TEXT = "a text file"

@@ -14,6 +14,7 @@ __all__ = ["kind_of_bytes", "kind_of_json", "parse_json"]
 
 _STARTS: Final[Mapping[bytes, FileKind]] = {
     b"version https://git-lfs": FileKind.POINTER,
+    b"\x93NUMPY": FileKind.ARRAYS,
     b"\x89HDF\r\n\x1a\n": FileKind.KERAS,
     b"\x1aE\xdf\xa3": FileKind.VIDEO,  # Matroska, WebM
     b"FLV\x01": FileKind.VIDEO,
@@ -91,6 +92,8 @@ def _kind_of_zip(head: bytes, tail: bytes) -> FileKind:
         return FileKind.TORCHSCRIPT
     if b"model.weights.h5" in tail:
         return FileKind.KERAS
+    if b".npy" in head[:1024]:
+        return FileKind.ARRAYS
     if b"data.pkl" not in head and b"data.pkl" not in tail:
         return FileKind.ARCHIVE
     if _OUR_MODEL in head:

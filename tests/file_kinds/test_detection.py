@@ -111,6 +111,11 @@ def _save_zip(path: Path) -> None:
         archive.writestr("clips/a.avi", "")
 
 
+def _save_arrays(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, x=np.zeros(1))
+
+
 def _save_tar(path: Path) -> None:
     with tarfile.open(path, "w") as archive:
         archive.add(__file__)
@@ -134,13 +139,13 @@ WRITERS: dict[str, tuple[Callable[[Path], Any], FileKind]] = {
     "keras": (_save_keras, FileKind.KERAS),
     "zip": (_save_zip, FileKind.ARCHIVE),
     "tar": (_save_tar, FileKind.ARCHIVE),
-    "npz": (lambda path: np.savez(path, x=np.zeros(1)), FileKind.ARCHIVE),
+    "npz": (_save_arrays, FileKind.ARRAYS),
 }
 
 
 @pytest.mark.parametrize(("write", "kind"), WRITERS.values(), ids=WRITERS)
 def test_archives_are_told_by_their_members(write: Callable[[Path], Any], kind: FileKind, tmp_path: Path) -> None:
-    path = tmp_path / ("a.npz" if kind is FileKind.ARCHIVE else "a.pt2")
+    path = tmp_path / "a.pt2"
     write(path)
     assert find_kind(path).kind is kind
 
@@ -198,6 +203,15 @@ def test_folders_say_what_is_in_them(artifact: Path, tmp_path: Path) -> None:
     assert find_kind(tmp_path).related == (tmp_path / "model.pt",)
     (artifact.parent / "saved_model.pb").touch()
     assert find_kind(artifact.parent).kind is FileKind.SAVED_MODEL
+
+
+def test_a_graph_and_its_clip_file_know_each_other(tmp_path: Path) -> None:
+    graph, clips = tmp_path / "net.onnx", tmp_path / "net.json"
+    graph.write_bytes(_onnx())
+    clips.write_text('["run", "walk"]')
+    assert find_kind(graph).related == ()
+    clips.write_text('{"frames": 8, "crop": 32}')
+    assert (find_kind(graph).related, find_kind(clips).related) == ((clips,), (graph,))
 
 
 @pytest.mark.parametrize("name", ["net.onnx.data", "net.onnx_data", "net.data"])
