@@ -79,8 +79,12 @@ def check_kind(path: str | Path, wanted: Wanted) -> FoundFile:
     if wanted.takes(found.kind):
         return found
     advice = _FOR_WANTED.get((found.kind, wanted)) or _ADVICE.get(found.kind)
-    says = f"{found.path} is {found.kind.value}, not {wanted.words}"
-    raise InputFileError(f"{says}; {_fill(advice, found)}" if advice else f"{says}; give that")
+    says = f"{found.path} is {found.kind.value}"
+    if advice is None:
+        msg = f"{says}; give {wanted.words}"
+        raise InputFileError(msg)
+    msg = f"{says}, not {wanted.words}; {_fill(advice, found)}"
+    raise InputFileError(msg)
 
 
 _OTHERS: Final[Mapping[FileKind, str]] = {FileKind.ONNX: "FILE.json", FileKind.CLIP_FILE: "NETWORK.onnx"}

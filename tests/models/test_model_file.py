@@ -76,7 +76,7 @@ def test_explains_files_that_are_no_model_files(model: VideoNetwork, tmp_path: P
         ".": r"is a folder with a model\.pt in it, not a model\.pt; give that: .*model\.pt",
         "truncated.pt": "is not a PyTorch file, or it is damaged",
         "empty.pt": "is an empty file, .*copy or download the file again",
-        "text.pt": "is a text file, not a model.pt; give that",
+        "text.pt": r"is a text file; give a model\.pt$",
         "other.pt": r"is a checkpoint of weights, not a model\.pt; import it first: s2tf-import \S+other\.pt",
         "tensor.pt": r"is a checkpoint of weights, not a model\.pt",
         "model.onnx": r"is an ONNX graph, not a model\.pt; export it first: s2tf-export \S+model\.onnx",
