@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError
+from s2tf_edge.file_kinds import META_FILE
 from s2tf_edge.spec import ClipSpec
 
 __all__ = [
@@ -48,7 +49,6 @@ __all__ = [
 ]
 
 FORMAT_VERSION: Final = 1
-META_FILE: Final = "meta.json"
 GRAPH_FILE: Final = "model.onnx"
 GRAPH_WEIGHTS_FILE: Final = "model.onnx.data"
 """Weights of a graph that one ONNX file cannot hold, which ends at 2 GiB."""

@@ -31,6 +31,7 @@ from s2tf_edge.clip_keys import (
     show,
 )
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.file_kinds import CLIP_FILE, check_kind
 from s2tf_edge.input_form import CHANNELS, AxisLayout, InputForm, TensorForm, sampled_frames, spread_frames
 from s2tf_edge.label_file import read_labels
 from s2tf_edge.spec import ClipSpec
@@ -105,7 +106,7 @@ def read_clip_file(path: str | Path) -> ClipFile:
             misspelt or of the wrong type; a value is out of its range; keys contradict each other; class names are
             empty or not each once.
     """
-    path = Path(path)
+    path = check_kind(path, CLIP_FILE).path
     values = _read_object(path)
     try:
         values = _with_raw_pixels(values)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError
+from s2tf_edge.file_kinds import CLASS_NAMES, check_kind
 from s2tf_edge.text_file import read_text
 
 __all__ = ["read_labels"]
@@ -24,7 +25,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     Raises:
         InputFileError: the file is missing, unreadable, not in UTF-8 or empty, names a class twice, or skips an index.
     """
-    path = Path(path)
+    path = check_kind(path, CLASS_NAMES).path
     text = read_text(path, max_bytes=_MAX_BYTES, kind="a list of class names")
     try:
         labels = _from_json(json.loads(text)) if path.suffix == ".json" else _from_lines(text)

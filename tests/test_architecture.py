@@ -32,6 +32,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "s2tf_edge": (
         "errors",
         "extras option_fields progress text_file",
+        "file_kinds",
         "spec",
         "clips preprocess label_file input_form clip_keys",
         "clip_file",

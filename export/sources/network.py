@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.extras import require
+from s2tf_edge.file_kinds import NETWORK, FileKind, check_kind
 from s2tf_edge.runtime.artifact import ArtifactMeta, check_files, read_meta
 from s2tf_edge.runtime.session import Clips, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
@@ -168,7 +169,10 @@ def open_network(
         MissingExtraError: a package that reading it needs is not installed.
         UsageError: ``meta`` is missing, or it or ``eval_mode`` is given for something that needs none.
     """
-    if path.suffix.lower() == ".onnx" and not path.is_dir():
+    kind = check_kind(path, NETWORK).kind
+    # By what is in it; a name alone tells of a file that is damaged or not there.
+    is_onnx = kind is FileKind.ONNX or (path.suffix.lower() == ".onnx" and kind is not FileKind.MODEL)
+    if is_onnx and not path.is_dir():
         return _open_onnx(path, meta, eval_mode=eval_mode)
     if eval_mode:
         msg = f"`eval_mode` is for a plain .onnx file; {path.name} is exported for inference anyway, so leave it out"

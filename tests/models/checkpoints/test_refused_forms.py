@@ -278,7 +278,7 @@ def test_files_of_another_kind_are_told(kind: str, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_torchscript_is_told(tmp_path: Path) -> None:
     traced = torch.jit.trace(nn.Conv3d(1, 1, 1), torch.zeros(1, 1, 1, 1, 1))  # type: ignore[no-untyped-call]
-    torch.jit.save(traced, tmp_path / "c.pt")  # type: ignore[no-untyped-call]
+    torch.jit.save(traced, tmp_path / "c.pt")
     with pytest.raises(InputFileError, match=r"is a TorchScript archive, .*torch\.jit\.load\(FILE\)\.state_dict"):
         import_checkpoint(tmp_path / "c.pt", model=NAME)
 
