@@ -24,6 +24,7 @@ from s2tf_edge.export.graph.macs import count_macs
 from s2tf_edge.export.graph.onnx_file import count_operators
 from s2tf_edge.export.graph.rules import Compiler, GraphRules
 from s2tf_edge.export.passes.float16 import Float16
+from s2tf_edge.export.passes.loops import FillConditions
 from s2tf_edge.export.passes.strided_stem import FoldStrides
 from s2tf_edge.export.passes.u8_input import U8Input
 from s2tf_edge.spec import ClipSpec
@@ -83,6 +84,8 @@ def lower(
         form = _inline_for_opset(custom_ops, opset)
     if spec.dtype == "uint8":
         U8Input(spec)(model)
+    # TensorRT's parser misses a condition that is left out, and none minds one that is there.
+    FillConditions()(model)
     operators = _lower_custom_ops(model, rules=rules, form=form)
     operators |= _rewrite(model, rules.compiler, opset=opset)
     if precision == "int8":
