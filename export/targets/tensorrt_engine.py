@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import BuildError, InputFileError, UnsupportedError
+from s2tf_edge.export.graph.compiler_words import compiler_words
 from s2tf_edge.export.targets.base import Target
 from s2tf_edge.export.targets.tensorrt_graph import parse_graph
 from s2tf_edge.export.targets.tensorrt_layers import LayerFact, count_types, engine_layers, network_layers
@@ -107,7 +108,8 @@ def build_engine(graph: Path, engine: Path, *, target: Target, options: EngineOp
     seconds = time.perf_counter() - started
     del parser
     if plan is None:
-        msg = f"{library} cannot build {graph.name}: {log.last_error}; try another `precision` or a larger `workspace`"
+        words = compiler_words(log.last_error)
+        msg = f"{library} cannot build {graph.name}: {words}; try another `precision` or a larger `workspace`"
         raise BuildError(msg)
     _write(memoryview(plan), engine)
     if options.timing_cache is not None and "timing_cache" in configured.applied:
