@@ -172,7 +172,7 @@ def _build(plan: RebuildPlan, folder: Path) -> ArtifactMeta:
     logger.info("building %s %s from its graph", plan.target.name, plan.precision)
     facts = build_engine(folder / GRAPH_FILE, folder / ENGINE_FILE, target=plan.target, options=plan.engine)
     build = describe_engine(facts, folder, asked=plan.engine)
-    before = {name: value for name, value in plan.meta.build.items() if name != "deferred"}
+    before = {name: value for name, value in plan.meta.build.items() if name not in {"deferred", "tried"}}
     return dataclasses.replace(
         plan.meta,
         model=build.files[0],

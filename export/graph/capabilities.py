@@ -13,6 +13,7 @@ Operators that no row has are the target's own business: its compiler takes them
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,11 +22,19 @@ from typing import Final
 import onnx_ir as ir
 
 from s2tf_edge.errors import UnsupportedError
-from s2tf_edge.export.graph.rules import OPENVINO, TENSORRT, TENSORRT_RTX, Compiler
+from s2tf_edge.export.graph.rules import ONNX_RUNTIME, OPENVINO, TENSORRT, TENSORRT_RTX, Compiler
 from s2tf_edge.export.graph.unsupported import describe_node
 from s2tf_edge.export.passes.einsum import EinsumToMatMul
 from s2tf_edge.export.passes.expand import ExpandOperators
+from s2tf_edge.export.passes.resize import ResizeToMatMul, WrapToGather, counts_axes_from_the_end, is_rare_resize
 from s2tf_edge.export.passes.rewrites import SwishToSigmoid
+from s2tf_edge.export.passes.windows import (
+    PadPools,
+    PadTransposes,
+    asks_for_size,
+    pads_dilated_by_itself,
+    rounds_up,
+)
 
 __all__ = [
     "CAPABILITIES",
@@ -34,6 +43,7 @@ __all__ = [
     "Rewrite",
     "capability_of",
     "check_supported",
+    "count_rewritable",
     "rewrites_for",
 ]
 
@@ -82,8 +92,26 @@ def _is_dilated(node: ir.Node) -> bool:
     return any(dilation != 1 for dilation in _ints(node, "dilations"))
 
 
+def _is_strided_and_dilated(node: ir.Node) -> bool:
+    return _is_dilated(node) and any(stride != 1 for stride in _ints(node, "strides"))
+
+
 def _gives_positions(node: ir.Node) -> bool:
     return any(output.name and (output.uses() or output.is_graph_output()) for output in node.outputs[1:])
+
+
+def _keeps_aspect(node: ir.Node) -> bool:
+    return node.attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch"
+
+
+def _is_cubic_in_3d(node: ir.Node) -> bool:
+    x = node.inputs[0]
+    is_3d = x is not None and x.shape is not None and len(x.shape) > 4
+    return is_3d and node.attributes.get_string("mode", "nearest") == "cubic"
+
+
+def _goes_round(node: ir.Node) -> bool:
+    return node.attributes.get_string("mode", "constant") == "wrap"
 
 
 def _has_reference(node: ir.Node) -> bool:
@@ -93,6 +121,15 @@ def _has_reference(node: ir.Node) -> bool:
 
 def _definition(*operators: str, why: str, is_needed: bool = False) -> Rewrite:
     return Rewrite(name="ExpandOperators", make=partial(ExpandOperators, *operators), why=why, is_needed=is_needed)
+
+
+def _on_all(form: Refusal) -> dict[Compiler, Rewrite | Refusal]:
+    return {ONNX_RUNTIME: form, OPENVINO: form} | _on_tensorrt(form)
+
+
+def _on_others(form: Rewrite | Refusal) -> dict[Compiler, Rewrite | Refusal]:
+    """On all but ONNX Runtime, which networks from elsewhere are compared with."""
+    return {OPENVINO: form} | _on_tensorrt(form)
 
 
 def _on_tensorrt(form: Rewrite | Refusal) -> dict[Compiler, Rewrite | Refusal]:
@@ -107,6 +144,16 @@ _PRODUCT: Final = Rewrite(
 _REFERENCE: Final = Refusal(
     why="its parser takes such strides and dilations for 1 without a word, and refuses such a kernel shape"
 )
+_ROUNDED: Final = Rewrite(
+    name="PadPools",
+    make=PadPools,
+    why="it computes other windows at the end, or divides them by another number",
+    is_needed=True,
+)
+_SIZED: Final = Rewrite(
+    name="PadTransposes", make=PadTransposes, why="it divides the padding in another way", is_needed=True
+)
+_RESIZED: Final = Rewrite(name="ResizeToMatMul", make=ResizeToMatMul, why="it has none such", is_needed=True)
 
 CAPABILITIES: Final = (
     # What sets compilers apart; the first row that fits a node counts.
@@ -115,6 +162,23 @@ CAPABILITIES: Final = (
         case="in a function's body, with a kernel shape, strides or dilations that the function has as attributes",
         applies=_has_reference,
         forms=_on_tensorrt(_REFERENCE),
+    ),
+    Capability(
+        operators=("AveragePool", "Conv", "LpPool", "MaxPool"),
+        case="with dilations, and padding by `auto_pad`",
+        applies=pads_dilated_by_itself,
+        forms=_on_all(
+            Refusal(
+                why="ONNX Runtime, which artifacts are compared with, leaves dilations out of such padding or does not "
+                "run it; export the network with `pads`"
+            )
+        ),
+    ),
+    Capability(
+        operators=("AveragePool", "LpPool", "MaxPool"),
+        case="with `ceil_mode`",
+        applies=rounds_up,
+        forms=_on_others(_ROUNDED),
     ),
     Capability(
         operators=("AveragePool", "LpPool", "MaxPool"),
@@ -127,6 +191,52 @@ CAPABILITIES: Final = (
         case="with the positions of the maxima as a second output",
         applies=_gives_positions,
         forms=_on_tensorrt(Refusal(why="its pools give no positions")),
+    ),
+    Capability(
+        operators=("ConvTranspose",),
+        case="with `output_shape`, or padding by `auto_pad`",
+        applies=asks_for_size,
+        forms=_on_others(_SIZED),
+    ),
+    Capability(
+        operators=("ConvTranspose",),
+        case="with strides and dilations",
+        applies=_is_strided_and_dilated,
+        forms={TENSORRT_RTX: Refusal(why="it has no transposed convolutions with both")},
+    ),
+    Capability(
+        operators=("Resize",),
+        case="of cubic mode over frames, height and width",
+        applies=_is_cubic_in_3d,
+        forms=_on_all(Refusal(why="ONNX Runtime, which artifacts are compared with, has it for pictures only")),
+    ),
+    Capability(
+        operators=("Resize",),
+        case="with a `keep_aspect_ratio_policy`",
+        applies=_keeps_aspect,
+        forms=_on_others(Refusal(why="it stretches to all of `sizes`; export the network with `scales`")),
+    ),
+    Capability(
+        operators=("Resize",),
+        case="with `antialias`, half_pixel_symmetric or tf_crop_and_resize",
+        applies=is_rare_resize,
+        forms=_on_others(_RESIZED),
+    ),
+    Capability(
+        operators=("Resize",),
+        case="with negative `axes`",
+        applies=counts_axes_from_the_end,
+        forms={
+            OPENVINO: Rewrite(
+                name="ResizeToMatMul", make=ResizeToMatMul, why="it counts axes from the front", is_needed=True
+            )
+        },
+    ),
+    Capability(
+        operators=("Pad",),
+        case="of mode wrap",
+        applies=_goes_round,
+        forms={OPENVINO: Rewrite(name="WrapToGather", make=WrapToGather, why="it has no such mode", is_needed=True)},
     ),
     Capability(operators=("Einsum",), forms={OPENVINO: _PRODUCT} | _on_tensorrt(_PRODUCT)),
     Capability(
@@ -192,8 +302,27 @@ def rewrites_for(compiler: Compiler, *, opset: int | None = None) -> Mapping[str
         compiler: what takes the graph.
         opset: what the graph is to be converted to, which may be too old for an operator; None where it stays.
     """
-    forms = {name: _form(row, name, compiler=compiler, opset=opset) for row in CAPABILITIES for name in row.operators}
-    return {name: form for name, form in forms.items() if isinstance(form, Rewrite)}
+    found: dict[str, Rewrite] = {}
+    for row in CAPABILITIES:
+        for name in row.operators:
+            form = _form(row, name, compiler=compiler, opset=opset)
+            if isinstance(form, Rewrite):
+                found.setdefault(name, form)
+    return found
+
+
+def count_rewritable(model: ir.Model, compiler: Compiler, *, opset: int | None = None) -> Counter[str]:
+    """Nodes that a compiler gets in another form, by operator; arguments as for ``rewrites_for``.
+
+    The bodies of functions count once a node that calls them.
+    """
+    counts: Counter[str] = Counter()
+    for call in model.graph:
+        for node in model.functions.get(call.op_identifier(), (call,)):
+            row = capability_of(node)
+            if row and isinstance(_form(row, node.op_type, compiler=compiler, opset=opset), Rewrite):
+                counts[node.op_type] += 1
+    return counts
 
 
 def _form(row: Capability, operator: str, *, compiler: Compiler, opset: int | None) -> Rewrite | Refusal | None:
@@ -245,4 +374,4 @@ def _advice(node: ir.Node, targets: Mapping[str, Compiler], *, is_in_graph: bool
     if not is_in_graph:
         return "write the function out with `custom_ops='inline'`"
     taking = [name for name, compiler in targets.items() if _refusal(node, compiler) is None]
-    return f"replace it in the network, or export for {' or '.join(taking)}"
+    return "replace it in the network" + (f", or export for {' or '.join(taking)}" if taking else "")

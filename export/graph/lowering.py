@@ -18,13 +18,14 @@ import onnx_ir as ir
 from s2tf_edge.calibration.onnx_files import through_onnx
 from s2tf_edge.calibration.qdq.pool_padding import MergePads
 from s2tf_edge.errors import UnsupportedError, UsageError
-from s2tf_edge.export.graph.capabilities import check_supported, rewrites_for
+from s2tf_edge.export.graph.capabilities import check_supported, count_rewritable, rewrites_for
 from s2tf_edge.export.graph.custom_ops import InlineCustomOps
 from s2tf_edge.export.graph.functions import DOMAIN
 from s2tf_edge.export.graph.macs import count_macs
 from s2tf_edge.export.graph.onnx_file import count_operators
 from s2tf_edge.export.graph.rules import Compiler, GraphRules
 from s2tf_edge.export.passes.float16 import Float16
+from s2tf_edge.export.passes.loops import FillConditions
 from s2tf_edge.export.passes.strided_stem import FoldStrides
 from s2tf_edge.export.passes.u8_input import U8Input
 from s2tf_edge.spec import ClipSpec
@@ -84,6 +85,8 @@ def lower(
         form = _inline_for_opset(custom_ops, opset)
     if spec.dtype == "uint8":
         U8Input(spec)(model)
+    # TensorRT's parser misses a condition that is left out, and none minds one that is there.
+    FillConditions()(model)
     operators = _lower_custom_ops(model, rules=rules, form=form)
     operators |= _rewrite(model, rules.compiler, opset=opset)
     if precision != "fp32":
@@ -132,13 +135,16 @@ def _custom_nodes(model: ir.Model) -> Counter[str]:
 
 
 def _rewrite(model: ir.Model, compiler: Compiler, *, opset: int | None) -> dict[str, Any]:
-    rewritten = {}
-    for operator, rewrite in rewrites_for(compiler, opset=opset).items():
-        count = count_operators(model).get(operator, 0)
-        if count and rewrite.make()(model).modified:
-            left = count_operators(model).get(operator, 0)
-            rewritten[operator] = {"nodes": count - left, "lowered": f"rewritten by {rewrite.name}: {rewrite.why}"}
-    return rewritten
+    before = count_rewritable(model, compiler, opset=opset)
+    forms = {name: each for name, each in rewrites_for(compiler, opset=opset).items() if before[name]}
+    for rewrite in dict.fromkeys(forms.values()):
+        rewrite.make()(model)
+    after = count_rewritable(model, compiler, opset=opset)
+    return {
+        name: {"nodes": before[name] - after[name], "lowered": f"rewritten by {each.name}: {each.why}"}
+        for name, each in forms.items()
+        if after[name] < before[name]
+    }
 
 
 def _convert_opset(model: ir.Model, opset: int) -> ir.Model:

@@ -7,6 +7,7 @@ only round their result, so they, ReLU, swish, squeeze-and-excitation and residu
   roots;
 - sums over many values, as a compiler may add them up in the graph's type: 64 additions may be wrong by 64 half units
   of the last place, or 3 %, in the worst case;
+- recurrent layers that are told how many steps to take: TensorRT's parser reads these in float32 alone;
 - the saliency path but for the convolutions of its miners and edge branches, with their ReLU and residual sums: it is
   cheap, and the mask weighs every feature of the last stage.
 """
@@ -56,9 +57,14 @@ def keeps_float32(node: ir.Node, function: str = "") -> bool:
     """
     if _is_in_saliency(node, function):
         return not _is_saliency_convolution(node, function)
-    if node.op_type in _ALWAYS:
+    if node.op_type in _ALWAYS or _is_told_its_steps(node):
         return True
     return node.op_type in _SUMS and _count_summands(node) > _MANY
+
+
+def _is_told_its_steps(node: ir.Node) -> bool:
+    lengths = node.inputs[4:5] if node.op_type in {"GRU", "LSTM", "RNN"} else ()
+    return any(value is not None for value in lengths)
 
 
 def _is_in_saliency(node: ir.Node, function: str) -> bool:

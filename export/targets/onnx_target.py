@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from s2tf_edge.calibration.onnx_files import copy_model
-from s2tf_edge.errors import UnsupportedError
+from s2tf_edge.errors import InputFileError, UnsupportedError
 from s2tf_edge.export.graph.onnx_file import layer_types
 from s2tf_edge.export.graph.unsupported import unsupported_operators
 from s2tf_edge.export.targets.base import Build, BuildRequest
@@ -55,5 +55,15 @@ def _try_to_open(request: BuildRequest) -> None:
     try:
         with OrtSession(request.graph, request.info, SessionOptions(device="CPU")):
             pass
-    except UnsupportedError as error:
-        raise unsupported_operators(request.graph, "ONNX Runtime", message=str(error)) from error
+    except (InputFileError, UnsupportedError) as error:
+        # The file is valid ONNX, as it was checked when it was written: what is wrong with it is an operator.
+        words = str(error.__cause__ or error)
+        raise unsupported_operators(request.graph, "ONNX Runtime", message=words, opens=_open_alone) from error
+
+
+def _open_alone(model: bytes) -> object:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -6,6 +6,7 @@ network.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,7 +80,12 @@ def _read(core: Any, graph: Path) -> Any:
     try:
         return core.read_model(graph)
     except RuntimeError as error:
-        raise unsupported_operators(graph, "OpenVINO", message=str(error)) from error
+        opens = functools.partial(_open_alone, core)
+        raise unsupported_operators(graph, "OpenVINO", message=str(error), opens=opens) from error
+
+
+def _open_alone(core: Any, model: bytes) -> object:
+    return core.compile_model(core.read_model(model), "CPU")
 
 
 def _read_named(core: Any, graph: Path) -> Any:
@@ -93,7 +99,8 @@ def _compile(core: Any, request: BuildRequest, inference: str) -> Any:
     try:
         return core.compile_model(request.folder / IR_FILE, "CPU", config)
     except RuntimeError as error:
-        raise unsupported_operators(request.graph, "OpenVINO", message=str(error)) from error
+        opens = functools.partial(_open_alone, core)
+        raise unsupported_operators(request.graph, "OpenVINO", message=str(error), opens=opens) from error
 
 
 def _describe(network: Any, request: BuildRequest) -> None:

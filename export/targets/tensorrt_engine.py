@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import BuildError, InputFileError, UnsupportedError
+from s2tf_edge.export.graph.compiler_words import compiler_words
 from s2tf_edge.export.targets.base import Target
 from s2tf_edge.export.targets.tensorrt_graph import parse_graph
 from s2tf_edge.export.targets.tensorrt_layers import LayerFact, count_types, engine_layers, network_layers
@@ -24,7 +25,7 @@ from s2tf_edge.export.targets.tensorrt_options import AppliedOptions, EngineOpti
 from s2tf_edge.runtime.backends.cuda_memory import Gpu, load_cuda
 from s2tf_edge.runtime.backends.tensorrt_library import EXTRAS, EngineLog, TensorRt, load_tensorrt
 
-__all__ = ["EngineFacts", "EngineOptions", "build_engine", "find_builder", "trtexec_command"]
+__all__ = ["EngineFacts", "EngineOptions", "build_engine", "find_builder", "read_graph", "trtexec_command"]
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def build_engine(graph: Path, engine: Path, *, target: Target, options: EngineOp
     library, gpu = find_builder(target)
     log = EngineLog(library)
     builder = _make_builder(library, log)
-    network = builder.create_network(1 << int(library.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    network = _make_network(library, builder)
     # The parser owns weights of the network until the engine is built.
     parser = parse_graph(library, network, graph, log=log)
     configured = configure(library, builder, network=network, options=options)
@@ -107,12 +108,30 @@ def build_engine(graph: Path, engine: Path, *, target: Target, options: EngineOp
     seconds = time.perf_counter() - started
     del parser
     if plan is None:
-        msg = f"{library} cannot build {graph.name}: {log.last_error}; try another `precision` or a larger `workspace`"
+        words = compiler_words(log.last_error)
+        msg = f"{library} cannot build {graph.name}: {words}; try another `precision` or a larger `workspace`"
         raise BuildError(msg)
     _write(memoryview(plan), engine)
     if options.timing_cache is not None and "timing_cache" in configured.applied:
         _write(memoryview(configured.config.get_timing_cache().serialize()), options.timing_cache)
     return _facts(library, network, plan, configured=configured, gpu=gpu, seconds=seconds)
+
+
+def read_graph(library: TensorRt, graph: Path) -> tuple[LayerFact, ...]:
+    """The layers that a library makes of an ONNX file; no engine is built.
+
+    Raises:
+        BuildError: the library does not start.
+        InputFileError: the file cannot be read.
+        UnsupportedError: the library does not take an operator of the graph.
+    """
+    log = EngineLog(library)
+    builder = _make_builder(library, log)
+    network = _make_network(library, builder)
+    parser = parse_graph(library, network, graph, log=log)
+    layers = network_layers(network)
+    del parser
+    return layers
 
 
 def find_builder(target: Target) -> tuple[TensorRt, Gpu | None]:
@@ -149,6 +168,10 @@ def _make_builder(library: TensorRt, log: EngineLog) -> Any:
             f"{library} does not start: {log.last_error}; see that the NVIDIA driver is as new as the library asks for"
         )
         raise BuildError(msg) from error
+
+
+def _make_network(library: TensorRt, builder: Any) -> Any:
+    return builder.create_network(1 << int(library.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
 
 
 def _write(content: memoryview, path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2tf_edge.errors import InputFileError, UnsupportedError
-from s2tf_edge.runtime.backends.tensorrt_library import EngineLog, TensorRt, one_line
+from s2tf_edge.export.graph.compiler_words import compiler_words
+from s2tf_edge.runtime.backends.tensorrt_library import EngineLog, TensorRt
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -41,16 +42,18 @@ def parse_graph(library: TensorRt, network: Any, graph: Path, *, log: EngineLog)
         raise UnsupportedError(msg)
     error = parser.get_error(0)
     if error.code() == library.module.ErrorCode.MODEL_DESERIALIZE_FAILED:
-        msg = f"{graph} is not an ONNX model ({one_line(error.desc())}); export it again"
+        msg = f"{graph} is not an ONNX model ({compiler_words(error.desc())}); export it again"
         raise InputFileError(msg)
     msg = f"{library} does not take {_location(error, graph)}: {_words(error)}; try another `target` or `precision`"
     raise UnsupportedError(msg)
 
 
 def _words(error: Any) -> str:
-    """The parser's own, but for those operators for which it only says that a check was false."""
-    words = one_line(error.desc())
-    return "it has no such operator" if words == "false" else words
+    """The parser's own, but where it only says that a check was false, or looked for a plugin in the end."""
+    words = compiler_words(error.desc())
+    if words == "false":
+        return "it has no such operator"
+    return f"it has no such operator ({words})" if "lugin" in words else words
 
 
 def _location(error: Any, graph: Path) -> str:

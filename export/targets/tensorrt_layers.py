@@ -41,7 +41,7 @@ class LayerFact:
     kind: str
     """Such as Convolution or MatMul; in an engine what TensorRT calls it."""
     output_type: str
-    """Such as f32, f16 or i8; unknown where an inspector does not tell."""
+    """Such as f32, f16 or i8; none where a layer has no output, unknown where an inspector does not tell."""
 
 
 def network_layers(network: Any) -> tuple[LayerFact, ...]:
@@ -78,8 +78,16 @@ def _network_layer(layer: Any, dequantized: set[str]) -> LayerFact:
     kind = _KINDS.get(layer.type.name, layer.type.name.title().replace("_", ""))
     operands = [layer.get_input(index) for index in range(layer.num_inputs)][:2]
     is_integer = kind in _COUNTED and all(operand is not None and operand.name in dequantized for operand in operands)
-    output = layer.get_output(0).dtype.name
-    return LayerFact(name=layer.name, kind=kind, output_type="i8" if is_integer else _TYPES.get(output, output.lower()))
+    return LayerFact(name=layer.name, kind=kind, output_type="i8" if is_integer else _output_type(layer))
+
+
+def _output_type(layer: Any) -> str:
+    # What only steers a loop, such as its number of steps, puts out nothing.
+    output = layer.get_output(0) if layer.num_outputs else None
+    if output is None:
+        return "none"
+    name = str(output.dtype.name)
+    return _TYPES.get(name, name.lower())
 
 
 def _engine_layer(layer: Any) -> LayerFact:

@@ -14,6 +14,7 @@ from s2tf_edge.export.artifact_folder import write_executable, write_json
 from s2tf_edge.export.targets.base import Build, BuildRequest
 from s2tf_edge.export.targets.tensorrt_engine import EngineFacts, build_engine, trtexec_command
 from s2tf_edge.export.targets.tensorrt_options import EngineOptions
+from s2tf_edge.export.targets.tensorrt_trial import try_build
 from s2tf_edge.runtime.artifact import BUILD_SCRIPT, ENGINE_FILE, GRAPH_FILE, LAYERS_FILE
 
 __all__ = ["build_tensorrt", "describe_engine"]
@@ -81,8 +82,9 @@ def describe_engine(facts: EngineFacts, folder: Path, *, asked: EngineOptions) -
 def _defer_build(request: BuildRequest) -> Build:
     from s2tf_edge.export.graph.onnx_file import layer_types
 
+    tried = try_build(request.folder / GRAPH_FILE, target=request.target, options=request.engine)
     write_executable(_script(request), request.folder / BUILD_SCRIPT)
-    options: dict[str, Any] = {"deferred": True, "engine": {"asked": request.engine.to_dict()}}
+    options: dict[str, Any] = {"deferred": True, "tried": tried, "engine": {"asked": request.engine.to_dict()}}
     types = layer_types(request.folder / GRAPH_FILE)
     return Build(files=(GRAPH_FILE, BUILD_SCRIPT), inference="default", obtained=types, options=options)
 
