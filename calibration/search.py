@@ -1,9 +1,9 @@
-"""Trying all presets: which compile here, agree with the network, and run fastest.
+"""Trying all presets: which compile here, compute in integers, agree with the network, and run fastest.
 
-    preset             compiles   agrees   ms
-    mixed              no         ·        ·       "No suitable implementations"
-    symmetric          yes        yes      19.1
-    ...                yes        yes      14.2    ← fastest
+    preset             compiles   integer   agrees   ms
+    mixed              no         ·         ·        ·       "No suitable implementations"
+    symmetric          yes        116       yes      19.1
+    ...                yes        89        yes      14.2    ← fastest
 
 All that open are timed side by side, in short turns, so that whatever else the machine does falls on all alike. What
 else it does only ever adds, so the shortest of a form's times tells most about the form.
@@ -26,7 +26,7 @@ import numpy as np
 
 from s2tf_edge.calibration.base import Judge, Quantizer
 from s2tf_edge.calibration.candidates import Candidate, tabulate
-from s2tf_edge.errors import BuildError, S2TFError, VerificationError
+from s2tf_edge.errors import BuildError, S2TFError, UnsupportedError, VerificationError
 from s2tf_edge.runtime.session import Clips, Session
 
 __all__ = ["rank_candidates", "time_sessions", "try_presets"]
@@ -83,17 +83,23 @@ def _try(
         reason = str(error).replace(f"{folder}{os.sep}", "")
         logger.warning("int8, %s: does not compile here (%s)", preset, reason)
         return Candidate(name=preset, result=reason), None
+    audit = quantizer.audit(session)
+    if not audit.integer:
+        session.close()
+        logger.warning("int8, %s: computes no layer in integers (%s)", preset, audit.explain())
+        # Without its file: with layers back in float it would still be none.
+        return Candidate(name=preset, result=f"no layer is integer: {audit.explain()}", integer_layers=0), None
     try:
         disagreement = judge.find_disagreement(session)
     except VerificationError as error:
         # Logits that are not finite end any other export; here they rule out one candidate of several.
         disagreement = str(error)
     if disagreement is None:
-        return Candidate(name=preset, path=path), session
+        return Candidate(name=preset, path=path, integer_layers=audit.integer), session
     session.close()
     logger.warning("int8, %s: does not agree with the network (%s)", preset, disagreement)
     # It keeps its file: with some layers back in float it may agree after all (``gate``).
-    return Candidate(name=preset, result=disagreement, path=path), None
+    return Candidate(name=preset, result=disagreement, path=path, integer_layers=audit.integer), None
 
 
 def time_sessions(sessions: Sequence[Session]) -> list[float]:
@@ -153,7 +159,7 @@ def _make_batch(session: Session) -> Clips:
 
 
 def rank_candidates(candidates: Sequence[Candidate], *, may_return_layers: bool = False) -> list[Candidate]:
-    """The candidates that compile and agree, the fastest first.
+    """The candidates that compile, are integer and agree, the fastest first.
 
     Args:
         candidates: of all presets.
@@ -162,6 +168,7 @@ def rank_candidates(candidates: Sequence[Candidate], *, may_return_layers: bool 
 
     Raises:
         BuildError: none compiles here.
+        UnsupportedError: those that compile compute nothing in integers.
         VerificationError: none of those that compile agrees with the network.
     """
     good = [each for each in candidates if each.is_ok]
@@ -174,5 +181,8 @@ def rank_candidates(candidates: Sequence[Candidate], *, may_return_layers: bool 
     if compiling:
         msg = f"no int8 form of this network agrees with it; try more calibration clips, or fp16 instead\n{lines}"
         raise VerificationError(msg)
+    if any(each.integer_layers == 0 for each in candidates):
+        msg = f"no int8 form of this network computes any layer in integers; export it as fp16 or fp32 instead\n{lines}"
+        raise UnsupportedError(msg)
     msg = f"no int8 form of this network compiles here; export it as fp16 instead\n{lines}"
     raise BuildError(msg)

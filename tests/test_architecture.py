@@ -50,12 +50,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "web",
     ),
     "s2tf_edge.calibration": (
-        "base candidates clip_choice",
-        "calibration_clips",
+        "audit candidates clip_choice",
+        "base calibration_clips",
         "ranges",
         "qdq",
         "nncf_openvino",
-        "audit search sensitivity",
+        "search sensitivity",
         "gate",
     ),
     "s2tf_edge.export": (

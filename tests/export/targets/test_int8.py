@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from onnx import numpy_helper, parser
 from s2tf_edge.calibration.audit import Audit, FloatLayer, Tally, audit_graph
 from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.data.datasets import open_data
-from s2tf_edge.errors import AccuracyError, UsageError, VerificationError
+from s2tf_edge.errors import AccuracyError, UnsupportedError, UsageError, VerificationError
 from s2tf_edge.export import TARGETS, ExportOptions, ExportResult, export
 from s2tf_edge.export.targets.int8 import matching_layers, obtained_types
 from s2tf_edge.models import create_model
@@ -338,3 +339,36 @@ def test_the_integer_graph_of_an_engine_is_what_was_judged(sound: Path, tmp_path
     layers = json.loads((result.folder / "layers.json").read_text())["layers"]
     assert sum(layer["kind"] == "Quantize" for layer in layers) == 5
     assert (result.folder / "model.engine").is_file()
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network whose only kernel is made of the clip, so that no quantizer has a constant to make integers of."""
+    model = parser.parse_model("""
+        <ir_version: 8, opset_import: ["": 18]>
+        net (float[1, 3, 4, 16, 16] clip) => (float[1, 10] logits)
+        <int64[5] shape = {10, 3, 1, 3, 3}, int64[1] first = {0}, int64[1] last = {270}, int64[1] axis = {0},
+         int64[1] flat = {-1}> {
+          v = Reshape (clip, flat) s = Slice (v, first, last, axis) w = Reshape (s, shape)
+          ["a/Conv"] a = Conv (clip, w) p = GlobalAveragePool (a) logits = Flatten (p)
+        }""")
+    return _save(tmp_path_factory.mktemp("computed"), model)
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnx", _RTX])
+def test_a_network_that_cannot_become_integer_is_no_int8_artifact(
+    computed: Path, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is known before clips are read."""
+    monkeypatch.setattr(CalibrationClips, "__iter__", lambda _clips: pytest.fail("read"))
+    reason = "no convolution or matrix product to quantize (of 1 Conv, its weights are computed in the graph)"
+    with pytest.raises(UnsupportedError, match=re.escape(reason)):
+        _export(computed, tmp_path, target)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnx", _RTX])
+def test_an_artifact_of_which_all_is_excluded_is_none(sound: Path, tmp_path: Path, target: str) -> None:
+    with pytest.raises(UsageError, match="`exclude` matches all 5 layers that could become integer"):
+        _export(sound, tmp_path, target, exclude=("Conv", "Gemm"))
+    assert not list(tmp_path.iterdir())
