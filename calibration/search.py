@@ -25,6 +25,7 @@ from typing import Final
 import numpy as np
 
 from s2tf_edge.calibration.base import Judge, Quantizer
+from s2tf_edge.calibration.budget import Budget
 from s2tf_edge.calibration.candidates import Candidate, tabulate
 from s2tf_edge.errors import BuildError, S2TFError, UnsupportedError, VerificationError
 from s2tf_edge.runtime.session import Clips, Session
@@ -34,12 +35,14 @@ __all__ = ["rank_candidates", "time_sessions", "try_presets"]
 logger = logging.getLogger(__name__)
 
 _WARMUP: Final = 2
-_ROUNDS: Final = (5, 15)
+_ROUNDS: Final = (3, 15)
 """Fewest and most of all forms."""
-_FINAL_ROUNDS: Final = (10, 40)
+_FINAL_ROUNDS: Final = (3, 40)
 """Fewest and most of those that come close to the fastest."""
 _SECONDS: Final = 10.0
-"""After which the fewest rounds will do."""
+"""After which the fewest rounds will do: what a run of seconds takes differs less from run to run."""
+_TRYING_SECONDS: Final = 45.0
+"""After which no further preset is written, compiled and checked, if one is good."""
 _CLOSE: Final = 1.15
 """Times of the fastest that are tried further: a few runs tell forms that differ more."""
 
@@ -56,18 +59,30 @@ def try_presets(quantizer: Quantizer, folder: Path, *, judge: Judge, excluded: C
     Returns:
         One candidate for each preset, in their order.
     """
-    candidates = []
+    candidates: list[Candidate] = []
+    budget = Budget(_TRYING_SECONDS)
     # All sessions that are worth timing stay open until the last is made: they are timed side by side.
     with ExitStack() as stack:
         sessions: dict[str, Session] = {}
-        for preset in quantizer.presets:
+        for number, preset in enumerate(quantizer.presets, start=1):
+            if sessions and budget.is_spent:
+                candidates.append(_leave_out(preset, budget))
+                continue
+            logger.info("int8, %d of %d: trying %s", number, len(quantizer.presets), preset)
             place = Path(tempfile.mkdtemp(dir=folder))
             candidate, session = _try(quantizer, preset, place, judge=judge, excluded=excluded)
             if session is not None:
                 sessions[preset] = stack.enter_context(session)
             candidates.append(candidate)
+        logger.info("int8, timing %d %s", len(sessions), "form" if len(sessions) == 1 else "forms")
         times = dict(zip(sessions, time_sessions(list(sessions.values())), strict=True))
     return [replace(each, milliseconds=times.get(each.name)) for each in candidates]
+
+
+def _leave_out(preset: str, budget: Budget) -> Candidate:
+    reason = f"not tried: those before it took {budget.spent:.0f} s"
+    logger.info("int8, %s: %s", preset, reason)
+    return Candidate(name=preset, result=reason)
 
 
 def _try(

@@ -50,7 +50,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "web",
     ),
     "s2tf_edge.calibration": (
-        "audit candidates clip_choice",
+        "audit budget candidates clip_choice",
         "base calibration_clips",
         "ranges",
         "qdq",

@@ -164,8 +164,22 @@ def progress_bar(title: str) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     with RichProgress(*columns, console=errors_console, transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield _BarProgress(bar, title)
+
+
+class _BarProgress:
+    """A bar that shows the step that goes on."""
+
+    def __init__(self, bar: RichProgress, title: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task(title, total=None)
+
+    def __call__(self, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=done, total=total)
+
+    def begin(self, step: str) -> None:
+        """Starts the bar anew, under another name; how long a step takes tells nothing of the next."""
+        self._bar.reset(self._task, description=step, total=None)
 
 
 class _LogProgress:
@@ -174,6 +188,10 @@ class _LogProgress:
     def __init__(self, title: str) -> None:
         self._title = title
         self._quarter = 0
+
+    def begin(self, step: str) -> None:
+        """Starts to count anew; that the step begins, its own log says."""
+        self._title, self._quarter = step, 0
 
     def __call__(self, done: int, total: int) -> None:
         quarter = 4 * done // max(total, 1)
