@@ -155,6 +155,7 @@ def _make(
         if integers is not None and plan.options.verify:
             _verify_floats(plan, lowered, graph, reference)
         logger.info("building %s %s", plan.target.name, plan.precision)
+        begin_step(progress, f"building {plan.target.name} {plan.precision}")
         build = plan.target.build(_request(plan, graph, folder, integers))
     if build.calibration is not None:
         write_json(build.calibration, folder / CALIBRATION_FILE)
@@ -173,13 +174,15 @@ def _verify_floats(plan: ExportPlan, lowered: Lowered, graph: Path, reference: R
     already is not for calibration to mend.
     """
     floats = dataclasses.replace(plan, target=runnable_target(plan.target), precision="fp32")
-    logger.info("comparing the float form of %s", plan.source.name)
+    few = reference.of_floats()
+    logger.info("comparing the float form of %s on %d clips", plan.source.name, len(few.clips))
+    begin_step(reference.progress, "comparing the float form")
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         build = floats.target.build(_request(floats, graph, folder, None))
         meta = seal(_describe(floats, lowered, build, seconds=0.0), folder)
         try:
-            verify_export(reference.of_floats(), folder, meta)
+            verify_export(few, folder, meta)
         except VerificationError as error:
             msg = f"int8 was not tried, as the float form that it is made from differs already: {error}"
             raise VerificationError(msg) from error
