@@ -45,7 +45,7 @@ from s2tf_edge.export.targets.base import Build, BuildRequest, Integers
 from s2tf_edge.export.targets.precisions import AUTO
 from s2tf_edge.export.targets.registry import COMPILERS, is_engine, runnable_target
 from s2tf_edge.export.verify.judge import NetworkJudge
-from s2tf_edge.export.verify.reference import Reference, verification_clips, verify_export
+from s2tf_edge.export.verify.reference import Reference, compare_stripped, verification_clips, verify_export
 from s2tf_edge.export.verify.verification import Verification
 from s2tf_edge.progress import Progress, begin_step, no_progress
 from s2tf_edge.runtime.artifact import CALIBRATION_FILE, GRAPH_FILE, ArtifactMeta, sha256
@@ -151,7 +151,8 @@ def _make(
         # Outside the artifact, which may hold another form of it: OpenVINO's, or one with integers.
         graph = Path(work) / GRAPH_FILE
         lowered = _lower(plan, graph)
-        integers = _integers(plan, reference, calibration, progress) if plan.precision == "int8" else None
+        makes_integers = plan.precision == "int8" and not plan.is_quantized
+        integers = _integers(plan, reference, calibration, progress) if makes_integers else None
         if integers is not None and plan.options.verify:
             _verify_floats(plan, lowered, graph, reference)
         logger.info("building %s %s", plan.target.name, plan.precision)
@@ -233,6 +234,7 @@ def _lower(plan: ExportPlan, path: Path) -> Lowered:
         custom_ops=options.custom_ops,
         spec=plan.spec,
         opset=options.opset,
+        is_quantized=plan.is_quantized,
     )
     write_graph(lowered.model, path)
     return lowered
@@ -250,6 +252,7 @@ def _request(plan: ExportPlan, graph: Path, folder: Path, integers: Integers | N
         folder=folder,
         batch=plan.batch,
         integers=integers,
+        is_quantized=plan.is_quantized,
         engine=options.engine(),
         defer=options.defer_build,
     )
@@ -291,4 +294,5 @@ def _outputs(plan: ExportPlan, lowered: Lowered) -> dict[str, Any]:
 def _verify(reference: Reference, folder: Path, meta: ArtifactMeta) -> Verification:
     logger.info("verifying on %d %s clips", len(reference.compared), reference.kind)
     begin_step(reference.progress, "verifying")
+    compare_stripped(reference)
     return verify_export(reference, folder, meta)

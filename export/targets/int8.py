@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 import re
@@ -25,11 +26,12 @@ from s2tf_edge.calibration.qdq.quantizer import QdqQuantizer
 from s2tf_edge.calibration.search import rank_candidates, try_presets
 from s2tf_edge.calibration.sensitivity import LayerNoise, measure_sensitivity, worst_first
 from s2tf_edge.errors import UsageError
-from s2tf_edge.export.targets.base import BuildRequest, Integers
+from s2tf_edge.export.targets.base import Build, BuildRequest, Integers
 
 __all__ = [
     "IntegerForm",
     "best_integer_form",
+    "describe_kept",
     "matching_layers",
     "obtained_types",
     "openvino_quantizer",
@@ -118,6 +120,22 @@ def openvino_quantizer(read: Callable[[], Any], request: BuildRequest, *, infere
     return OpenVinoGraphQuantizer(
         request.graph, clips=clips, info=info, method=integers.method, inference_precision=inference_precision
     )
+
+
+def describe_kept(build: Build, audit: Audit, request: BuildRequest) -> Build:
+    """The build of a graph that came quantized, with what its layers compute in.
+
+    Where that is nowhere integers, the artifact is still the one that was asked for, and no fault of this export: other
+    devices have kernels that this processor has not. So it is told, and not refused.
+    """
+    if not audit.integer:
+        logger.warning(
+            "%s computes no layer of this graph, which is quantized, in integers here (%s); `requantize` may help",
+            request.target.rules.compiler.name,
+            audit.explain(),
+        )
+    options = {**build.options, "recipe": "quantized as it came"}
+    return dataclasses.replace(build, obtained=obtained_types(audit), audit=audit.to_dict(), options=options)
 
 
 def _choose_excluded(quantizer: Quantizer, matching: Collection[str]) -> tuple[str, ...]:

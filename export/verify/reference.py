@@ -25,14 +25,14 @@ from s2tf_edge.export.targets.registry import is_engine
 from s2tf_edge.export.verify.agreement import verify_artifact
 from s2tf_edge.export.verify.expected import write_expected
 from s2tf_edge.export.verify.seeded_clips import Frames, seeded_clips
-from s2tf_edge.export.verify.verification import TOLERANCES, Verification, run_clips
+from s2tf_edge.export.verify.verification import TOLERANCES, Verification, compare_session, run_clips
 from s2tf_edge.preprocess import normalize
 from s2tf_edge.progress import Progress, begin_step, no_progress
 from s2tf_edge.runtime.artifact import ArtifactMeta
 from s2tf_edge.runtime.session import Clips, Outputs, concatenate
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["Reference", "verification_clips", "verify_export"]
+__all__ = ["Reference", "compare_stripped", "verification_clips", "verify_export"]
 
 logger = logging.getLogger(__name__)
 
@@ -158,8 +158,20 @@ def verify_export(reference: Reference, folder: Path, meta: ArtifactMeta) -> Ver
     )
 
 
+def compare_stripped(reference: Reference) -> None:
+    """Says how far a network that came quantized is from its float form, where that is far and is exported instead."""
+    quantized = reference.source.stripped_from
+    if quantized is None:
+        return
+    with quantized.session() as session:
+        found = compare_session(session, reference.expected, reference.compared, precision="int8")
+    if not found.passed:
+        logger.warning("without its Q/DQ, %s says something else than with them: %s", quantized.given, found)
+
+
 def _explain(reference: Reference, folder: Path, meta: ArtifactMeta, found: str) -> str:
-    advice = _ADVICE[reference.precision]
+    is_kept = reference.source.quantization is not None
+    advice = "strip its Q/DQ with `requantize=True`" if is_kept else _ADVICE[reference.precision]
     return (
         f"the {meta.target} {reference.precision} artifact does not agree with {reference.source.path.name}: {found}; "
         f"{_name_divergence(reference, folder, meta)}; nothing was written; {advice}"
