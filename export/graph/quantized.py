@@ -101,9 +101,7 @@ def strip_quantized(model: ir.Model) -> None:
     ExpandQOperators()(model)
     left = _left_over(model)
     if left is not None:
-        msg = (
-            f"{left.op_type} {left.name!r} has no float form here, so that this graph cannot be stripped; {_FROM_FLOAT}"
-        )
+        msg = f"{left.op_type} {left.name!r} has no float form here, so this graph cannot be stripped; {_FROM_FLOAT}"
         raise UnsupportedError(msg)
     StripQdq()(model)
     # What was quantized between a layer and its norm kept the two apart.

@@ -40,7 +40,7 @@ _REAL_CLIPS: Final = 16
 """Clips of evaluation data, and of those that were not calibrated on, at most."""
 _SECONDS: Final = 20.0
 """After which the network is asked about no further clip."""
-_FLOAT_CLIPS: Final = 4
+_FLOAT_CLIPS: Final = 2
 """Clips that the float form of an int8 export is compared on: an operator that differs, differs on any."""
 _FEWEST: Final = 4
 """Clips that it is asked about however long it takes."""

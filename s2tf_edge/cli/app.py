@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -52,6 +53,9 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only warnings and er
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Debug messages on stderr.")]
 
 errors_console = Console(stderr=True)
+
+_SHORT_SECONDS = 3.0
+"""Steps that end within these are not counted in a log."""
 
 _running: list[Callable[[str], str]] = []
 """What puts messages into the words of each command that runs, the innermost last: s2tf-demo runs others."""
@@ -188,12 +192,16 @@ class _LogProgress:
     def __init__(self, title: str) -> None:
         self._title = title
         self._quarter = 0
+        self._silent_until = 0.0
 
     def begin(self, step: str) -> None:
-        """Starts to count anew; that the step begins, its own log says."""
+        """Starts to count anew; that the step begins, its own log says, and no more if it ends within seconds."""
         self._title, self._quarter = step, 0
+        self._silent_until = time.monotonic() + _SHORT_SECONDS
 
     def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() < self._silent_until:
+            return
         quarter = 4 * done // max(total, 1)
         if self._quarter < quarter < 4:
             logging.getLogger("s2tf_edge").info("%s: %d of %d", self._title, done, total)

@@ -157,7 +157,7 @@ def test_the_saliency_path_returns_without_a_layer_being_measured(tmp_path: Path
     result = export(model, options, progress=lambda done, total: told.append(total))
     assert _calib(result)["returned_to_float"] == ["saliency.c/Conv"]
     # Calibration clips, those that network and artifact were compared on, and the float form before.
-    assert set(told) == {20, 16, 4}
+    assert set(told) == {20, 16, 2}
 
 
 @pytest.mark.parametrize("target", ["openvino", "onnx", _RTX])
