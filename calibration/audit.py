@@ -8,6 +8,7 @@ networks are strongly typed, the graph's types are what is compiled.
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +16,18 @@ from typing import Any, Final
 
 import onnx
 
-from s2tf_edge.calibration.nncf_openvino.nodes import layer_name
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.backends.ort_session import KEPT_OUT
 
-__all__ = ["Audit", "FloatLayer", "Tally", "audit_graph", "audit_onnxruntime", "audit_openvino"]
+__all__ = ["Audit", "FloatLayer", "Tally", "audit_graph", "audit_onnxruntime", "audit_openvino", "layer_name"]
 
 _CONVOLUTION, _MATRIX_PRODUCT = "convolution", "matrix product"
 _KINDS: Final = {_CONVOLUTION: "convolutions", _MATRIX_PRODUCT: "matrix products"}
 _INTEGERS: Final = ("i8", "u8")
 _FATAL_ONLY: Final = 4
+_NAME_SUFFIX: Final = "/WithoutBiases"
+"""Of a convolution whose bias OpenVINO took apart."""
 
 _GRAPH_KINDS: Final = {"Conv": _CONVOLUTION, "Gemm": _MATRIX_PRODUCT, "MatMul": _MATRIX_PRODUCT}
 _ORT_INTEGER: Final = {
@@ -73,10 +75,33 @@ class Audit:
         counts = [f"{tally.integer} of {tally.total} {_KINDS[kind]}" for tally, kind in parts if tally.total]
         return f"integer: {', '.join(counts) or 'no layers'}"
 
+    @property
+    def integer(self) -> int:
+        """Layers of both kinds that compute in integers."""
+        return self.convolutions.integer + self.matrix_products.integer
+
+    def explain(self) -> str:
+        """Why layers do not compute in integers, reason by reason, with how many of a kind each holds for."""
+        parts = ((self.convolutions, _CONVOLUTION), (self.matrix_products, _MATRIX_PRODUCT))
+        groups = [(kind, tally, Counter(layer.reason for layer in tally.rest)) for tally, kind in parts]
+        texts = [
+            f"{_count(count, tally.total, kind)}: {reason}"
+            for kind, tally, reasons in groups
+            for reason, count in reasons.most_common()
+        ]
+        return "; ".join(texts) or "there is no convolution and no matrix product"
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         kinds = {"convolutions": self.convolutions, "matrix_products": self.matrix_products}
         return {"line": self.line(), **{name: _to_values(tally) for name, tally in kinds.items()}}
+
+
+def _count(count: int, total: int, kind: str) -> str:
+    """Such as ``2 of 4 convolutions``, ``all 4 convolutions`` and ``the only matrix product``."""
+    if total == 1:
+        return f"the only {kind}"
+    return f"all {total} {_KINDS[kind]}" if count == total else f"{count} of {total} {_KINDS[kind]}"
 
 
 def audit_graph(graph: onnx.ModelProto | Path) -> Audit:
@@ -138,6 +163,11 @@ def audit_openvino(compiled: Any) -> Audit:
                 reason="OpenVINO chose a floating-point kernel",
             )
     return builder.build()
+
+
+def layer_name(name: str) -> str:
+    """A layer's name in the ONNX graph, from the one that OpenVINO gave it."""
+    return name.removesuffix(_NAME_SUFFIX)
 
 
 def _read_text(facts: Mapping[str, Any], key: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Protocol
 
+from s2tf_edge.calibration.audit import Audit
 from s2tf_edge.runtime.evaluation.accuracy import Drop
 from s2tf_edge.runtime.session import Session
 
@@ -60,6 +61,10 @@ class Quantizer(abc.ABC):
     @abc.abstractmethod
     def make_session(self, path: Path) -> Session:
         """A session, not yet open, for what ``write`` wrote."""
+
+    @abc.abstractmethod
+    def audit(self, session: Session) -> Audit:
+        """What an open session of ``make_session`` computes in, layer by layer."""
 
     @abc.abstractmethod
     def describe(self, preset: str) -> dict[str, Any]:

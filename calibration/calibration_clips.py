@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from s2tf_edge.calibration.budget import Budget
 from s2tf_edge.calibration.clip_choice import ClipChoice, choose_clips, choose_others
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
@@ -30,6 +31,10 @@ RECOMMENDED_CLIPS: Final = 100
 """Fewer than this many clips give ranges that depend on which ones they are."""
 
 _HEADROOM: Final = 1.3
+_SECONDS: Final = 60.0
+"""Of the first pass over the clips, which a quantizer runs its network on: 100 clips of 0.6 seconds."""
+_FEWEST: Final = 8
+"""Clips that are given however long they take."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +53,8 @@ class CalibrationClips:
     """An iterable of clips, float32 [1, 3, T, S, S], that can be gone through any number of times.
 
     One clip is in memory at a time, and each is read once a pass. Videos that cannot be read are left out and named
-    once; the first pass ends with a warning where fewer than ``RECOMMENDED_CLIPS`` were read.
+    once; the first pass ends with a warning where fewer than ``RECOMMENDED_CLIPS`` were read. Where what is done with
+    them takes longer than a minute, it ends before the last: there are no more clips from then on.
     """
 
     def __init__(
@@ -77,13 +83,14 @@ class CalibrationClips:
         self._skipped: dict[int, tuple[str, str]] = {}
         self._hashes: dict[int, str] = {}
         self._reported = 0
+        self._limit: int | None = None
 
     @functools.cached_property
     def _choices(self) -> list[ClipChoice]:
         return choose_clips(self._data, self._spec, count=self._count, seed=self._seed)
 
     def __len__(self) -> int:
-        return len(self._choices)
+        return len(self._choices[: self._limit])
 
     def __iter__(self) -> Iterator[Clips]:
         """Reads the clips in their order.
@@ -91,9 +98,14 @@ class CalibrationClips:
         Raises:
             InputFileError: none of the videos can be read.
         """
-        for index, choice in enumerate(self._choices):
+        budget = Budget(_SECONDS)
+        for index, choice in enumerate(self._choices[: self._limit]):
             frames = self._read(choice)
             if frames is not None and index not in self._hashes:
+                # Of the first pass alone: a later one goes as far as that did.
+                if budget.is_spent and len(self._hashes) >= _FEWEST:
+                    self._end_early(index, budget)
+                    return
                 self._hashes[index] = hashlib.sha256(frames.tobytes()).hexdigest()
             # Before the last clip is given: a quantizer that has as many as it wants asks for no more.
             self._report(index + 1)
@@ -101,6 +113,16 @@ class CalibrationClips:
                 yield preprocess(frames, self._spec)[np.newaxis]
         if not self._hashes:
             raise self._nothing_readable()
+
+    def _end_early(self, index: int, budget: Budget) -> None:
+        self._limit = index
+        self._progress(index, index)
+        logger.warning(
+            "calibrated on %d of %d clips: one takes %.1f s here, and all would take minutes",
+            len(self._hashes),
+            len(self._choices),
+            budget.spent / len(self._hashes),
+        )
 
     def _report(self, done: int) -> None:
         """Tells of the first pass only: a quantizer makes several."""

@@ -27,6 +27,8 @@ class Candidate:
     """``ok``, or why it is out: the compiler's words, or how its logits differ."""
     milliseconds: float | None = None
     """Shortest time of one clip on this machine; None where it was not timed."""
+    integer_layers: int | None = None
+    """Convolutions and matrix products that compute in integers; None where they were not counted."""
     path: Path | None = None
     """What was written; None where it does not compile, and for candidates read from ``meta.json``."""
 

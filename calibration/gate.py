@@ -161,6 +161,10 @@ def _run_trials(
 def _run_trial(quantizer: Quantizer, preset: str, path: Path, *, judge: Judge, returned: tuple[str, ...]) -> Trial:
     try:
         with quantizer.make_session(path) as session:
+            audit = quantizer.audit(session)
+            if not audit.integer:
+                reason = f"no layer is integer: {audit.explain()}"
+                return Trial(preset=preset, returned=returned, path=path, drop=None, complaint=reason)
             drop, complaint = judge.measure_drop(session), judge.find_disagreement(session)
     except UsageError:
         # No data: true of every trial, and for the user to mend.

@@ -1,9 +1,9 @@
-"""Trying all presets: which compile here, agree with the network, and run fastest.
+"""Trying all presets: which compile here, compute in integers, agree with the network, and run fastest.
 
-    preset             compiles   agrees   ms
-    mixed              no         ·        ·       "No suitable implementations"
-    symmetric          yes        yes      19.1
-    ...                yes        yes      14.2    ← fastest
+    preset             compiles   integer   agrees   ms
+    mixed              no         ·         ·        ·       "No suitable implementations"
+    symmetric          yes        116       yes      19.1
+    ...                yes        89        yes      14.2    ← fastest
 
 All that open are timed side by side, in short turns, so that whatever else the machine does falls on all alike. What
 else it does only ever adds, so the shortest of a form's times tells most about the form.
@@ -25,8 +25,9 @@ from typing import Final
 import numpy as np
 
 from s2tf_edge.calibration.base import Judge, Quantizer
+from s2tf_edge.calibration.budget import Budget
 from s2tf_edge.calibration.candidates import Candidate, tabulate
-from s2tf_edge.errors import BuildError, S2TFError, VerificationError
+from s2tf_edge.errors import BuildError, S2TFError, UnsupportedError, VerificationError
 from s2tf_edge.runtime.session import Clips, Session
 
 __all__ = ["rank_candidates", "time_sessions", "try_presets"]
@@ -34,12 +35,14 @@ __all__ = ["rank_candidates", "time_sessions", "try_presets"]
 logger = logging.getLogger(__name__)
 
 _WARMUP: Final = 2
-_ROUNDS: Final = (5, 15)
+_ROUNDS: Final = (3, 15)
 """Fewest and most of all forms."""
-_FINAL_ROUNDS: Final = (10, 40)
+_FINAL_ROUNDS: Final = (3, 40)
 """Fewest and most of those that come close to the fastest."""
 _SECONDS: Final = 10.0
-"""After which the fewest rounds will do."""
+"""After which the fewest rounds will do: what a run of seconds takes differs less from run to run."""
+_TRYING_SECONDS: Final = 45.0
+"""After which no further preset is written, compiled and checked, if one is good."""
 _CLOSE: Final = 1.15
 """Times of the fastest that are tried further: a few runs tell forms that differ more."""
 
@@ -56,18 +59,30 @@ def try_presets(quantizer: Quantizer, folder: Path, *, judge: Judge, excluded: C
     Returns:
         One candidate for each preset, in their order.
     """
-    candidates = []
+    candidates: list[Candidate] = []
+    budget = Budget(_TRYING_SECONDS)
     # All sessions that are worth timing stay open until the last is made: they are timed side by side.
     with ExitStack() as stack:
         sessions: dict[str, Session] = {}
-        for preset in quantizer.presets:
+        for number, preset in enumerate(quantizer.presets, start=1):
+            if sessions and budget.is_spent:
+                candidates.append(_leave_out(preset, budget))
+                continue
+            logger.info("int8, %d of %d: trying %s", number, len(quantizer.presets), preset)
             place = Path(tempfile.mkdtemp(dir=folder))
             candidate, session = _try(quantizer, preset, place, judge=judge, excluded=excluded)
             if session is not None:
                 sessions[preset] = stack.enter_context(session)
             candidates.append(candidate)
+        logger.info("int8, timing %d %s", len(sessions), "form" if len(sessions) == 1 else "forms")
         times = dict(zip(sessions, time_sessions(list(sessions.values())), strict=True))
     return [replace(each, milliseconds=times.get(each.name)) for each in candidates]
+
+
+def _leave_out(preset: str, budget: Budget) -> Candidate:
+    reason = f"not tried: those before it took {budget.spent:.0f} s"
+    logger.info("int8, %s: %s", preset, reason)
+    return Candidate(name=preset, result=reason)
 
 
 def _try(
@@ -83,17 +98,23 @@ def _try(
         reason = str(error).replace(f"{folder}{os.sep}", "")
         logger.warning("int8, %s: does not compile here (%s)", preset, reason)
         return Candidate(name=preset, result=reason), None
+    audit = quantizer.audit(session)
+    if not audit.integer:
+        session.close()
+        logger.warning("int8, %s: computes no layer in integers (%s)", preset, audit.explain())
+        # Without its file: with layers back in float it would still be none.
+        return Candidate(name=preset, result=f"no layer is integer: {audit.explain()}", integer_layers=0), None
     try:
         disagreement = judge.find_disagreement(session)
     except VerificationError as error:
         # Logits that are not finite end any other export; here they rule out one candidate of several.
         disagreement = str(error)
     if disagreement is None:
-        return Candidate(name=preset, path=path), session
+        return Candidate(name=preset, path=path, integer_layers=audit.integer), session
     session.close()
     logger.warning("int8, %s: does not agree with the network (%s)", preset, disagreement)
     # It keeps its file: with some layers back in float it may agree after all (``gate``).
-    return Candidate(name=preset, result=disagreement, path=path), None
+    return Candidate(name=preset, result=disagreement, path=path, integer_layers=audit.integer), None
 
 
 def time_sessions(sessions: Sequence[Session]) -> list[float]:
@@ -153,7 +174,7 @@ def _make_batch(session: Session) -> Clips:
 
 
 def rank_candidates(candidates: Sequence[Candidate], *, may_return_layers: bool = False) -> list[Candidate]:
-    """The candidates that compile and agree, the fastest first.
+    """The candidates that compile, are integer and agree, the fastest first.
 
     Args:
         candidates: of all presets.
@@ -162,6 +183,7 @@ def rank_candidates(candidates: Sequence[Candidate], *, may_return_layers: bool 
 
     Raises:
         BuildError: none compiles here.
+        UnsupportedError: those that compile compute nothing in integers.
         VerificationError: none of those that compile agrees with the network.
     """
     good = [each for each in candidates if each.is_ok]
@@ -174,5 +196,8 @@ def rank_candidates(candidates: Sequence[Candidate], *, may_return_layers: bool 
     if compiling:
         msg = f"no int8 form of this network agrees with it; try more calibration clips, or fp16 instead\n{lines}"
         raise VerificationError(msg)
+    if any(each.integer_layers == 0 for each in candidates):
+        msg = f"no int8 form of this network computes any layer in integers; export it as fp16 or fp32 instead\n{lines}"
+        raise UnsupportedError(msg)
     msg = f"no int8 form of this network compiles here; export it as fp16 instead\n{lines}"
     raise BuildError(msg)

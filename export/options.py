@@ -31,6 +31,7 @@ from s2tf_edge.option_fields import (
 
 # What costs time to import is imported where it is used: ``s2tf-export --help`` needs the declaration alone.
 if TYPE_CHECKING:
+    from s2tf_edge.export.graph.quantized import Quantization
     from s2tf_edge.export.targets.base import Target
     from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 
@@ -128,6 +129,9 @@ class ExportOptions:
     eval_mode: bool = _option(
         "Switch an .onnx whose batch norms or dropouts are in training mode to inference.", default=False
     )
+    requantize: bool = _option(
+        "Strip the Q/DQ of an .onnx that is quantized already; without, it is kept as it is.", default=False
+    )
     calib: str | Videos | None = _option(
         f"Videos to calibrate int8 with: {_VIDEOS}.", default=None, text=_from_any_folder
     )
@@ -218,13 +222,18 @@ class ExportOptions:
             msg = "`max_drop` needs labeled videos to measure the loss on; give `eval=DATA`"
             raise UsageError(msg)
 
-    def check(self, target: Target, *, precision: str) -> None:
+    def check(self, target: Target, *, precision: str, is_quantized: bool = False) -> None:
         """Whether these options make sense for a target and precision.
+
+        Args:
+            target: that was named.
+            precision: that was named, or the target's own.
+            is_quantized: whether the network is, or may be, quantized already: then int8 needs no calibration.
 
         Raises:
             UsageError: they do not.
         """
-        if precision == "int8" and self.calib is None:
+        if precision == "int8" and self.calib is None and not is_quantized:
             msg = f"int8 needs clips to calibrate with; give `calib=DATA`: {_VIDEOS}"
             raise UsageError(msg)
         for option in given_fields(self):
@@ -261,6 +270,26 @@ class ExportOptions:
             need = f"engines of {target.name} need an NVIDIA GPU, which is not here"
             msg = f"{times}, and {need}; name a precision, or run this on the device"
             raise UsageError(msg)
+
+    def check_quantized(self, given: Path, quantization: Quantization | None) -> None:
+        """Whether these options make sense for a network that is quantized already, or for one that is not.
+
+        Raises:
+            UsageError: they do not.
+        """
+        if self.requantize or quantization is None:
+            if quantization is None and self.requantize:
+                msg = f"`requantize` strips Q/DQ, and {given} has none; leave it out"
+                raise UsageError(msg)
+            return
+        is_kept = f"{given} is quantized already ({quantization}) and kept as it is"
+        if self.precision not in {None, "int8", AUTO}:
+            msg = f"{is_kept}, got `precision={self.precision!r}`; leave that out, or strip it with `requantize=True`"
+            raise UsageError(msg)
+        for option in given_fields(self):
+            if option_of(option, ExportOption).needs is _needs_int8:
+                msg = f"`{option.name}` is for quantizing, but {is_kept}; leave it out, or give `requantize=True`"
+                raise UsageError(msg)
 
     def may_be_int8(self, precision: str) -> bool:
         """Whether that precision comes to int8, or tries it among others."""

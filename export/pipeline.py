@@ -8,7 +8,8 @@
        │       passes/               one edit of a graph a module
        │
     target     targets/registry.py   Target.build, a function of *_target.py: BuildRequest → Build, the model's files
-       │       targets/int8.py       best_integer_form, each form put to NetworkJudge (verify/judge.py)
+       │       targets/int8.py       best_integer_form, each form put to NetworkJudge (verify/judge.py), once the float
+       │                             graph that they are made from has agreed as an fp32 artifact would
        │
     verify     verify/reference.py   verify_export: the artifact against its Reference     → Verification
        │
@@ -22,6 +23,7 @@ target (rebuild.py).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import tempfile
@@ -32,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.calibration.candidates import read_candidates, tabulate
+from s2tf_edge.errors import VerificationError
 from s2tf_edge.export.artifact_folder import new_artifact, package_versions, seal, write_json, write_script
 from s2tf_edge.export.fastest import make_fastest
 from s2tf_edge.export.options import ExportOptions
@@ -40,11 +43,11 @@ from s2tf_edge.export.rebuild import RebuildPlan, run_rebuild
 from s2tf_edge.export.sensitivity_page import write_sensitivity
 from s2tf_edge.export.targets.base import Build, BuildRequest, Integers
 from s2tf_edge.export.targets.precisions import AUTO
-from s2tf_edge.export.targets.registry import COMPILERS, is_engine
+from s2tf_edge.export.targets.registry import COMPILERS, is_engine, runnable_target
 from s2tf_edge.export.verify.judge import NetworkJudge
-from s2tf_edge.export.verify.reference import Reference, verification_clips, verify_export
+from s2tf_edge.export.verify.reference import Reference, compare_stripped, verification_clips, verify_export
 from s2tf_edge.export.verify.verification import Verification
-from s2tf_edge.progress import Progress, no_progress
+from s2tf_edge.progress import Progress, begin_step, no_progress
 from s2tf_edge.runtime.artifact import CALIBRATION_FILE, GRAPH_FILE, ArtifactMeta, sha256
 from s2tf_edge.runtime.hardware import hardware_facts
 
@@ -109,7 +112,8 @@ def export(model: str | Path, options: ExportOptions, *, progress: Progress = no
         model: a ``model.pt``, a plain ``.onnx`` with ``options.meta``, an onnx fp32 artifact, or an artifact of
             TensorRT whose engine is to be built, for the first time or again.
         options: what to export for, and how.
-        progress: told of each calibration clip.
+        progress: told of each calibration clip, and of each clip that is compared; a ``NamedProgress`` hears also
+            which of these goes on.
 
     Returns:
         The artifact, in place.
@@ -143,13 +147,17 @@ def _make(
 ) -> tuple[ArtifactMeta, Verification | None]:
     """A whole artifact of one precision, in an empty folder."""
     started = time.perf_counter()
-    reference = _reference(plan, calibration)
+    reference = _reference(plan, calibration, progress)
     with tempfile.TemporaryDirectory() as work:
         # Outside the artifact, which may hold another form of it: OpenVINO's, or one with integers.
         graph = Path(work) / GRAPH_FILE
         lowered = _lower(plan, graph)
+        makes_integers = plan.precision == "int8" and not plan.is_quantized
+        integers = _integers(plan, reference, calibration, progress) if makes_integers else None
+        if integers is not None and plan.options.verify:
+            _verify_floats(plan, lowered, graph, reference)
         logger.info("building %s %s", plan.target.name, plan.precision)
-        integers = _integers(plan, reference, calibration, progress) if plan.precision == "int8" else None
+        begin_step(progress, f"building {plan.target.name} {plan.precision}")
         build = plan.target.build(_request(plan, graph, folder, integers))
     if build.calibration is not None:
         write_json(build.calibration, folder / CALIBRATION_FILE)
@@ -161,9 +169,30 @@ def _make(
     return seal(meta, folder), verification
 
 
-def _reference(plan: ExportPlan, calibration: CalibrationClips | None) -> Reference:
+def _verify_floats(plan: ExportPlan, lowered: Lowered, graph: Path, reference: Reference) -> None:
+    """Holds the float graph that integers are made from against the network, as strictly as an fp32 artifact.
+
+    The tolerance of int8 would let an operator pass that the target computes in another way; and what differs in float
+    already is not for calibration to mend.
+    """
+    floats = dataclasses.replace(plan, target=runnable_target(plan.target), precision="fp32")
+    few = reference.of_floats()
+    logger.info("comparing the float form of %s on %d clips", plan.source.name, len(few.clips))
+    begin_step(reference.progress, "comparing the float form")
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        build = floats.target.build(_request(floats, graph, folder, None))
+        meta = seal(_describe(floats, lowered, build, seconds=0.0), folder)
+        try:
+            verify_export(few, folder, meta)
+        except VerificationError as error:
+            msg = f"int8 was not tried, as the float form that it is made from differs already: {error}"
+            raise VerificationError(msg) from error
+
+
+def _reference(plan: ExportPlan, calibration: CalibrationClips | None, progress: Progress) -> Reference:
     clips, kind = verification_clips(plan.spec, calibration=calibration, evaluation=plan.evaluation)
-    return Reference(source=plan.source, precision=plan.precision, clips=clips, kind=kind)
+    return Reference(source=plan.source, precision=plan.precision, clips=clips, kind=kind, progress=progress)
 
 
 def _integers(
@@ -206,6 +235,7 @@ def _lower(plan: ExportPlan, path: Path) -> Lowered:
         custom_ops=options.custom_ops,
         spec=plan.spec,
         opset=options.opset,
+        is_quantized=plan.is_quantized,
     )
     write_graph(lowered.model, path)
     return lowered
@@ -223,6 +253,7 @@ def _request(plan: ExportPlan, graph: Path, folder: Path, integers: Integers | N
         folder=folder,
         batch=plan.batch,
         integers=integers,
+        is_quantized=plan.is_quantized,
         engine=options.engine(),
         defer=options.defer_build,
     )
@@ -267,5 +298,7 @@ def _outputs(plan: ExportPlan, lowered: Lowered) -> dict[str, Any]:
 
 
 def _verify(reference: Reference, folder: Path, meta: ArtifactMeta) -> Verification:
-    logger.info("verifying on %d %s clips", len(reference.clips), reference.kind)
+    logger.info("verifying on %d %s clips", len(reference.compared), reference.kind)
+    begin_step(reference.progress, "verifying")
+    compare_stripped(reference)
     return verify_export(reference, folder, meta)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from s2tf_edge.runtime.evaluation.multi_view import network_classes
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["ExportPlan", "plan_export"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,11 @@ class ExportPlan:
         return None if self.options.dynamic_batch else self.options.batch
 
     @property
+    def is_quantized(self) -> bool:
+        """Whether the network came quantized, and is kept so."""
+        return self.source.quantization is not None
+
+    @property
     def labeled(self) -> LabeledVideos | None:
         """Videos to measure top-1 on; None where none were given, or they have no labels."""
         return self.evaluation if isinstance(self.evaluation, LabeledVideos) else None
@@ -65,9 +73,13 @@ class ExportPlan:
             f"would export {source.name} ({clips}) from {source.given}",
             f"for {self.target.name} in {self.precision}, to {self.folder}",
         ]
+        if self.is_quantized:
+            lines.append(f"keeping its own integers: {source.quantization}")
+        if source.stripped_from is not None:
+            lines.append(f"without its own integers: {source.stripped_from.quantization}")
         if self.calib is not None:
             videos = f"{len(self.calib)} {'video' if len(self.calib) == 1 else 'videos'} of {self.calib.name}"
-            measures = self.precision in {"int8", AUTO}
+            measures = self.precision in {"int8", AUTO} and not self.is_quantized
             count = f"{'up to ' if len(self.calib) < self.options.calib_clips else ''}{self.options.calib_clips}"
             words = f"int8 calibrated on {count} clips" if measures else "verified on clips"
             lines.append(f"{words} of the {videos}")
@@ -94,13 +106,19 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
     if is_rebuild(path, options.target):
         return plan_rebuild(path, options)
     target, precision = find_target(options.target, precision=options.precision)
-    options.check(target, precision=precision)
-    folder = options.out or path.with_name(f"{path.stem}_{target.name}_{precision}")
+    if path.suffix.lower() != ".onnx":
+        # Of a file from elsewhere, only reading it tells its precision: it may be quantized already.
+        options.check(target, precision=precision)
     if target.is_engine and not options.defer_build:
         # A missing library should not be found after minutes of work.
         find_builder(target)
-    check_destination(folder)
+    if options.out is not None:
+        check_destination(options.out)
     source = open_network(path, meta=options.meta, float_targets=FLOAT_TARGETS, eval_mode=options.eval_mode)
+    source, precision = _settle_quantized(source, target, options, precision)
+    options.check(target, precision=precision, is_quantized=source.quantization is not None)
+    folder = options.out or path.with_name(f"{path.stem}_{target.name}_{precision}")
+    check_destination(folder)
     if options.sensitivity is not None:
         check_page(options.sensitivity)
     evaluation = _open_videos(options.eval)
@@ -116,6 +134,32 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
         calib=_open_videos(options.calib),
         evaluation=evaluation,
     )
+
+
+def _settle_quantized(
+    source: SourceNetwork, target: Target, options: ExportOptions, precision: str
+) -> tuple[SourceNetwork, str]:
+    """A network that came quantized is kept, which is int8, or stripped; any other stays as it is."""
+    options.check_quantized(source.given, source.quantization)
+    if source.quantization is None:
+        return source, precision
+    # Here, for a device that builds engines has no ONNX.
+    from s2tf_edge.export.graph.quantized import keep_quantized
+    from s2tf_edge.export.sources.stripped import StrippedNetwork
+
+    batch = None if options.dynamic_batch else options.batch
+    if options.requantize:
+        stripped = StrippedNetwork(source)
+        # What cannot be stripped, or kept, is told before anything is built.
+        stripped.graph(batch=batch, mask=options.mask)
+        return stripped, precision
+    keep_quantized(source.graph(batch=batch, mask=options.mask), target.rules.compiler)
+    if options.calib is not None:
+        logger.warning(
+            "%s is quantized already, and its ranges are kept: `calib` is verified on; `requantize` measures anew",
+            source.given,
+        )
+    return source, "int8"
 
 
 def _open_videos(data: str | Videos | None) -> Videos | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-__all__ = ["Progress", "no_progress"]
+__all__ = ["NamedProgress", "Progress", "begin_step", "no_progress"]
 
 
 class Progress(Protocol):
@@ -12,6 +12,20 @@ class Progress(Protocol):
 
     def __call__(self, done: int, total: int) -> None:
         """Reports that ``done`` of ``total`` units are finished."""
+
+
+@runtime_checkable
+class NamedProgress(Progress, Protocol):
+    """Progress that shows which of several steps goes on."""
+
+    def begin(self, step: str) -> None:
+        """Says what is counted from now on."""
+
+
+def begin_step(progress: Progress, step: str) -> None:
+    """Names the step that begins, to a listener that shows names."""
+    if isinstance(progress, NamedProgress):
+        progress.begin(step)
 
 
 def no_progress(done: int, total: int) -> None:

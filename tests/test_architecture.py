@@ -51,12 +51,13 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "web",
     ),
     "s2tf_edge.calibration": (
-        "base candidates clip_choice onnx_files",
-        "calibration_clips",
+        "budget candidates clip_choice onnx_files",
+        "audit",
+        "base calibration_clips",
         "ranges",
         "qdq",
         "nncf_openvino",
-        "audit search sensitivity",
+        "search sensitivity",
         "gate",
     ),
     "s2tf_edge.export": (

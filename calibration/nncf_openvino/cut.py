@@ -21,11 +21,11 @@ from typing import Any, Final
 
 import onnx
 
+from s2tf_edge.calibration.audit import layer_name
 from s2tf_edge.calibration.nncf_openvino.nodes import (
     PASSING,
     is_activation_quantizer,
     is_weight_quantizer,
-    layer_name,
     origin,
     readers,
     source,

@@ -10,7 +10,6 @@ __all__ = [
     "PASSING",
     "is_activation_quantizer",
     "is_weight_quantizer",
-    "layer_name",
     "origin",
     "readers",
     "require_openvino",
@@ -22,8 +21,6 @@ PASSING: Final = frozenset(
 )
 """Operators that only move or pick values: integers stay integers."""
 _MOVING: Final = PASSING | {"SpaceToDepth"}
-_NAME_SUFFIX: Final = "/WithoutBiases"
-"""Of a convolution whose bias OpenVINO took apart."""
 
 
 def require_openvino() -> Any:
@@ -33,11 +30,6 @@ def require_openvino() -> Any:
         MissingExtraError: it is not installed.
     """
     return require_without_telemetry("openvino", extra="export", purpose="int8 export")
-
-
-def layer_name(name: str) -> str:
-    """A layer's name in the ONNX graph, from the one that OpenVINO gave it."""
-    return name.removesuffix(_NAME_SUFFIX)
 
 
 def source(op: Any, port: int) -> Any:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from s2tf_edge.calibration.audit import Audit, audit_openvino
 from s2tf_edge.calibration.base import Quantizer
 from s2tf_edge.calibration.calibration_clips import headroom
 from s2tf_edge.calibration.nncf_openvino.cut import (
@@ -122,6 +123,10 @@ class OpenVinoQuantizer(Quantizer):
         """OpenVINO on the CPU, which compiles every form here, whatever device will run it."""
         return _make_session(path, self._info, self._inference_precision)
 
+    def audit(self, session: Session) -> Audit:
+        """What OpenVINO's kernels on this CPU compute in."""
+        return _audit(session)
+
     def describe(self, preset: str) -> dict[str, Any]:
         """What quantized it and how, and the range of every quantized activation."""
         return {
@@ -190,6 +195,15 @@ class OpenVinoGraphQuantizer(QdqQuantizer):
     def make_session(self, path: Path) -> Session:
         """OpenVINO on the CPU, which compiles every form here, whatever device will run it."""
         return _make_session(path, self._info, self._inference_precision)
+
+    def audit(self, session: Session) -> Audit:
+        """What OpenVINO's kernels on this CPU compute in."""
+        return _audit(session)
+
+
+def _audit(session: Session) -> Audit:
+    assert isinstance(session, OpenVinoSession)
+    return audit_openvino(session.compiled)
 
 
 def _save(network: Any, folder: Path) -> Path:

@@ -8,6 +8,7 @@ integer kernels, OpenVINO reads the graph like a network quantized by NNCF. No o
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import onnx_ir as ir
 
 from s2tf_edge.calibration.onnx_files import save_model
 from s2tf_edge.calibration.qdq.insertion import InsertQdq
-from s2tf_edge.calibration.qdq.placement import ExcludedLayer, Placement, before_layers, place
+from s2tf_edge.calibration.qdq.placement import PRODUCT, ExcludedLayer, Placement, before_layers, place
 from s2tf_edge.calibration.qdq.pool_padding import MergePads
 from s2tf_edge.calibration.qdq.styles import Style, find_style
 from s2tf_edge.calibration.ranges.ranges import Range, measure_ranges
@@ -27,7 +28,7 @@ from s2tf_edge.preprocess import normalize
 from s2tf_edge.runtime.session import Clips
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["MeasuredGraph", "QdqReport", "measure_graph"]
+__all__ = ["MeasuredGraph", "QdqReport", "check_quantizable", "measure_graph"]
 
 _MIN_OPSET: Final = 13
 """From which QuantizeLinear takes a scale for each channel."""
@@ -146,11 +147,28 @@ def _load(graph: Path) -> ir.Model:
 def _place(model: ir.Model, style: Style, *, excluded: Collection[str] = ()) -> Placement:
     placement = place(model.graph, style, excluded=excluded)
     if not placement.layers:
-        reasons = sorted({each.reason for each in placement.excluded})
-        why = f" ({', '.join(reasons)})" if reasons else ""
-        msg = f"the graph has no convolution or matrix product to quantize{why}; export it in another precision"
-        raise UnsupportedError(msg)
+        raise _nothing_to_quantize(placement)
     return placement
+
+
+def check_quantizable(graph: Path) -> None:
+    """Whether any quantizer can make integers of a float graph, before clips are read.
+
+    Raises:
+        UnsupportedError: there is neither a layer with constant weights nor a product of two activations.
+    """
+    placement = place(_load(graph).graph, find_style("openvino"))
+    if not placement.layers and not any(each.reason == PRODUCT for each in placement.excluded):
+        raise _nothing_to_quantize(placement)
+
+
+def _nothing_to_quantize(placement: Placement) -> UnsupportedError:
+    counts = Counter((each.reason, each.operator) for each in placement.excluded)
+    reasons = [f"of {count} {operator}, {reason}" for (reason, operator), count in counts.most_common()]
+    why = f" ({'; '.join(reasons)})" if reasons else ""
+    return UnsupportedError(
+        f"the graph has no convolution or matrix product to quantize{why}; export it in another precision"
+    )
 
 
 def _share_ranges(placement: Placement, ranges: Mapping[str, Range]) -> dict[str, Range]:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from s2tf_edge.calibration.audit import Audit, audit_graph, audit_onnxruntime
 from s2tf_edge.calibration.base import Quantizer
 from s2tf_edge.calibration.qdq.ptq import MeasuredGraph, QdqReport, measure_graph
 from s2tf_edge.runtime.artifact import GRAPH_FILE
@@ -55,6 +56,10 @@ class QdqQuantizer(Quantizer):
     def make_session(self, path: Path) -> Session:
         """ONNX Runtime on the CPU."""
         return OrtSession(path, self._info, SessionOptions(device="CPU"))
+
+    def audit(self, session: Session) -> Audit:
+        """What ONNX Runtime's kernels compute in; of another style, what the graph asks its compiler for."""
+        return audit_onnxruntime(session.path) if self._style == "onnxruntime" else audit_graph(session.path)
 
     def describe(self, preset: str) -> dict[str, Any]:
         """Style, method and the range of every quantized activation."""

@@ -23,6 +23,7 @@ from s2tf_edge.export.graph.custom_ops import InlineCustomOps
 from s2tf_edge.export.graph.functions import DOMAIN
 from s2tf_edge.export.graph.macs import count_macs
 from s2tf_edge.export.graph.onnx_file import count_operators
+from s2tf_edge.export.graph.quantized import keep_quantized
 from s2tf_edge.export.graph.rules import Compiler, GraphRules
 from s2tf_edge.export.passes.float16 import Float16
 from s2tf_edge.export.passes.loops import FillConditions
@@ -59,6 +60,7 @@ def lower(
     custom_ops: str,
     spec: ClipSpec,
     opset: int | None,
+    is_quantized: bool = False,
 ) -> Lowered:
     """Applies the passes that a target's ``rules`` ask for; ``model`` is changed.
 
@@ -70,6 +72,7 @@ def lower(
         custom_ops: auto, keep or inline.
         spec: the clips that the finished graph takes; uint8 puts normalization into the graph.
         opset: to convert to; None for the graph's own.
+        is_quantized: whether the graph holds integers already, which are to be kept.
 
     Raises:
         UnsupportedError: a pass cannot do what it is for; or the graph cannot be converted to ``opset``.
@@ -89,10 +92,12 @@ def lower(
     FillConditions()(model)
     operators = _lower_custom_ops(model, rules=rules, form=form)
     operators |= _rewrite(model, rules.compiler, opset=opset)
-    if precision != "fp32":
+    if is_quantized:
+        keep_quantized(model, rules.compiler)
+    elif precision != "fp32":
         # A pad of -inf before a pool cannot be quantized, and would keep all around it in float; -3e38 is no float16.
         MergePads()(model)
-    if precision == "int8" and rules.folds_strides:
+    if precision == "int8" and rules.folds_strides and not is_quantized:
         FoldStrides()(model)
     check_supported(model, rules.compiler, targets=targets)
     if precision == "fp16" and rules.computes_in_graph_types:

@@ -7,6 +7,7 @@ find where an artifact leaves it.
 from __future__ import annotations
 
 import abc
+import functools
 import shlex
 from collections.abc import Collection
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from s2tf_edge.export.graph.layer_maps import LayerMaps
+    from s2tf_edge.export.graph.quantized import Quantization
     from s2tf_edge.export.sources.plain_onnx import PlainOnnx
     from s2tf_edge.models.s2tf import VideoNetwork
 
@@ -47,6 +49,10 @@ class SourceNetwork(abc.ABC):
     labels: tuple[str, ...]
     spec: ClipSpec
     has_mask: bool
+    quantization: Quantization | None = None
+    """What of it is quantized already; None where nothing is."""
+    stripped_from: SourceNetwork | None = None
+    """The quantized network that it was made of; None of any other."""
 
     @abc.abstractmethod
     def graph(self, *, batch: int | None, mask: bool) -> ir.Model:
@@ -121,6 +127,15 @@ class OnnxNetwork(SourceNetwork):
         self.name = plain.name
         self.labels = plain.labels
         self.spec = plain.spec
+
+    @functools.cached_property
+    def quantization(self) -> Quantization | None:  # type: ignore[override]  # found when it is first asked for
+        """What of the file is quantized already."""
+        import onnx_ir as ir
+
+        from s2tf_edge.export.graph.quantized import find_quantization
+
+        return find_quantization(ir.load(self.path))
 
     def graph(self, *, batch: int | None, mask: bool) -> ir.Model:
         """The file's own graph in the form that a ``model.pt`` gives: constants and norms folded, its ends renamed."""

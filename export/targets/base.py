@@ -61,7 +61,9 @@ class BuildRequest:
     batch: int | None = 1
     """Clips that the graph takes at once; None for any number."""
     integers: Integers | None = None
-    """For int8."""
+    """For int8 that is to be made."""
+    is_quantized: bool = False
+    """Whether the graph holds integers already, and is kept as it is."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     """For TensorRT."""
     defer: bool = False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +21,17 @@ from s2tf_edge.calibration.base import Quantizer
 from s2tf_edge.calibration.candidates import Candidate
 from s2tf_edge.calibration.gate import GateResult, find_within_bound
 from s2tf_edge.calibration.nncf_openvino.quantizer import OpenVinoGraphQuantizer, OpenVinoQuantizer
+from s2tf_edge.calibration.qdq.ptq import check_quantizable
 from s2tf_edge.calibration.qdq.quantizer import QdqQuantizer
 from s2tf_edge.calibration.search import rank_candidates, try_presets
 from s2tf_edge.calibration.sensitivity import LayerNoise, measure_sensitivity, worst_first
 from s2tf_edge.errors import UsageError
-from s2tf_edge.export.targets.base import BuildRequest, Integers
+from s2tf_edge.export.targets.base import Build, BuildRequest, Integers
 
 __all__ = [
     "IntegerForm",
     "best_integer_form",
+    "describe_kept",
     "matching_layers",
     "obtained_types",
     "openvino_quantizer",
@@ -60,13 +63,15 @@ def best_integer_form(quantizer: Quantizer, request: BuildRequest) -> Iterator[I
     Raises:
         AccuracyError: the bound on the loss of accuracy cannot be met.
         BuildError: no integer form compiles here.
-        UsageError: an ``exclude`` expression matches no layer.
+        UnsupportedError: nothing can become integer, or no form computes a layer in integers.
+        UsageError: an ``exclude`` expression matches no layer, or they match all.
         VerificationError: no integer form agrees with the network.
     """
     integers = _require_integers(request)
     # Before clips are read, which takes minutes.
     matching = matching_layers(_read_layer_names(request.graph), integers.exclude)
-    excluded = tuple(layer for layer in quantizer.list_layers(quantizer.presets[0]) if layer in matching)
+    check_quantizable(request.graph)
+    excluded = _choose_excluded(quantizer, matching)
     with tempfile.TemporaryDirectory() as work:
         candidates = try_presets(quantizer, Path(work), judge=integers.judge, excluded=excluded)
         ranked = rank_candidates(candidates, may_return_layers=integers.max_drop is not None)
@@ -115,6 +120,34 @@ def openvino_quantizer(read: Callable[[], Any], request: BuildRequest, *, infere
     return OpenVinoGraphQuantizer(
         request.graph, clips=clips, info=info, method=integers.method, inference_precision=inference_precision
     )
+
+
+def describe_kept(build: Build, audit: Audit, request: BuildRequest) -> Build:
+    """The build of a graph that came quantized, with what its layers compute in.
+
+    Where that is nowhere integers, the artifact is still the one that was asked for, and no fault of this export: other
+    devices have kernels that this processor has not. So it is told, and not refused.
+    """
+    if not audit.integer:
+        logger.warning(
+            "%s computes no layer of this graph, which is quantized, in integers here (%s); `requantize` may help",
+            request.target.rules.compiler.name,
+            audit.explain(),
+        )
+    options = {**build.options, "recipe": "quantized as it came"}
+    return dataclasses.replace(build, obtained=obtained_types(audit), audit=audit.to_dict(), options=options)
+
+
+def _choose_excluded(quantizer: Quantizer, matching: Collection[str]) -> tuple[str, ...]:
+    """The layers that would be integer and are to stay in float."""
+    layers = quantizer.list_layers(quantizer.presets[0])
+    excluded = tuple(layer for layer in layers if layer in matching)
+    if layers and len(excluded) == len(layers):
+        msg = (
+            f"`exclude` matches all {len(layers)} layers that could become integer, so that nothing would; match fewer"
+        )
+        raise UsageError(msg)
+    return excluded
 
 
 def _require_integers(request: BuildRequest) -> Integers:

@@ -25,10 +25,12 @@ def build_onnx(request: BuildRequest) -> Build:
         MissingExtraError: ONNX Runtime is not installed.
         UnsupportedError: ONNX Runtime does not run an operator of the network.
     """
-    if request.precision == "int8":
+    if request.precision == "int8" and not request.is_quantized:
         return _build_int8(request)
     _try_to_open(request)
     files = copy_model(request.graph, request.folder)
+    if request.is_quantized:
+        return _count_kept(request, files)
     inference = _INFERENCE.get(request.precision, "default")
     return Build(files=files, inference=inference, obtained=layer_types(request.graph))
 
@@ -49,6 +51,14 @@ def _build_int8(request: BuildRequest) -> Build:
         audit=audit.to_dict(),
         calibration=form.calibration,
     )
+
+
+def _count_kept(request: BuildRequest, files: tuple[str, ...]) -> Build:
+    from s2tf_edge.calibration.audit import audit_onnxruntime
+    from s2tf_edge.export.targets.int8 import describe_kept
+
+    build = Build(files=files, inference="default", obtained={})
+    return describe_kept(build, audit_onnxruntime(request.folder / GRAPH_FILE), request)
 
 
 def _try_to_open(request: BuildRequest) -> None:

@@ -16,7 +16,7 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.export.graph.describe import describe
 from s2tf_edge.export.graph.unsupported import unsupported_operators
 from s2tf_edge.export.targets.base import Build, BuildRequest
-from s2tf_edge.export.targets.int8 import best_integer_form, obtained_types, openvino_quantizer
+from s2tf_edge.export.targets.int8 import best_integer_form, describe_kept, obtained_types, openvino_quantizer
 from s2tf_edge.runtime.artifact import IR_FILE, IR_WEIGHTS_FILE
 from s2tf_edge.runtime.backends.openvino_session import compile_config, last_line
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
@@ -41,13 +41,14 @@ def build_openvino(request: BuildRequest) -> Build:
         UsageError: an ``exclude`` expression matches no layer.
     """
     openvino: Any = require_without_telemetry("openvino", extra="export", purpose="exporting to OpenVINO")
-    if request.precision == "int8":
+    if request.precision == "int8" and not request.is_quantized:
         return _build_int8(openvino, request)
-    network = _read(openvino.Core(), request.graph)
+    network = _read_named(openvino.Core(), request.graph)
     _save(openvino, network, request)
     inference = _INFERENCE[request.precision]
     audit = audit_openvino(_compile(openvino.Core(), request, inference))
-    return Build(files=(IR_FILE, IR_WEIGHTS_FILE), inference=inference, obtained=obtained_types(audit))
+    build = Build(files=(IR_FILE, IR_WEIGHTS_FILE), inference=inference, obtained=obtained_types(audit))
+    return describe_kept(build, audit, request) if request.is_quantized else build
 
 
 def _build_int8(openvino: Any, request: BuildRequest) -> Build:

@@ -13,7 +13,7 @@ from s2tf_edge.export.graph.rules import ONNX_RUNTIME, OPENVINO, TENSORRT, TENSO
 from s2tf_edge.export.targets.base import Build, BuildRequest, Target
 from s2tf_edge.export.targets.precisions import AUTO
 
-__all__ = ["COMPILERS", "FLOAT_TARGETS", "TARGETS", "find_target", "is_engine"]
+__all__ = ["COMPILERS", "FLOAT_TARGETS", "TARGETS", "find_target", "is_engine", "runnable_target"]
 
 
 def _build_onnx(request: BuildRequest) -> Build:
@@ -88,6 +88,11 @@ def find_target(name: str, *, precision: str | None) -> tuple[Target, str]:
         msg = f"there is no {asked}; there are: {allowed}"
         raise UsageError(msg)
     return target, precision or target.precisions[0]
+
+
+def runnable_target(target: Target) -> Target:
+    """What computes as ``target`` does where that cannot run: ONNX Runtime runs the graphs of engines."""
+    return TARGETS["onnx"] if target.is_engine else target
 
 
 def is_engine(name: str) -> bool:

@@ -28,10 +28,10 @@ def build_tensorrt(request: BuildRequest) -> Build:
         MissingExtraError: the library is not installed.
         UnsupportedError: the library does not take an operator of the graph.
     """
-    if request.precision == "int8":
+    if request.precision == "int8" and not request.is_quantized:
         return _build_int8(request)
     _copy_graph(request.graph, request.folder)
-    return _build(request)
+    return _count_kept(request) if request.is_quantized else _build(request)
 
 
 def _copy_graph(graph: Path, folder: Path) -> None:
@@ -47,6 +47,13 @@ def _build(request: BuildRequest) -> Build:
     graph, engine = request.folder / GRAPH_FILE, request.folder / ENGINE_FILE
     facts = build_engine(graph, engine, target=request.target, options=request.engine)
     return describe_engine(facts, request.folder, asked=request.engine)
+
+
+def _count_kept(request: BuildRequest) -> Build:
+    from s2tf_edge.calibration.audit import audit_graph
+    from s2tf_edge.export.targets.int8 import describe_kept
+
+    return describe_kept(_build(request), audit_graph(request.folder / GRAPH_FILE), request)
 
 
 def _build_int8(request: BuildRequest) -> Build:

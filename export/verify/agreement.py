@@ -14,6 +14,7 @@ from s2tf_edge.export.artifact_folder import write_json
 from s2tf_edge.export.verify.runnable import runnable_session
 from s2tf_edge.export.verify.seeded_clips import Frames
 from s2tf_edge.export.verify.verification import Verification, compare_session
+from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.artifact import VERIFICATION_FILE, ArtifactMeta
 from s2tf_edge.runtime.session import Outputs
 
@@ -28,6 +29,7 @@ def verify_artifact(
     clips: Sequence[Frames],
     kind: str,
     explain: Callable[[str], str],
+    progress: Progress = no_progress,
 ) -> Verification:
     """Runs an artifact, compares what it says, and writes ``verify.json`` beside it.
 
@@ -38,14 +40,16 @@ def verify_artifact(
         clips: what both are compared on.
         kind: where the clips come from: seeded, unseen, calibration or evaluation.
         explain: makes the message of what was found: with the caller's advice, and the place if it can tell.
+        progress: told of the clips that have run.
 
     Raises:
         VerificationError: the artifact does not agree; nothing is written.
     """
     session, through = runnable_session(folder, meta)
     with session:
+        precision = str(meta.precision["asked"])
         try:
-            found = compare_session(session, expected, clips, precision=str(meta.precision["asked"]))
+            found = compare_session(session, expected, clips, precision=precision, progress=progress)
         except VerificationError as error:
             raise VerificationError(explain("logits are not finite")) from error
     found = dataclasses.replace(found, clips=kind, through=through)

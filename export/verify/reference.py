@@ -6,6 +6,7 @@ inference is verified along with everything after.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from s2tf_edge.calibration.budget import Budget
 from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UnsupportedError, VerificationError
@@ -23,13 +25,20 @@ from s2tf_edge.export.targets.registry import is_engine
 from s2tf_edge.export.verify.agreement import verify_artifact
 from s2tf_edge.export.verify.expected import write_expected
 from s2tf_edge.export.verify.seeded_clips import Frames, seeded_clips
-from s2tf_edge.export.verify.verification import TOLERANCES, Verification, compare_logits, run_clips
+from s2tf_edge.export.verify.verification import (
+    TOLERANCES,
+    Verification,
+    compare_logits,
+    compare_session,
+    run_clips,
+)
 from s2tf_edge.preprocess import normalize
+from s2tf_edge.progress import Progress, begin_step, no_progress
 from s2tf_edge.runtime.artifact import ArtifactMeta
-from s2tf_edge.runtime.session import Clips, Outputs
+from s2tf_edge.runtime.session import Clips, Outputs, concatenate
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["Reference", "verification_clips", "verify_export"]
+__all__ = ["Reference", "compare_stripped", "verification_clips", "verify_export"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +48,18 @@ _WIDENED_CLIPS: Final = 2
 """Clips that a file in half precision is asked about as it came."""
 _REPEAT: Final = 1e-3
 """How far logits may be from run to run, as a fraction of their range: threads may add up in another order."""
+_SECONDS: Final = 20.0
+"""After which the network is asked about no further clip."""
+_FLOAT_CLIPS: Final = 2
+"""Clips that the float form of an int8 export is compared on: an operator that differs, differs on any."""
+_FEWEST: Final = 4
+"""Clips that it is asked about however long it takes."""
+
+_ADVICE: Final = {
+    "int8": "try more calibration clips or another precision",
+    "fp16": "try fp32",
+    "fp32": "another precision would not help; export for another target",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,27 +71,55 @@ class Reference:
     clips: Sequence[Frames]
     kind: str
     """Where the clips come from: seeded, unseen, calibration or evaluation."""
+    progress: Progress = no_progress
+    """Is told of each clip."""
+    known: Outputs | None = None
+    """What the network says of the clips, where it was asked before."""
 
     @functools.cached_property
     def expected(self) -> Outputs:
-        """What the network says of the clips."""
-        return _run(self.source, self.clips)
+        """What the network says of the clips; of the first few, where it takes seconds for each."""
+        if self.known is not None:
+            return self.known
+        logger.info("asking the network itself about %d %s clips", len(self.clips), self.kind)
+        begin_step(self.progress, "asking the network")
+        return _run(self.source, self.clips, budget=Budget(_SECONDS), progress=self.progress)
+
+    @property
+    def compared(self) -> Sequence[Frames]:
+        """The clips of ``expected``."""
+        return self.clips[: len(self.expected.logits)]
+
+    def of_floats(self) -> Reference:
+        """The same for the float form that integers are made from: few clips, and the tolerance of fp32."""
+        logits, mask = self.expected.logits[:_FLOAT_CLIPS], self.expected.mask
+        known = Outputs(logits=logits, mask=None if mask is None else mask[:_FLOAT_CLIPS])
+        return dataclasses.replace(self, precision="fp32", clips=self.compared[:_FLOAT_CLIPS], known=known)
 
     def seeded(self, spec: ClipSpec) -> Outputs:
-        """What the network says of ``seeded_clips(spec)``."""
-        if self.kind == "seeded":
+        """What the network says of all of ``seeded_clips(spec)``."""
+        if self.kind == "seeded" and len(self.compared) == len(self.clips):
             return self.expected
         return _run(self.source, seeded_clips(spec))
 
 
-def _run(source: SourceNetwork, clips: Sequence[Frames]) -> Outputs:
+def _run(
+    source: SourceNetwork, clips: Sequence[Frames], *, budget: Budget | None = None, progress: Progress = no_progress
+) -> Outputs:
+    answers: list[Outputs] = []
     try:
         with source.session() as session:
-            outputs = run_clips(session, clips)
+            for clip in clips:
+                if budget is not None and budget.is_spent and len(answers) >= _FEWEST:
+                    _say_slow(len(answers), len(clips), budget)
+                    break
+                answers.append(run_clips(session, [clip]))
+                progress(len(answers), len(clips))
             again = run_clips(session, clips[:1])
     except VerificationError as error:
         msg = f"{source.given} itself computes logits that are not finite; train or import it again"
         raise InputFileError(msg) from error
+    outputs = concatenate(answers)
     _check_repeats(source, outputs, again)
     _check_widened(source, clips[:_WIDENED_CLIPS], outputs)
     return outputs
@@ -111,6 +160,11 @@ def _check_widened(source: SourceNetwork, clips: Sequence[Frames], outputs: Outp
         raise VerificationError(msg)
 
 
+def _say_slow(done: int, total: int, budget: Budget) -> None:
+    seconds = budget.spent / done
+    logger.warning("comparing on %d of %d clips: the network itself takes %.1f s for one here", done, total, seconds)
+
+
 def verification_clips(
     spec: ClipSpec, *, calibration: CalibrationClips | None, evaluation: Videos | None
 ) -> tuple[Sequence[Frames], str]:
@@ -146,15 +200,27 @@ def verify_export(reference: Reference, folder: Path, meta: ArtifactMeta) -> Ver
         folder,
         meta,
         expected=reference.expected,
-        clips=reference.clips,
+        clips=reference.compared,
         kind=reference.kind,
+        progress=reference.progress,
         explain=functools.partial(_explain, reference, folder, meta),
     )
 
 
+def compare_stripped(reference: Reference) -> None:
+    """Says how far a network that came quantized is from its float form, where that is far and is exported instead."""
+    quantized = reference.source.stripped_from
+    if quantized is None:
+        return
+    with quantized.session() as session:
+        found = compare_session(session, reference.expected, reference.compared, precision="int8")
+    if not found.passed:
+        logger.warning("without its Q/DQ, %s says something else than with them: %s", quantized.given, found)
+
+
 def _explain(reference: Reference, folder: Path, meta: ArtifactMeta, found: str) -> str:
-    is_integer = reference.precision == "int8"
-    advice = "try more calibration clips or another precision" if is_integer else "try another precision"
+    is_kept = reference.source.quantization is not None
+    advice = "strip its Q/DQ with `requantize=True`" if is_kept else _ADVICE[reference.precision]
     return (
         f"the {meta.target} {reference.precision} artifact does not agree with {reference.source.path.name}: {found}; "
         f"{_name_divergence(reference, folder, meta)}; nothing was written; {advice}"

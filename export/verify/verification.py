@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from s2tf_edge.export.verify.seeded_clips import Frames
 from s2tf_edge.preprocess import normalize
+from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.session import Outputs, Session, concatenate
 
 __all__ = ["ON_GPU", "TOLERANCES", "Tolerance", "Verification", "compare_logits", "compare_session", "run_clips"]
@@ -123,7 +124,14 @@ class Verification:
         return {"passed": self.passed} | dataclasses.asdict(self) | {"relative_error": self.relative_error}
 
 
-def compare_session(artifact: Session, expected: Outputs, clips: Sequence[Frames], *, precision: str) -> Verification:
+def compare_session(
+    artifact: Session,
+    expected: Outputs,
+    clips: Sequence[Frames],
+    *,
+    precision: str,
+    progress: Progress = no_progress,
+) -> Verification:
     """Runs an artifact, whose session must be open, and compares what it says.
 
     Clips run as many at a time as the artifact takes, all but the first: in threes where it takes any number.
@@ -133,33 +141,45 @@ def compare_session(artifact: Session, expected: Outputs, clips: Sequence[Frames
         expected: what the network says of the same clips.
         clips: one or more, each of cropped frames, uint8 [T, S, S, 3].
         precision: picks the tolerance.
+        progress: told of the clips that have run.
 
     Raises:
         VerificationError: the artifact computes logits that are not finite.
     """
     size = artifact.info.batch or _BATCH
     rest = len(clips) - 1
-    got = run_clips(artifact, clips, sizes=[1, *(min(size, rest - start) for start in range(0, rest, size))])
+    sizes = [1, *(min(size, rest - start) for start in range(0, rest, size))]
+    got = run_clips(artifact, clips, sizes=sizes, progress=progress)
     found = compare_logits(got.logits, expected.logits, tolerance=TOLERANCES[precision])
     return dataclasses.replace(found, mask_error=_mask_error(got, expected))
 
 
-def run_clips(session: Session, clips: Sequence[Frames], *, sizes: Sequence[int] | None = None) -> Outputs:
+def run_clips(
+    session: Session,
+    clips: Sequence[Frames],
+    *,
+    sizes: Sequence[int] | None = None,
+    progress: Progress = no_progress,
+) -> Outputs:
     """The outputs of an open session for clips, each given as the session takes it.
 
     Args:
         session: of the network or of an artifact.
         clips: each of cropped frames, uint8 [T, S, S, 3].
         sizes: how many clips to give at once, in turn; one at a time by default.
+        progress: told of the clips that have run.
 
     Raises:
         VerificationError: the session computes logits that are not finite.
     """
     remaining = iter(clips)
-    outputs = []
+    outputs: list[Outputs] = []
+    done = 0
     for size in sizes or [1] * len(clips):
         batch = [normalize(frames, session.info.spec) for frames in itertools.islice(remaining, size)]
         outputs.append(session.infer(np.stack(batch)))  # type: ignore[arg-type]  # all of one of two dtypes
+        done += size
+        progress(done, len(clips))
     return concatenate(outputs)
 
 

@@ -77,6 +77,12 @@ class OpenVinoSession(Session):
         """As asked for; else what OpenVINO thinks best for its hint."""
         return self.options.requests or int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
 
+    @property
+    def compiled(self) -> Any:
+        """The ``openvino.CompiledModel`` of the open session."""
+        self._check_open()
+        return self._compiled
+
     def _property(self, name: str, convert: Any) -> Any:
         """A property of the compiled network; None where the device has no such property."""
         if name not in self._compiled.get_property("SUPPORTED_PROPERTIES"):

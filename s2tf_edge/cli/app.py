@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -52,6 +53,9 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only warnings and er
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Debug messages on stderr.")]
 
 errors_console = Console(stderr=True)
+
+_SHORT_SECONDS = 3.0
+"""Steps that end within these are not counted in a log."""
 
 _running: list[Callable[[str], str]] = []
 """What puts messages into the words of each command that runs, the innermost last: s2tf-demo runs others."""
@@ -164,8 +168,22 @@ def progress_bar(title: str) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     with RichProgress(*columns, console=errors_console, transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield _BarProgress(bar, title)
+
+
+class _BarProgress:
+    """A bar that shows the step that goes on."""
+
+    def __init__(self, bar: RichProgress, title: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task(title, total=None)
+
+    def __call__(self, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=done, total=total)
+
+    def begin(self, step: str) -> None:
+        """Starts the bar anew, under another name; how long a step takes tells nothing of the next."""
+        self._bar.reset(self._task, description=step, total=None)
 
 
 class _LogProgress:
@@ -174,8 +192,16 @@ class _LogProgress:
     def __init__(self, title: str) -> None:
         self._title = title
         self._quarter = 0
+        self._silent_until = 0.0
+
+    def begin(self, step: str) -> None:
+        """Starts to count anew; that the step begins, its own log says, and no more if it ends within seconds."""
+        self._title, self._quarter = step, 0
+        self._silent_until = time.monotonic() + _SHORT_SECONDS
 
     def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() < self._silent_until:
+            return
         quarter = 4 * done // max(total, 1)
         if self._quarter < quarter < 4:
             logging.getLogger("s2tf_edge").info("%s: %d of %d", self._title, done, total)

@@ -216,3 +216,23 @@ def test_few_clips_are_warned_of_once(count: int, *, warns: bool, caplog: pytest
     assert [record.getMessage() for record in caplog.records] == (
         ["99 calibration clips; give 100 or more for ranges to rely on"] if warns else []
     )
+
+
+def test_clips_that_take_long_are_fewer(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What was not read in the first pass is in no later one, and in no description."""
+    monkeypatch.setattr("s2tf_edge.calibration.calibration_clips._SECONDS", 0.0)
+    told: list[tuple[int, int]] = []
+    clips = CalibrationClips(_data((10, 10)), SPEC, count=20, progress=lambda done, total: told.append((done, total)))
+    assert len(clips) == 20
+    first = [clip.tobytes() for clip in clips]
+    assert len(first) == len(clips) == 8
+    assert [clip.tobytes() for clip in clips] == first
+    assert clips.to_dict()["count"] == len(clips.to_dict()["clips"]) == 8
+    assert told[-1] == (8, 8)
+    (message,) = caplog.messages
+    assert message.startswith("calibrated on 8 of 20 clips: one takes ")
+
+
+def test_clips_that_take_no_time_are_all_given(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(list(CalibrationClips(_data((60, 60)), SPEC, count=120))) == 120
+    assert not caplog.messages

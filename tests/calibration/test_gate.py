@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from s2tf_edge.calibration.audit import Audit, FloatLayer, Tally
 from s2tf_edge.calibration.base import Quantizer
 from s2tf_edge.calibration.candidates import Candidate
 from s2tf_edge.calibration.gate import GateResult, find_within_bound
@@ -53,7 +54,9 @@ class _Noisy(Quantizer):
     noises: dict[str, float]
     extra: dict[str, float] = field(default_factory=lambda: {"only": 0.0})
     refused: Callable[[set[str]], bool] = lambda _excluded: False
+    is_float: Callable[[set[str]], bool] = lambda _excluded: False
     written: list[tuple[str, set[str]]] = field(default_factory=list)
+    excluded: dict[Path, set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.presets = tuple(self.extra)
@@ -65,11 +68,19 @@ class _Noisy(Quantizer):
         self.written.append((preset, set(excluded)))
         noise = self.extra[preset] + sum(value for name, value in self.noises.items() if name not in excluded)
         path = folder / "noise.txt"
+        self.excluded[path] = set(excluded)
         path.write_text("refused" if self.refused(set(excluded)) else str(noise))
         return path
 
     def make_session(self, path: Path) -> Session:
         return _Session(path, INFO, SessionOptions())
+
+    def audit(self, session: Session) -> Audit:
+        excluded = self.excluded[session.path]
+        left = [FloatLayer(name=name, type="f32", reason="it was returned") for name in self.noises if name in excluded]
+        integer = 0 if self.is_float(excluded) else len(self.noises) - len(left)
+        convolutions = Tally(integer=integer, total=len(self.noises), rest=tuple(left))
+        return Audit(convolutions=convolutions, matrix_products=Tally(integer=0, total=0, rest=()))
 
     def describe(self, preset: str) -> dict[str, Any]:
         return {}
@@ -204,6 +215,17 @@ def test_a_mixture_that_does_not_compile_is_passed_over(tmp_path: Path) -> None:
         "layers_in_float": 1,
         "complaint": "no kernel for this mixture",
     }
+
+
+def test_a_mixture_without_an_integer_is_passed_over(tmp_path: Path) -> None:
+    """No kernel is left for the layers that are quantized still: it loses nothing, for it is float."""
+    quantizer = _Noisy({"a": 3.0, "b": 2.0, "c": 0.1, "d": 0.1}, is_float=lambda excluded: excluded == {"a"})
+    result = _pass_gate(quantizer, tmp_path, max_drop=2.5)
+    assert [(each.returned, each.complaint) for each in result.trials] == [
+        ((), None),
+        (("a",), "no layer is integer: 1 of 4 convolutions: it was returned"),
+        (("a", "b"), None),
+    ]
 
 
 def test_logits_must_agree_too(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_products_of_activations_and_odd_layers_stay_in_float_and_say_why() -> N
     """
     placement = place(_graph(body), STYLES["tensorrt"])
     assert _reasons(placement) == {
-        "first": "its weights are computed",
+        "first": "its weights are computed in the graph",
         "second": "its weights are not a float32 kernel or matrix",
         "attention": "its operands are activations",
         "third": "its operands are transposed or scaled",

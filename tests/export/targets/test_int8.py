@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
@@ -18,8 +20,9 @@ from onnx import numpy_helper, parser
 from s2tf_edge.calibration.audit import Audit, FloatLayer, Tally, audit_graph
 from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.data.datasets import open_data
-from s2tf_edge.errors import AccuracyError, UsageError, VerificationError
+from s2tf_edge.errors import AccuracyError, UnsupportedError, UsageError, VerificationError
 from s2tf_edge.export import TARGETS, ExportOptions, ExportResult, export
+from s2tf_edge.export.graph import lowering
 from s2tf_edge.export.targets.int8 import matching_layers, obtained_types
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import save_model
@@ -153,8 +156,8 @@ def test_the_saliency_path_returns_without_a_layer_being_measured(tmp_path: Path
     options = dataclasses.replace(given, **CALIB, eval=EVAL, max_drop=4.0)
     result = export(model, options, progress=lambda done, total: told.append(total))
     assert _calib(result)["returned_to_float"] == ["saliency.c/Conv"]
-    # Only the calibration clips were counted.
-    assert set(told) == {20}
+    # Calibration clips, those that network and artifact were compared on, and the float form before.
+    assert set(told) == {20, 16, 2}
 
 
 @pytest.mark.parametrize("target", ["openvino", "onnx", _RTX])
@@ -338,3 +341,60 @@ def test_the_integer_graph_of_an_engine_is_what_was_judged(sound: Path, tmp_path
     layers = json.loads((result.folder / "layers.json").read_text())["layers"]
     assert sum(layer["kind"] == "Quantize" for layer in layers) == 5
     assert (result.folder / "model.engine").is_file()
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network whose only kernel is made of the clip, so that no quantizer has a constant to make integers of."""
+    model = parser.parse_model("""
+        <ir_version: 8, opset_import: ["": 18]>
+        net (float[1, 3, 4, 16, 16] clip) => (float[1, 10] logits)
+        <int64[5] shape = {10, 3, 1, 3, 3}, int64[1] first = {0}, int64[1] last = {270}, int64[1] axis = {0},
+         int64[1] flat = {-1}> {
+          v = Reshape (clip, flat) s = Slice (v, first, last, axis) w = Reshape (s, shape)
+          ["a/Conv"] a = Conv (clip, w) p = GlobalAveragePool (a) logits = Flatten (p)
+        }""")
+    return _save(tmp_path_factory.mktemp("computed"), model)
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnx", _RTX])
+def test_a_network_that_cannot_become_integer_is_no_int8_artifact(
+    computed: Path, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is known before clips are read."""
+    monkeypatch.setattr(CalibrationClips, "__iter__", lambda _clips: pytest.fail("read"))
+    reason = "no convolution or matrix product to quantize (of 1 Conv, its weights are computed in the graph)"
+    with pytest.raises(UnsupportedError, match=re.escape(reason)):
+        _export(computed, tmp_path, target)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnx", _RTX])
+def test_an_artifact_of_which_all_is_excluded_is_none(sound: Path, tmp_path: Path, target: str) -> None:
+    with pytest.raises(UsageError, match="`exclude` matches all 5 layers that could become integer"):
+        _export(sound, tmp_path, target, exclude=("Conv", "Gemm"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnx", _RTX])
+def test_what_differs_in_float_is_not_put_down_to_integers(
+    sound: Path, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass that is wrong, by no more than int8 would be allowed; clips are not even read."""
+
+    class Wrong(ir.passes.InPlacePass):
+        def call(self, model: ir.Model) -> ir.passes.PassResult:
+            weights = model.graph.initializers["wc"]
+            assert weights.const_value is not None
+            weights.const_value = ir.tensor(weights.const_value.numpy() * np.float32(1.01), name="wc")
+            return ir.passes.PassResult(model, modified=True)
+
+    monkeypatch.setattr(lowering, "MergePads", Wrong)
+    with monkeypatch.context() as context:
+        context.setattr(CalibrationClips, "__iter__", lambda _clips: pytest.fail("read"))
+        reason = r"^int8 was not tried, as the float form .* differs already: .*; the first layer that differs is c "
+        with pytest.raises(VerificationError, match=reason):
+            _export(sound, tmp_path, target)
+    assert not list(tmp_path.iterdir())
+    unchecked = _export(sound, tmp_path, target, verify=False)
+    assert unchecked.layers_line() == "integer: 4 of 4 convolutions, 1 of 1 matrix products"

@@ -105,9 +105,15 @@ def _change(result: ExportResult, factor: float) -> ExportResult:
     return dataclasses.replace(result, meta=seal(result.meta, result.folder))
 
 
-@pytest.mark.parametrize("target", ["onnx", _RTX])
+@pytest.mark.parametrize(
+    ("target", "advice"),
+    [
+        ("onnx", "another precision would not help; export for another target"),
+        pytest.param("trt-rtx", "try fp32", marks=pytest.mark.needs_rtx),
+    ],
+)
 def test_the_layer_where_they_part_is_named(
-    plain: Path, export_plain: Callable[..., ExportResult], target: str
+    plain: Path, export_plain: Callable[..., ExportResult], target: str, advice: str
 ) -> None:
     result = export_plain(target)
     reference = _reference(plain, result)
@@ -115,7 +121,7 @@ def test_the_layer_where_they_part_is_named(
     changed = _change(result, 1.5)
     message = (
         rf"the {target} fp\d+ artifact does not agree with plain net\.onnx: largest error .*; "
-        r"the first layer that differs is c \(error .*\); nothing was written; try another precision"
+        rf"the first layer that differs is c \(error .*\); nothing was written; {advice}$"
     )
     with pytest.raises(VerificationError, match=message):
         verify_export(reference, changed.folder, changed.meta)
@@ -142,6 +148,24 @@ def test_the_network_runs_as_it_came(
 def _refused(_source: SourceNetwork, **_options: Any) -> None:
     msg = "the graph was asked for"
     raise AssertionError(msg)
+
+
+def test_a_network_that_takes_long_is_asked_about_few_clips(
+    plain: Path,
+    export_plain: Callable[..., ExportResult],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    result = export_plain("onnx")
+    monkeypatch.setattr("s2tf_edge.export.verify.reference._SECONDS", 0.0)
+    told: list[tuple[int, int]] = []
+    reference = dataclasses.replace(_reference(plain, result), progress=lambda done, total: told.append((done, total)))
+    assert verify_export(reference, result.folder, result.meta).n == 4
+    assert "comparing on 4 of 8 clips: the network itself takes " in caplog.text
+    # Four of the network's, and those of the artifact.
+    assert told == [(1, 8), (2, 8), (3, 8), (4, 8), (1, 4), (2, 4), (3, 4), (4, 4)]
+    # A device that builds an engine anew compares all of them.
+    assert len(reference.seeded(result.meta.clip).logits) == 8
 
 
 @pytest.mark.needs_rtx

@@ -1,0 +1,57 @@
+"""What QuantizeLinear and DequantizeLinear nodes say: their integers, scales and zero points."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.convenience import get_const_tensor
+
+__all__ = ["DEQUANTIZE", "MICROSOFT", "QUANTIZE", "dequantize_constant", "is_qdq", "zero_point_of"]
+
+QUANTIZE: Final = "QuantizeLinear"
+DEQUANTIZE: Final = "DequantizeLinear"
+MICROSOFT: Final = "com.microsoft"
+"""Domain of ONNX Runtime's own operators, among them these two as they were before opset 21."""
+
+
+def is_qdq(node: ir.Node | None, op_type: str) -> bool:
+    """Whether a node is that one of the two, of either domain."""
+    return node is not None and node.op_type == op_type and node.domain in {"", MICROSOFT}
+
+
+def zero_point_of(node: ir.Node) -> NDArray[Any] | None:
+    """The zero points of a node: zero where it has none; None where they are computed."""
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    if value is None:
+        return np.zeros((), np.int8)
+    tensor = get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def dequantize_constant(node: ir.Node) -> NDArray[np.float32] | None:
+    """What a DequantizeLinear makes of constant integers, in float32; None where something of it is computed.
+
+    Scales are one for a tensor, one for each index of an axis or, from opset 21 on, one for each block of an axis.
+    """
+    constants = [None if value is None else get_const_tensor(value) for value in node.inputs[:2]]
+    zero = zero_point_of(node)
+    if constants[0] is None or constants[1] is None or zero is None:
+        return None
+    integers, scale = (tensor.numpy() for tensor in constants if tensor is not None)
+    axis = node.attributes.get_int("axis", 1) % max(integers.ndim, 1)
+    block = node.attributes.get_int("block_size", 0)
+    spread_scale, spread_zero = (_spread(each, integers.shape, axis=axis, block=block) for each in (scale, zero))
+    values = (integers.astype(np.float64) - spread_zero.astype(np.float64)) * spread_scale.astype(np.float64)
+    return np.asarray(values, np.float32)
+
+
+def _spread(values: NDArray[Any], shape: tuple[int, ...], *, axis: int, block: int) -> NDArray[Any]:
+    """Scales or zero points so that they go with integers of ``shape``."""
+    if values.size == 1:
+        return values.reshape(())
+    if block:
+        return np.repeat(values, block, axis=axis).take(np.arange(shape[axis]), axis=axis)
+    return values.reshape([-1 if index == axis else 1 for index in range(len(shape))])
