@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -104,6 +104,10 @@ def _count(count: int, total: int, kind: str) -> str:
     return f"all {total} {_KINDS[kind]}" if count == total else f"{count} of {total} {_KINDS[kind]}"
 
 
+def _be(words: Sequence[str]) -> str:
+    return "is" if words in (["input"], ["weight"]) else "are"
+
+
 def audit_graph(graph: onnx.ModelProto | Path) -> Audit:
     """What a graph with Q/DQ asks for, which is what TensorRT compiles: a layer whose operands are both dequantized.
 
@@ -121,7 +125,7 @@ def audit_graph(graph: onnx.ModelProto | Path) -> Audit:
             if node.op_type == "MatMul":
                 floats = ["operands"] if floats else []
             builder.add(
-                kind, node.name, type_="f32" if floats else "i8", reason=f"its {' and '.join(floats)} are not quantized"
+                kind, node.name, type_="f32" if floats else "i8", reason=f"its {' and '.join(floats)} {_be(floats)} not quantized"
             )
     return builder.build()
 

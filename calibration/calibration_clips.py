@@ -31,8 +31,8 @@ RECOMMENDED_CLIPS: Final = 100
 """Fewer than this many clips give ranges that depend on which ones they are."""
 
 _HEADROOM: Final = 1.3
-_SECONDS: Final = 60.0
-"""Of the first pass over the clips, which a quantizer runs its network on: 100 clips of 0.6 seconds."""
+_SECONDS: Final = 45.0
+"""Of the first pass over the clips, which a quantizer runs its network on: 100 clips of 0.45 seconds."""
 _FEWEST: Final = 8
 """Clips that are given however long they take."""
 
@@ -54,7 +54,7 @@ class CalibrationClips:
 
     One clip is in memory at a time, and each is read once a pass. Videos that cannot be read are left out and named
     once; the first pass ends with a warning where fewer than ``RECOMMENDED_CLIPS`` were read. Where what is done with
-    them takes longer than a minute, it ends before the last: there are no more clips from then on.
+    them takes longer than 45 seconds of all cores, it ends before the last: there are no more clips from then on.
     """
 
     def __init__(

@@ -109,3 +109,19 @@ def test_a_file_that_is_no_graph_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(b"no graph")
     with pytest.raises(InputFileError, match=r"ONNX Runtime cannot read .*é\.onnx"):
         audit_onnxruntime(path)
+
+
+def test_reasons_are_counted() -> None:
+    layers = [FloatLayer(name=str(index), type="f32", reason="no kernel") for index in range(3)]
+    other = FloatLayer(name="x", type="f32", reason="its input is float")
+    convolutions = Tally(integer=1, total=5, rest=(*layers, other))
+    product = Tally(integer=0, total=1, rest=(layers[0],))
+    audit = Audit(convolutions=convolutions, matrix_products=product)
+    assert audit.integer == 1
+    assert audit.explain() == (
+        "3 of 5 convolutions: no kernel; 1 of 5 convolutions: its input is float; the only matrix product: no kernel"
+    )
+    assert Audit(convolutions=Tally(integer=0, total=3, rest=tuple(layers)), matrix_products=NONE).explain() == (
+        "all 3 convolutions: no kernel"
+    )
+    assert Audit(convolutions=NONE, matrix_products=NONE).explain() == "there is no convolution and no matrix product"

@@ -18,9 +18,13 @@ from onnx import TensorProto, helper, numpy_helper, parser
 from s2tf_edge.errors import UnsupportedError, UsageError
 from s2tf_edge.export import ExportOptions, ExportResult, export, plan_export
 from s2tf_edge.export.plan import ExportPlan
+from s2tf_edge.export.verify.seeded_clips import seeded_clips
+from s2tf_edge.preprocess import normalize
 from s2tf_edge.runtime.open import open_session
+from s2tf_edge.spec import ClipSpec
 
 _RTX = pytest.param("trt-rtx", marks=pytest.mark.needs_rtx)
+_SPEC: Final = ClipSpec(frames=4, size=16, mean=(0.45,) * 3, std=(0.225,) * 3)
 _FLOAT: Final = """
     <ir_version: 8, opset_import: ["": 18]>
     net (float[1, 3, 4, 16, 16] x) => (float[1, 5] y) {
@@ -79,10 +83,9 @@ def _static(form: str, activations: str, **options: Any) -> Callable[[Path, Path
 
         class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # it has no types
             def __init__(self) -> None:
-                random = np.random.default_rng(0)
-                # As wide as what artifacts are compared on: areas of one color.
-                colors = 2 * random.normal(size=(8, 1, 3, 1, 1, 1)).astype(np.float32)
-                self._clips: Iterator[Any] = iter([{"x": _clip(random) + color} for color in colors])
+                # What artifacts are compared on, so that no range is exceeded there.
+                clips = [normalize(frames, _SPEC)[np.newaxis] for frames in seeded_clips(_SPEC)]
+                self._clips: Iterator[Any] = iter([{"x": clip} for clip in (*clips, _clip(np.random.default_rng(7)))])
 
             def get_next(self) -> Any:
                 return next(self._clips, None)
@@ -266,7 +269,7 @@ def test_what_a_target_would_compute_otherwise_is_refused_at_once(
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", _RTX])
 def test_weights_alone_are_no_integer_layers(quantized: Quantized, target: str) -> None:
-    reason = r"no layer of it computes in integers \(all 2 convolutions: its input are not quantized.*`requantize=True`"
+    reason = r"no layer of it computes in integers \(all 2 convolutions: its input is not quantized.*`requantize=True`"
     with pytest.raises(UnsupportedError, match=reason):
         _plan(quantized("weights alone"), target)
 
