@@ -164,6 +164,15 @@ CONTENTS: dict[str, tuple[Callable[[State], Any], str]] = {
         },
         "has this package's own names, .*needs no import; give the model.pt beside it",
     ),
+    "a training run of this package": (
+        lambda state: {
+            "state_dict": {
+                "model.backbone.stem.0.conv.weight": torch.ones(4, 3, 3, 3, 3),
+                "model.backbone.stages.0.0.x": torch.ones(4),
+            }
+        },
+        "has this package's own names, .*needs no import; give the model.pt beside it",
+    ),
     "an unknown network": (
         lambda state: {"a.weight": torch.ones(4, 3, 3, 3, 3), "b.weight": torch.ones(4)},
         r"has keys of no known format \(a\.weight, b\.weight\); known are s2tfnet, ",
@@ -278,7 +287,7 @@ def test_files_of_another_kind_are_told(kind: str, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_torchscript_is_told(tmp_path: Path) -> None:
     traced = torch.jit.trace(nn.Conv3d(1, 1, 1), torch.zeros(1, 1, 1, 1, 1))  # type: ignore[no-untyped-call]
-    torch.jit.save(traced, tmp_path / "c.pt")  # type: ignore[no-untyped-call]
+    torch.jit.save(traced, tmp_path / "c.pt")
     with pytest.raises(InputFileError, match=r"is a TorchScript archive, .*torch\.jit\.load\(FILE\)\.state_dict"):
         import_checkpoint(tmp_path / "c.pt", model=NAME)
 
