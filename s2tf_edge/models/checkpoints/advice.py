@@ -38,7 +38,7 @@ def explain_unknown_keys(state: Mapping[str, Tensor]) -> str:
     keys = list(state)
     if stranger := _stranger(keys):
         return f"holds the weights of {stranger} ({first_few(keys, 2)}); {_TO_ONNX}"
-    if any(key.startswith("backbone.stages.") for key in keys):
+    if any(re.search(r"(^|\.)backbone\.stages\.\d", key) for key in keys):
         return (
             "has this package's own names, as s2tf-train's last.ckpt has them, and needs no import; "
             "give the model.pt beside it"

@@ -15,6 +15,7 @@ from s2tf_edge.models.s2tf import VideoNetwork
 __all__ = ["HEAD", "KeyReport", "compare_keys", "load_published"]
 
 HEAD: Final = "backbone.head.fc."
+_FOREIGN_HEADS: Final = ("fc.", "head.", "classifier.", "cls_head.", "projection.")
 _SALIENCY_GROUPS: Final = ("saliency.", "saliency.preservers.")
 """Modules that may start fresh, each only as a whole: all of them, or TSFP alone."""
 
@@ -66,7 +67,7 @@ def load_published(
     implied = len(found) - len(state)  # values that the format leaves out
     report = compare_keys(wanted, found, format=format, keep_head=keep_head, implied=implied)
     if report.is_complete:
-        taken = {key: value for key, value in found.items() if not (keep_head and key.startswith(HEAD))}
+        taken = {key: value for key, value in found.items() if not (keep_head and _is_of_classifier(key, wanted))}
         network.load_state_dict({**wanted, **taken})
     return report
 
@@ -84,7 +85,7 @@ def compare_keys(
         implied: how many of ``found`` were not in the file.
     """
     fresh = _fresh_keys(wanted, found, keep_head=keep_head)
-    found = {key: value for key, value in found.items() if not (keep_head and key.startswith(HEAD))}
+    found = {key: value for key, value in found.items() if not (keep_head and _is_of_classifier(key, wanted))}
     shared = [key for key in wanted if key in found]
     return KeyReport(
         format=format,
@@ -104,6 +105,11 @@ def _fresh_keys(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], *, ke
     groups = [group for group in _SALIENCY_GROUPS if not any(key.startswith(group) for key in found)]
     groups += [HEAD] * keep_head
     return tuple(key for key in wanted if key.startswith(tuple(groups)))
+
+
+def _is_of_classifier(key: str, wanted: Mapping[str, Tensor]) -> bool:
+    """Whether a weight goes when the classifier is replaced: ours, or one of another make that has no place here."""
+    return key.startswith(HEAD) or (key not in wanted and key.startswith(_FOREIGN_HEADS))
 
 
 def _is_counter(key: str) -> bool:

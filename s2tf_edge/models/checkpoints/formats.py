@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -121,7 +122,10 @@ def rename(state: Mapping[str, Tensor], *, format: str) -> dict[str, Tensor]:
     """
     dialect = _dialect(state, format)
     state = _number_blocks({key.removeprefix(dialect.prefix): value for key, value in state.items()})
-    ours = {renamed(key, dialect.rules): value for key, value in state.items()}
+    names = {key: renamed(key, dialect.rules) for key in state}
+    # Where two would share a name, such as the layers of a classifier that has two, neither is what we mean by it.
+    uses = Counter(names.values())
+    ours = {names[key] if uses[names[key]] == 1 else key: value for key, value in state.items()}
     ours = {key: _reshaped(key, value) for key, value in ours.items()}
     return ours | _bare_shortcut(ours)
 

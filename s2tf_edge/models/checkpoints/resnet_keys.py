@@ -8,7 +8,8 @@ from s2tf_edge.models.checkpoints.key_rules import Rules, conv_or_norm
 
 __all__ = ["DOWNSAMPLE", "FC", "P3D", "RESNET3D", "TORCHVISION_R2PLUS1D", "TORCHVISION_RESNET", "TORCHVISION_S3D"]
 
-FC: Final[Rules] = ((r"fc\.(.+)", lambda rest: f"backbone.head.fc.{rest}"),)
+FC: Final[Rules] = ((r"fc\.(?:\d\.)?(weight|bias)", lambda rest: f"backbone.head.fc.{rest}"),)
+"""Bare or, as after fine-tuning, behind a dropout in a sequence."""
 
 _P3D_STEPS: Final = {"1": "0", "2": "1.spatial", "3": "1.temporal", "4": "2", "_normal": "1"}
 

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from s2tf_edge.errors import InputFileError
 from s2tf_edge.models import VideoNetwork
 from s2tf_edge.models.checkpoints import import_checkpoint
 
@@ -87,6 +88,7 @@ FORMS: dict[str, Callable[[State], Any]] = {
     },
     "numbers among the weights": lambda state: {**state, "epoch": 3, "steps": torch.tensor(7)},
     "optimizer beside": lambda state: {"model": state, "optimizer": OPTIMIZER, "lr_scheduler": {"last_epoch": 4}},
+    "classifier behind a dropout": lambda state: {key.replace("fc.", "fc.1."): value for key, value in state.items()},
     "double": lambda state: cast(state, torch.float64),
     "sparse": lambda state: {**state, "fc.weight": state["fc.weight"].to_sparse()},
 }
@@ -186,3 +188,15 @@ def test_tensors_of_the_loss_are_left_out_and_said(
     found, report = import_checkpoint(tmp_path / "c.pth", model=NAME)
     assert same_logits(found)
     assert report.notes == ("left out, as no part of the network: criterion.weight, train_acc.tp",)
+
+
+@pytest.mark.parametrize("head", ["fc", "classifier", "head"])
+def test_a_classifier_of_two_layers_goes_with_a_new_head(head: str, published: State, tmp_path: Path) -> None:
+    state = {key: value for key, value in published.items() if not key.startswith("fc.")}
+    state |= {f"{head}.{layer}.weight": torch.ones(5, 5) for layer in (0, 2)} | {f"{head}.2.bias": torch.ones(5)}
+    torch.save(state, tmp_path / "c.pth")
+    with pytest.raises(InputFileError, match=r"has no classifier; .*`new_head=N`"):
+        import_checkpoint(tmp_path / "c.pth", model=NAME)
+    found, report = import_checkpoint(tmp_path / "c.pth", model=NAME, new_head=7)
+    assert found.num_classes == 7
+    assert report.fresh == ("backbone.head.fc.weight", "backbone.head.fc.bias")

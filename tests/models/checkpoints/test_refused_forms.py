@@ -164,6 +164,15 @@ CONTENTS: dict[str, tuple[Callable[[State], Any], str]] = {
         },
         "has this package's own names, .*needs no import; give the model.pt beside it",
     ),
+    "a training run of this package": (
+        lambda state: {
+            "state_dict": {
+                "model.backbone.stem.0.conv.weight": torch.ones(4, 3, 3, 3, 3),
+                "model.backbone.stages.0.0.x": torch.ones(4),
+            }
+        },
+        "has this package's own names, .*needs no import; give the model.pt beside it",
+    ),
     "an unknown network": (
         lambda state: {"a.weight": torch.ones(4, 3, 3, 3, 3), "b.weight": torch.ones(4)},
         r"has keys of no known format \(a\.weight, b\.weight\); known are s2tfnet, ",
