@@ -63,7 +63,8 @@ def test_written_graphs_have_a_current_ir_version(given: int, opset: int, writte
 
 
 def test_onnx_does_not_see_weights_and_they_come_back() -> None:
-    model, seen = _graph(), []
+    seen: list[str] = []
+    model = _graph()
     before = ir.to_proto(model)
 
     def infer(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -35,7 +37,7 @@ def _run(model: ir.Model) -> NDArray[np.float32]:
     return np.asarray(session.run(["y"], {"x": X})[0])
 
 
-def _norm(outputs: list[str], **attributes: int) -> onnx.NodeProto:
+def _norm(outputs: list[str], **attributes: Any) -> onnx.NodeProto:
     return node("BatchNormalization", ["x", *"abmv"], outputs, name="stem/bn", **attributes)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx.parser
@@ -18,7 +20,7 @@ def _parse(nodes: str, *, inputs: str = "float16[2, 4] x", output: str = "float1
     return ir.from_proto(onnx.shape_inference.infer_shapes(onnx.parser.parse_model(text)))
 
 
-def _run(model: ir.Model, x: NDArray[np.generic]) -> NDArray[np.generic]:
+def _run(model: ir.Model, x: NDArray[Any]) -> NDArray[Any]:
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])

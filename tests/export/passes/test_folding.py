@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx.parser
@@ -16,7 +18,7 @@ from s2tf_edge.export.passes.folding import FoldLimits, fold_constants
 X = np.random.default_rng(0).normal(size=(1, 4, 3, 6, 6)).astype(np.float32)
 
 
-def _parse(nodes: str, *, first: str = "1", output: str = "float y", **constants: NDArray[np.generic]) -> ir.Model:
+def _parse(nodes: str, *, first: Any = "1", output: Any = "float y", **constants: Any) -> ir.Model:
     text = f'<ir_version: 10, opset_import: ["": 18]> g (float[{first}, 4, 3, 6, 6] x) => ({output}) {{ {nodes} }}'
     proto = onnx.parser.parse_model(text)
     proto.graph.initializer.extend(

@@ -93,6 +93,7 @@ def test_weights_beside_the_file_stay_there_where_they_are_too_large(
     monkeypatch.chdir(tmp_path)
     weight = read_graph_file(Path("net.onnx")).model.graph.initializers["w"].const_value
     assert isinstance(weight, kind)
+    assert weight is not None
     np.testing.assert_array_equal(weight.numpy(), numpy_helper.to_array(_model().graph.initializer[0]))
 
 

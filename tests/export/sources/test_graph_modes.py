@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,7 +27,7 @@ _IN_A_BRANCH = """d = If (yes) <
 _HEAD = "p = GlobalAveragePool (d) f = Flatten (p) y = MatMul (f, fc)"
 
 
-def _write(path: Path, nodes: str, *, opset: int = 17, outputs: str = "float[1,5] y", **weights: object) -> Path:
+def _write(path: Path, nodes: str, *, opset: int = 17, outputs: str = "float[1,5] y", **weights: Any) -> Path:
     model = parser.parse_model(f"""
         <ir_version: 8, opset_import: ["": {opset}]> net (float[1,3,4,16,16] x) => ({outputs}) {{
           c = Conv <pads = [0,1,1,0,1,1]> (x, w) {nodes} {_HEAD} }}""")
@@ -102,8 +103,7 @@ def test_random_numbers_are_refused(nodes: str, eval_mode: bool, tmp_path: Path)
 
 
 def test_statistics_that_never_saw_a_clip_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    fresh = {"mean": np.zeros(4), "variance": np.ones(4)}
-    path = _write(tmp_path / "net.onnx", f"{_NORM} d = Relu (b)", **fresh)
+    path = _write(tmp_path / "net.onnx", f"{_NORM} d = Relu (b)", mean=np.zeros(4), variance=np.ones(4))
     with caplog.at_level(logging.WARNING):
         read_plain_onnx(path, _CLIPS, eval_mode=True)
     assert "1 norms (b, …) are switched to mean 0 and variance 1, which is where training begins" in caplog.text
@@ -149,8 +149,8 @@ def test_half_precision_becomes_float32(ends: bool, tmp_path: Path) -> None:
     values = [*graph.inputs, *graph.initializers.values(), *(output for node in graph for output in node.outputs)]
     assert {value.dtype.name for value in values if value.dtype} == {"FLOAT"}
     expected, session = _logits(whole), source.half_session()
-    np.testing.assert_allclose(_logits(source), expected, atol=2e-3 * np.ptp(expected))
+    np.testing.assert_allclose(_logits(source), expected, atol=2e-3 * float(np.ptp(expected)))
     assert session is not None
     with session:
-        np.testing.assert_allclose(session.infer(CLIP).logits, expected, atol=2e-2 * np.ptp(expected))
+        np.testing.assert_allclose(session.infer(CLIP).logits, expected, atol=2e-2 * float(np.ptp(expected)))
     assert OnnxNetwork(whole).half_session() is None

@@ -32,7 +32,7 @@ def _scales(*spatial: float) -> Mapping[str, NDArray[Any]]:
     return {"s": np.array([1, 1, *spatial], np.float32)}
 
 
-def _norm(opset: int, *, shape: tuple[int, ...] = (3,), outputs: int = 1, **attributes: int) -> _Case:
+def _norm(opset: int, *, shape: tuple[int, ...] = (3,), outputs: int = 1, **attributes: Any) -> _Case:
     names = ["y", "mean", "variance", "saved_mean", "saved_variance"][:outputs]
     nodes = [node("BatchNormalization", ["x", *"abmv"], names, **attributes)]
     return nodes, {name: _normal(*shape) for name in "abmv"}, opset
