@@ -362,7 +362,7 @@ def test_an_invalid_graph_is_told(tmp_path: Path) -> None:
     ("clip", "message"),
     [
         ("float[1,3,4,16,16] x, float[1,3,4,16,16] fast", r"takes 2 inputs \(x, fast\); a network here takes one clip"),
-        ("float16[1,3,4,16,16] x", "input x of .* is float16, but must be float32; export the network in float32"),
+        ("double[1,3,4,16,16] x", "input x of .* is double, but must be float32; export the network in float32"),
         (
             "float[1,3,8,16,16] x",
             r"is \[1, 3, 8, 16, 16\], but with the frames \(4\) and crop \(16\) of its",
@@ -372,17 +372,17 @@ def test_an_invalid_graph_is_told(tmp_path: Path) -> None:
 )
 def test_an_input_that_is_no_such_clip(clip: str, message: str, tmp_path: Path) -> None:
     path = _network(tmp_path / "net.onnx", clip=clip, outputs="float[N,K] y")
-    if "float16" in clip:
-        path = _to_float16(path)
+    if "double" in clip:
+        path = _to_double(path)
     with pytest.raises(InputFileError, match=message):
         read_plain_onnx(path, _CLIPS)
 
 
-def _to_float16(path: Path) -> Path:
+def _to_double(path: Path) -> Path:
     model = onnx.load(path)
     for tensor in model.graph.initializer:
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
-    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float64), tensor.name))
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
     onnx.save(model, path)
     return path
 
