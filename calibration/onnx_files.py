@@ -19,6 +19,7 @@ import onnx_ir as ir
 __all__ = [
     "IR_VERSION",
     "SINGLE_FILE_BYTES",
+    "SMALL_BYTES",
     "copy_model",
     "open_in_onnxruntime",
     "save_model",
@@ -31,7 +32,7 @@ SINGLE_FILE_BYTES: Final = 2**31 - 2**27
 IR_VERSION: Final = 10
 """IR version of written graphs, or the lowest that their opset allows: what ONNX Runtime from 1.18 on reads, and all
 TensorRT 10 and OpenVINO of the time."""
-_SMALL_BYTES: Final = 1024
+SMALL_BYTES: Final = 1024
 """Up to which a tensor may be a shape, axes or pads, whose values ONNX's functions look at."""
 _CPU: Final = ["CPUExecutionProvider"]
 
@@ -107,8 +108,8 @@ def through_onnx(model: ir.Model, call: Callable[[onnx.ModelProto], onnx.ModelPr
     Returns:
         A new graph with the weights of ``model``.
     """
-    graph, inputs = model.graph, len(model.graph.inputs)
-    large = [value for value in graph.initializers.values() if value.const_value.nbytes > _SMALL_BYTES]  # type: ignore[union-attr]
+    graph, inputs, weights = model.graph, len(model.graph.inputs), list(model.graph.initializers.values())
+    large = [value for value in weights if not _is_small(value.const_value)]
     for value in large:
         del graph.initializers[str(value.name)]
         graph.inputs.append(value)
@@ -116,9 +117,14 @@ def through_onnx(model: ir.Model, call: Callable[[onnx.ModelProto], onnx.ModelPr
         proto = ir.to_proto(model)
     finally:
         del graph.inputs[inputs:]
-        for value in large:
+        graph.initializers.clear()
+        for value in weights:
             graph.register_initializer(value)
     return _with_weights(ir.from_proto(call(proto)), {str(value.name): value for value in large})
+
+
+def _is_small(tensor: ir.TensorProtocol | None) -> bool:
+    return tensor is not None and tensor.nbytes <= SMALL_BYTES and not isinstance(tensor, ir.ExternalTensor)
 
 
 def _with_weights(model: ir.Model, weights: dict[str, ir.Value]) -> ir.Model:

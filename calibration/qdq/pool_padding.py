@@ -1,8 +1,8 @@
 """A graph pass that lets max-pools do their own padding.
 
-PyTorch's exporter writes a padded max-pool as Pad, with minus infinity, and MaxPool without; others pad with the
-smallest float. No scale can quantize that, so that the two would stay in floating point between integer layers, and in
-float16 it overflows; MaxPool's own padding is the same.
+PyTorch's exporter writes a padded max-pool as Pad, with minus infinity, and MaxPool without; other exporters pad with
+the smallest float. No scale can quantize that, so that the two would stay in floating point between integer layers, and
+in float16 it overflows; MaxPool's own padding is the same.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def _uses(node: ir.Node) -> list[tuple[ir.Node, int]]:
 
 
 def _region(node: ir.Node, index: int, sign: int) -> set[ir.Node] | None:
-    """The nodes through which a number of that sign goes, from its reader to those that end it; None if it goes on."""
+    """The nodes that a number of that sign goes through, from its reader to where it ends; None where it goes on."""
     seen: set[tuple[ir.Node, int]] = set()
     waiting = [(node, index, sign)]
     while waiting:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -90,7 +91,9 @@ def fold_constants(model: ir.Model, limits: FoldLimits | None = None) -> ir.Mode
     names = {node: node.name for node in folded.graph.all_nodes()}
     try:
         for _ in range(_ROUNDS):
-            optimizer.fold_constants(folded, onnx_shape_inference=True, should_fold=limits)
+            optimizer.fold_constants(
+                folded, onnx_shape_inference=True, output_size_limit=sys.maxsize, should_fold=limits
+            )
             if not _fold_moves(folded, limits):
                 break
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:

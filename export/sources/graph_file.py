@@ -16,7 +16,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveInitializersFromInputsPass
 
-from s2tf_edge.calibration.onnx_files import IR_VERSION, SINGLE_FILE_BYTES, through_onnx
+from s2tf_edge.calibration.onnx_files import IR_VERSION, SINGLE_FILE_BYTES, SMALL_BYTES, through_onnx
 from s2tf_edge.errors import InputFileError
 
 __all__ = ["GraphFile", "ShapeError", "graph_errors", "infer_shapes", "one_line", "read_graph_file"]
@@ -140,16 +140,16 @@ def _mend(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _take_in_weights(model: ir.Model) -> None:
-    outside = [
-        value.const_value
-        for graph in model.graphs()
-        for value in graph.initializers.values()
-        if isinstance(value.const_value, ir.ExternalTensor)
-    ]
-    for tensor in outside:
-        _check_extent(tensor)
-    if sum(tensor.nbytes for tensor in outside) <= SINGLE_FILE_BYTES:
-        ir.external_data.load_to_model(model)
+    """Reads weights that lie outside into memory: all of them, or those that may be shapes."""
+    outside: list[tuple[ir.Value, ir.ExternalTensor]] = []
+    for value in (each for graph in model.graphs() for each in graph.initializers.values()):
+        if isinstance(value.const_value, ir.ExternalTensor):
+            _check_extent(value.const_value)
+            outside.append((value, value.const_value))
+    limit = SINGLE_FILE_BYTES if sum(tensor.nbytes for _, tensor in outside) <= SINGLE_FILE_BYTES else SMALL_BYTES
+    for value, tensor in outside:
+        if tensor.nbytes <= limit:
+            value.const_value = ir.tensor(tensor.numpy().copy(), name=tensor.name)
 
 
 def _check_extent(tensor: ir.ExternalTensor) -> None:

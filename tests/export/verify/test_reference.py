@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import numpy_helper, parser
 
 from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.data.datasets import open_data
@@ -20,10 +21,12 @@ from s2tf_edge.errors import InputFileError, VerificationError
 from s2tf_edge.export import ExportOptions, ExportResult, plan_export
 from s2tf_edge.export.artifact_folder import seal
 from s2tf_edge.export.plan import ExportPlan
-from s2tf_edge.export.sources.network import SourceNetwork
+from s2tf_edge.export.sources.graph_session import PlainSession
+from s2tf_edge.export.sources.network import SourceNetwork, open_network
 from s2tf_edge.export.verify.reference import Reference, verification_clips, verify_export
 from s2tf_edge.export.verify.seeded_clips import seeded_clips
 from s2tf_edge.export.verify.verification import run_clips
+from s2tf_edge.runtime.session import Clips, Outputs, SessionOptions
 from s2tf_edge.spec import ClipSpec
 
 SPEC = ClipSpec(frames=4, size=16)
@@ -177,3 +180,69 @@ def test_what_an_engine_is_to_say_is_kept_beside_it(plain: Path, export_plain: C
         spec = session.info.spec
         np.testing.assert_array_equal(expected["logits"], run_clips(session, seeded_clips(spec)).logits)
         assert expected.files == ["logits"]
+
+
+class _Drifting(PlainSession):
+    """A network that says something else each time, as one with a random operator that nobody knows does."""
+
+    asked = 0
+
+    def _run(self, clips: Clips) -> Outputs:
+        type(self).asked += 1
+        outputs = super()._run(clips)
+        return dataclasses.replace(outputs, logits=outputs.logits * (1 + 0.1 * self.asked))
+
+
+def test_a_network_that_says_something_else_each_time_is_told(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_export(plain, ExportOptions(target="onnx", meta=plain.with_suffix(".json")))
+    assert isinstance(plan, ExportPlan)
+    reference = Reference(source=plan.source, precision="fp32", clips=seeded_clips(SPEC), kind="seeded")
+    info = plan.source.session().info
+    drifting = functools.partial(_Drifting, plain, info, SessionOptions(device="CPU"), names=("x", "y"))
+    monkeypatch.setattr(type(plan.source), "session", lambda _source: drifting())
+    message = r"plain net\.onnx is not deterministic: logits of one clip differ by .* look for random numbers, dropout"
+    with pytest.raises(InputFileError, match=message):
+        _ = reference.expected
+
+
+def _half(path: Path, plain: Path, *, scale: float, seed: int = 0) -> Path:
+    """A linear network in half precision: the means of the channels, weighted and ``scale`` times as large."""
+    model = parser.parse_model("""
+        <ir_version: 8, opset_import: ["": 18]> net (float16[1,3,4,16,16] x) => (float16[1,5] y) {
+          b = Mul (x, s) p = GlobalAveragePool (b) f = Flatten (p) y = MatMul (f, w) }""")
+    weights = np.random.default_rng(seed).normal(size=(3, 5))
+    tensors = {"s": np.array(scale, np.float16), "w": weights.astype(np.float16)}
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in tensors.items())
+    onnx.save(model, path)
+    path.with_suffix(".json").write_bytes(plain.with_suffix(".json").read_bytes())
+    return path
+
+
+def _half_reference(path: Path) -> Reference:
+    source = open_network(path, meta=path.with_suffix(".json"))
+    return Reference(source=source, precision="fp32", clips=seeded_clips(source.spec), kind="seeded")
+
+
+def test_a_file_in_half_precision_agrees_with_its_float32_form(tmp_path: Path, plain: Path) -> None:
+    reference = _half_reference(_half(tmp_path / "half.onnx", plain, scale=1))
+    assert reference.expected.logits.shape == (len(reference.clips), 5)
+
+
+def test_one_that_overflows_is_told(tmp_path: Path, plain: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = _half(tmp_path / "half.onnx", plain, scale=65504)
+    model = onnx.load(path)
+    weights = numpy_helper.from_array(np.full((3, 5), 1000, np.float16), "w")
+    model.graph.initializer[1].CopyFrom(weights)
+    onnx.save(model, path)
+    reference = _half_reference(path)
+    assert np.isfinite(reference.expected.logits).all()
+    assert "half.onnx overflows in half precision; what is exported is its float32 form" in caplog.text
+
+
+def test_one_that_says_something_else_is_refused(tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = _half_reference(_half(tmp_path / "half.onnx", plain, scale=1))
+    other = _half_reference(_half(tmp_path / "other.onnx", plain, scale=1, seed=1)).source
+    monkeypatch.setattr(reference.source, "half_session", other.half_session, raising=True)
+    message = r"half\.onnx says something else in half precision, as it came, than in float32, .* in float32$"
+    with pytest.raises(VerificationError, match=message):
+        _ = reference.expected
