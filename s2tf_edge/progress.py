@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Progress", "StepProgress", "begin_step", "no_progress"]
+__all__ = ["NamedProgress", "Progress", "begin_step", "no_progress"]
 
 
 class Progress(Protocol):
@@ -15,7 +15,7 @@ class Progress(Protocol):
 
 
 @runtime_checkable
-class StepProgress(Progress, Protocol):
+class NamedProgress(Progress, Protocol):
     """Progress that shows which of several steps goes on."""
 
     def begin(self, step: str) -> None:
@@ -24,7 +24,7 @@ class StepProgress(Progress, Protocol):
 
 def begin_step(progress: Progress, step: str) -> None:
     """Names the step that begins, to a listener that shows names."""
-    if isinstance(progress, StepProgress):
+    if isinstance(progress, NamedProgress):
         progress.begin(step)
 
 

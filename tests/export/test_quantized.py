@@ -167,7 +167,8 @@ def _weight(
     steps = np.abs(values).max(axis=(1, 2, 3, 4)) / 127
     graph.initializer.append(numpy_helper.from_array(steps, f"{name}/s"))
     graph.initializer.append(numpy_helper.from_array(np.zeros(len(steps), np.int8), f"{name}/z"))
-    scale, axis = [f"{name}/s", f"{name}/z"], {"axis": 0, "domain": domain}
+    scale = [f"{name}/s", f"{name}/z"]
+    axis: dict[str, Any] = {"axis": 0, "domain": domain}
     last = helper.make_node(
         "DequantizeLinear", [f"{name}/q", *scale], [f"{name}/dq"], f"{name}/DequantizeLinear", **axis
     )
