@@ -125,7 +125,10 @@ def audit_graph(graph: onnx.ModelProto | Path) -> Audit:
             if node.op_type == "MatMul":
                 floats = ["operands"] if floats else []
             builder.add(
-                kind, node.name, type_="f32" if floats else "i8", reason=f"its {' and '.join(floats)} {_be(floats)} not quantized"
+                kind,
+                node.name,
+                type_="f32" if floats else "i8",
+                reason=f"its {' and '.join(floats)} {_be(floats)} not quantized",
             )
     return builder.build()
 

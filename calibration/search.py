@@ -35,13 +35,14 @@ __all__ = ["rank_candidates", "time_sessions", "try_presets"]
 logger = logging.getLogger(__name__)
 
 _WARMUP: Final = 2
+_LONG_MILLISECONDS: Final = 1000.0
 _ROUNDS: Final = (3, 15)
 """Fewest and most of all forms."""
 _FINAL_ROUNDS: Final = (3, 40)
 """Fewest and most of those that come close to the fastest."""
 _SECONDS: Final = 10.0
 """After which the fewest rounds will do: what a run of seconds takes differs less from run to run."""
-_TRYING_SECONDS: Final = 45.0
+_TRYING_SECONDS: Final = 30.0
 """After which no further preset is written, compiled and checked, if one is good."""
 _CLOSE: Final = 1.15
 """Times of the fastest that are tried further: a few runs tell forms that differ more."""
@@ -146,13 +147,18 @@ class _SessionTimer:
         self._session = session
         self._batch = _make_batch(session)
         for _ in range(_WARMUP):
-            session.infer(self._batch)
+            # What takes so long gains nothing from a second one.
+            if self._measure() > _LONG_MILLISECONDS:
+                break
 
     def run(self) -> None:
+        self.shortest = min(self.shortest, self._measure() / len(self._batch))
+
+    def _measure(self) -> float:
+        """Milliseconds of one run."""
         began = time.perf_counter()
         self._session.infer(self._batch)
-        milliseconds = 1e3 * (time.perf_counter() - began)
-        self.shortest = min(self.shortest, milliseconds / len(self._batch))
+        return 1e3 * (time.perf_counter() - began)
 
 
 def _take_turns(timers: Sequence[_SessionTimer], rounds: tuple[int, int]) -> None:

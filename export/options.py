@@ -114,7 +114,7 @@ class ExportOptions:
         )
     )
     precision: str | None = _option(
-        "fp32, fp16, int8, or auto, the fastest here; default: fp32 for onnx, else fp16.",
+        "fp32, fp16, int8, or auto, the fastest here; default: fp32 for onnx, else fp16; int8 if MODEL is quantized.",
         default=None,
         is_of_graph=False,
     )

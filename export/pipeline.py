@@ -112,8 +112,7 @@ def export(model: str | Path, options: ExportOptions, *, progress: Progress = no
         model: a ``model.pt``, a plain ``.onnx`` with ``options.meta``, an onnx fp32 artifact, or an artifact of
             TensorRT whose engine is to be built, for the first time or again.
         options: what to export for, and how.
-        progress: told of each calibration clip, and of each clip that is compared; a ``NamedProgress`` hears also
-            which of these goes on.
+        progress: told of each clip that is calibrated or compared on; a ``NamedProgress`` also which of these goes on.
 
     Returns:
         The artifact, in place.

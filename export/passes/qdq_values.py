@@ -23,10 +23,10 @@ def is_qdq(node: ir.Node | None, op_type: str) -> bool:
 
 
 def zero_point_of(node: ir.Node) -> NDArray[Any] | None:
-    """The zero points of a node: zero where it has none; None where they are computed."""
+    """The zero points of a node: zero, of uint8, where it has none; None where they are computed."""
     value = node.inputs[2] if len(node.inputs) > 2 else None
     if value is None:
-        return np.zeros((), np.int8)
+        return np.zeros((), np.uint8)
     tensor = get_const_tensor(value)
     return None if tensor is None else tensor.numpy()
 

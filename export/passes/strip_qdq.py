@@ -5,18 +5,24 @@
                                                 float32 constant
 
 Between the two may be what only moves or picks integers, a Transpose or a MaxPool, which does the same to floats.
+
+Integers that begin at zero make zero of all that is below. ONNX Runtime's quantizer leaves out the ReLU before them, so
+one comes back where nothing else keeps values from being negative:
+
+    Conv ─ QuantizeLinear (uint8, zero point 0) ─ …       Conv ─ Relu ─ …
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from s2tf_edge.errors import UnsupportedError
-from s2tf_edge.export.passes.graph_edits import GraphEditor
-from s2tf_edge.export.passes.qdq_values import DEQUANTIZE, QUANTIZE, dequantize_constant, is_qdq
+from s2tf_edge.export.passes.graph_edits import GraphEditor, layer_of
+from s2tf_edge.export.passes.qdq_values import DEQUANTIZE, QUANTIZE, dequantize_constant, is_qdq, zero_point_of
 
 __all__ = ["FloatBiases", "StripQdq"]
 
@@ -27,6 +33,15 @@ _MOVING: Final = frozenset(
     ]
 )
 """Operators that may stand between QuantizeLinear and DequantizeLinear, and do to floats what they do to integers."""
+
+
+_KEEPING_SIGNS: Final = frozenset(
+    [
+        *("AveragePool", "Dropout", "Expand", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "Identity", "MaxPool"),
+        *("ReduceMean", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"),
+    ]
+)
+_NEVER_NEGATIVE: Final = frozenset(["Abs", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt"])
 
 
 class StripQdq(ir.passes.InPlacePass):
@@ -44,7 +59,7 @@ class StripQdq(ir.passes.InPlacePass):
         for node in last:
             editor.replace(node, _dequantized(node, editor) or _given(node))
         for node in [node for node in graph if is_qdq(node, QUANTIZE)]:
-            editor.replace(node, _given(node))
+            editor.replace(node, _rectified(node, editor) if _begins_at_zero(node) else _given(node))
         for value in moved:
             value.type = ir.TensorType(ir.DataType.FLOAT)
         RemoveUnusedNodesPass()(model)
@@ -84,6 +99,30 @@ def _given(node: ir.Node) -> ir.Value:
     value = node.inputs[0]
     assert value is not None
     return value
+
+
+def _begins_at_zero(node: ir.Node) -> bool:
+    zero = zero_point_of(node)
+    return zero is not None and np.issubdtype(zero.dtype, np.integer) and bool((zero == np.iinfo(zero.dtype).min).all())
+
+
+def _rectified(node: ir.Node, editor: GraphEditor) -> ir.Value:
+    """What a QuantizeLinear takes, zero where it is negative."""
+    value = _given(node)
+    if _is_never_negative(value):
+        return value
+    return editor.insert(node, "Relu", [value], layer=layer_of(value.producer()), dtype=value.dtype, shape=value.shape)
+
+
+def _is_never_negative(value: ir.Value | None) -> bool:
+    producer = None if value is None else value.producer()
+    while producer is not None and producer.op_type in _KEEPING_SIGNS:
+        value = producer.inputs[0]
+        producer = None if value is None else value.producer()
+    if producer is None:
+        # Weights are rounded about zero; what comes in is as it comes.
+        return value is not None and ir.convenience.get_const_tensor(value) is not None
+    return producer.op_type in _NEVER_NEGATIVE
 
 
 def _find_moved(nodes: list[ir.Node]) -> list[ir.Value]:

@@ -43,7 +43,9 @@ def build_openvino(request: BuildRequest) -> Build:
     openvino: Any = require_without_telemetry("openvino", extra="export", purpose="exporting to OpenVINO")
     if request.precision == "int8" and not request.is_quantized:
         return _build_int8(openvino, request)
-    network = _read_named(openvino.Core(), request.graph)
+    # Audits name layers; those of other precisions count them.
+    read = _read_named if request.is_quantized else _read
+    network = read(openvino.Core(), request.graph)
     _save(openvino, network, request)
     inference = _INFERENCE[request.precision]
     audit = audit_openvino(_compile(openvino.Core(), request, inference))

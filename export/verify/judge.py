@@ -36,7 +36,13 @@ class NetworkJudge:
         if not self._checks_logits:
             return None
         reference = self._reference
-        found = compare_session(session, reference.expected, reference.compared, precision=reference.precision)
+        found = compare_session(
+            session,
+            reference.expected,
+            reference.compared,
+            precision=reference.precision,
+            progress=reference.progress,
+        )
         return None if found.passed else str(dataclasses.replace(found, clips=reference.kind))
 
     def measure_drop(self, session: Session) -> Drop:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from s2tf_edge.calibration import budget
@@ -19,7 +21,7 @@ class _Processor:
 def processor(monkeypatch: pytest.MonkeyPatch) -> _Processor:
     clock = _Processor()
     monkeypatch.setattr(budget, "time", clock)
-    monkeypatch.setattr(budget.os, "sched_getaffinity", lambda _pid: {0, 2, 3, 5}, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 2, 3, 5}, raising=False)
     return clock
 
 
@@ -34,8 +36,8 @@ def test_time_is_that_of_all_cores(processor: _Processor) -> None:
 
 
 def test_where_cores_cannot_be_asked_for_all_count(processor: _Processor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(budget.os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(budget.os, "cpu_count", lambda: 2)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     limit = Budget(1.0)
     processor.seconds += 3
     assert limit.spent == 1.5

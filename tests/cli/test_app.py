@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from s2tf_edge import __version__, errors
 from s2tf_edge.cli import app
+from s2tf_edge.progress import begin_step
 
 COMMANDS = ("train", "import", "models", "eval", "export", "stream", "report", "demo")
 
@@ -78,3 +83,30 @@ def test_an_unknown_flag_is_wrong_usage() -> None:
     done = subprocess.run([script, "--no-such-flag"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_steps_of_a_log_are_counted_once_they_last(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 1.0, 100.0, 200.0, 201.0])
+    monkeypatch.setattr(app, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with caplog.at_level(logging.INFO), app.progress_bar("exporting") as progress:
+        begin_step(progress, "verifying")
+        progress(1, 4)
+        progress(2, 4)
+        begin_step(progress, "timing")
+        progress(2, 4)
+    assert caplog.messages == ["exporting …", "verifying: 2 of 4"]
+
+
+def test_a_bar_shows_which_step_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=100)
+    monkeypatch.setattr(app, "errors_console", console)
+    with app.progress_bar("exporting") as progress:
+        begin_step(progress, "asking the network")
+        progress(3, 8)
+        begin_step(progress, "verifying")
+        progress(1, 2)
+    assert "verifying" in shown.getvalue()
+    assert "1/2" in shown.getvalue()

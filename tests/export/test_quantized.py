@@ -117,6 +117,10 @@ def _by_microsoft(source: Path, path: Path) -> None:
     _write_pairs(onnx.load(source), path, domain="com.microsoft")
 
 
+def _of_opset(opset: int) -> Callable[[Path, Path], None]:
+    return lambda source, path: _write_pairs(onnx.load(source), path, opset=opset)
+
+
 def _halves(source: Path, path: Path) -> None:
     """Activations as 8-bit floats, which no compiler but TensorRT means to take."""
     _write_pairs(onnx.load(source), path, kind=TensorProto.FLOAT8E4M3FN)
@@ -130,6 +134,7 @@ def _write_pairs(
     activations: bool = True,
     domain: str = "",
     kind: int = TensorProto.INT8,
+    opset: int = 19,
 ) -> None:
     """Symmetric Q/DQ before every convolution, written by hand."""
     graph, nodes = model.graph, []
@@ -139,13 +144,20 @@ def _write_pairs(
             if activations:
                 nodes += _pair(graph, node.input[0], step=0.03, kind=kind, domain=domain)
                 node.input[0] = f"{node.input[0]}/dq"
-            nodes += _weight(graph, node.input[1], weights[node.input[1]], as_float=weights_as_floats, domain=domain)
+            nodes += _weight(
+                graph,
+                node.input[1],
+                weights[node.input[1]],
+                as_float=weights_as_floats,
+                domain=domain,
+                by_channel=opset > 12,
+            )
             node.input[1] = f"{node.input[1]}/dq"
         nodes.append(node)
     new = helper.make_model(
         helper.make_graph(nodes, "net", graph.input, graph.output, graph.initializer),
-        opset_imports=[helper.make_opsetid("", 19), helper.make_opsetid("com.microsoft", 1)],
-        ir_version=9,
+        opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)],
+        ir_version=5 if opset == 10 else 9,
     )
     onnx.save(new, path)
 
@@ -161,21 +173,22 @@ def _pair(graph: onnx.GraphProto, name: str, *, step: float, kind: int, domain: 
 
 
 def _weight(
-    graph: onnx.GraphProto, name: str, values: NDArray[np.float32], *, as_float: bool, domain: str
+    graph: onnx.GraphProto, name: str, values: NDArray[np.float32], *, as_float: bool, domain: str, by_channel: bool
 ) -> list[onnx.NodeProto]:
-    """One scale for each output, on axis 0."""
+    """One scale for each output, on axis 0, or one for all, as before opset 13."""
     steps = np.abs(values).max(axis=(1, 2, 3, 4)) / 127
+    if not by_channel:
+        steps = steps.max(keepdims=True).reshape(())
     graph.initializer.append(numpy_helper.from_array(steps, f"{name}/s"))
-    graph.initializer.append(numpy_helper.from_array(np.zeros(len(steps), np.int8), f"{name}/z"))
+    graph.initializer.append(numpy_helper.from_array(np.zeros(steps.shape, np.int8), f"{name}/z"))
     scale = [f"{name}/s", f"{name}/z"]
-
-    def node(op_type: str, before: str, after: str) -> onnx.NodeProto:
-        return helper.make_node(op_type, [before, *scale], [after], f"{name}/{op_type}", domain=domain, axis=0)
-
-    last = node("DequantizeLinear", f"{name}/q", f"{name}/dq")
+    axis: dict[str, Any] = {"domain": domain} | ({"axis": 0} if by_channel else {})
+    last = helper.make_node(
+        "DequantizeLinear", [f"{name}/q", *scale], [f"{name}/dq"], f"{name}/DequantizeLinear", **axis
+    )
     if as_float:
-        return [node("QuantizeLinear", name, f"{name}/q"), last]
-    integers = np.rint(values / steps[:, None, None, None, None]).astype(np.int8)
+        return [helper.make_node("QuantizeLinear", [name, *scale], [f"{name}/q"], f"{name}/Quantize", **axis), last]
+    integers = np.rint(values / steps.reshape(-1, 1, 1, 1, 1)).astype(np.int8)
     graph.initializer.append(numpy_helper.from_array(integers, f"{name}/q"))
     return [last]
 
@@ -196,8 +209,19 @@ _STYLES: Final[dict[str, Callable[[Path, Path], None]]] = {
     "weights alone": _weights_alone,
     "by microsoft": _by_microsoft,
     "8-bit floats": _halves,
+    "opset 10": _of_opset(10),
+    "opset 23": _of_opset(23),
 }
-_KEPT: Final = ("unsigned", "signed by channel", "operators", "operators by channel", "by training", "by microsoft")
+_KEPT: Final = (
+    "unsigned",
+    "signed by channel",
+    "operators",
+    "operators by channel",
+    "by training",
+    "by microsoft",
+    "opset 10",
+    "opset 23",
+)
 
 
 def _run(path: Path, clip: NDArray[np.float32]) -> NDArray[np.float32]:

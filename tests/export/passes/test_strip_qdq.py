@@ -54,6 +54,30 @@ def test_activations_pass_as_they_are(moving: str) -> None:
     np.testing.assert_array_equal(_run(_strip(model)), np.maximum(_X, 0))
 
 
+@pytest.mark.parametrize(
+    ("before", "zero", "wanted"),
+    [
+        ("", "uint8 z = {0}", ["Relu", "Abs"]),
+        ("", "int8 z = {-128}", ["Relu", "Abs"]),
+        ("", "uint8 z = {1}", ["Abs"]),
+        ("", "int8 z = {0}", ["Abs"]),
+        ("r = Relu (x)", "uint8 z = {0}", ["Relu", "Abs"]),
+        ("q = Sigmoid (x) r = Identity (q)", "uint8 z = {0}", ["Sigmoid", "Identity", "Abs"]),
+    ],
+)
+def test_integers_that_begin_at_zero_stand_for_a_relu(before: str, zero: str, wanted: list[str]) -> None:
+    """One that ONNX Runtime's quantizer leaves out; what cannot be negative needs none."""
+    model = _parse(f"""<float s = {{0.01}}, {zero}> {{
+          {before} a = QuantizeLinear ({"r" if before else "x"}, s, z) d = DequantizeLinear (a, s, z) y = Abs (d)
+        }}""")
+    stripped = _strip(model)
+    assert [node.op_type for node in stripped.graph.node] == wanted
+    clipped = np.abs(_X) if wanted == ["Abs"] else _run(stripped)
+    np.testing.assert_array_equal(_run(stripped), clipped)
+    if wanted[0] == "Relu":
+        np.testing.assert_array_equal(clipped, np.maximum(_X, 0))
+
+
 def test_an_output_keeps_its_name() -> None:
     model = _parse("<float s = {0.5}, uint8 z = {128}> { r = Relu (x) q = QuantizeLinear (r, s, z) "
                    "y = DequantizeLinear (q, s, z) }")  # fmt: skip
