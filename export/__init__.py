@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 from s2tf_edge.export.options import ExportOptions
 
 if TYPE_CHECKING:
-    from s2tf_edge.export.pipeline import ExportResult, export, run_plan
+    from s2tf_edge.export.pipeline import ExportResult, check_plan, export, run_plan
     from s2tf_edge.export.plan import ExportPlan, plan_export
     from s2tf_edge.export.targets.registry import TARGETS
 
-__all__ = ["TARGETS", "ExportOptions", "ExportPlan", "ExportResult", "export", "plan_export", "run_plan"]
+__all__ = ["TARGETS", "ExportOptions", "ExportPlan", "ExportResult", "check_plan", "export", "plan_export", "run_plan"]
 
 
 def __getattr__(name: str) -> Any:

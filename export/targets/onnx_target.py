@@ -13,7 +13,7 @@ from s2tf_edge.runtime.artifact import GRAPH_FILE
 from s2tf_edge.runtime.backends.ort_session import OrtSession
 from s2tf_edge.runtime.session import SessionOptions
 
-__all__ = ["build_onnx"]
+__all__ = ["build_onnx", "read_onnx"]
 
 _INFERENCE: Final = {"fp32": "f32", "fp16": "f16"}
 
@@ -27,7 +27,7 @@ def build_onnx(request: BuildRequest) -> Build:
     """
     if request.precision == "int8":
         return _build_int8(request)
-    _try_to_open(request)
+    read_onnx(request)
     shutil.copyfile(request.graph, request.folder / GRAPH_FILE)
     inference = _INFERENCE.get(request.precision, "default")
     return Build(files=(GRAPH_FILE,), inference=inference, obtained=layer_types(request.graph))
@@ -51,7 +51,13 @@ def _build_int8(request: BuildRequest) -> Build:
     )
 
 
-def _try_to_open(request: BuildRequest) -> None:
+def read_onnx(request: BuildRequest) -> None:
+    """Opens the graph as its users will.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+        UnsupportedError: ONNX Runtime does not take an operator of the network.
+    """
     try:
         with OrtSession(request.graph, request.info, SessionOptions(device="CPU")):
             pass

@@ -45,11 +45,12 @@ def export(
 ) -> None:
     """Export a network to an [bold]artifact folder[/bold] that agrees with it, or to nothing at all."""
     del quiet, verbose, version  # taken by the app
-    from s2tf_edge.export import plan_export, run_plan
+    from s2tf_edge.export import check_plan, plan_export, run_plan
     from s2tf_edge.runtime.cache import remember_artifact
 
     plan = plan_export(existing(model), options)
     if dry_run:
+        check_plan(plan)
         typer.echo("\n".join(plan.lines()))
         return
     with progress_bar(f"exporting for {options.target}, {plan.precision}") as progress:
