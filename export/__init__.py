@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from s2tf_edge.export.options import ExportOptions
 
 if TYPE_CHECKING:
-    from s2tf_edge.export.pipeline import ExportResult, export, run_plan
+    from s2tf_edge.export.pipeline import ExportResult, check_plan, export, run_plan
     from s2tf_edge.export.plan import ExportPlan, plan_export
     from s2tf_edge.export.sources.description import describe_clips, write_description
     from s2tf_edge.export.targets.registry import TARGETS
@@ -15,6 +15,7 @@ __all__ = [
     "ExportOptions",
     "ExportPlan",
     "ExportResult",
+    "check_plan",
     "describe_clips",
     "export",
     "plan_export",

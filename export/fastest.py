@@ -15,11 +15,12 @@ from s2tf_edge.calibration.search import time_sessions
 from s2tf_edge.errors import AccuracyError, BuildError, UnsupportedError, VerificationError
 from s2tf_edge.export.artifact_folder import seal
 from s2tf_edge.export.plan import ExportPlan
+from s2tf_edge.export.targets.precisions import AUTO
 from s2tf_edge.export.verify.verification import Verification
 from s2tf_edge.runtime.artifact import ArtifactMeta
 from s2tf_edge.runtime.open import open_session
 
-__all__ = ["make_fastest"]
+__all__ = ["choose_precisions", "make_fastest"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def make_fastest(plan: ExportPlan, folder: Path, make: Callable[[ExportPlan, Pat
     with tempfile.TemporaryDirectory() as work:
         made: dict[str, Made] = {}
         failed: list[Candidate] = []
-        for precision in _choose_precisions(plan):
+        for precision in choose_precisions(plan):
             place = Path(work) / precision
             place.mkdir()
             try:
@@ -64,8 +65,10 @@ def make_fastest(plan: ExportPlan, folder: Path, make: Callable[[ExportPlan, Pat
     return seal(dataclasses.replace(meta, build={**meta.build, "candidates": candidates}), folder), verification
 
 
-def _choose_precisions(plan: ExportPlan) -> list[str]:
-    """All of the target's; int8 only with clips to calibrate with."""
+def choose_precisions(plan: ExportPlan) -> list[str]:
+    """Those that are made: for auto all of the target's, int8 only with clips to calibrate with."""
+    if plan.precision != AUTO:
+        return [plan.precision]
     return [name for name in plan.target.precisions if name != "int8" or plan.calib is not None]
 
 

@@ -34,9 +34,9 @@ from typing import TYPE_CHECKING, Any
 
 from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.calibration.candidates import read_candidates, tabulate
-from s2tf_edge.errors import VerificationError
+from s2tf_edge.errors import UnsupportedError, VerificationError
 from s2tf_edge.export.artifact_folder import new_artifact, package_versions, seal, write_json, write_script
-from s2tf_edge.export.fastest import make_fastest
+from s2tf_edge.export.fastest import choose_precisions, make_fastest
 from s2tf_edge.export.options import ExportOptions
 from s2tf_edge.export.plan import ExportPlan, plan_export
 from s2tf_edge.export.rebuild import RebuildPlan, run_rebuild
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from s2tf_edge.export.graph.lowering import Lowered
     from s2tf_edge.export.sources.network import SourceNetwork
 
-__all__ = ["ExportResult", "export", "run_plan"]
+__all__ = ["ExportResult", "check_plan", "export", "run_plan"]
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +126,48 @@ def export(model: str | Path, options: ExportOptions, *, progress: Progress = no
         VerificationError: the artifact does not agree with the network; none is left behind.
     """
     return run_plan(plan_export(model, options), progress=progress)
+
+
+def check_plan(plan: ExportPlan | RebuildPlan) -> None:
+    """Makes the graph and has the target read it, as the export would, and keeps nothing: what a dry run accepts, runs.
+
+    It takes seconds, as nothing is compiled. Whether the compiler can build what it has read, and whether the artifact
+    agrees, only the export tells. Of precision auto, one that would do is enough.
+
+    Raises:
+        InputFileError: the network cannot be read or run, to be compared with.
+        MissingExtraError: a package that the target needs is not installed.
+        UnsupportedError: the target does not take an operator of the network.
+        UsageError: options do not fit the network.
+    """
+    if isinstance(plan, RebuildPlan):
+        return
+    if plan.options.verify:
+        with plan.source.session():
+            pass
+    forms = (dataclasses.replace(plan, precision=precision) for precision in choose_precisions(plan))
+    refusals = [_find_refusal(form) for form in forms]
+    if refusals[0] is not None and all(refusals):
+        raise refusals[0]
+
+
+def _find_refusal(plan: ExportPlan) -> UnsupportedError | None:
+    try:
+        _read_graph(plan)
+    except UnsupportedError as error:
+        return error
+    return None
+
+
+def _read_graph(plan: ExportPlan) -> None:
+    with tempfile.TemporaryDirectory() as work:
+        graph = Path(work) / GRAPH_FILE
+        _lower(plan, graph)
+        plan.target.read(_request(plan, graph, Path(work), None))
+        if plan.options.exclude and plan.precision == "int8":
+            from s2tf_edge.export.targets.int8 import check_excluded
+
+            check_excluded(graph, plan.options.exclude)
 
 
 def run_plan(plan: ExportPlan | RebuildPlan, *, progress: Progress = no_progress) -> ExportResult:

@@ -23,7 +23,7 @@ from s2tf_edge.spec import ClipSpec
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from s2tf_edge.export.graph.layer_maps import LayerMaps
+    from s2tf_edge.export.graph.layer_maps import GraphLayers
     from s2tf_edge.export.graph.quantized import Quantization
     from s2tf_edge.export.sources.plain_onnx import PlainOnnx
     from s2tf_edge.models.s2tf import VideoNetwork
@@ -81,8 +81,8 @@ class SourceNetwork(abc.ABC):
         return None
 
     @abc.abstractmethod
-    def layer_maps(self, clip: Clips) -> LayerMaps:
-        """Outputs of all convolutions for one clip, by the names that they have in ``graph``, in their order."""
+    def layers(self, clip: Clips) -> GraphLayers:
+        """What its layers put out for one clip, by the names that they have in ``graph``."""
 
 
 class TorchNetwork(SourceNetwork):
@@ -109,11 +109,11 @@ class TorchNetwork(SourceNetwork):
         # A GPU would compute in TF32, whose error is larger than what fp32 is allowed.
         return TorchSession.from_network(self.network, path=self.path, options=SessionOptions(device="CPU"))
 
-    def layer_maps(self, clip: Clips) -> LayerMaps:
-        """Of the inference form, whose batch norms are folded as in the graph."""
-        from s2tf_edge.export.sources.torch_layers import torch_maps
+    def layers(self, clip: Clips) -> GraphLayers:
+        """Of the inference form; convolutions as PyTorch itself computes them."""
+        from s2tf_edge.export.sources.torch_layers import TorchLayers
 
-        return torch_maps(self.network.to_inference(), clip)
+        return TorchLayers(self.network.to_inference(), self.graph(batch=1, mask=False), clip)
 
 
 class OnnxNetwork(SourceNetwork):
@@ -161,11 +161,11 @@ class OnnxNetwork(SourceNetwork):
         """ONNX Runtime on a file in half precision, as it came."""
         return self.plain.half_session(SessionOptions(device="CPU"))
 
-    def layer_maps(self, clip: Clips) -> LayerMaps:
+    def layers(self, clip: Clips) -> GraphLayers:
         """Of the graph before it is lowered."""
-        from s2tf_edge.export.graph.layer_maps import graph_maps
+        from s2tf_edge.export.graph.layer_maps import GraphLayers
 
-        return graph_maps(self.graph(batch=self.plain.batch or 1, mask=False), clip)
+        return GraphLayers(self.graph(batch=self.plain.batch or 1, mask=False), clip)
 
 
 def open_network(

@@ -14,7 +14,7 @@ from s2tf_edge.runtime.session import Clips, Session, SessionOptions
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from s2tf_edge.export.graph.layer_maps import LayerMaps
+    from s2tf_edge.export.graph.layer_maps import GraphLayers
 
 __all__ = ["StrippedNetwork"]
 
@@ -49,11 +49,11 @@ class StrippedNetwork(SourceNetwork):
         """ONNX Runtime on the stripped graph."""
         return _StrippedSession(self)
 
-    def layer_maps(self, clip: Clips) -> LayerMaps:
+    def layers(self, clip: Clips) -> GraphLayers:
         """Of the stripped graph before it is lowered."""
-        from s2tf_edge.export.graph.layer_maps import graph_maps
+        from s2tf_edge.export.graph.layer_maps import GraphLayers
 
-        return graph_maps(self.graph(batch=self._quantized.session().info.batch or 1, mask=False), clip)
+        return GraphLayers(self.graph(batch=self._quantized.session().info.batch or 1, mask=False), clip)
 
 
 class _StrippedSession(OrtSession):

@@ -112,6 +112,8 @@ class Target:
     rules: GraphRules
     """How its graphs are lowered."""
     build: Callable[[BuildRequest], Build]
+    read: Callable[[BuildRequest], None]
+    """Has the compiler read the graph, in seconds and without building: what it refuses is refused as by ``build``."""
     is_engine: bool = False
     """Whether an engine is compiled from a graph that stays beside it, and may be compiled from it again."""
     builds_without_gpu: bool = False

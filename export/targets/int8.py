@@ -31,6 +31,7 @@ from s2tf_edge.export.targets.base import Build, BuildRequest, Integers
 __all__ = [
     "IntegerForm",
     "best_integer_form",
+    "check_excluded",
     "describe_kept",
     "matching_layers",
     "obtained_types",
@@ -201,6 +202,15 @@ def _describe_choice(preset: str, candidates: Sequence[Candidate], gated: GateRe
         "returned_to_float": list(gated.chosen.returned) if gated else [],
         **({"gate": str(gated.chosen)} if gated else {}),
     }
+
+
+def check_excluded(graph: Path, expressions: Sequence[str]) -> None:
+    """Whether each expression finds a layer of the graph.
+
+    Raises:
+        UsageError: one finds none.
+    """
+    matching_layers(_read_layer_names(graph), expressions)
 
 
 def _read_layer_names(graph: Path) -> list[str]:

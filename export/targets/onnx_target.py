@@ -13,7 +13,7 @@ from s2tf_edge.runtime.artifact import GRAPH_FILE
 from s2tf_edge.runtime.backends.ort_session import OrtSession
 from s2tf_edge.runtime.session import SessionOptions
 
-__all__ = ["build_onnx"]
+__all__ = ["build_onnx", "read_onnx"]
 
 _INFERENCE: Final = {"fp32": "f32", "fp16": "f16"}
 
@@ -27,7 +27,7 @@ def build_onnx(request: BuildRequest) -> Build:
     """
     if request.precision == "int8" and not request.is_quantized:
         return _build_int8(request)
-    _try_to_open(request)
+    read_onnx(request)
     files = copy_model(request.graph, request.folder)
     if request.is_quantized:
         return _count_kept(request, files)
@@ -61,7 +61,13 @@ def _count_kept(request: BuildRequest, files: tuple[str, ...]) -> Build:
     return describe_kept(build, audit_onnxruntime(request.folder / GRAPH_FILE), request)
 
 
-def _try_to_open(request: BuildRequest) -> None:
+def read_onnx(request: BuildRequest) -> None:
+    """Opens the graph as its users will.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+        UnsupportedError: ONNX Runtime does not take an operator of the network.
+    """
     try:
         with OrtSession(request.graph, request.info, SessionOptions(device="CPU")):
             pass

@@ -22,7 +22,7 @@ from s2tf_edge.runtime.backends.openvino_session import compile_config, last_lin
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import SessionOptions
 
-__all__ = ["build_openvino"]
+__all__ = ["build_openvino", "read_openvino"]
 
 _INFERENCE: Final = {"fp32": "f32", "fp16": "default", "int8": "default"}
 
@@ -51,6 +51,17 @@ def build_openvino(request: BuildRequest) -> Build:
     audit = audit_openvino(_compile(openvino.Core(), request, inference))
     build = Build(files=(IR_FILE, IR_WEIGHTS_FILE), inference=inference, obtained=obtained_types(audit))
     return describe_kept(build, audit, request) if request.is_quantized else build
+
+
+def read_openvino(request: BuildRequest) -> None:
+    """Reads the graph, and compiles nothing.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+        UnsupportedError: OpenVINO does not take an operator of the network.
+    """
+    openvino: Any = require_without_telemetry("openvino", extra="export", purpose="exporting to OpenVINO")
+    _read(openvino.Core(), request.graph)
 
 
 def _build_int8(openvino: Any, request: BuildRequest) -> Build:

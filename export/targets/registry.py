@@ -34,6 +34,24 @@ def _build_tensorrt(request: BuildRequest) -> Build:
     return build_tensorrt(request)
 
 
+def _read_onnx(request: BuildRequest) -> None:
+    from s2tf_edge.export.targets.onnx_target import read_onnx
+
+    read_onnx(request)
+
+
+def _read_openvino(request: BuildRequest) -> None:
+    from s2tf_edge.export.targets.openvino_target import read_openvino
+
+    read_openvino(request)
+
+
+def _read_tensorrt(request: BuildRequest) -> None:
+    from s2tf_edge.export.targets.tensorrt_trial import try_reading
+
+    try_reading(request.graph, target=request.target)
+
+
 def _engine(name: str, compiler: Compiler, *, builds_without_gpu: bool) -> Target:
     return Target(
         name=name,
@@ -41,6 +59,7 @@ def _engine(name: str, compiler: Compiler, *, builds_without_gpu: bool) -> Targe
         may_keep=True,
         rules=GraphRules(compiler=compiler, custom_ops="inline", computes_in_graph_types=True, takes_plugins=True),
         build=_build_tensorrt,
+        read=_read_tensorrt,
         is_engine=True,
         builds_without_gpu=builds_without_gpu,
     )
@@ -55,6 +74,7 @@ TARGETS: Final[Mapping[str, Target]] = {
             may_keep=True,
             rules=GraphRules(compiler=ONNX_RUNTIME, custom_ops="keep", computes_in_graph_types=True),
             build=_build_onnx,
+            read=_read_onnx,
             keeps_float_graph=True,
         ),
         Target(
@@ -63,6 +83,7 @@ TARGETS: Final[Mapping[str, Target]] = {
             may_keep=False,
             rules=GraphRules(compiler=OPENVINO, custom_ops="inline", computes_in_graph_types=False, folds_strides=True),
             build=_build_openvino,
+            read=_read_openvino,
             ships_graph=False,
         ),
         _engine("trt", TENSORRT, builds_without_gpu=False),

@@ -16,13 +16,13 @@ from s2tf_edge.export.targets.base import Target
 from s2tf_edge.export.targets.tensorrt_engine import build_engine, read_graph
 from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 from s2tf_edge.runtime.artifact import ENGINE_FILE
-from s2tf_edge.runtime.backends.tensorrt_library import load_tensorrt
+from s2tf_edge.runtime.backends.tensorrt_library import TensorRt, load_tensorrt
 
-__all__ = ["try_build"]
+__all__ = ["try_build", "try_reading"]
 
 logger = logging.getLogger(__name__)
 
-_PARSES: Final = "trt-rtx"
+_READS: Final = "trt-rtx"
 """The target whose library reads graphs without a GPU."""
 
 
@@ -42,16 +42,28 @@ def try_build(graph: Path, *, target: Target, options: EngineOptions) -> str:
         UnsupportedError: the compiler does not take an operator of the graph.
         UsageError: options do not fit the graph or the library.
     """
-    try:
-        library = load_tensorrt(_PARSES, purpose="trying a build")
-    except MissingExtraError as error:
-        logger.warning("the build is left to the device untried: %s", error)
-        return "nothing"
     if not target.builds_without_gpu:
-        logger.info("reading the graph with %s, whose parser is that of %s", library, target.rules.compiler.name)
-        read_graph(library, graph)
-        return "parsed"
+        return try_reading(graph, target=target)
+    if (library := _find_library()) is None:
+        return "nothing"
     logger.info("trying the build with %s", library)
     with tempfile.TemporaryDirectory() as folder:
         build_engine(graph, Path(folder) / ENGINE_FILE, target=target, options=options)
     return "built"
+
+
+def try_reading(graph: Path, *, target: Target) -> str:
+    """Refuses a graph that the parser of ``target`` does not take; see ``try_build``."""
+    if (library := _find_library()) is None:
+        return "nothing"
+    logger.info("reading the graph with %s, as %s does", library, target.rules.compiler.name)
+    read_graph(library, graph)
+    return "parsed"
+
+
+def _find_library() -> TensorRt | None:
+    try:
+        return load_tensorrt(_READS, purpose="trying what the device will do")
+    except MissingExtraError as error:
+        logger.warning("the build is left to the device untried: %s", error)
+        return None

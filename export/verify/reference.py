@@ -229,22 +229,21 @@ def _explain(reference: Reference, folder: Path, meta: ArtifactMeta, found: str)
 
 def _name_divergence(reference: Reference, folder: Path, meta: ArtifactMeta) -> str:
     try:
-        layer = _find_divergence(reference, folder, meta)
+        return _find_divergence(reference, folder, meta)
     except Exception as error:
         # The verdict stands, whatever keeps the search from finding the place.
         logger.debug("cannot search the layer that differs", exc_info=error)
         return "the layer that differs could not be found"
-    return f"the first layer that differs is {layer}" if layer else "every convolution agrees by itself"
 
 
-def _find_divergence(reference: Reference, folder: Path, meta: ArtifactMeta) -> str | None:
+def _find_divergence(reference: Reference, folder: Path, meta: ArtifactMeta) -> str:
     # Not on a device that has no ONNX.
-    from s2tf_edge.export.verify.divergence import artifact_maps, first_difference
+    from s2tf_edge.export.verify.divergence import artifact_layers, find_divergence
 
     source = reference.source
-    expected = source.layer_maps(_first_clip(reference, source.spec))
-    got = artifact_maps(folder, meta, _first_clip(reference, meta.clip), list(expected))
-    return first_difference(got, expected, tolerance=TOLERANCES[reference.precision].max_error)
+    expected = source.layers(_first_clip(reference, source.spec))
+    got = artifact_layers(folder, meta, _first_clip(reference, meta.clip))
+    return find_divergence(got, expected, tolerance=TOLERANCES[reference.precision].max_error)
 
 
 def _first_clip(reference: Reference, spec: ClipSpec) -> Clips:

@@ -53,7 +53,7 @@ def export(
 ) -> None:
     """Export a network to an [bold]artifact folder[/bold] that agrees with it, or to nothing at all."""
     del quiet, verbose, version  # taken by the app
-    from s2tf_edge.export import describe_clips, plan_export, run_plan, write_description
+    from s2tf_edge.export import check_plan, describe_clips, plan_export, run_plan, write_description
     from s2tf_edge.runtime.cache import remember_artifact
 
     if describe:
@@ -64,6 +64,7 @@ def export(
         raise UsageError(msg)
     plan = plan_export(existing(model), options)
     if dry_run:
+        check_plan(plan)
         typer.echo("\n".join(plan.lines()))
         return
     with progress_bar(f"exporting for {options.target}, {plan.precision}") as progress:

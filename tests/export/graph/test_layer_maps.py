@@ -23,7 +23,12 @@ def test_a_plain_file_of_several_clips_is_searched_too(plain: Path, tmp_path: Pa
     onnx.save(model, tmp_path / "two.onnx")
     source = open_network(tmp_path / "two.onnx", meta=plain.with_suffix(".json"))
     clip = normalize(seeded_clips(source.spec, count=1)[0], source.spec)[np.newaxis]
-    assert {name: each.shape for name, each in source.layer_maps(clip).items()} == {"c": (1, 8, 4, 8, 8)}
+    layers = source.layers(clip)
+    assert dict(layers.kinds) == {"c": "Conv", "r": "Relu", "p": "GlobalAveragePool", "f": "Reshape", "logits": "Gemm"}
+    assert {name: each.shape for name, each in layers.maps(["c", "p"]).items()} == {
+        "c": (1, 8, 4, 8, 8),
+        "p": (1, 8, 1, 1, 1),
+    }
 
 
 @pytest.mark.parametrize(("batch", "rows"), [(3, 2), ("batch", 6), (None, 6), (12, 1)])

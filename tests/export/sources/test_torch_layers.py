@@ -10,7 +10,8 @@ from s2tf_edge.models.s2tf import VideoNetwork
 
 def test_hooks_are_gone_when_a_network_has_run(network: VideoNetwork) -> None:
     clip = np.zeros(network.spec.input_shape(), np.float32)
-    torch_maps(network, clip)
+    names = ["backbone.stem.0.conv/Conv", "backbone.stem.0.conv/Relu", "nowhere/Conv"]
+    assert list(torch_maps(network, clip, names)) == names[:1]
     with pytest.raises(UsageError, match="takes clips of shape"):
-        torch_maps(network, clip[:, :1].repeat(2, axis=1))
+        torch_maps(network, clip[:, :1].repeat(2, axis=1), names)
     assert not any(module._forward_hooks for module in network.modules())
