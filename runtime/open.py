@@ -20,7 +20,7 @@ _SUFFIXES: Final = (".pt", ".pth", ".onnx", ".xml", ".engine")
 _NO_NETWORKS: Final = frozenset(
     {
         *(FileKind.MISSING, FileKind.UNKNOWN, FileKind.EMPTY, FileKind.POINTER, FileKind.WEB_PAGE, FileKind.ARCHIVE),
-        *(FileKind.FOLDER, FileKind.ARTIFACTS, FileKind.RUN_FOLDER),
+        *(FileKind.FOLDER, FileKind.ARTIFACTS, FileKind.RUN_FOLDER, FileKind.ONNX_FOLDER, FileKind.IR_FOLDER),
         *(FileKind.VIDEO, FileKind.PICTURE, FileKind.ARRAYS, FileKind.LIST, FileKind.TEXT),
         *(FileKind.JSON, FileKind.CLIP_FILE, FileKind.CLASS_NAMES),
     }

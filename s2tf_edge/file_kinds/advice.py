@@ -35,9 +35,11 @@ _ADVICE: Final[Mapping[FileKind, str]] = {
     FileKind.TORCHSCRIPT: f"write the network it was made from as ONNX with torch.onnx.export, then: {_EXPORT}",
     FileKind.EXPORTED_PROGRAM: f"torch.onnx.export writes what torch.export.load gives as ONNX, then: {_EXPORT}",
     FileKind.ONNX: "export it first: s2tf-export {path} --meta {beside} --target openvino",
+    FileKind.ONNX_FOLDER: "export that: s2tf-export {related} --meta FILE.json --target openvino",
     FileKind.ONNX_WEIGHTS: "export the graph they belong to: s2tf-export {related} --meta FILE.json --target openvino",
     FileKind.ORT: _ORIGIN,
     FileKind.IR: _ORIGIN,
+    FileKind.IR_FOLDER: _ORIGIN,
     FileKind.IR_WEIGHTS: _ORIGIN,
     FileKind.ENGINE: "alone it does not say what clips it takes; give the artifact folder it came in, or build one: "
     "s2tf-export NETWORK.onnx --meta FILE.json --target trt",

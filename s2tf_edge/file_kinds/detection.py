@@ -20,6 +20,11 @@ _META_KEYS: Final = frozenset({"format", "target", "files"})
 _MODEL_FILE: Final = "model.pt"
 _PAIRS: Final = {FileKind.ONNX: (".json", FileKind.CLIP_FILE), FileKind.CLIP_FILE: (".onnx", FileKind.ONNX)}
 """A graph and its clip file, by the ending that the other has where both have one name."""
+_FOLDERS: Final = (
+    (".onnx", FileKind.ONNX, FileKind.ONNX_FOLDER),
+    (".xml", FileKind.IR, FileKind.IR_FOLDER),
+)
+"""Folders by what lies in them: its ending, its kind, and theirs."""
 _END_BYTES: Final = 4 * 2**20
 """Read of each end of a file."""
 _JSON_BYTES: Final = 16 * 2**20
@@ -65,9 +70,15 @@ def _look_at_folder(folder: Path) -> FoundFile:
     if (model := folder / _MODEL_FILE).is_file():
         return FoundFile(path=folder, kind=FileKind.RUN_FOLDER, related=(model,))
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry, _ in zip(entries, range(_MAX_ENTRIES), strict=False) if entry.is_dir())
-    artifacts = tuple(folder / name for name in names if _read_meta(folder / name) and not name.startswith("."))
-    return FoundFile(path=folder, kind=FileKind.ARTIFACTS if artifacts else FileKind.FOLDER, related=artifacts)
+        names = sorted(entry.name for entry, _ in zip(entries, range(_MAX_ENTRIES), strict=False))
+    shown = [folder / name for name in names if not name.startswith(".")]
+    if artifacts := tuple(path for path in shown if _read_meta(path)):
+        return FoundFile(path=folder, kind=FileKind.ARTIFACTS, related=artifacts)
+    for suffix, kind, kind_of_folder in _FOLDERS:
+        graphs = [path for path in shown if path.suffix == suffix and path.is_file() and _kind_of_file(path) is kind]
+        if graphs:
+            return FoundFile(path=folder, kind=kind_of_folder, related=tuple(graphs))
+    return FoundFile(path=folder, kind=FileKind.FOLDER)
 
 
 def _look_at_file(path: Path) -> FoundFile:

@@ -95,6 +95,8 @@ FILES: Mapping[str, str] = {
     "run": "run/model.pt",
     "net.onnx": EXPORT,
     "net.onnx.data": EXPORT.replace("net.json", "FILE.json"),
+    "hub": "s2tf-export hub/net.onnx --meta FILE.json --target openvino",
+    "ir": EXPORT_ANOTHER,
     "graph.xml": EXPORT_ANOTHER,
     "graph.bin": EXPORT_ANOTHER,
     "net.engine": "s2tf-export NETWORK.onnx --meta FILE.json --target trt",
@@ -152,13 +154,16 @@ def files(tmp_path_factory: pytest.TempPathFactory, small_artifact: Path) -> Pat
         torch.jit.script(nn.Linear(2, 2)).save(folder / "script.pt")  # type: ignore[no-untyped-call]
     torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),)), folder / "program.pt2")
     shutil.make_archive(str(folder / "weights"), "zip", folder / "run")
-    (folder / "saved").mkdir()
+    for name in ("saved", "hub", "ir"):
+        (folder / name).mkdir()
+    shutil.copy(folder / "net.onnx", folder / "hub")
     header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     contents: dict[str, bytes] = {
         "saved/saved_model.pb": b"\x08\x01",
         "weights.safetensors": len(header).to_bytes(8, "little") + header + bytes(4),
         "net.onnx.data": b"\xfe\xed\0\xff",
         "graph.xml": b'<?xml version="1.0"?>\n<net name="Model0" version="11"></net>',
+        "ir/model.xml": b'<?xml version="1.0"?>\n<net name="Model0" version="11"></net>',
         "graph.bin": b"\xfe\xed\0\xff",
         "net.engine": b"ptrt" + bytes(60),
         "net.tflite": b"\x1c\0\0\0TFL3" + bytes(60),

@@ -214,6 +214,13 @@ def test_a_graph_and_its_clip_file_know_each_other(tmp_path: Path) -> None:
     assert (find_kind(graph).related, find_kind(clips).related) == ((clips,), (graph,))
 
 
+def test_a_folder_with_a_network_says_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "net.xml").write_text('<?xml version="1.0"?><net name="a" version="11">')
+    assert find_kind(tmp_path).kind is FileKind.IR_FOLDER
+    (tmp_path / "net.onnx").write_bytes(_onnx())
+    assert (find_kind(tmp_path).kind, find_kind(tmp_path).related) == (FileKind.ONNX_FOLDER, (tmp_path / "net.onnx",))
+
+
 @pytest.mark.parametrize("name", ["net.onnx.data", "net.onnx_data", "net.data"])
 def test_weights_are_told_by_the_graph_beside_them(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"\xfe\xed\0\xff")
