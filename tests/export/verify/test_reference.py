@@ -22,7 +22,7 @@ from s2tf_edge.export import ExportOptions, ExportResult, plan_export
 from s2tf_edge.export.artifact_folder import seal
 from s2tf_edge.export.plan import ExportPlan
 from s2tf_edge.export.sources.graph_session import PlainSession
-from s2tf_edge.export.sources.network import SourceNetwork, open_network
+from s2tf_edge.export.sources.network import OnnxNetwork, SourceNetwork, open_network
 from s2tf_edge.export.verify.reference import Reference, verification_clips, verify_export
 from s2tf_edge.export.verify.seeded_clips import seeded_clips
 from s2tf_edge.export.verify.verification import run_clips
@@ -196,9 +196,10 @@ class _Drifting(PlainSession):
 def test_a_network_that_says_something_else_each_time_is_told(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_export(plain, ExportOptions(target="onnx", meta=plain.with_suffix(".json")))
     assert isinstance(plan, ExportPlan)
+    assert isinstance(plan.source, OnnxNetwork)
     reference = Reference(source=plan.source, precision="fp32", clips=seeded_clips(SPEC), kind="seeded")
-    info = plan.source.session().info
-    drifting = functools.partial(_Drifting, plain, info, SessionOptions(device="CPU"), names=("x", "y"))
+    info, feed = plan.source.session().info, plan.source.plain.inputs.feed
+    drifting = functools.partial(_Drifting, plain, info, SessionOptions(device="CPU"), feed=feed, output="y")
     monkeypatch.setattr(type(plan.source), "session", lambda _source: drifting())
     message = r"plain net\.onnx is not deterministic: logits of one clip differ by .* look for random numbers, dropout"
     with pytest.raises(InputFileError, match=message):
