@@ -28,7 +28,7 @@ def build_onnx(request: BuildRequest) -> Build:
     if request.precision == "int8":
         return _build_int8(request)
     _try_to_open(request)
-    files = copy_model(request.graph, request.folder)
+    files = copy_model(request.graph, request.folder / GRAPH_FILE)
     inference = _INFERENCE.get(request.precision, "default")
     return Build(files=files, inference=inference, obtained=layer_types(request.graph))
 
@@ -39,7 +39,7 @@ def _build_int8(request: BuildRequest) -> Build:
 
     graph = request.folder / GRAPH_FILE
     with best_integer_form(qdq_quantizer(request, style="onnxruntime"), request) as form:
-        files = copy_model(form.folder / GRAPH_FILE, request.folder)
+        files = copy_model(form.folder / GRAPH_FILE, graph)
     audit = audit_onnxruntime(graph)
     return Build(
         files=files,
