@@ -70,12 +70,15 @@ def _ir_version(model: ir.Model) -> int:
     return max(IR_VERSION, onnx.helper.find_min_ir_version_for(opsets, ignore_unknown=True))
 
 
-def copy_model(path: Path, folder: Path) -> tuple[str, ...]:
+def copy_model(path: Path, to: Path) -> tuple[str, ...]:
     """Copies a graph, and its weights where they lie beside it; gives the names of the copies, the graph's first."""
-    files = [each for each in (path, weights_file(path)) if each.is_file()]
-    for each in files:
-        shutil.copyfile(each, folder / each.name)
-    return tuple(each.name for each in files)
+    shutil.copyfile(path, to)
+    weights = weights_file(path)
+    if not weights.is_file():
+        return (to.name,)
+    # The graph has the name of this file in it.
+    shutil.copyfile(weights, to.with_name(weights.name))
+    return to.name, weights.name
 
 
 def open_in_onnxruntime(runtime: Any, model: ir.Model, **options: Any) -> Any:

@@ -28,7 +28,7 @@ def build_onnx(request: BuildRequest) -> Build:
     if request.precision == "int8" and not request.is_quantized:
         return _build_int8(request)
     read_onnx(request)
-    files = copy_model(request.graph, request.folder)
+    files = copy_model(request.graph, request.folder / GRAPH_FILE)
     if request.is_quantized:
         return _count_kept(request, files)
     inference = _INFERENCE.get(request.precision, "default")
@@ -41,7 +41,7 @@ def _build_int8(request: BuildRequest) -> Build:
 
     graph = request.folder / GRAPH_FILE
     with best_integer_form(qdq_quantizer(request, style="onnxruntime"), request) as form:
-        files = copy_model(form.folder / GRAPH_FILE, request.folder)
+        files = copy_model(form.folder / GRAPH_FILE, graph)
     audit = audit_onnxruntime(graph)
     return Build(
         files=files,

@@ -38,7 +38,7 @@ def _copy_graph(graph: Path, folder: Path) -> None:
     # Here, for a device that builds engines without ONNX imports this module too.
     from s2tf_edge.calibration.onnx_files import copy_model
 
-    copy_model(graph, folder)
+    copy_model(graph, folder / GRAPH_FILE)
 
 
 def _build(request: BuildRequest) -> Build:

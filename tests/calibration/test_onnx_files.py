@@ -48,8 +48,8 @@ def test_what_one_file_cannot_hold_has_its_weights_beside_it(
     assert weights_file(path).exists() is (limit == 0)
     copied = tmp_path / "copy"
     copied.mkdir()
-    assert copy_model(path, copied) == tuple(files)
-    for each in (path, copied / "model.onnx"):
+    assert copy_model(path, copied / "net é.onnx") == ("net é.onnx", *files[1:])
+    for each in (path, copied / "net é.onnx"):
         np.testing.assert_array_equal(_run(onnxruntime.InferenceSession(each)), expected)
     # From memory, and from a graph whose weights still lie in their file.
     np.testing.assert_array_equal(_run(open_in_onnxruntime(onnxruntime, model)), expected)

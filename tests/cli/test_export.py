@@ -361,6 +361,7 @@ _OTHER_VALUES: dict[str, dict[str, Any]] = {
     "precision": {"precision": "fp32"},
     "out": {"out": Path("/out/it's é")},
     "meta": {"meta": Path("/in/net.json")},
+    "eval_mode": {"eval_mode": True},
     "calib": _INT8_OPTIONS,
     "calib_clips": {"calib_clips": 7, **_INT8_OPTIONS},
     "calib_method": {"calib_method": "mse", **_INT8_OPTIONS},
