@@ -106,9 +106,8 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
     if is_rebuild(path, options.target):
         return plan_rebuild(path, options)
     target, precision = find_target(options.target, precision=options.precision)
-    if path.suffix.lower() != ".onnx":
-        # Of a file from elsewhere, only reading it tells its precision: it may be quantized already.
-        options.check(target, precision=precision)
+    # Of a file from elsewhere, only reading it tells whether int8 is to be made: it may be quantized already.
+    options.check(target, precision=precision, is_quantized=path.suffix.lower() == ".onnx")
     if target.is_engine and not options.defer_build:
         # A missing library should not be found after minutes of work.
         find_builder(target)
