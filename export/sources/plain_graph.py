@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass, RemoveUnusedNodesPass
 
 from s2tf_edge.errors import InputFileError
+from s2tf_edge.export.passes.windows import DropWindows
 
 __all__ = ["ShapeError", "keep_output", "load_graph", "name_nodes", "rename", "with_batch"]
 
@@ -49,6 +50,7 @@ def load_graph(path: Path) -> ir.Model:
     try:
         model = ir.from_proto(proto)
         RemoveInitializersFromInputsPass()(model)
+        DropWindows()(model)
         return _infer_shapes(model)
     except ir.serde.SerdeError as error:
         raise _invalid(path, error.__cause__ or error) from error
