@@ -8,7 +8,7 @@ which side of an odd padding the larger half goes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,18 +73,20 @@ class DropWindows(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """One after the other, as each changes the shapes behind it."""
         modified = False
+        declared = {output: output.shape for output in model.graph.outputs}
         while any(rounds_up(node) for node in model.graph if node.op_type in _POOLS):
             ShapeInferencePass(strict_mode=False)(model)
             windows = next((each for node in model.graph if (each := _pool_windows(node)) and each.drops), None)
             if windows is None:
                 break
             _pad_pool(windows, GraphEditor(model.graph))
-            _forget_shapes_after(windows.node)
+            _forget_shapes_after(windows.node, declared)
             modified = True
         return ir.passes.PassResult(model, modified)
 
 
-def _forget_shapes_after(node: ir.Node) -> None:
+def _forget_shapes_after(node: ir.Node, declared: Mapping[ir.Value, ir.Shape | None]) -> None:
+    """All but those of the graph's outputs that the file declares."""
     changed = list(node.outputs)
     seen: set[ir.Value] = set()
     while changed:
@@ -92,8 +94,7 @@ def _forget_shapes_after(node: ir.Node) -> None:
         if value in seen:
             continue
         seen.add(value)
-        if not value.is_graph_output():
-            value.shape = None
+        value.shape = declared.get(value)
         changed.extend(output for reader, _ in value.uses() for output in reader.outputs)
 
 
