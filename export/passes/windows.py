@@ -8,16 +8,17 @@ which side of an odd padding the larger half goes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
 
 from s2tf_edge.export.passes.graph_edits import GraphEditor, layer_of
 
-__all__ = ["PadPools", "PadTransposes", "asks_for_size", "pads_dilated_by_itself", "rounds_up"]
+__all__ = ["DropWindows", "PadPools", "PadTransposes", "asks_for_size", "pads_dilated_by_itself", "rounds_up"]
 
 _POOLS: Final = ("AveragePool", "LpPool", "MaxPool")
 _ITSELF: Final = ("SAME_UPPER", "SAME_LOWER")
@@ -62,6 +63,41 @@ class PadPools(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, bool(found))
 
 
+class DropWindows(ir.passes.InPlacePass):
+    """The same for pools of which a window is left out, as those of PyTorch are where they round up.
+
+    ONNX's own inference of shapes counts that window (up to onnx 1.23 at least), and then contradicts the shapes that
+    PyTorch wrote into the file, or what comes after.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """One after the other, as each changes the shapes behind it."""
+        modified = False
+        declared = {output: output.shape for output in model.graph.outputs}
+        while any(rounds_up(node) for node in model.graph if node.op_type in _POOLS):
+            ShapeInferencePass(strict_mode=False)(model)
+            windows = next((each for node in model.graph if (each := _pool_windows(node)) and each.drops), None)
+            if windows is None:
+                break
+            _pad_pool(windows, GraphEditor(model.graph))
+            _forget_shapes_after(windows.node, declared)
+            modified = True
+        return ir.passes.PassResult(model, modified)
+
+
+def _forget_shapes_after(node: ir.Node, declared: Mapping[ir.Value, ir.Shape | None]) -> None:
+    """All but those of the graph's outputs that the file declares."""
+    changed = list(node.outputs)
+    seen: set[ir.Value] = set()
+    while changed:
+        value = changed.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        value.shape = declared.get(value)
+        changed.extend(output for reader, _ in value.uses() for output in reader.outputs)
+
+
 class PadTransposes(ir.passes.InPlacePass):
     """Transposed convolutions whose result is to have a certain size, with the padding that gives it.
 
@@ -84,6 +120,8 @@ class _Windows:
     """Windows."""
     front: _Sides
     back: _Sides
+    drops: bool
+    """Whether a window is left out that would see nothing but padding."""
     reach: _Sides
     """How far the last window reaches beyond the input; negative where it ends before."""
 
@@ -99,21 +137,23 @@ def _pool_windows(node: ir.Node) -> _Windows | None:
     spans = tuple((size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True))
     pads = tuple(node.attributes.get_ints("pads", [0] * 2 * len(sides)))
     front, back = pads[: len(sides)], pads[len(sides) :]
-    steps = [_last(*axis) for axis in zip(sides, spans, strides, front, back, strict=True)]
+    fitting = [_last(*axis) for axis in zip(sides, spans, strides, front, back, strict=True)]
+    # The last may see nothing but padding.
+    ends = zip(fitting, strides, sides, front, strict=True)
+    steps = [step - 1 if step * stride >= side + before else step for step, stride, side, before in ends]
     axes = zip(steps, strides, spans, sides, front, strict=True)
     reach = tuple(step * stride + span - side - before for step, stride, span, side, before in axes)
     if node.op_type == "AveragePool" and any(end >= size for end, size in zip(reach, kernel, strict=True)):
         # Too far to be padding of its own, and what is not its own would count.
         return None
     results = tuple(step + 1 for step in steps)
-    return _Windows(node=node, sides=sides, results=results, front=front, back=back, reach=reach)
+    drops = steps != fitting
+    return _Windows(node=node, sides=sides, results=results, front=front, back=back, drops=drops, reach=reach)
 
 
 def _last(side: int, span: int, stride: int, front: int, back: int) -> int:
-    """Number of the last window, from 0."""
-    steps = -((side + front + back - span) // -stride)
-    # The last may see nothing but padding.
-    return steps - 1 if steps * stride >= side + front else steps
+    """Number of the last window, from 0, rounded up."""
+    return -((side + front + back - span) // -stride)
 
 
 def _pad_pool(windows: _Windows, editor: GraphEditor) -> None:

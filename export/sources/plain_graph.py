@@ -13,6 +13,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from s2tf_edge.export.passes.eval_mode import EvalMode, FoundNodes, find_random, find_training, untouched_norms
 from s2tf_edge.export.passes.float32 import Float32
+from s2tf_edge.export.passes.windows import DropWindows
 from s2tf_edge.export.sources.graph_file import ShapeError, graph_errors, infer_shapes, read_graph_file
 from s2tf_edge.export.sources.lifting import lift_opset
 
@@ -73,6 +74,7 @@ def load_graph(path: Path, *, eval_mode: bool = False) -> LoadedGraph:
         training, random = find_training(model), find_random(model)
         is_switched = eval_mode and EvalMode()(model).modified
         untouched = tuple(untouched_norms(model)) if is_switched else ()
+        DropWindows()(model)
         model, stays_because = lift_opset(model)
         is_widened = Float32()(model).modified
         model = infer_shapes(model)

@@ -7,6 +7,7 @@ floating-point numbers in the network is found in the artifact, unless a rewrite
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -65,7 +66,8 @@ def first_difference(got: LayerMaps, expected: LayerMaps, *, kinds: Mapping[str,
         if name in got and got[name].shape == reference.shape:
             error = _relative_error(got[name], reference)
             if not error <= tolerance:
-                return f"{kinds[name]} {name} (error {error:.2%} of its largest value)"
+                much = f"error {error:.2%} of its largest value" if math.isfinite(error) else "not finite"
+                return f"{kinds[name]} {name} ({much})"
     return None
 
 

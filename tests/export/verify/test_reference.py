@@ -124,7 +124,7 @@ def test_the_layer_where_they_part_is_named(
     changed = _change(result, 1.5)
     message = (
         rf"the {target} fp\d+ artifact does not agree with plain net\.onnx: largest error .*; "
-        rf"the first layer that differs is c \(error .*\); nothing was written; {advice}$"
+        rf"the first layer that differs is Conv c \(error .*\); nothing was written; {advice}$"
     )
     with pytest.raises(VerificationError, match=message):
         verify_export(reference, changed.folder, changed.meta)
@@ -133,7 +133,7 @@ def test_the_layer_where_they_part_is_named(
 def test_logits_that_are_not_finite_are_told(plain: Path, export_plain: Callable[..., ExportResult]) -> None:
     result = _change(export_plain("onnx"), np.nan)
     with pytest.raises(
-        VerificationError, match=r"does not agree .*: logits are not finite; the first layer that differs is c "
+        VerificationError, match=r"does not agree .*: logits are not finite; the first layer that differs is Conv c "
     ):
         verify_export(_reference(plain, result), result.folder, result.meta)
 
