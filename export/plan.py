@@ -19,6 +19,7 @@ from s2tf_edge.export.targets.base import Target
 from s2tf_edge.export.targets.precisions import AUTO
 from s2tf_edge.export.targets.registry import FLOAT_TARGETS, find_target
 from s2tf_edge.export.targets.tensorrt_engine import find_builder
+from s2tf_edge.file_kinds import find_kind
 from s2tf_edge.runtime.evaluation.multi_view import network_classes
 from s2tf_edge.spec import ClipSpec
 
@@ -87,6 +88,9 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
     path = Path(model)
     if not path.name or path.name == "..":
         path = path.resolve()
+    if options.meta is None:
+        # A graph that is described anew is no longer that of the artifact it lies in.
+        path = find_kind(path).stands_for
     if is_rebuild(path, options.target):
         return plan_rebuild(path, options)
     target, precision = find_target(options.target, precision=options.precision)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError
+from s2tf_edge.file_kinds import META_FILE
 from s2tf_edge.spec import ClipSpec
 
 __all__ = [
@@ -46,7 +47,6 @@ __all__ = [
 ]
 
 FORMAT_VERSION: Final = 1
-META_FILE: Final = "meta.json"
 GRAPH_FILE: Final = "model.onnx"
 ENGINE_FILE: Final = "model.engine"
 IR_FILE: Final = "model.xml"

@@ -8,38 +8,48 @@ from typing import Final
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.extras import require
-from s2tf_edge.runtime.artifact import BUILD_SCRIPT, META_FILE, ArtifactMeta, check_files, read_meta
+from s2tf_edge.file_kinds import META_FILE, RUNNABLE, FileKind, check_kind, find_kind
+from s2tf_edge.runtime.artifact import BUILD_SCRIPT, ArtifactMeta, check_files, read_meta
 from s2tf_edge.runtime.session import ModelInfo, Session, SessionOptions
 
 __all__ = ["artifact_info", "is_artifact", "open_session"]
 
 _MAX_BATCH: Final = 1024
-_CHECKPOINT_SUFFIXES: Final = (".pt", ".pth")
-_GRAPH_SUFFIXES: Final = (".onnx", ".xml", ".engine")
-"""What an artifact folder holds; it is the folder that says what the file takes."""
+_SUFFIXES: Final = (".pt", ".pth", ".onnx", ".xml", ".engine")
+"""Endings, in lower case, of networks, by which one that is not there is told."""
+_NO_NETWORKS: Final = frozenset(
+    {
+        *(FileKind.MISSING, FileKind.UNKNOWN, FileKind.EMPTY, FileKind.POINTER, FileKind.WEB_PAGE, FileKind.ARCHIVE),
+        *(FileKind.FOLDER, FileKind.ARTIFACTS, FileKind.RUN_FOLDER, FileKind.ONNX_FOLDER, FileKind.IR_FOLDER),
+        *(FileKind.VIDEO, FileKind.PICTURE, FileKind.ARRAYS, FileKind.LIST, FileKind.TEXT),
+        *(FileKind.JSON, FileKind.CLIP_FILE, FileKind.CLASS_NAMES),
+    }
+)
 
 
 def is_artifact(text: str) -> bool:
-    """Whether ``text`` names what ``open_session`` is for: a folder with a meta.json, or a file of a network's kind.
+    """Whether ``text`` names what ``open_session`` is for: a folder with a meta.json, or a network in a file.
 
-    Such a file need not be there. A folder without meta.json is none.
+    Networks that must be exported or imported first count too, as there is nothing else to do with them. A file with
+    the ending of one need not be there. A folder without meta.json is none.
     """
-    path = Path(text)
     if not text or "://" in text:
         return False
-    return path.suffix.lower() in (*_CHECKPOINT_SUFFIXES, *_GRAPH_SUFFIXES) or (
-        path.name == META_FILE or (path / META_FILE).is_file()
-    )
+    path = Path(text)
+    is_named_so = path.suffix.lower() in _SUFFIXES or path.name == META_FILE
+    return is_named_so or find_kind(path).kind not in _NO_NETWORKS
 
 
 def open_session(path: str | Path, options: SessionOptions | None = None) -> Session:
     """A session for a ``model.pt`` or an artifact folder; enter it, or call ``open()``, before use.
 
+    A file of an artifact stands for the artifact.
+
     Raises:
-        InputFileError: nothing readable is there, or files have changed since they were exported.
+        InputFileError: nothing readable is there, it is something else, or files have changed since they were exported.
         MissingExtraError: the runtime it needs is not installed.
     """
-    path, options = Path(path), options or SessionOptions()
+    path, options = check_kind(path, RUNNABLE).stands_for, options or SessionOptions()
     if path.is_dir():
         meta = read_meta(path)
         check_files(meta, path)
@@ -47,11 +57,6 @@ def open_session(path: str | Path, options: SessionOptions | None = None) -> Ses
     if not path.is_file():
         msg = f"{path} does not exist; give a model.pt or an artifact folder made by s2tf-export"
         raise InputFileError(msg)
-    if path.suffix.lower() in _GRAPH_SUFFIXES and not (path.parent / META_FILE).is_file():
-        msg = f"{path} does not say what it takes; export it: s2tf-export {path} --meta FILE.json"
-        raise InputFileError(msg)
-    if path.name == META_FILE or path.suffix.lower() in _GRAPH_SUFFIXES:
-        return open_session(path.parent, options)
     require("torch", extra="train", purpose=f"running {path}")
     from s2tf_edge.runtime.backends.torch_session import TorchSession
 

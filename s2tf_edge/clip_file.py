@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.file_kinds import CLIP_FILE, check_kind
 from s2tf_edge.label_file import read_labels
 from s2tf_edge.spec import ClipSpec
 
@@ -59,7 +60,7 @@ def read_clip_file(path: str | Path) -> ClipFile:
         InputFileError: the file is missing, unreadable, larger than 16 MiB or not one JSON object; a key is missing,
             misspelt or of the wrong type; a value is out of its range; class names are empty or not each once.
     """
-    path = Path(path)
+    path = check_kind(path, CLIP_FILE).path
     values = _read_object(path)
     try:
         _check_keys(values)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from s2tf_edge.errors import InputFileError
+from s2tf_edge.file_kinds import CLASS_NAMES, check_kind
 
 __all__ = ["read_labels"]
 
@@ -21,7 +22,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     Raises:
         InputFileError: the file is missing, unreadable or empty, names a class twice, or skips an index.
     """
-    path = Path(path)
+    path = check_kind(path, CLASS_NAMES).path
     try:
         text = path.read_text(encoding="utf-8-sig")
         labels = _from_json(json.loads(text)) if path.suffix == ".json" else _from_lines(text)

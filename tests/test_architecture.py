@@ -31,7 +31,7 @@ FOLDERS = {
 ROOMS: dict[str, tuple[str, ...]] = {
     "s2tf_edge": (
         "errors",
-        "extras option_fields progress",
+        "extras file_kinds option_fields progress",
         "spec",
         "clips preprocess label_file",
         "clip_file",

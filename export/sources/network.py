@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.extras import require
+from s2tf_edge.file_kinds import NETWORK, FileKind, check_kind
 from s2tf_edge.runtime.artifact import ArtifactMeta, check_files, read_meta
 from s2tf_edge.runtime.session import Clips, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
@@ -151,9 +152,11 @@ def open_network(
         MissingExtraError: a package that reading it needs is not installed.
         UsageError: ``meta`` is missing, or given for something that describes itself.
     """
+    kind = check_kind(path, NETWORK).kind
     if path.is_dir():
         return _open_artifact(path, meta, float_targets)
-    if path.suffix.lower() == ".onnx":
+    # By what is in it; a name alone tells of a file that is damaged or not there.
+    if kind is FileKind.ONNX or (path.suffix.lower() == ".onnx" and kind is not FileKind.MODEL):
         return _open_onnx(path, meta)
     if meta is not None:
         msg = f"`meta` describes a plain .onnx file; {path.name} describes itself, so leave it out"

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import UsageError
+from s2tf_edge.file_kinds import RUNNABLE, check_kind, find_kind
 from s2tf_edge.runtime.evaluation.accuracy import Accuracy, Drop, Evaluation, measure_drop
 from s2tf_edge.runtime.evaluation.multi_view import first_few
 from s2tf_edge.runtime.evaluation.predictions import measure_agreement
@@ -204,6 +205,8 @@ def make_report(
         S2TFError: not one artifact, or not the baseline that was asked for, could run; of the class of its or the first
             one's error, so that a command ends in its exit code.
     """
+    # What is no artifact at all should not be found after minutes of measuring others.
+    paths = [check_kind(path, RUNNABLE).stands_for for path in paths]
     options, names = options or MeasureOptions(), _name_artifacts(paths)
     asked = None if baseline is None else _find_baseline(baseline, paths, names)
     outcomes = measure(paths, data, baseline=asked, options=options, steps=steps)
@@ -243,7 +246,7 @@ def _name_artifacts(paths: Sequence[Path]) -> list[str]:
 
 def _find_baseline(baseline: str, paths: Sequence[Path], names: Sequence[str]) -> int:
     for index, (path, name) in enumerate(zip(paths, names, strict=True)):
-        if baseline == name or Path(baseline).resolve() == path.resolve():
+        if baseline == name or find_kind(baseline).stands_for.resolve() == path.resolve():
             return index
     msg = f"the baseline must be one of the artifacts {', '.join(names)}, got {baseline!r}"
     raise UsageError(msg)

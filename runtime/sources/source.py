@@ -32,6 +32,7 @@ from s2tf_edge.data.container import DEVICE_FORMATS, redacted
 from s2tf_edge.data.files import list_files
 from s2tf_edge.data.video_paths import VIDEO_SUFFIXES, is_folder
 from s2tf_edge.errors import InputFileError, MissingExtraError, SourceError, UsageError
+from s2tf_edge.file_kinds import VIDEOS, check_kind
 from s2tf_edge.runtime.sources.picture_files import PictureFiles, find_folder, find_pattern, group, is_picture
 
 __all__ = ["OPEN_SECONDS", "READ_SECONDS", "Source", "camera", "names_source", "parse_source"]
@@ -130,6 +131,8 @@ def parse_source(text: str) -> list[Source]:
         expression = text.removeprefix("lavfi:")
         return [Source(name=text, url=expression, format="lavfi", live=True, paced=True, ends=True)]
     plain, options = _split_options(text)
+    if not options and os.path.isfile(plain):  # noqa: PTH113  # as in _is_there
+        check_kind(plain, VIDEOS)
     return [_add_options(source, options) for source in _parse_plain(plain)]
 
 
@@ -310,6 +313,7 @@ def _find_files(text: str) -> list[Path]:
     if found == [path]:
         return found
     if not found:
+        check_kind(path, VIDEOS)
         kind = "folder" if is_folder(path) else "list" if path.is_file() else "glob"
         msg = f"{kind} {text} holds no video, nor numbered pictures; give {_KINDS}"
         raise InputFileError(msg)

@@ -22,6 +22,7 @@ def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:
         InputFileError: the first word is neither.
         UsageError: another word is an artifact.
     """
+    from s2tf_edge.file_kinds import RUNNABLE, VIDEOS, check_kind, find_kind
     from s2tf_edge.runtime.open import is_artifact
     from s2tf_edge.runtime.sources.source import names_source, parse_source
 
@@ -43,6 +44,8 @@ def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     sources = list(words[is_first:])
     for text in sources:
         if is_artifact(text):
+            if not RUNNABLE.takes(find_kind(text).kind):
+                check_kind(text, VIDEOS)
             msg = f"{text} is an artifact, which comes before the sources, and only one does: s2tf-stream {text} SOURCE"
             raise UsageError(msg)
     return (Path(words[0]) if is_first else None), sources

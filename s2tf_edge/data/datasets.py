@@ -17,6 +17,7 @@ from s2tf_edge.data.synthetic import synthetic_videos
 from s2tf_edge.data.video_paths import is_folder, is_glob, is_video_name
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.file_kinds import VIDEOS, check_kind
 
 __all__ = ["from_any_folder", "open_data", "open_videos", "split"]
 
@@ -51,7 +52,10 @@ def open_videos(data: str | Path, *, labels: Sequence[str] | None = None) -> Vid
     if _is_synthetic(text):
         return _open_synthetic(text.partition("?")[2], labels)
     if path.is_file():
-        return open_files(text) if is_video_name(path.name) else open_list(path, labels=labels)
+        if is_video_name(path.name):
+            return open_files(text)
+        check_kind(path, VIDEOS)
+        return open_list(path, labels=labels)
     if is_glob(text) and "://" not in text:
         return open_files(text)
     # An address may hold a password.

@@ -24,6 +24,7 @@ from s2tf_edge.data.video_paths import (
 )
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.file_kinds import VIDEOS, check_kind
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["LabeledFile", "VideoFile", "list_files", "open_files", "open_folder", "open_list"]
@@ -121,6 +122,7 @@ def open_folder(folder: Path, *, labels: Sequence[str] | None = None) -> Videos:
     if loose:
         return _without_labels(folder, loose)
     if not classes:
+        check_kind(folder, VIDEOS)
         msg = f"{folder} holds no video ({' '.join(VIDEO_SUFFIXES)}); give a folder with videos, or of class folders"
         raise InputFileError(msg)
     names = _check_classes(tuple(classes), labels, source=folder)

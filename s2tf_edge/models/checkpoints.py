@@ -18,6 +18,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.file_kinds import PUBLISHED, check_kind
 from s2tf_edge.models.checkpoint_keys import FORMATS, detect_format, rename
 from s2tf_edge.models.model_file import read_tensors
 from s2tf_edge.models.registry import create_model
@@ -82,6 +83,7 @@ def import_checkpoint(
         InputFileError: the file is unreadable or of an unknown format, or its weights do not fit the network.
         UsageError: the name of network or format is unknown, or the number of labels is wrong.
     """
+    check_kind(path, PUBLISHED)
     state = _read_state(path)
     format = _checked_format(path, state, format)
     renamed = rename(state, format=format)

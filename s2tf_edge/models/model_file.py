@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.file_kinds import MODEL_FILE, check_kind
 from s2tf_edge.models.registry import create_model
 from s2tf_edge.models.s2tf import VideoNetwork
 from s2tf_edge.spec import ClipSpec
@@ -117,6 +118,7 @@ def read_model_file(path: str | Path) -> ModelFile:
     Raises:
         InputFileError: the file is missing, unreadable or not a whole ``model.pt``.
     """
+    check_kind(path, MODEL_FILE)
     content = read_tensors(path)
     if not isinstance(content, dict) or content.get("kind") != _KIND:
         msg = f"{path} is not a model file of this package; turn a published checkpoint into one with s2tf-import"

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from s2tf_edge.errors import UsageError
+from s2tf_edge.file_kinds import NETWORK_NAME, check_kind
 from s2tf_edge.models.blocks import Backbone, BackboneOptions
 from s2tf_edge.models.s2tf import FORMS, VideoNetwork
 from s2tf_edge.models.saliency import SaliencyPath
@@ -167,6 +168,7 @@ def _split(base: str) -> tuple[str, str]:
     for form in FORMS:
         if base.startswith(form) and base.removeprefix(form) in _ARCHITECTURES:
             return form, base.removeprefix(form)
+    check_kind(base, NETWORK_NAME)
     msg = f"no network is named {base!r}; there are {', '.join(_ARCHITECTURES)}, each also with ssf_ or s2tf_ before it"
     raise UsageError(msg)
 

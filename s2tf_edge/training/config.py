@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.file_kinds import SETTINGS, check_kind
 
 __all__ = ["LOSSES", "PRECISIONS", "TrainConfig", "read_overrides"]
 
@@ -100,6 +101,7 @@ def read_overrides(path: Path) -> dict[str, Any]:
         import tomllib
     else:
         import tomli as tomllib
+    check_kind(path, SETTINGS)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

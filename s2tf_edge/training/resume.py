@@ -14,6 +14,7 @@ import torch
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.file_kinds import TRAINING_RUN, check_kind
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.module import RUN_KEY
 
@@ -86,6 +87,7 @@ def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Re
 
 
 def _read_run(path: Path) -> tuple[int, Mapping[str, Any]]:
+    check_kind(path, TRAINING_RUN)
     if not path.is_file():
         msg = f"{path} does not exist; `resume` takes auto, never or a checkpoint such as runs/a/{LAST_FILE}"
         raise InputFileError(msg)

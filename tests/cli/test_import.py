@@ -70,7 +70,7 @@ def test_a_new_head_is_said_to_start_fresh(
     ("name", "model", "code", "message"),
     [
         ("none.pth", NAME, 9, "does not exist"),
-        ("text.pth", NAME, 9, "is not a PyTorch file"),
+        ("text.pth", NAME, 9, "is a text file; give a published checkpoint"),
         ("a chéckpoint.pth", "r4d", 2, "no network is named 'r4d'"),
     ],
 )

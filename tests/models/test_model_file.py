@@ -8,7 +8,7 @@ import torch
 import s2tf_edge
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.models import VideoNetwork, create_model, save_model
-from s2tf_edge.models.model_file import read_model_file
+from s2tf_edge.models.model_file import read_model_file, read_tensors
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_runs_no_code_of_a_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     torch.save({"model_state": Evil()}, "evil.pt")
     with pytest.raises(InputFileError, match="holds Python objects beside tensors, which are refused"):
-        s2tf_edge.load_model("evil.pt")
+        read_tensors("evil.pt")
     assert [path.name for path in tmp_path.iterdir()] == ["evil.pt"]
 
 
@@ -70,14 +70,16 @@ def test_explains_files_that_are_no_model_files(model: VideoNetwork, tmp_path: P
     (tmp_path / "text.pt").write_text("epoch,loss\n1,2.5\n")
     torch.save({"model_state": {"conv1.weight": torch.zeros(1)}}, tmp_path / "other.pt")
     torch.save(torch.zeros(3), tmp_path / "tensor.pt")
+    (tmp_path / "model.onnx").write_bytes(b"\x08\x08\x12\x07pytorch")
     for name, message in {
         "missing.pt": "does not exist",
-        ".": "is not a file",
+        ".": r"is a folder with a model\.pt in it, not a model\.pt; give that: .*model\.pt",
         "truncated.pt": "is not a PyTorch file, or it is damaged",
-        "empty.pt": "is not a PyTorch file, or it is damaged",
-        "text.pt": "is not a PyTorch file, or it is damaged",
-        "other.pt": "is not a model file of this package; .*s2tf-import",
-        "tensor.pt": "is not a model file of this package",
+        "empty.pt": "is an empty file, .*copy or download the file again",
+        "text.pt": r"is a text file; give a model\.pt$",
+        "other.pt": r"is a checkpoint of weights, not a model\.pt; import it first: s2tf-import \S+other\.pt",
+        "tensor.pt": r"is a checkpoint of weights, not a model\.pt",
+        "model.onnx": r"is an ONNX graph, not a model\.pt; export it first: s2tf-export \S+model\.onnx",
     }.items():
         with pytest.raises(InputFileError, match=message) as caught:
             s2tf_edge.load_model(tmp_path / name)

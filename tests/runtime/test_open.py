@@ -23,8 +23,8 @@ def test_a_folder_with_a_meta_json_or_a_file_of_a_network_s_kind(
 
 
 def test_a_graph_alone_does_not_say_what_it_takes(tmp_path: Path) -> None:
-    (tmp_path / "a.onnx").touch()
-    with pytest.raises(InputFileError, match=r"a\.onnx does not say what it takes; export it: s2tf-export \S+a\.onnx"):
+    (tmp_path / "a.onnx").write_bytes(b"\x08\x08\x12\x07pytorch")
+    with pytest.raises(InputFileError, match=r"a\.onnx is an ONNX graph, .* export it first: s2tf-export \S+a\.onnx"):
         open_session(tmp_path / "a.onnx")
 
 
