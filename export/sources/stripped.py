@@ -33,6 +33,11 @@ class StrippedNetwork(SourceNetwork):
         self.path, self.given = quantized.path, quantized.given
         self.name, self.labels, self.spec = quantized.name, quantized.labels, quantized.spec
 
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """Those of the network as it came, and that it lost its Q/DQ."""
+        return (*self._quantized.changes, "stripped of its quantization")
+
     def graph(self, *, batch: int | None, mask: bool) -> ir.Model:
         """The network's graph with constants in float32, and without Q/DQ.
 
