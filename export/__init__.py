@@ -7,7 +7,7 @@ from s2tf_edge.export.options import ExportOptions
 if TYPE_CHECKING:
     from s2tf_edge.export.pipeline import ExportResult, check_plan, export, run_plan
     from s2tf_edge.export.plan import ExportPlan, plan_export
-    from s2tf_edge.export.sources.description import describe_clips, write_description
+    from s2tf_edge.export.sources.clips.description import describe_clips, write_description
     from s2tf_edge.export.targets.registry import TARGETS
 
 __all__ = [
@@ -31,7 +31,7 @@ def __getattr__(name: str) -> Any:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     from s2tf_edge.export import pipeline, plan
-    from s2tf_edge.export.sources import description
+    from s2tf_edge.export.sources.clips import description
     from s2tf_edge.export.targets import registry
 
     return next(getattr(module, name) for module in (pipeline, plan, description, registry) if name in module.__all__)

@@ -144,7 +144,7 @@ def _settle_quantized(
         return source, precision
     # Here, for a device that builds engines has no ONNX.
     from s2tf_edge.export.graph.quantized import keep_quantized
-    from s2tf_edge.export.sources.stripped import StrippedNetwork
+    from s2tf_edge.export.sources.graphs.stripped import StrippedNetwork
 
     batch = None if options.dynamic_batch else options.batch
     if options.requantize:

@@ -3,7 +3,7 @@
 All of the toolkit speaks of one clip, float32 [N, 3, T, H, W] in RGB. A network from elsewhere may want the same
 numbers arranged otherwise. ``InputForm`` says how, and arranges them in numpy: that is what feeds a file as it came.
 The same in nodes of a graph, written apart from this so that each proves the other, is
-``s2tf_edge.export.sources.canonical_input``.
+``s2tf_edge.export.sources.clips.canonical_input``.
 
 A layout names the axes in their order by the letters N (clips), V (views), C (channels), T (frames), H (rows) and W
 (columns). Axes that are merged into one stand in parentheses, the outer one first:

@@ -25,7 +25,7 @@ from s2tf_edge.export.graph.macs import count_macs
 from s2tf_edge.export.graph.onnx_file import count_operators
 from s2tf_edge.export.graph.quantized import keep_quantized
 from s2tf_edge.export.graph.rules import Compiler, GraphRules
-from s2tf_edge.export.passes.float16 import Float16
+from s2tf_edge.export.passes.floats.float16 import Float16
 from s2tf_edge.export.passes.loops import FillConditions
 from s2tf_edge.export.passes.strided_stem import FoldStrides
 from s2tf_edge.export.passes.u8_input import U8Input

@@ -19,10 +19,10 @@ from onnx_ir.convenience import get_const_tensor
 from s2tf_edge.calibration.audit import Audit, audit_graph
 from s2tf_edge.errors import UnsupportedError
 from s2tf_edge.export.graph.rules import ONNX_RUNTIME, OPENVINO, TENSORRT, TENSORRT_RTX, Compiler
-from s2tf_edge.export.passes.qdq_values import DEQUANTIZE, QUANTIZE, is_qdq, zero_point_of
-from s2tf_edge.export.passes.qoperators import INTEGER_OPERATORS, ExpandQOperators
+from s2tf_edge.export.passes.quantized.qdq_values import DEQUANTIZE, QUANTIZE, is_qdq, zero_point_of
+from s2tf_edge.export.passes.quantized.qoperators import INTEGER_OPERATORS, ExpandQOperators
+from s2tf_edge.export.passes.quantized.strip_qdq import FloatBiases, StripQdq
 from s2tf_edge.export.passes.rewrites import DropIdentities, FoldNorms
-from s2tf_edge.export.passes.strip_qdq import FloatBiases, StripQdq
 
 __all__ = ["Quantization", "find_quantization", "keep_quantized", "strip_quantized"]
 

@@ -14,8 +14,8 @@ import onnx_ir as ir
 from onnxscript.rewriter import RewriteRuleSet
 from onnxscript.rewriter.rules.common import fuse_batchnorm_into_conv_rule, fuse_batchnorm_into_gemm_rule
 
+from s2tf_edge.export.passes.cleaning.no_ops import NO_OPS, passed_input
 from s2tf_edge.export.passes.graph_edits import GraphEditor, layer_of
-from s2tf_edge.export.passes.no_ops import NO_OPS, passed_input
 
 __all__ = ["DropIdentities", "FoldNorms", "NodeRewrite", "SwishToSigmoid"]
 

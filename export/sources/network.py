@@ -142,7 +142,7 @@ class OnnxNetwork(SourceNetwork):
         if mask:
             msg = f"{self.path} has no saliency mask to put out; leave out `mask`"
             raise UsageError(msg)
-        from s2tf_edge.export.sources.simplify import simplify
+        from s2tf_edge.export.sources.graphs.simplify import simplify
 
         model = simplify(self.plain.graph(batch=batch))
         model.metadata_props["network"] = self.name

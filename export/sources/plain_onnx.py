@@ -18,13 +18,14 @@ import onnx_ir as ir
 from s2tf_edge.clip_file import ClipFile
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.export.graph.describe import describe
-from s2tf_edge.export.sources.canonical_input import make_canonical
-from s2tf_edge.export.sources.clip_inputs import ClipInputs, read_inputs
-from s2tf_edge.export.sources.graph_modes import check_modes
-from s2tf_edge.export.sources.graph_session import GraphSession, PlainSession
-from s2tf_edge.export.sources.lifting import OPSET, check_lifted
-from s2tf_edge.export.sources.logits_output import find_logits, flatten_logits
-from s2tf_edge.export.sources.plain_graph import (
+from s2tf_edge.export.sources.clips.canonical_input import make_canonical
+from s2tf_edge.export.sources.clips.clip_inputs import ClipInputs, read_inputs
+from s2tf_edge.export.sources.clips.logits_output import find_logits, flatten_logits
+from s2tf_edge.export.sources.clips.values import find_value, show_dims
+from s2tf_edge.export.sources.graphs.graph_modes import check_modes
+from s2tf_edge.export.sources.graphs.graph_session import GraphSession, PlainSession
+from s2tf_edge.export.sources.graphs.lifting import OPSET, check_lifted
+from s2tf_edge.export.sources.graphs.plain_graph import (
     LoadedGraph,
     ShapeError,
     infer_output,
@@ -34,7 +35,6 @@ from s2tf_edge.export.sources.plain_graph import (
     rename,
     with_batch,
 )
-from s2tf_edge.export.sources.values import find_value, show_dims
 from s2tf_edge.runtime.backends.ort_session import OrtSession
 from s2tf_edge.runtime.session import ModelInfo, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec

@@ -30,7 +30,7 @@ from s2tf_edge.export.graph.capabilities import (
     count_rewritable,
     rewrites_for,
 )
-from s2tf_edge.export.passes.float16 import Float16
+from s2tf_edge.export.passes.floats.float16 import Float16
 from s2tf_edge.export.targets.registry import COMPILERS, TARGETS
 from s2tf_edge.export.targets.tensorrt_engine import EngineOptions, build_engine
 from s2tf_edge.export.targets.tensorrt_graph import parse_graph

@@ -21,7 +21,7 @@ from s2tf_edge.errors import InputFileError, VerificationError
 from s2tf_edge.export import ExportOptions, ExportResult, plan_export
 from s2tf_edge.export.artifact_folder import seal
 from s2tf_edge.export.plan import ExportPlan
-from s2tf_edge.export.sources.graph_session import PlainSession
+from s2tf_edge.export.sources.graphs.graph_session import PlainSession
 from s2tf_edge.export.sources.network import OnnxNetwork, SourceNetwork, open_network
 from s2tf_edge.export.verify.reference import Reference, verification_clips, verify_export
 from s2tf_edge.export.verify.seeded_clips import seeded_clips

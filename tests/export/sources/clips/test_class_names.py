@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from s2tf_edge.export.sources.class_names import class_names
+from s2tf_edge.export.sources.clips.class_names import class_names
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from onnx import helper, numpy_helper, parser
 from s2tf_edge.calibration import onnx_files
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.export import ExportOptions, export
-from s2tf_edge.export.sources import graph_file
-from s2tf_edge.export.sources.graph_file import read_graph_file
+from s2tf_edge.export.sources.graphs import graph_file
+from s2tf_edge.export.sources.graphs.graph_file import read_graph_file
 
 _RTX = pytest.param("trt-rtx", marks=pytest.mark.needs_rtx)
 

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from s2tf_edge.export.passes.float32 import Float32
+from s2tf_edge.export.passes.floats.float32 import Float32
 
 X = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
 

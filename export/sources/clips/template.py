@@ -16,13 +16,13 @@ import onnx_ir as ir
 
 from s2tf_edge.clip_file import spec_keys
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.export.sources.canonical_input import make_canonical
-from s2tf_edge.export.sources.class_names import class_names
-from s2tf_edge.export.sources.clip_inputs import DTYPE_NAMES
-from s2tf_edge.export.sources.layout_guess import Dims, LayoutGuess, guess_layouts
-from s2tf_edge.export.sources.logits_output import FLOATS
-from s2tf_edge.export.sources.plain_graph import ShapeError, infer_output, keep_output
-from s2tf_edge.export.sources.values import dims_of, find_value, name_type, names_of, show_dims
+from s2tf_edge.export.sources.clips.canonical_input import make_canonical
+from s2tf_edge.export.sources.clips.class_names import class_names
+from s2tf_edge.export.sources.clips.clip_inputs import DTYPE_NAMES
+from s2tf_edge.export.sources.clips.layout_guess import Dims, LayoutGuess, guess_layouts
+from s2tf_edge.export.sources.clips.logits_output import FLOATS
+from s2tf_edge.export.sources.clips.values import dims_of, find_value, name_type, names_of, show_dims
+from s2tf_edge.export.sources.graphs.plain_graph import ShapeError, infer_output, keep_output
 from s2tf_edge.input_form import TensorForm, spread_frames
 from s2tf_edge.spec import ClipSpec
 

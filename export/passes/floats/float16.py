@@ -16,9 +16,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from s2tf_edge.errors import UnsupportedError
-from s2tf_edge.export.passes.float16_extremes import saturate_extremes
-from s2tf_edge.export.passes.float16_rules import keeps_float32
-from s2tf_edge.export.passes.float16_types import NodeTypes, constant_tensor
+from s2tf_edge.export.passes.floats.float16_extremes import saturate_extremes
+from s2tf_edge.export.passes.floats.float16_rules import keeps_float32
+from s2tf_edge.export.passes.floats.float16_types import NodeTypes, constant_tensor
 from s2tf_edge.export.passes.graph_edits import GraphEditor, layer_of
 
 __all__ = ["Float16", "Keep"]

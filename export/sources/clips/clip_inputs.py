@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from s2tf_edge.clip_file import DTYPES, ClipFile
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.export.sources.layout_guess import Dims, guess_layouts
-from s2tf_edge.export.sources.values import dims_of, name_type, names_of, show_dims
+from s2tf_edge.export.sources.clips.layout_guess import Dims, guess_layouts
+from s2tf_edge.export.sources.clips.values import dims_of, name_type, names_of, show_dims
 from s2tf_edge.input_form import TensorForm
 from s2tf_edge.runtime.session import Clips
 

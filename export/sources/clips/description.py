@@ -36,8 +36,8 @@ def describe_clips(path: str | Path) -> dict[str, Any]:
         return _keys(meta.clip, meta.labels, input="clip", output="logits")
     if path.suffix.lower() == ".onnx":
         require("onnx_ir", extra="export", purpose="reading an ONNX file")
-        from s2tf_edge.export.sources.plain_graph import load_graph
-        from s2tf_edge.export.sources.template import fill_template
+        from s2tf_edge.export.sources.clips.template import fill_template
+        from s2tf_edge.export.sources.graphs.plain_graph import load_graph
 
         loaded = load_graph(path)
         return fill_template(loaded.model, path, types=loaded.input_types)

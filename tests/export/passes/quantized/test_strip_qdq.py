@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx import parser
 
 from s2tf_edge.errors import UnsupportedError
-from s2tf_edge.export.passes.qdq_values import dequantize_constant
-from s2tf_edge.export.passes.strip_qdq import FloatBiases, StripQdq
+from s2tf_edge.export.passes.quantized.qdq_values import dequantize_constant
+from s2tf_edge.export.passes.quantized.strip_qdq import FloatBiases, StripQdq
 
 _X = np.random.default_rng(0).normal(size=(1, 2, 4)).astype(np.float32)
 

@@ -23,7 +23,7 @@ from onnx import numpy_helper, parser
 
 from s2tf_edge.clip_file import read_clip_file
 from s2tf_edge.export import ExportOptions, export
-from s2tf_edge.export.sources.description import describe_clips, write_description
+from s2tf_edge.export.sources.clips.description import describe_clips, write_description
 from s2tf_edge.export.sources.plain_onnx import PlainOnnx, read_plain_onnx
 from s2tf_edge.runtime.open import open_session
 

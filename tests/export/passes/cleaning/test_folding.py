@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from s2tf_edge.export.passes.folding import FoldLimits, fold_constants
+from s2tf_edge.export.passes.cleaning.folding import FoldLimits, fold_constants
 
 X = np.random.default_rng(0).normal(size=(1, 4, 3, 6, 6)).astype(np.float32)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from s2tf_edge.export.sources.layout_guess import Dims
+from s2tf_edge.export.sources.clips.layout_guess import Dims
 
 __all__ = ["dims_of", "find_value", "name_type", "names_of", "show_dims"]
 

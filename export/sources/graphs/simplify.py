@@ -5,9 +5,9 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from s2tf_edge.export.passes.folding import fold_constants
+from s2tf_edge.export.passes.cleaning.folding import fold_constants
 from s2tf_edge.export.passes.rewrites import DropIdentities, FoldNorms
-from s2tf_edge.export.sources.plain_graph import name_nodes
+from s2tf_edge.export.sources.graphs.plain_graph import name_nodes
 
 __all__ = ["simplify"]
 

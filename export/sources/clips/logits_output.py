@@ -17,7 +17,7 @@ import onnx_ir as ir
 from s2tf_edge.clip_file import ClipFile
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.export.passes.graph_edits import GraphEditor
-from s2tf_edge.export.sources.values import dims_of, find_value, name_type, show_dims
+from s2tf_edge.export.sources.clips.values import dims_of, find_value, name_type, show_dims
 
 __all__ = ["FLOATS", "find_logits", "flatten_logits"]
 

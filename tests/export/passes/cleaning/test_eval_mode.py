@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from s2tf_edge.export.passes.eval_mode import EvalMode, find_random, find_training, untouched_norms
+from s2tf_edge.export.passes.cleaning.eval_mode import EvalMode, find_random, find_training, untouched_norms
 
 X = np.random.default_rng(0).normal(size=(2, 3, 2, 4, 4)).astype(np.float32)
 node = helper.make_node

@@ -11,11 +11,11 @@ from typing import Final
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from s2tf_edge.export.passes.eval_mode import EvalMode, FoundNodes, find_random, find_training, untouched_norms
-from s2tf_edge.export.passes.float32 import Float32
+from s2tf_edge.export.passes.cleaning.eval_mode import EvalMode, FoundNodes, find_random, find_training, untouched_norms
+from s2tf_edge.export.passes.floats.float32 import Float32
 from s2tf_edge.export.passes.windows import DropWindows
-from s2tf_edge.export.sources.graph_file import ShapeError, graph_errors, infer_shapes, read_graph_file
-from s2tf_edge.export.sources.lifting import lift_opset
+from s2tf_edge.export.sources.graphs.graph_file import ShapeError, graph_errors, infer_shapes, read_graph_file
+from s2tf_edge.export.sources.graphs.lifting import lift_opset
 
 __all__ = [
     "LoadedGraph",

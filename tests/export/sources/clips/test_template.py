@@ -12,7 +12,7 @@ from onnx import parser
 
 from s2tf_edge.clip_file import read_clip_file
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.export.sources.description import describe_clips, write_description
+from s2tf_edge.export.sources.clips.description import describe_clips, write_description
 from s2tf_edge.export.sources.plain_onnx import read_plain_onnx
 
 _END = "m = ReduceMean <keepdims = 1> (x) e = Flatten (m) t = Constant <value_ints = [1, 6]> () y = Expand (e, t)"

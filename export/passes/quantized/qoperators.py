@@ -19,7 +19,7 @@ from onnx_ir.convenience import get_const_tensor
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from s2tf_edge.export.passes.graph_edits import GraphEditor, layer_of
-from s2tf_edge.export.passes.qdq_values import DEQUANTIZE, MICROSOFT, QUANTIZE
+from s2tf_edge.export.passes.quantized.qdq_values import DEQUANTIZE, MICROSOFT, QUANTIZE
 
 __all__ = ["INTEGER_OPERATORS", "ExpandQOperators"]
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from s2tf_edge.errors import UnsupportedError
-from s2tf_edge.export.passes.float16 import Float16
+from s2tf_edge.export.passes.floats.float16 import Float16
 
 LOWEST = float(np.finfo(np.float32).min)
 SCORES = "float[1, 4, 6] x"

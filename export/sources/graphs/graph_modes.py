@@ -9,8 +9,8 @@ from typing import Final
 import onnx_ir as ir
 
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.export.passes.eval_mode import FoundNodes
-from s2tf_edge.export.sources.plain_graph import LoadedGraph
+from s2tf_edge.export.passes.cleaning.eval_mode import FoundNodes
+from s2tf_edge.export.sources.graphs.plain_graph import LoadedGraph
 
 __all__ = ["check_modes"]
 

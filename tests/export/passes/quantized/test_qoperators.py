@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import parser
 
-from s2tf_edge.export.passes.qoperators import ExpandQOperators
+from s2tf_edge.export.passes.quantized.qoperators import ExpandQOperators
 
 _X = np.random.default_rng(0).normal(size=(1, 2, 4, 4)).astype(np.float32)
 _STEP = 0.02

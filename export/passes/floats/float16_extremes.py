@@ -16,8 +16,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from s2tf_edge.errors import UnsupportedError
-from s2tf_edge.export.passes.float16_rules import keeps_float32
-from s2tf_edge.export.passes.float16_types import constant_tensor
+from s2tf_edge.export.passes.floats.float16_rules import keeps_float32
+from s2tf_edge.export.passes.floats.float16_types import constant_tensor
 from s2tf_edge.export.passes.graph_edits import GraphEditor, layer_of
 
 __all__ = ["HALF_MAX", "saturate_extremes"]

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from s2tf_edge.calibration.onnx_files import open_in_onnxruntime
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.export.sources.graph_file import infer_shapes, read_graph_file
-from s2tf_edge.export.sources.lifting import check_lifted, lift_opset
+from s2tf_edge.export.sources.graphs.graph_file import infer_shapes, read_graph_file
+from s2tf_edge.export.sources.graphs.lifting import check_lifted, lift_opset
 
 CLIP = np.random.default_rng(0).normal(size=(1, 3, 4, 8, 8)).astype(np.float32)
 _Case = tuple[list[onnx.NodeProto], Mapping[str, NDArray[Any]], int]

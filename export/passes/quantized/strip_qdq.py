@@ -22,7 +22,13 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from s2tf_edge.errors import UnsupportedError
 from s2tf_edge.export.passes.graph_edits import GraphEditor, layer_of
-from s2tf_edge.export.passes.qdq_values import DEQUANTIZE, QUANTIZE, dequantize_constant, is_qdq, zero_point_of
+from s2tf_edge.export.passes.quantized.qdq_values import (
+    DEQUANTIZE,
+    QUANTIZE,
+    dequantize_constant,
+    is_qdq,
+    zero_point_of,
+)
 
 __all__ = ["FloatBiases", "StripQdq"]
 

@@ -12,7 +12,7 @@ import torch
 
 from s2tf_edge.errors import UnsupportedError
 from s2tf_edge.export.graph.custom_ops import InlineCustomOps
-from s2tf_edge.export.passes.float16 import Float16
+from s2tf_edge.export.passes.floats.float16 import Float16
 from s2tf_edge.export.sources.torch_to_onnx import to_onnx
 from s2tf_edge.models import create_model
 

@@ -1,0 +1,1 @@
+"""What every graph from elsewhere goes through: training mode off, constants folded, what is idle dropped."""

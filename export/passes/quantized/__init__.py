@@ -1,0 +1,1 @@
+"""Graphs that came quantized: read, stripped of it, written another way."""

@@ -1,0 +1,1 @@
+"""How a graph from elsewhere takes a clip and gives logits: found, described, brought into one form."""
