@@ -9,11 +9,14 @@ from __future__ import annotations
 import abc
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from s2tf_edge.calibration.audit import Audit
 from s2tf_edge.runtime.evaluation.accuracy import Drop
 from s2tf_edge.runtime.session import Session
+
+if TYPE_CHECKING:
+    # It reads ONNX graphs, which a device that builds an engine has nothing for.
+    from s2tf_edge.calibration.audit import Audit
 
 __all__ = ["Judge", "Quantizer"]
 

@@ -362,6 +362,7 @@ _OTHER_VALUES: dict[str, dict[str, Any]] = {
     "out": {"out": Path("/out/it's é")},
     "meta": {"meta": Path("/in/net.json")},
     "eval_mode": {"eval_mode": True},
+    "requantize": {"requantize": True},
     "calib": _INT8_OPTIONS,
     "calib_clips": {"calib_clips": 7, **_INT8_OPTIONS},
     "calib_method": {"calib_method": "mse", **_INT8_OPTIONS},

@@ -66,7 +66,7 @@ def test_sources_are_called_by_their_names_in_order() -> None:
     sources = parse_sources(["clip", "videos", "rtsp://user:hunter2@host/a"], [0], ["front door", " Gate A/B "])
     names = ["front door", "Gate A/B/a.mp4", "Gate A/B/b.mp4", "rtsp://***@host/a", "camera 0"]
     assert [source.name for source in sources] == names
-    assert [source.url for source in sources][:2] == ["clip", "videos/a.mp4"]
+    assert [source.url for source in sources][:2] == ["./clip", "./videos/a.mp4"]
 
 
 @pytest.mark.parametrize("name", ["", "  ", "two\nlines", "\x1b[2J"])

@@ -58,7 +58,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
         (
             ["synthetic?clips=20", *TINY, "--resume", "text.pt"],
             9,
-            "of a training run; give --resume never to start anew",
+            "text.pt is a text file; give the last.ckpt of a training run",
         ),
         (["synthetic?clips=20", *TINY, "--val-split", "2"], 2, "2"),
         (["synthetic?clips=20"], 2, "there is no network to train; give --model NAME"),

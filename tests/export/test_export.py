@@ -328,7 +328,7 @@ def test_the_first_diverging_layer_is_named(
     with torch.no_grad():
         convolution.weight.mul_(1.5)
     with pytest.raises(
-        VerificationError, match=rf"the first layer that differs is {re.escape(paths[5])}/Conv \(error "
+        VerificationError, match=rf"the first layer that differs is Conv {re.escape(paths[5])}/Conv \(error "
     ):
         verify_export(changed, second, result.meta)
 

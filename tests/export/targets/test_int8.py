@@ -392,7 +392,9 @@ def test_what_differs_in_float_is_not_put_down_to_integers(
     monkeypatch.setattr(lowering, "MergePads", Wrong)
     with monkeypatch.context() as context:
         context.setattr(CalibrationClips, "__iter__", lambda _clips: pytest.fail("read"))
-        reason = r"^int8 was not tried, as the float form .* differs already: .*; the first layer that differs is c "
+        reason = (
+            r"^int8 was not tried, as the float form .* differs already: .*; the first layer that differs is Conv c "
+        )
         with pytest.raises(VerificationError, match=reason):
             _export(sound, tmp_path, target)
     assert not list(tmp_path.iterdir())

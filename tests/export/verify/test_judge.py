@@ -58,6 +58,9 @@ class _Network:
         with _Colors() as session:
             yield session
 
+    def half_session(self) -> None:
+        """It came in float32."""
+
 
 @pytest.fixture
 def network() -> _Network:
