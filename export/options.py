@@ -277,15 +277,12 @@ class ExportOptions:
         Raises:
             UsageError: they do not.
         """
-        if self.requantize or quantization is None:
+        if self.requantize or quantization is None or quantization.is_storage:
             if quantization is None and self.requantize:
                 msg = f"`requantize` strips Q/DQ, and {given} has none; leave it out"
                 raise UsageError(msg)
             return
         is_kept = f"{given} is quantized already ({quantization}) and kept as it is"
-        if self.precision not in {None, "int8", AUTO}:
-            msg = f"{is_kept}, got `precision={self.precision!r}`; leave that out, or strip it with `requantize=True`"
-            raise UsageError(msg)
         for option in given_fields(self):
             if option_of(option, ExportOption).needs is _needs_int8:
                 msg = f"`{option.name}` is for quantizing, but {is_kept}; leave it out, or give `requantize=True`"

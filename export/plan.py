@@ -147,12 +147,21 @@ def _settle_quantized(
     from s2tf_edge.export.sources.graphs.stripped import StrippedNetwork
 
     batch = None if options.dynamic_batch else options.batch
-    if options.requantize:
+    if source.quantization.is_storage:
+        logger.info("%s stores weights as integers (%s), which are written out", source.given, source.quantization)
+    if options.requantize or source.quantization.is_storage:
         stripped = StrippedNetwork(source)
         # What cannot be stripped, or kept, is told before anything is built.
         stripped.graph(batch=batch, mask=options.mask)
         return stripped, precision
     keep_quantized(source.graph(batch=batch, mask=options.mask), target.rules.compiler)
+    if options.precision not in {None, "int8", AUTO}:
+        logger.warning(
+            "%s is quantized already (%s) and kept as it is, in int8; `requantize` strips it for %s",
+            source.given,
+            source.quantization,
+            options.precision,
+        )
     if options.calib is not None:
         logger.warning(
             "%s is quantized already, and its ranges are kept: `calib` is verified on; `requantize` measures anew",

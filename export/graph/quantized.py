@@ -42,6 +42,11 @@ class Quantization:
     operators: tuple[str, ...] = ()
     """Operators on integers, without repetition."""
 
+    @property
+    def is_storage(self) -> bool:
+        """Whether integers only store weights, and all layers compute in floating point."""
+        return not (self.activations or self.operators)
+
     def __str__(self) -> str:
         counts = ((self.activations, "activation"), (self.weights, "constant"))
         parts = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts if count]

@@ -292,10 +292,13 @@ def test_what_a_target_would_compute_otherwise_is_refused_at_once(
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", _RTX])
-def test_weights_alone_are_no_integer_layers(quantized: Quantized, target: str) -> None:
-    reason = r"no layer of it computes in integers \(all 2 convolutions: its input is not quantized.*`requantize=True`"
-    with pytest.raises(UnsupportedError, match=reason):
-        _plan(quantized("weights alone"), target)
+def test_weights_that_are_stored_as_integers_make_a_float_network(
+    quantized: Quantized, target: str, tmp_path: Path
+) -> None:
+    result = _export(quantized("weights alone"), tmp_path, target, precision=None)
+    assert result.meta.precision["asked"] != "int8"
+    assert result.meta.source["changes"] == ["stripped of its quantization"]
+    assert "i8" not in result.meta.precision["obtained"]["Convolution"]
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", _RTX])
@@ -361,10 +364,12 @@ def test_a_dry_run_says_what_becomes_of_it(quantized: Quantized) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_another_precision_is_not_had_without_stripping(quantized: Quantized, precision: str) -> None:
-    reason = rf"is quantized already .* and kept as it is, got `precision='{precision}'`; .*`requantize=True`"
-    with pytest.raises(UsageError, match=reason):
-        _plan(quantized("unsigned"), "openvino", precision=precision)
+def test_another_precision_is_not_had_without_stripping(
+    quantized: Quantized, precision: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = _plan(quantized("unsigned"), "openvino", precision=precision)
+    assert plan.precision == "int8"
+    assert f"kept as it is, in int8; `requantize` strips it for {precision}" in caplog.text
 
 
 @pytest.mark.parametrize("option", [{"exclude": ("fc",)}, {"calib_method": "mse"}, {"sensitivity": Path("x.html")}])
