@@ -30,7 +30,7 @@ FOLDERS = {
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "s2tf_edge": (
-        "errors",
+        "errors words",
         "extras option_fields progress text_file",
         "file_kinds",
         "spec",

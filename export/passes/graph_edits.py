@@ -1,4 +1,4 @@
-"""What graph passes share: new nodes with names like those around them.
+"""What graph passes share: constants that nodes are given, and new nodes with names like those around them.
 
 Nodes and their results are named ``<path of the layer>/<operator>``, numbered from the second on, which is what
 ``--exclude`` matches and what reports show; a pass keeps to it.
@@ -10,13 +10,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.convenience import get_const_tensor
 
-__all__ = ["GraphEditor", "layer_of"]
+__all__ = ["GraphEditor", "constant_input", "layer_of"]
 
 
 def layer_of(node: ir.Node | None) -> str:
     """Path of the layer that a node belongs to; empty where its name has none."""
     return "" if node is None else (node.name or "").rpartition("/")[0]
+
+
+def constant_input(node: ir.Node, index: int) -> NDArray[Any] | None:
+    """What a node is given there; None where it is given nothing, or what the graph computes."""
+    value = node.inputs[index] if len(node.inputs) > index else None
+    tensor = None if value is None else get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
 
 
 class GraphEditor:

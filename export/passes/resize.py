@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from s2tf_edge.export.passes.graph_edits import GraphEditor, layer_of
+from s2tf_edge.export.passes.graph_edits import GraphEditor, constant_input, layer_of
 from s2tf_edge.export.passes.rewrites import NodeRewrite
 from s2tf_edge.extras import require
 
@@ -153,11 +153,11 @@ class WrapToGather(NodeRewrite):
 
     def rewrite(self, node: ir.Node, editor: GraphEditor) -> ir.Value | None:
         """One Gather for each such axis."""
-        x, pads = node.inputs[0], _constant(node, 1)
+        x, pads = node.inputs[0], constant_input(node, 1)
         if node.attributes.get_string("mode", "constant") != "wrap" or x is None or x.shape is None or pads is None:
             return None
         rank, layer = len(x.shape), layer_of(node)
-        axes = _constant(node, 3) if len(node.inputs) > 3 and node.inputs[3] is not None else np.arange(rank)
+        axes = constant_input(node, 3) if len(node.inputs) > 3 and node.inputs[3] is not None else np.arange(rank)
         if axes is None:
             return None
         widths = {int(axis) % rank: (int(a), int(b)) for axis, a, b in zip(axes, *np.split(pads, 2), strict=True)}
@@ -172,12 +172,6 @@ class WrapToGather(NodeRewrite):
                 node, "Gather", [result, index], layer=layer, attributes={"axis": axis}, dtype=x.dtype
             )
         return editor.insert(node, "Identity", [x], layer=layer, dtype=x.dtype) if result is x else result
-
-
-def _constant(node: ir.Node, index: int) -> NDArray[Any] | None:
-    value = node.inputs[index] if len(node.inputs) > index else None
-    tensor = None if value is None else ir.convenience.get_const_tensor(value)
-    return None if tensor is None else tensor.numpy()
 
 
 def _positions(side: int, front: int, back: int) -> NDArray[np.int64]:

@@ -27,13 +27,13 @@ from s2tf_edge.runtime.evaluation.predictions import Predictions
 from s2tf_edge.runtime.session import Clips, Session
 from s2tf_edge.runtime.statistics import softmax
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.words import first_few
 
-__all__ = ["Views", "evaluate", "first_clip", "first_few", "network_classes"]
+__all__ = ["Views", "evaluate", "first_clip", "network_classes"]
 
 logger = logging.getLogger(__name__)
 
 _MAX_VIEWS = 100
-_FEW = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,11 +202,6 @@ def first_clip(data: Videos, spec: ClipSpec) -> Clips:
     raise _none_readable(list(failures.values()), data.name)
 
 
-def first_few(items: Sequence[str]) -> str:
-    """The first three, and how many more there are, for a message whose length does not grow with the data."""
-    return "; ".join(items[:_FEW]) + (f"; and {len(items) - _FEW} more" if len(items) > _FEW else "")
-
-
 def _clips(
     videos: Sequence[Video],
     views: Views,
@@ -233,7 +228,7 @@ def _report(failures: Sequence[InputFileError], *, total: int, name: str) -> Non
     if len(failures) == total:
         raise _none_readable(failures, name)
     if failures:
-        few = first_few([str(error) for error in failures])
+        few = first_few(failures, 3, separator="; ")
         logger.warning("%d of %d videos could not be read and are left out: %s", len(failures), total, few)
 
 

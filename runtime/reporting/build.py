@@ -17,11 +17,11 @@ from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.file_kinds import RUNNABLE, check_kind, find_kind
 from s2tf_edge.runtime.evaluation.accuracy import Accuracy, Drop, Evaluation, measure_drop
-from s2tf_edge.runtime.evaluation.multi_view import first_few
 from s2tf_edge.runtime.evaluation.predictions import measure_agreement
 from s2tf_edge.runtime.reporting.facts import ArtifactFacts, machine_facts, read_facts
 from s2tf_edge.runtime.reporting.measure import Measurement, MeasureOptions, Skipped, Steps, measure, no_steps
 from s2tf_edge.runtime.statistics import pareto_front
+from s2tf_edge.words import first_few
 
 __all__ = ["Report", "Row", "make_report"]
 
@@ -231,7 +231,7 @@ def make_report(
     now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     report = Report(rows=rows, data=data.name, options=options, machine=machine_facts(), created=now)
     if skipped := report.skipped_videos:
-        logger.warning("videos that could not be read are left out: %s", first_few(skipped))
+        logger.warning("videos that could not be read are left out: %s", first_few(skipped, 3, separator="; "))
     return report
 
 

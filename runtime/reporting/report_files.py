@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.extras import require
-from s2tf_edge.runtime.evaluation.multi_view import first_few
 from s2tf_edge.runtime.reporting.build import Report, Row
 from s2tf_edge.runtime.reporting.conditions import Condition
 from s2tf_edge.runtime.reporting.plot import Point, scatter_svg
 from s2tf_edge.runtime.reporting.verdict import choose, report_command, shortfalls, stream_command, verdict
+from s2tf_edge.words import first_few
 
 __all__ = ["ClassRow", "report_values", "require_report_extra", "tabulate_classes", "write_report"]
 
@@ -76,7 +76,7 @@ def write_report(report: Report, folder: Path, *, slo: Sequence[Condition] = ())
         "report": report,
         "values": values,
         "shortfalls": shortfalls(report, slo),
-        "skipped_videos": first_few(report.skipped_videos),
+        "skipped_videos": first_few(report.skipped_videos, 3, separator="; "),
         "classes": tabulate_classes(report),
         "first_classes": _FIRST_CLASSES,
     }

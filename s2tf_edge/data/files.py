@@ -26,6 +26,7 @@ from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.file_kinds import VIDEOS, check_kind
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.words import first_few
 
 __all__ = ["LabeledFile", "VideoFile", "list_files", "open_files", "open_folder", "open_list"]
 
@@ -168,10 +169,9 @@ def _without_labels(name: str | Path, paths: Sequence[Path]) -> Videos:
 
 
 def _both_kinds(folder: Path, loose: Sequence[Path], classes: Sequence[str]) -> InputFileError:
-    more = f" and {len(loose) - 1} more" if len(loose) > 1 else ""
-    folders = ", ".join(classes[:3]) + (f" and {len(classes) - 3} more" if len(classes) > 3 else "")
+    own, folders = first_few([path.name for path in loose], 1), first_few(classes, 3)
     return InputFileError(
-        f"{folder} holds videos of its own ({loose[0].name}{more}) as well as folders of videos ({folders}), so it is "
+        f"{folder} holds videos of its own ({own}) as well as folders of videos ({folders}), so it is "
         f"unclear whether the folders are classes; move the videos into them, or give the glob '{folder / '**'}' for "
         "all of them without labels"
     )

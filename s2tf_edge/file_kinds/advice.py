@@ -9,13 +9,25 @@ from typing import Final
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.file_kinds.detection import FoundFile, find_kind
-from s2tf_edge.file_kinds.kinds import CLIP_FILE, MODEL_FILE, NETWORK_NAME, TRAINING_RUN, FileKind, Wanted
+from s2tf_edge.file_kinds.kinds import (
+    CLIP_FILE,
+    MODEL_FILE,
+    NETWORK_NAME,
+    PUBLISHED,
+    TRAINING_RUN,
+    FileKind,
+    Wanted,
+)
+from s2tf_edge.file_kinds.members import list_members
+from s2tf_edge.words import first_few
 
 __all__ = ["check_kind"]
 
 _EXPORT: Final = "s2tf-export NETWORK.onnx --meta FILE.json --target openvino"
 _ORIGIN: Final = f"alone it does not say what clips it takes; export the network it was made from: {_EXPORT}"
 _WITH_TF2ONNX: Final = f"write it as ONNX with tf2onnx, then: {_EXPORT}"
+_FROM_TORCH: Final = f"write the network it was made from as ONNX with torch.onnx.export, then: {_EXPORT}"
+_IMPORT: Final = "import it first: s2tf-import {path} --model NAME --out model.pt"
 _PLAY: Final = "it goes behind what recognizes it: s2tf-stream ARTIFACT --source {path}"
 _DOWNLOAD: Final = "copy or download the file again"
 
@@ -31,8 +43,10 @@ _ADVICE: Final[Mapping[FileKind, str]] = {
     ),
     FileKind.CLIP_FILE: "it goes beside its network: s2tf-export {beside} --meta {path} --target openvino",
     FileKind.CLASS_NAMES: "it goes with a checkpoint: s2tf-import CHECKPOINT --model NAME --labels {path}",
-    FileKind.CHECKPOINT: "import it first: s2tf-import {path} --model NAME --out model.pt",
-    FileKind.TORCHSCRIPT: f"write the network it was made from as ONNX with torch.onnx.export, then: {_EXPORT}",
+    FileKind.CHECKPOINT: _IMPORT,
+    FileKind.SAFETENSORS: _IMPORT,
+    FileKind.TORCHSCRIPT: _FROM_TORCH,
+    FileKind.EXECUTORCH: _FROM_TORCH,
     FileKind.EXPORTED_PROGRAM: f"torch.onnx.export writes what torch.export.load gives as ONNX, then: {_EXPORT}",
     FileKind.ONNX: "export it first: s2tf-export {path} --meta {beside} --target openvino",
     FileKind.ONNX_FOLDER: "export that: s2tf-export {related} --meta FILE.json --target openvino",
@@ -53,7 +67,7 @@ _ADVICE: Final[Mapping[FileKind, str]] = {
     FileKind.EMPTY: _DOWNLOAD,
     FileKind.WEB_PAGE: f"{_DOWNLOAD}, not the page about it",
     FileKind.POINTER: "fetch the file itself: git lfs pull",
-    FileKind.ARCHIVE: "unpack it and give what is in it",
+    FileKind.ARCHIVE: "unpack it and give what is in it{members}",
 }
 """By what was given; kinds that are missing here need no more than what was wanted."""
 _FOR_WANTED: Final[Mapping[tuple[FileKind, Wanted], str]] = {
@@ -62,6 +76,16 @@ _FOR_WANTED: Final[Mapping[tuple[FileKind, Wanted], str]] = {
     "export it: s2tf-export {path} --target openvino",
     (FileKind.MODEL, TRAINING_RUN): "start a run from its weights with `pretrained={quoted}`",
     (FileKind.RUN_FOLDER, TRAINING_RUN): "give the checkpoint in it: {path}/last.ckpt",
+    (FileKind.MODEL, PUBLISHED): "it needs no import; export it as it is: s2tf-export {path} --target openvino",
+    (FileKind.ONNX, PUBLISHED): "it needs no import; export it: s2tf-export {path} --meta {beside} --target openvino",
+    (FileKind.TORCHSCRIPT, PUBLISHED): (
+        "save its weights and import those: torch.save(torch.jit.load({quoted}).state_dict(), 'weights.pth'); "
+        f"or {_FROM_TORCH}"
+    ),
+    (FileKind.EXPORTED_PROGRAM, PUBLISHED): (
+        "save its weights and import those: torch.save(torch.export.load({quoted}).state_dict, 'weights.pth'); "
+        f"or write it as ONNX with torch.onnx.export, then: {_EXPORT}"
+    ),
     (FileKind.RUN_CHECKPOINT, MODEL_FILE): (
         "give the network that the run has written, {related}, or go on with it with `resume={quoted}`"
     ),
@@ -95,7 +119,7 @@ _OTHERS: Final[Mapping[FileKind, str]] = {FileKind.ONNX: "FILE.json", FileKind.C
 
 def _fill(advice: str, found: FoundFile) -> str:
     related = [shlex.quote(str(path)) for path in found.related]
-    more = f" and {len(related) - 3} more" if len(related) > 3 else ""
+    members = list_members(found.path) if found.kind is FileKind.ARCHIVE else []
     return advice.format(
         path=shlex.quote(str(found.path)),
         quoted=repr(str(found.path)),
@@ -103,5 +127,6 @@ def _fill(advice: str, found: FoundFile) -> str:
         folder=shlex.quote(str(found.path.parent)),
         related=related[0] if related else "its model.pt",
         beside=related[0] if related else _OTHERS.get(found.kind),
-        all=f"{', '.join(related[:3])}{more}",
+        all=first_few(related, 3),
+        members=f": {first_few(members, 3)}" if members else "",
     )

@@ -39,8 +39,10 @@ class FileKind(enum.Enum):
     CLASS_NAMES = "a list of class names"
     # Networks of others.
     CHECKPOINT = "a checkpoint of weights"
+    SAFETENSORS = "a checkpoint of weights in .safetensors"
     TORCHSCRIPT = "a TorchScript program"
     EXPORTED_PROGRAM = "a program of torch.export"
+    EXECUTORCH = "an ExecuTorch program"
     ONNX = "an ONNX graph"
     ONNX_FOLDER = "a folder with an ONNX graph in it"
     ONNX_WEIGHTS = "the weights of an ONNX graph"
@@ -53,6 +55,7 @@ class FileKind(enum.Enum):
     GRAPHDEF = "a graph of TensorFlow"
     SAVED_MODEL = "a SavedModel of TensorFlow"
     KERAS = "a Keras model, or another HDF5 file"
+    GGUF = "a GGUF file, which holds a quantized language model"
     # What is read with them.
     VIDEO = "a video"
     PICTURE = "a picture"
@@ -60,10 +63,11 @@ class FileKind(enum.Enum):
     LIST = "a list"
     JSON = "a JSON file"
     TEXT = "a text file"
+    PDF = "a PDF"
     # What came in place of something else.
     EMPTY = "an empty file"
     POINTER = "a Git LFS pointer, which stands for a file"
-    WEB_PAGE = "a web page"
+    WEB_PAGE = "a web page, such as a login or an error"
     ARCHIVE = "an archive"
 
 
@@ -89,7 +93,10 @@ _WORDS: Final = frozenset({FileKind.TEXT, FileKind.LIST, FileKind.EMPTY})
 
 RUNNABLE: Final = Wanted(words="an artifact folder or a model.pt", kinds=_OUR_NETWORKS)
 NETWORK: Final = Wanted(words="a model.pt, an .onnx or an artifact folder", kinds=_OUR_NETWORKS | {FileKind.ONNX})
-PUBLISHED: Final = Wanted(words="a published checkpoint", kinds=frozenset({FileKind.CHECKPOINT}))
+PUBLISHED: Final = Wanted(
+    words="a published checkpoint of torch.save or safetensors",
+    kinds=frozenset({FileKind.CHECKPOINT, FileKind.SAFETENSORS}),
+)
 MODEL_FILE: Final = Wanted(words="a model.pt", kinds=frozenset({FileKind.MODEL}))
 TRAINING_RUN: Final = Wanted(words="the last.ckpt of a training run", kinds=frozenset({FileKind.RUN_CHECKPOINT}))
 VIDEOS: Final = Wanted(words="videos or a list of them", kinds=_WORDS | {FileKind.VIDEO, FileKind.PICTURE})

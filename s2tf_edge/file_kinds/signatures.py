@@ -16,6 +16,8 @@ _STARTS: Final[Mapping[bytes, FileKind]] = {
     b"version https://git-lfs": FileKind.POINTER,
     b"\x93NUMPY": FileKind.ARRAYS,
     b"\x89HDF\r\n\x1a\n": FileKind.KERAS,
+    b"GGUF": FileKind.GGUF,
+    b"%PDF-": FileKind.PDF,
     b"\x1aE\xdf\xa3": FileKind.VIDEO,  # Matroska, WebM
     b"FLV\x01": FileKind.VIDEO,
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": FileKind.VIDEO,  # ASF
@@ -36,6 +38,7 @@ _FIFTH: Final[Mapping[bytes, FileKind]] = {
     **dict.fromkeys((b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"), FileKind.VIDEO),
     b"TFL3": FileKind.TFLITE,
     b"ORTM": FileKind.ORT,
+    b"ET12": FileKind.EXECUTORCH,
 }
 """What stands behind a length or offset of four bytes: boxes of MP4, and file identifiers of FlatBuffers."""
 _RIFF: Final[Mapping[bytes, FileKind]] = {b"AVI ": FileKind.VIDEO, b"WEBP": FileKind.PICTURE}
@@ -48,6 +51,10 @@ _ONNX: Final = re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42\x72]")
 """ModelProto: an IR version, then one of its other fields."""
 _SAFETENSORS: Final = re.compile(rb"[\x00-\xff]{5}\x00{3}\{[ \"}]")
 """The length of a JSON object, which begins with a name."""
+_WEB_PAGE: Final = re.compile(r"(<\?xml[^>]*>\s*)?<(!doctype html|html|head|error)[\s>]")
+"""HTML, or the XML in which stores of files say what went wrong."""
+_PYTORCH_01: Final = b"sys_info\0"
+"""What the tar archives of PyTorch 0.1 begin with."""
 _CLIP_KEYS: Final = frozenset({"frames", "crop", "mean", "std"})
 
 
@@ -76,7 +83,7 @@ def _kind_within(head: bytes) -> FileKind | None:
     if head[4:8] in _FIFTH and b"\0" in head[:4]:
         return _FIFTH[head[4:8]]
     if head[257:262] == b"ustar":
-        return FileKind.ARCHIVE
+        return FileKind.CHECKPOINT if head.startswith(_PYTORCH_01) else FileKind.ARCHIVE
     if head.startswith(b"BM") and head[6:10] == bytes(4):
         return FileKind.PICTURE
     if any(head[at : at + 3 * step : step] == b"\x47" * 3 for at, step in _TS_PACKETS):
@@ -107,10 +114,12 @@ def _kind_of_network(head: bytes, suffix: str) -> FileKind | None:
     if head[1:4] == b"trt" or suffix in {".engine", ".plan", ".trt"}:
         return FileKind.ENGINE
     if suffix == ".safetensors" or _SAFETENSORS.match(head):
-        return FileKind.CHECKPOINT
-    if suffix in {".pb", ".pbtxt"}:
+        return FileKind.SAFETENSORS
+    is_onnx = _ONNX.match(head) is not None
+    # A saved_model.pb begins like a graph of IR version 1, which no tool writes any more.
+    if suffix in {".pb", ".pbtxt"} and not (is_onnx and head[1] > 2):
         return FileKind.GRAPHDEF
-    return FileKind.ONNX if _ONNX.match(head) else None
+    return FileKind.ONNX if is_onnx else None
 
 
 def _kind_of_text(head: bytes, suffix: str) -> FileKind:
@@ -118,7 +127,7 @@ def _kind_of_text(head: bytes, suffix: str) -> FileKind:
     if text is None:
         return FileKind.UNKNOWN
     start = text[:4096].lstrip().lower()
-    if start.startswith(("<!doctype html", "<html")):
+    if _WEB_PAGE.match(start):
         return FileKind.WEB_PAGE
     if start.startswith(("<?xml", "<net")) and "<net " in start:
         return FileKind.IR

@@ -19,15 +19,14 @@ from torch import Tensor
 
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.file_kinds import MODEL_FILE, check_kind
-from s2tf_edge.models.file_kinds import check_checkpoint_file, explain_refused_objects, is_safetensors
 from s2tf_edge.models.registry import create_model
 from s2tf_edge.models.s2tf import VideoNetwork
+from s2tf_edge.models.unreadable_files import explain_unopened, explain_unreadable
 from s2tf_edge.spec import ClipSpec
 
 __all__ = [
     "FORMAT_VERSION",
     "ModelFile",
-    "is_model_file",
     "load_model",
     "read_model_file",
     "read_tensors",
@@ -130,7 +129,7 @@ def read_model_file(path: str | Path) -> ModelFile:
     """
     check_kind(path, MODEL_FILE)
     content = read_tensors(path)
-    if not is_model_file(content):
+    if not isinstance(content, dict) or content.get("kind") != _KIND:
         msg = f"{path} is not a model file of this package; turn a published checkpoint into one with s2tf-import"
         raise InputFileError(msg)
     if content.get("format") != FORMAT_VERSION:
@@ -153,11 +152,6 @@ def read_model_file(path: str | Path) -> ModelFile:
         raise InputFileError(msg) from error
 
 
-def is_model_file(content: Any) -> bool:
-    """Whether what ``read_tensors`` gave was written by ``save_model``."""
-    return isinstance(content, dict) and content.get("kind") == _KIND
-
-
 def read_tensors(path: str | Path) -> Any:
     """What ``torch.save`` wrote, if it is tensors and plain values; code in a file is never run.
 
@@ -166,19 +160,16 @@ def read_tensors(path: str | Path) -> Any:
             could rebuild.
     """
     path = Path(path)
-    check_checkpoint_file(path)
-    if is_safetensors(path):
-        msg = f"{path} is a .safetensors file; turn it into a model.pt with s2tf-import"
-        raise InputFileError(msg)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise InputFileError(explain_unopened(path, error)) from error
     try:
         with torch.serialization.safe_globals(_numpy_scalars()):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror or error}"
-        raise InputFileError(msg) from error
     except Exception as error:
-        # A damaged pickle fails in any of a dozen ways, from KeyError to struct.error.
-        raise InputFileError(_why_unreadable(path, error)) from error
+        # A damaged file fails in any of a dozen ways, from KeyError and OSError to struct.error.
+        raise InputFileError(explain_unreadable(path, error)) from error
 
 
 def _numpy_scalars() -> list[Any]:
@@ -187,19 +178,6 @@ def _numpy_scalars() -> list[Any]:
     scalar = type(np.float64(0)).__reduce__(np.float64(0))[0]
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
     return [np.dtype, *dtypes, *((scalar, name) for name in names)]
-
-
-def _why_unreadable(path: Path, error: Exception) -> str:
-    with path.open("rb") as file:
-        head = file.read(4096)
-    if b"blobs" in head:
-        return (
-            f"{path} is a Caffe2 pickle (SlowFast's *.pkl), which holds no PyTorch weights; "
-            "load it in SlowFast with TRAIN.CHECKPOINT_TYPE caffe2, save a *.pyth there and give that"
-        )
-    if objects := explain_refused_objects(path, error):
-        return f"{path} {objects}"
-    return f"{path} is not a PyTorch file, or it is damaged ({type(error).__name__}); copy or download it again"
 
 
 def _tensors(values: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -142,7 +142,10 @@ def test_an_import_is_not_imported_again(
     out = tmp_path / "model.pt"
     assert run(checkpoint, "--model", f"{NAME}&shortcut=A", "--out", out, monkeypatch=monkeypatch) == 0
     assert run(out, "--model", f"{NAME}&shortcut=A", "--out", tmp_path / "b.pt", monkeypatch=monkeypatch) == 9
-    assert "is a model file of this package, which needs no import" in capsys.readouterr().err
+    assert (
+        "is a model.pt, not a published checkpoint of torch.save or safetensors; it needs no import"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "b.pt").exists()
 
 

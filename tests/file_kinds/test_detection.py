@@ -37,11 +37,14 @@ def _safetensors() -> bytes:
 
 BYTES: dict[str, tuple[bytes, FileKind]] = {
     "onnx": (_onnx(), FileKind.ONNX),
-    "safetensors": (_safetensors(), FileKind.CHECKPOINT),
+    "safetensors": (_safetensors(), FileKind.SAFETENSORS),
     "pickle": (pickle.dumps({"blobs": [1]}, protocol=2), FileKind.CHECKPOINT),
     "engine": (b"vtrt" + bytes(60), FileKind.ENGINE),
     "tflite": (b"\x1c\0\0\0TFL3" + bytes(60), FileKind.TFLITE),
     "ort": (b"\x18\0\0\0ORTM" + bytes(60), FileKind.ORT),
+    "executorch": (b"\x18\0\0\0ET12" + bytes(60), FileKind.EXECUTORCH),
+    "gguf": (b"GGUF\x03\0\0\0" + bytes(60), FileKind.GGUF),
+    "pdf": (b"%PDF-1.7\n", FileKind.PDF),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(60), FileKind.KERAS),
     "IR": (b'<?xml version="1.0"?>\n<net name="Model0" version="11">\n', FileKind.IR),
     "mp4": (b"\0\0\0\x20ftypisom" + bytes(60), FileKind.VIDEO),
@@ -55,6 +58,11 @@ BYTES: dict[str, tuple[bytes, FileKind]] = {
     "gzip": (b"\x1f\x8b\x08" + bytes(60), FileKind.ARCHIVE),
     "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", FileKind.POINTER),
     "page": (b"\n<!DOCTYPE html><html><title>Sign in</title>", FileKind.WEB_PAGE),
+    "page without a type": (b"\xef\xbb\xbf<head><title>Sign in</title>", FileKind.WEB_PAGE),
+    "error of S3": (b'<?xml version="1.0"?>\n<Error><Code>NoSuchKey</Code></Error>', FileKind.WEB_PAGE),
+    "XHTML": (b'<?xml version="1.0"?><!DOCTYPE html><html></html>', FileKind.WEB_PAGE),
+    "other XML": (b'<?xml version="1.0"?><annotation/>', FileKind.TEXT),
+    "Markdown": (b"<!-- <html> -->\n# Networks\n", FileKind.TEXT),
     "empty": (b"", FileKind.EMPTY),
     "text": ("größe = 3\n".encode(), FileKind.TEXT),
     "text cut in a letter": (b"a" + "ö".encode() * 2**21, FileKind.TEXT),
@@ -83,6 +91,8 @@ def test_what_a_file_is_does_not_hang_on_its_name(data: bytes, kind: FileKind, t
         ("m.plan", b"\x01\x02\0", FileKind.ENGINE),
         ("m.trt", b"\x01\x02\0", FileKind.ENGINE),
         ("frozen.pb", b"\x0a\x10\0", FileKind.GRAPHDEF),
+        ("saved_model.pb", b"\x08\x01\x12\x04abcd", FileKind.GRAPHDEF),
+        ("net.pb", b"\x08\x03\x12\x04abcd", FileKind.ONNX),
         ("list.txt", b"a.avi 0\nb.avi 1\n", FileKind.LIST),
         ("list.csv", b"a.avi,0\n", FileKind.LIST),
     ],
@@ -121,6 +131,12 @@ def _save_tar(path: Path) -> None:
         archive.add(__file__)
 
 
+def _save_old_checkpoint(path: Path) -> None:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name in ("sys_info", "pickle", "tensors", "storages"):
+            archive.addfile(tarfile.TarInfo(name))
+
+
 WRITERS: dict[str, tuple[Callable[[Path], Any], FileKind]] = {
     "model.pt": (_save_model, FileKind.MODEL),
     "checkpoint": (lambda path: torch.save({"model_state": nn.Linear(2, 2).state_dict()}, path), FileKind.CHECKPOINT),
@@ -139,6 +155,7 @@ WRITERS: dict[str, tuple[Callable[[Path], Any], FileKind]] = {
     "keras": (_save_keras, FileKind.KERAS),
     "zip": (_save_zip, FileKind.ARCHIVE),
     "tar": (_save_tar, FileKind.ARCHIVE),
+    "checkpoint of PyTorch 0.1": (_save_old_checkpoint, FileKind.CHECKPOINT),
     "npz": (_save_arrays, FileKind.ARRAYS),
 }
 

@@ -18,7 +18,8 @@ from typing import Final
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.convenience import get_const_tensor
+
+from s2tf_edge.export.passes.graph_edits import constant_input
 
 __all__ = ["EvalMode", "FoundNodes", "find_random", "find_training", "untouched_norms"]
 
@@ -26,7 +27,7 @@ _NORM, _DROPOUT = "BatchNormalization", "Dropout"
 _RANDOM: Final = {
     *("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
 }
-_STATISTICS: Final = slice(3, 5)
+_STATISTICS: Final = (3, 4)
 """Where a norm has its mean and variance."""
 _SHOWN: Final = 3
 
@@ -100,17 +101,10 @@ def _is_training(node: ir.Node, opset: int) -> bool:
 
 def _drops(node: ir.Node) -> bool:
     """Whether a dropout of opset 12 on may drop anything: what no constant rules out, it may."""
-    mode = node.inputs[2] if len(node.inputs) > 2 else None
-    if mode is None:
+    if len(node.inputs) < 3 or node.inputs[2] is None:
         return False
-    tensor, ratio = get_const_tensor(mode), _ratio(node)
-    return (tensor is None or bool(tensor.numpy().any())) and ratio != 0
-
-
-def _ratio(node: ir.Node) -> float | None:
-    given = node.inputs[1]
-    tensor = None if given is None else get_const_tensor(given)
-    return None if tensor is None else float(tensor.numpy().reshape(-1)[0])
+    mode, ratio = constant_input(node, 2), constant_input(node, 1)
+    return (mode is None or bool(mode.any())) and (ratio is None or bool(ratio.any()))
 
 
 class EvalMode(ir.passes.InPlacePass):
@@ -144,12 +138,11 @@ def _switch(node: ir.Node, opset: int) -> None:
 
 
 def _check_statistics(node: ir.Node) -> None:
-    values = node.inputs[_STATISTICS]
-    arrays = [None if value is None else get_const_tensor(value) for value in values]
-    if len(arrays) < 2 or any(array is None for array in arrays):
+    arrays = [constant_input(node, index) for index in _STATISTICS]
+    if any(array is None for array in arrays):
         msg = f"{node.op_type} {_name(node)} has no mean and variance in the graph"
         raise ValueError(msg)
-    mean, variance = (np.asarray(array.numpy(), np.float64) for array in arrays if array is not None)
+    mean, variance = (np.asarray(array, np.float64) for array in arrays if array is not None)
     if not np.isfinite(mean).all() or not np.isfinite(variance).all() or (variance < 0).any():
         msg = f"{node.op_type} {_name(node)} has a mean or variance that is none: {variance.min()}"
         raise ValueError(msg)
@@ -163,15 +156,15 @@ def untouched_norms(model: ir.Model) -> Sequence[str]:
 def _is_untouched(node: ir.Node) -> bool:
     if node.op_type != _NORM or node.domain:
         return False
-    arrays = [None if value is None else get_const_tensor(value) for value in node.inputs[_STATISTICS]]
+    arrays = [constant_input(node, index) for index in _STATISTICS]
     return all(array is not None for array in arrays) and all(
-        bool((array.numpy() == number).all()) for array, number in zip(arrays, (0, 1), strict=True) if array is not None
+        bool((array == number).all()) for array, number in zip(arrays, (0, 1), strict=True) if array is not None
     )
 
 
 def _drop_statistics(node: ir.Node) -> None:
     """Lets who reads the statistics that a norm puts out read those that it holds; as outputs they go."""
-    held = [*node.inputs[_STATISTICS]] * 2
+    held = [node.inputs[index] for index in _STATISTICS] * 2
     for output, value in zip(node.outputs[1:], held, strict=False):
         if value is None:
             continue

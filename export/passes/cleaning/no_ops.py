@@ -9,11 +9,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import onnx_ir as ir
-from numpy.typing import NDArray
-from onnx_ir.convenience import get_const_tensor
+
+from s2tf_edge.export.passes.graph_edits import constant_input
 
 __all__ = ["NO_OPS", "passed_input"]
 
@@ -48,16 +48,10 @@ def _is_same_side(a: int | ir.SymbolicDim, b: int | ir.SymbolicDim) -> bool:
     return a == b and (isinstance(a, int) or a.value is not None)
 
 
-def _constant(node: ir.Node, index: int) -> NDArray[Any] | None:
-    value = node.inputs[index] if len(node.inputs) > index else None
-    tensor = None if value is None else get_const_tensor(value)
-    return None if tensor is None else tensor.numpy()
-
-
 def _is_idle_dropout(node: ir.Node) -> bool:
     """Whether it is in inference mode, which an input says from opset 12 on, and nothing reads its mask."""
     mode = node.inputs[2] if len(node.inputs) > 2 else None
-    given = _constant(node, 2)
+    given = constant_input(node, 2)
     is_idle = mode is None or (given is not None and not given.any())
     return is_idle and not any(mask.uses() or mask.is_graph_output() for mask in node.outputs[1:])
 
@@ -70,7 +64,7 @@ def _is_idle_cast(node: ir.Node) -> bool:
 
 def _is_whole_slice(node: ir.Node) -> bool:
     """Of the length of the whole, and not backward: then it begins at the beginning."""
-    steps = _constant(node, 4)
+    steps = constant_input(node, 4)
     has_steps = len(node.inputs) > 4 and node.inputs[4] is not None
     return _keeps_shape(node) and (not has_steps or (steps is not None and bool((steps > 0).all())))
 
@@ -80,7 +74,7 @@ def _is_empty_pad(node: ir.Node) -> bool:
     attribute = node.attributes.get("pads")
     if attribute is not None:
         return not attribute.is_ref() and not any(attribute.as_ints())
-    pads = _constant(node, 1)
+    pads = constant_input(node, 1)
     return pads is not None and not pads.any()
 
 
@@ -111,7 +105,7 @@ def _beside(number: int, *, either: bool) -> Callable[[ir.Node], ir.Value | None
 
     def find(node: ir.Node) -> ir.Value | None:
         for own, other in ((0, 1), (1, 0)) if either else ((0, 1),):
-            value, constant = node.inputs[own], _constant(node, other)
+            value, constant = node.inputs[own], constant_input(node, other)
             is_neutral = constant is not None and constant.size > 0 and bool((constant == number).all())
             if value is not None and is_neutral and _is_same_shape(value, node.outputs[0]):
                 return value

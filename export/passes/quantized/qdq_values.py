@@ -7,7 +7,8 @@ from typing import Any, Final
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx_ir.convenience import get_const_tensor
+
+from s2tf_edge.export.passes.graph_edits import constant_input
 
 __all__ = ["DEQUANTIZE", "MICROSOFT", "QUANTIZE", "dequantize_constant", "is_qdq", "zero_point_of"]
 
@@ -24,11 +25,9 @@ def is_qdq(node: ir.Node | None, op_type: str) -> bool:
 
 def zero_point_of(node: ir.Node) -> NDArray[Any] | None:
     """The zero points of a node: zero, of uint8, where it has none; None where they are computed."""
-    value = node.inputs[2] if len(node.inputs) > 2 else None
-    if value is None:
+    if len(node.inputs) < 3 or node.inputs[2] is None:
         return np.zeros((), np.uint8)
-    tensor = get_const_tensor(value)
-    return None if tensor is None else tensor.numpy()
+    return constant_input(node, 2)
 
 
 def dequantize_constant(node: ir.Node) -> NDArray[np.float32] | None:
@@ -36,11 +35,9 @@ def dequantize_constant(node: ir.Node) -> NDArray[np.float32] | None:
 
     Scales are one for a tensor, one for each index of an axis or, from opset 21 on, one for each block of an axis.
     """
-    constants = [None if value is None else get_const_tensor(value) for value in node.inputs[:2]]
-    zero = zero_point_of(node)
-    if constants[0] is None or constants[1] is None or zero is None:
+    integers, scale, zero = constant_input(node, 0), constant_input(node, 1), zero_point_of(node)
+    if integers is None or scale is None or zero is None:
         return None
-    integers, scale = (tensor.numpy() for tensor in constants if tensor is not None)
     axis = node.attributes.get_int("axis", 1) % max(integers.ndim, 1)
     block = node.attributes.get_int("block_size", 0)
     spread_scale, spread_zero = (_spread(each, integers.shape, axis=axis, block=block) for each in (scale, zero))

@@ -14,12 +14,11 @@ import numpy as np
 import onnx
 import onnx.inliner
 import onnx_ir as ir
-from onnx_ir.convenience import get_const_tensor
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from s2tf_edge.calibration.onnx_files import through_onnx
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.export.passes.graph_edits import GraphEditor, layer_of
+from s2tf_edge.export.passes.graph_edits import GraphEditor, constant_input, layer_of
 from s2tf_edge.export.sources.graphs.graph_file import one_line
 
 __all__ = ["OPSET", "check_lifted", "lift_opset"]
@@ -117,8 +116,8 @@ def _keep_resizing(model: ir.Model) -> None:
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         if node.op_type != "Resize" or node.domain:
             continue
-        scales = get_const_tensor(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else None
-        shrinks = scales is not None and bool((scales.numpy() < 1).any())
+        scales = constant_input(node, 2)
+        shrinks = scales is not None and bool((scales < 1).any())
         node.attributes.add(ir.AttrString("coordinate_transformation_mode", "asymmetric"))
         node.attributes.add(ir.AttrString("nearest_mode", "ceil" if shrinks else "floor"))
 
@@ -129,11 +128,11 @@ def _write_out_local_norms(model: ir.Model) -> None:
     for node in list(model.graph):
         if node.op_type != "BatchNormalization" or node.attributes.get_int("spatial", True):
             continue
-        tensors = [None if value is None else get_const_tensor(value) for value in node.inputs[1:5]]
+        arrays = [constant_input(node, index) for index in range(1, 5)]
         x = node.inputs[0]
-        if x is None or len(tensors) < 4 or any(tensor is None for tensor in tensors):
+        if x is None or any(array is None for array in arrays):
             continue
-        scale, bias, mean, variance = (tensor.numpy() for tensor in tensors if tensor is not None)
+        scale, bias, mean, variance = (array for array in arrays if array is not None)
         factor = scale / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
         layer = layer_of(node) or node.name or node.op_type
         value = x

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from s2tf_edge.models.checkpoints.fitting import KeyReport
 from s2tf_edge.models.checkpoints.formats import FORMATS
-from s2tf_edge.models.checkpoints.words import first_few
+from s2tf_edge.words import first_few
 
 __all__ = ["explain_misfit", "explain_unknown_keys"]
 

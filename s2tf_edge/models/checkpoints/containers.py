@@ -11,7 +11,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.models.checkpoints.words import first_few
+from s2tf_edge.words import first_few
 
 __all__ = ["FoundWeights", "find_weights"]
 

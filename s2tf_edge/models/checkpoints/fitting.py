@@ -9,8 +9,8 @@ from typing import Final
 from torch import Tensor
 
 from s2tf_edge.models.checkpoints.formats import rename
-from s2tf_edge.models.checkpoints.words import first_few
 from s2tf_edge.models.s2tf import VideoNetwork
+from s2tf_edge.words import first_few
 
 __all__ = ["HEAD", "KeyReport", "compare_keys", "load_published"]
 

@@ -10,7 +10,7 @@ from typing import Final
 from torch import Tensor
 
 from s2tf_edge.models.checkpoints.formats import has_format
-from s2tf_edge.models.checkpoints.words import first_few
+from s2tf_edge.words import first_few
 
 __all__ = ["bare_names", "split_averaged"]
 

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.extras import require
+from s2tf_edge.file_kinds import FileKind
 from s2tf_edge.models.checkpoints.containers import find_weights
+from s2tf_edge.models.checkpoints.foreign_files import check_published
 from s2tf_edge.models.checkpoints.prefixes import bare_names, split_averaged
-from s2tf_edge.models.checkpoints.words import first_few
-from s2tf_edge.models.file_kinds import check_checkpoint_file, is_safetensors
-from s2tf_edge.models.model_file import is_model_file, read_tensors
+from s2tf_edge.models.model_file import read_tensors
+from s2tf_edge.words import first_few
 
 __all__ = ["Weights", "read_weights"]
 
@@ -68,12 +69,6 @@ def read_weights(path: str | Path, *, format: str = "auto", ema: bool = False) -
     """
     path = Path(path)
     content = _read(path)
-    if is_model_file(content):
-        msg = (
-            f"{path} is a model file of this package, which needs no import; "
-            f"give it as it is: s2tf-export {path.name} --target onnx"
-        )
-        raise InputFileError(msg)
     found = find_weights(path, content)
     raw, averaged = split_averaged(found.raw, found.averaged)
     state, notes = _chosen(path, raw, averaged, ema=ema)
@@ -85,8 +80,7 @@ def read_weights(path: str | Path, *, format: str = "auto", ema: bool = False) -
 
 
 def _read(path: Path) -> Any:
-    check_checkpoint_file(path)
-    if not is_safetensors(path):
+    if check_published(path).kind is not FileKind.SAFETENSORS:
         return read_tensors(path)
     safetensors = require("safetensors.torch", extra="train", purpose="reading .safetensors files")
     try:
@@ -96,8 +90,10 @@ def _read(path: Path) -> Any:
         raise InputFileError(msg) from error
     except Exception as error:
         # Its header is anybody's: what is wrong with it comes as any of several errors.
+        said = " ".join(str(error).split())
         msg = (
-            f"{path} is a .safetensors file that is damaged ({' '.join(str(error).split())}); download or copy it again"
+            f"{path} is a .safetensors file that is damaged, or cut short at {path.stat().st_size} bytes ({said}); "
+            "copy or download it again"
         )
         raise InputFileError(msg) from error
 

@@ -1,0 +1,14 @@
+"""Words of messages whose length does not grow with the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["first_few"]
+
+
+def first_few(items: Iterable[object], count: int = 4, *, separator: str = ", ") -> str:
+    """The first of the items, and how many more there are: ``a, b, c, d and 3 more``."""
+    items = list(items)
+    more = len(items) - count
+    return separator.join(str(item) for item in items[:count]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,15 @@
+import pytest
+
+from s2tf_edge.words import first_few
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [([], ""), (["a"], "a"), (["a", "b", "c"], "a, b, c"), (["a", "b", "c", "d"], "a, b, c and 1 more")],
+)
+def test_length_does_not_grow_with_the_data(items: list[str], told: str) -> None:
+    assert first_few(items, 3) == told
+
+
+def test_what_holds_commas_can_be_told_apart() -> None:
+    assert first_few(iter([(1, 2), (3, 4), (5, 6)]), 2, separator="; ") == "(1, 2); (3, 4) and 1 more"
