@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.models.file_kinds import check_checkpoint_file, explain_refused_objects, is_safetensors
+from s2tf_edge.models.file_kinds import check_checkpoint_file, is_safetensors
+from s2tf_edge.models.refused_objects import explain_refused_objects
 from s2tf_edge.models.registry import create_model
 from s2tf_edge.models.s2tf import VideoNetwork
 from s2tf_edge.spec import ClipSpec
