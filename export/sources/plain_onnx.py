@@ -25,13 +25,13 @@ from s2tf_edge.export.sources.clips.values import find_value, show_dims
 from s2tf_edge.export.sources.graphs.graph_modes import check_modes
 from s2tf_edge.export.sources.graphs.graph_session import GraphSession, PlainSession
 from s2tf_edge.export.sources.graphs.lifting import OPSET, check_lifted
+from s2tf_edge.export.sources.graphs.node_names import name_nodes
 from s2tf_edge.export.sources.graphs.plain_graph import (
     LoadedGraph,
     ShapeError,
     infer_output,
     keep_output,
     load_graph,
-    name_nodes,
     rename,
     with_batch,
 )

@@ -18,6 +18,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveInitial
 
 from s2tf_edge.calibration.onnx_files import IR_VERSION, SINGLE_FILE_BYTES, SMALL_BYTES, through_onnx
 from s2tf_edge.errors import InputFileError
+from s2tf_edge.export.sources.graphs.node_names import has_shared_names, name_nodes
 
 __all__ = ["GraphFile", "ShapeError", "graph_errors", "infer_shapes", "one_line", "read_graph_file"]
 
@@ -42,7 +43,7 @@ class GraphFile:
     Attributes:
         model: the graph, weights neither inputs nor constant nodes.
         runs_as_it_is: whether a runtime takes the file as it came; else it broke a rule that nothing hangs on, such as
-            weights that its IR version wants as inputs.
+            weights that its IR version wants as inputs, or names of nodes that are there twice.
     """
 
     def __init__(self, model: ir.Model, *, runs_as_it_is: bool) -> None:
@@ -71,7 +72,10 @@ def read_graph_file(path: Path) -> GraphFile:
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         _take_in_weights(model)
         model.ir_version = max(IR_VERSION, model.ir_version)
-    return GraphFile(model, runs_as_it_is=mended is None)
+        is_ambiguous = has_shared_names(model)
+        if is_ambiguous:
+            name_nodes(model)
+    return GraphFile(model, runs_as_it_is=mended is None and not is_ambiguous)
 
 
 @contextmanager

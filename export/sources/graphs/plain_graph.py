@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ __all__ = [
     "infer_output",
     "keep_output",
     "load_graph",
-    "name_nodes",
     "rename",
     "with_batch",
 ]
@@ -165,26 +163,3 @@ def _free(name: str, taken: dict[str | None, ir.Value]) -> str:
     while f"{name}_{number}" in taken:
         number += 1
     return f"{name}_{number}"
-
-
-def name_nodes(model: ir.Model) -> None:
-    """Makes names of nodes unique: nodes without one become ``<OpType>_<k>``, of several of one name one keeps it.
-
-    All others stay as they are: they are what ``--exclude`` matches.
-    """
-    nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
-    taken = {node.name for node in nodes}
-    counts: Counter[str] = Counter()
-    seen: set[str] = set()
-    for node in nodes:
-        if not node.name or node.name in seen:
-            node.name = _next_name(node.name or node.op_type, counts, taken)
-        seen.add(node.name)
-
-
-def _next_name(base: str, counts: Counter[str], taken: set[str | None]) -> str:
-    while True:
-        counts[base] += 1
-        name = f"{base}_{counts[base]}"
-        if name not in taken:
-            return name

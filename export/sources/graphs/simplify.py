@@ -7,7 +7,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from s2tf_edge.export.passes.cleaning.folding import fold_constants
 from s2tf_edge.export.passes.rewrites import DropIdentities, FoldNorms
-from s2tf_edge.export.sources.graphs.plain_graph import name_nodes
+from s2tf_edge.export.sources.graphs.node_names import name_nodes
 
 __all__ = ["simplify"]
 

@@ -44,6 +44,17 @@ def test_weights_are_no_inputs_and_no_nodes(tmp_path: Path) -> None:
     assert file.runs_as_it_is
 
 
+def test_nodes_of_one_name_get_names_of_their_own(tmp_path: Path) -> None:
+    """ONNX Runtime refuses the file as it came."""
+    model = _model()
+    for node in model.graph.node:
+        node.name = "node"
+    onnx.save(model, tmp_path / "net.onnx")
+    file = read_graph_file(tmp_path / "net.onnx")
+    assert [node.name for node in file.model.graph] == ["node", "node_1"]
+    assert not file.runs_as_it_is
+
+
 @pytest.mark.parametrize(
     "break_rule",
     [
