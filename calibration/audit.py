@@ -30,6 +30,7 @@ _NAME_SUFFIX: Final = "/WithoutBiases"
 """Of a convolution whose bias OpenVINO took apart."""
 
 _GRAPH_KINDS: Final = {"Conv": _CONVOLUTION, "Gemm": _MATRIX_PRODUCT, "MatMul": _MATRIX_PRODUCT}
+_GRAPH_INTEGER: Final = {"ConvInteger": _CONVOLUTION, "MatMulInteger": _MATRIX_PRODUCT}
 _ORT_INTEGER: Final = {
     **dict.fromkeys(("QLinearConv", "ConvInteger"), _CONVOLUTION),
     **dict.fromkeys(("QGemm", "QLinearMatMul"), _MATRIX_PRODUCT),
@@ -111,6 +112,8 @@ def _be(words: Sequence[str]) -> str:
 def audit_graph(graph: onnx.ModelProto | Path) -> Audit:
     """What a graph with Q/DQ asks for, which is what TensorRT compiles: a layer whose operands are both dequantized.
 
+    Layers on integers themselves, which only ONNX Runtime runs, count as what they are.
+
     Args:
         graph: functions inlined.
     """
@@ -118,7 +121,9 @@ def audit_graph(graph: onnx.ModelProto | Path) -> Audit:
     dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     builder = _AuditBuilder()
     for node in model.graph.node:
-        if kind := _GRAPH_KINDS.get(node.op_type):
+        if kind := _GRAPH_INTEGER.get(node.op_type):
+            builder.add(kind, node.name, type_="i8")
+        elif kind := _GRAPH_KINDS.get(node.op_type):
             floats = [
                 word for word, name in zip(("input", "weight"), node.input, strict=False) if name not in dequantized
             ]

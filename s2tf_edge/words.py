@@ -1,10 +1,10 @@
-"""Words of messages whose length does not grow with the data."""
+"""Words of messages, which are one line and do not grow with the data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["first_few"]
+__all__ = ["first_few", "one_line"]
 
 
 def first_few(items: Iterable[object], count: int = 4, *, separator: str = ", ") -> str:
@@ -12,3 +12,8 @@ def first_few(items: Iterable[object], count: int = 4, *, separator: str = ", ")
     items = list(items)
     more = len(items) - count
     return separator.join(str(item) for item in items[:count]) + (f" and {more} more" if more > 0 else "")
+
+
+def one_line(said: object) -> str:
+    """An error's words, or other text, without line breaks and double spaces."""
+    return " ".join(str(said).split())

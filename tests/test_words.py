@@ -1,6 +1,6 @@
 import pytest
 
-from s2tf_edge.words import first_few
+from s2tf_edge.words import first_few, one_line
 
 
 @pytest.mark.parametrize(
@@ -13,3 +13,7 @@ def test_length_does_not_grow_with_the_data(items: list[str], told: str) -> None
 
 def test_what_holds_commas_can_be_told_apart() -> None:
     assert first_few(iter([(1, 2), (3, 4), (5, 6)]), 2, separator="; ") == "(1, 2); (3, 4) and 1 more"
+
+
+def test_what_a_library_says_becomes_one_line() -> None:
+    assert one_line(ValueError("not valid:\n\n  node 3\tis broken\r\n")) == "not valid: node 3 is broken"

@@ -30,6 +30,7 @@ from s2tf_edge.export.passes.loops import FillConditions
 from s2tf_edge.export.passes.strided_stem import FoldStrides
 from s2tf_edge.export.passes.u8_input import U8Input
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.words import one_line
 
 __all__ = ["Lowered", "lower"]
 
@@ -160,7 +161,7 @@ def _convert_opset(model: ir.Model, opset: int) -> ir.Model:
         # onnxscript's converter, which needs no copy of the weights, only goes up.
         return _upgrade(model, opset) if opset > own else _downgrade(model, opset)
     except (RuntimeError, onnx.version_converter.ConvertError) as error:
-        reason = " ".join(str(error).rpartition("failed: ")[2].split())
+        reason = one_line(str(error).rpartition("failed: ")[2])
         msg = f"this graph of opset {own} cannot be converted to opset {opset} ({reason}); leave out `opset`"
         raise UnsupportedError(msg) from error
 

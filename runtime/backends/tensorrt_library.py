@@ -21,8 +21,9 @@ from typing import Any, Final
 from s2tf_edge.errors import MissingExtraError, UnsupportedError, UsageError
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.backends.cuda_memory import load_cuda
+from s2tf_edge.words import one_line
 
-__all__ = ["EXTRAS", "EngineLog", "TensorRt", "has_gpu", "load_tensorrt", "one_line"]
+__all__ = ["EXTRAS", "EngineLog", "TensorRt", "drop_noise", "has_gpu", "load_tensorrt"]
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ class EngineLog:
     def last_error(self) -> str:
         """The last error on one line; says so where there is none."""
         telling = [text for text in self.errors if not text.startswith(_CUDA_NOISE)] or self.errors
-        return one_line(telling[-1]) if telling else f"{self._name} gave no reason"
+        return drop_noise(telling[-1]) if telling else f"{self._name} gave no reason"
 
     def _take(self, severity: str, message: str) -> None:
         if severity in {"ERROR", "INTERNAL_ERROR"}:
@@ -139,10 +140,10 @@ def _listener(module: Any, take: Callable[[str, str], None]) -> Any:
     return Listener()
 
 
-def one_line(text: str) -> str:
+def drop_noise(text: str) -> str:
     """What the library says, without the lines that only say that there is no GPU, unless it says nothing else."""
     lines = text.splitlines()
-    return " ".join(" ".join([line for line in lines if not line.startswith(_CUDA_NOISE)] or lines).split())
+    return one_line(" ".join([line for line in lines if not line.startswith(_CUDA_NOISE)] or lines))
 
 
 def _load_rtx(purpose: str) -> ModuleType:

@@ -14,7 +14,7 @@ from s2tf_edge.runtime.reporting.build import Report, Row
 from s2tf_edge.runtime.reporting.conditions import Condition
 from s2tf_edge.runtime.reporting.plot import Point, scatter_svg
 from s2tf_edge.runtime.reporting.verdict import choose, report_command, shortfalls, stream_command, verdict
-from s2tf_edge.words import first_few
+from s2tf_edge.words import first_few, one_line
 
 __all__ = ["ClassRow", "report_values", "require_report_extra", "tabulate_classes", "write_report"]
 
@@ -160,5 +160,5 @@ def _signed(value: float | None, digits: int = 1) -> str:
 
 def _markdown(value: object) -> str:
     """Escapes text, so that a hostile name is neither HTML nor a link nor another column."""
-    line = " ".join(str(value).split())
+    line = one_line(value)
     return "".join(f"\\{char}" if char in _MARKDOWN_SPECIAL else char for char in line)

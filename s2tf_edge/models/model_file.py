@@ -23,6 +23,7 @@ from s2tf_edge.models.registry import create_model
 from s2tf_edge.models.s2tf import VideoNetwork
 from s2tf_edge.models.unreadable_files import explain_unopened, explain_unreadable
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.words import one_line
 
 __all__ = [
     "FORMAT_VERSION",
@@ -115,7 +116,7 @@ def load_model(path: str | Path) -> VideoNetwork:
             )
         model.load_state_dict(dict(file.state_dict), assign=True)
     except (UsageError, RuntimeError) as error:
-        msg = f"{path} does not hold a network that this version can build: {' '.join(str(error).split())}"
+        msg = f"{path} does not hold a network that this version can build: {one_line(error)}"
         raise InputFileError(msg) from error
     model.spec = file.clip
     return model.eval()

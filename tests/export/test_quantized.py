@@ -355,6 +355,12 @@ def test_auto_keeps_it_too(quantized: Quantized) -> None:
     assert _plan(quantized("unsigned"), "openvino", precision="auto").precision == "int8"
 
 
+def test_dynamic_quantization_is_kept_where_it_runs(quantized: Quantized, tmp_path: Path) -> None:
+    result = _export(quantized("dynamic"), tmp_path, "onnx")
+    assert result.meta.precision["asked"] == "int8"
+    assert result.meta.precision["obtained"]["Convolution"]["i8"] >= 1
+
+
 def test_a_dry_run_says_what_becomes_of_it(quantized: Quantized) -> None:
     kept, stripped = (_plan(quantized("by training"), "openvino", requantize=each) for each in (False, True))
     assert kept.folder.name == "by training_openvino_int8"

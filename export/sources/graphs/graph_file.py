@@ -19,8 +19,9 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveInitial
 from s2tf_edge.calibration.onnx_files import IR_VERSION, SINGLE_FILE_BYTES, SMALL_BYTES, through_onnx
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.export.sources.graphs.node_names import has_shared_names, name_nodes
+from s2tf_edge.words import one_line
 
-__all__ = ["GraphFile", "ShapeError", "graph_errors", "infer_shapes", "one_line", "read_graph_file"]
+__all__ = ["GraphFile", "ShapeError", "graph_errors", "infer_shapes", "read_graph_file"]
 
 _MAX_MESSAGE: Final = 2**31 - 1
 """Bytes of the largest protobuf message."""
@@ -93,11 +94,6 @@ def graph_errors(path: Path) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, ir.serde.SerdeError) else None
         msg = f"{path} is not a valid ONNX model, or it is damaged: {one_line(cause or error)}; copy or export it again"
         raise InputFileError(msg) from error
-
-
-def one_line(error: BaseException) -> str:
-    """An error's words without line breaks."""
-    return " ".join(str(error).split())
 
 
 def _read(path: Path) -> onnx.ModelProto:

@@ -19,7 +19,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 from s2tf_edge.calibration.onnx_files import through_onnx
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.export.passes.graph_edits import GraphEditor, constant_input, layer_of
-from s2tf_edge.export.sources.graphs.graph_file import one_line
+from s2tf_edge.words import one_line
 
 __all__ = ["OPSET", "check_lifted", "lift_opset"]
 

@@ -18,7 +18,7 @@ from s2tf_edge.models.checkpoints.containers import find_weights
 from s2tf_edge.models.checkpoints.foreign_files import check_published
 from s2tf_edge.models.checkpoints.prefixes import bare_names, split_averaged
 from s2tf_edge.models.model_file import read_tensors
-from s2tf_edge.words import first_few
+from s2tf_edge.words import first_few, one_line
 
 __all__ = ["Weights", "read_weights"]
 
@@ -90,10 +90,9 @@ def _read(path: Path) -> Any:
         raise InputFileError(msg) from error
     except Exception as error:
         # Its header is anybody's: what is wrong with it comes as any of several errors.
-        said = " ".join(str(error).split())
         msg = (
-            f"{path} is a .safetensors file that is damaged, or cut short at {path.stat().st_size} bytes ({said}); "
-            "copy or download it again"
+            f"{path} is a .safetensors file that is damaged, or cut short at {path.stat().st_size} bytes "
+            f"({one_line(error)}); copy or download it again"
         )
         raise InputFileError(msg) from error
 

@@ -12,7 +12,7 @@ import pytest
 
 from s2tf_edge.errors import MissingExtraError, UnsupportedError, UsageError
 from s2tf_edge.runtime.backends.cuda_memory import load_cuda
-from s2tf_edge.runtime.backends.tensorrt_library import EngineLog, has_gpu, load_tensorrt, one_line
+from s2tf_edge.runtime.backends.tensorrt_library import EngineLog, drop_noise, has_gpu, load_tensorrt
 
 needs_rtx = pytest.mark.needs_rtx
 needs_bindings_alone = pytest.mark.skipif(
@@ -113,7 +113,7 @@ def test_errors_are_kept_and_the_last_is_quoted_on_one_line() -> None:
     ],
 )
 def test_that_there_is_no_gpu_is_only_said_where_nothing_else_is(text: str, line: str) -> None:
-    assert one_line(text) == line
+    assert drop_noise(text) == line
 
 
 def test_without_bindings_there_is_no_gpu_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
