@@ -172,6 +172,7 @@ def facts(folder: Path) -> list[str]:
     layers = "; ".join(
         f"{kind}: {', '.join(f'{count} {type}' for type, count in types.items())}"
         for kind, types in meta["precision"]["obtained"].items()
+        if types
     )
     return [f"{100 * verified['relative_error']:.2g} %", f"{verified['cosine']:.6f}", f"{size / 1e6:.0f}", layers]
 

@@ -31,8 +31,8 @@ RECOMMENDED_CLIPS: Final = 100
 """Fewer than this many clips give ranges that depend on which ones they are."""
 
 _HEADROOM: Final = 1.3
-_SECONDS: Final = 45.0
-"""Of the first pass over the clips, which a quantizer runs its network on: 100 clips of 0.45 seconds."""
+_SECONDS: Final = 30.0
+"""Of the first pass over the clips, which a quantizer runs its network on: 100 clips of 0.3 seconds."""
 _FEWEST: Final = 8
 """Clips that are given however long they take."""
 

@@ -42,7 +42,7 @@ _FINAL_ROUNDS: Final = (3, 40)
 """Fewest and most of those that come close to the fastest."""
 _SECONDS: Final = 10.0
 """After which the fewest rounds will do: what a run of seconds takes differs less from run to run."""
-_TRYING_SECONDS: Final = 30.0
+_TRYING_SECONDS: Final = 20.0
 """After which no further preset is written, compiled and checked, if one is good."""
 _CLOSE: Final = 1.15
 """Times of the fastest that are tried further: a few runs tell forms that differ more."""
