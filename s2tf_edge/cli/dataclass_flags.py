@@ -7,7 +7,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import Field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,7 +16,7 @@ import typer
 
 from s2tf_edge.option_fields import Option, flag_of, option_of
 
-__all__ = ["with_flags"]
+__all__ = ["with_flags", "with_overrides"]
 
 _READABLE: Final = (bool, int, float, str, Path)
 """Types that a command line can give a value of."""
@@ -49,6 +49,63 @@ def with_flags(command: Callable[..., None], options: type[Any]) -> Callable[...
     parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     parsed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return parsed
+
+
+def with_overrides(
+    command: Callable[..., None], options: type[Any], *, topics: Mapping[str, type[Any]]
+) -> Callable[..., None]:
+    """``command`` for a parser: in place of its argument ``overrides`` it has a flag for each field, without defaults.
+
+    Args:
+        command: its other arguments are annotated for typer; ``overrides`` gets the values that were given, by field.
+        options: a dataclass whose fields are declared.
+        topics: headings of the help, and dataclasses whose fields stand under each; the rest has none.
+    """
+    headings = {field.name: title for title, topic in topics.items() for field in dataclasses.fields(topic)}
+    fields = dataclasses.fields(options)
+    hints = typing.get_type_hints(options)
+    own = typing.get_type_hints(command, include_extras=True)
+
+    @functools.wraps(command)
+    def parsed(**given: Any) -> None:
+        values = {field.name: given.pop(field.name) for field in fields}
+        command(**given, overrides=_given_values(fields, values))
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name == "overrides":
+            parameters += [_override(field, hints[field.name], headings.get(field.name)) for field in fields]
+        else:
+            parameters.append(parameter.replace(annotation=own[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY))
+    parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    parsed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return parsed
+
+
+def _override(field: Field[Any], hint: Any, heading: str | None) -> inspect.Parameter:
+    is_switch = isinstance(field.default, bool)
+    option = option_of(field, Option)
+    flag = typer.Option(
+        flag_of(field), help=option.help, metavar=option.metavar, readable=False, rich_help_panel=heading
+    )
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Annotated[_readable(hint if is_switch or typing.get_origin(hint) is tuple else hint | None), flag],
+        default=False if is_switch else None,
+    )
+
+
+def _given_values(fields: Sequence[Field[Any]], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the parser hands on, without what was not given; a switch that was says the opposite of its default."""
+    given: dict[str, Any] = {}
+    for field in fields:
+        value = values[field.name]
+        if isinstance(field.default, bool):
+            given |= {field.name: not field.default} if value else {}
+        elif value is not None and value != []:
+            given[field.name] = tuple(value) if isinstance(value, list) else value
+    return given
 
 
 def _parameters(options: type[Any], may_lack: Collection[str]) -> list[inspect.Parameter]:

@@ -107,12 +107,16 @@ def _run_command(name: str, *arguments: object) -> None:
 
 
 def _commands() -> dict[str, Callable[..., None]]:
-    from s2tf_edge.cli.export import command
+    from s2tf_edge.cli import export, train
     from s2tf_edge.cli.report import report
     from s2tf_edge.cli.stream import stream
-    from s2tf_edge.cli.train import train
 
-    return {"s2tf-train": train, "s2tf-export": command(), "s2tf-stream": stream, "s2tf-report": report}
+    return {
+        "s2tf-train": train.command(),
+        "s2tf-export": export.command(),
+        "s2tf-stream": stream,
+        "s2tf-report": report,
+    }
 
 
 def _make_video(path: Path, *, seed: int) -> Sequence[Segment]:

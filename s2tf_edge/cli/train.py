@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from s2tf_edge.cli.app import Quiet, Verbose, progress_bar, run, setup_logging, version_option
+from s2tf_edge.cli.dataclass_flags import with_overrides
 
-__all__ = ["main", "train"]
+__all__ = ["command", "main", "train"]
 
 _NAME = "s2tf-train"
 _EXAMPLES = (
@@ -23,18 +25,7 @@ _EXAMPLES = (
 def train(
     data: Annotated[str, typer.Argument(help="A folder of class folders, a list file, or synthetic.", metavar="DATA")],
     out: Annotated[Path, typer.Option(help="Folder for model.pt, last.ckpt, metrics.csv and TensorBoard events.")],
-    model: Annotated[
-        str | None, typer.Option(help="Network, such as s2tf_nl_i3d_r50 or 's2tf_r3d_10?width=0.25'; see s2tf-models.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training videos; 60 by default.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Clips in a step; 8 by default.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate of AdamW; 0.002 by default.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames in a clip; the network's own by default.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the crop in pixels; the network's own by default.")] = None,
-    stride: Annotated[int | None, typer.Option(help="Sampling stride in frames; the network's own by default.")] = None,
-    loss: Annotated[
-        str | None, typer.Option(help="ce, ce-l1 or ce-l1-l2; by default all that the network has terms for.")
-    ] = None,
+    overrides: dict[str, Any],
     val_split: Annotated[
         str, typer.Option(help="Share of the videos to validate on, or a list file of them.", metavar="SHARE|LIST")
     ] = "0.2",
@@ -45,9 +36,6 @@ def train(
     pretrained: Annotated[
         Path | None, typer.Option(help="A model.pt to start from.", metavar="CKPT", readable=False)
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16-mixed or 16-mixed; fp32 by default.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that read videos; 1 by default.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation; 0 by default.")] = None,
     resume: Annotated[str, typer.Option(help="Continue from OUT/last.ckpt.", metavar="auto|never|PATH")] = "auto",
     config: Annotated[
         Path | None,
@@ -72,20 +60,7 @@ def train(
     from s2tf_edge.training import TrainConfig
     from s2tf_edge.training import train as fit
 
-    flags: dict[str, Any] = {
-        "model": model,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "frames": frames,
-        "size": size,
-        "stride": stride,
-        "loss": loss,
-        "precision": precision,
-        "workers": workers,
-        "seed": seed,
-    }
-    values = _overrides(config) | {key: value for key, value in flags.items() if value is not None}
+    values = _overrides(config) | overrides
     if "model" not in values:
         msg = "there is no network to train; give --model NAME (s2tf-models lists them), or model in --config"
         raise UsageError(msg)
@@ -109,7 +84,14 @@ def train(
 
 def main() -> None:
     """Entry point of the console script."""
-    run(train, name=_NAME, examples=_EXAMPLES)
+    run(command(), name=_NAME, examples=_EXAMPLES)
+
+
+def command() -> Callable[..., None]:
+    """``train`` for a parser, with a flag for each setting of ``TrainConfig``."""
+    from s2tf_edge.training.config import TOPICS, TrainConfig
+
+    return with_overrides(train, TrainConfig, topics=TOPICS)
 
 
 def _overrides(config: Path | None) -> dict[str, Any]:

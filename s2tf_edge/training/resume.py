@@ -15,7 +15,7 @@ import torch
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.file_kinds import TRAINING_RUN, check_kind
-from s2tf_edge.training.config import TrainConfig
+from s2tf_edge.training.config import TrainConfig, without_effect
 from s2tf_edge.training.module import RUN_KEY
 
 __all__ = ["LAST_FILE", "Resumption", "describe_run", "find_checkpoint"]
@@ -23,8 +23,6 @@ __all__ = ["LAST_FILE", "Resumption", "describe_run", "find_checkpoint"]
 logger = logging.getLogger(__name__)
 
 LAST_FILE: Final = "last.ckpt"
-_WITHOUT_EFFECT: Final = ("workers",)
-"""Settings that leave the weights as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +38,7 @@ def describe_run(
     config: TrainConfig, videos: LabeledVideos, validation: LabeledVideos, pretrained: Path | None
 ) -> dict[str, Any]:
     """All that decides in which weights a run ends, as plain values."""
-    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in _WITHOUT_EFFECT}
+    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in without_effect()}
     return settings | {
         "labels": list(videos.labels),
         "videos": _names_hash(videos),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from s2tf_edge.cli import app
-from s2tf_edge.cli.dataclass_flags import with_flags
+from s2tf_edge.cli.dataclass_flags import with_flags, with_overrides
 from s2tf_edge.option_fields import Option, counts, declare
 
 
@@ -95,3 +95,30 @@ def test_the_help_is_what_the_fields_say(parse: Parse, capsys: pytest.CaptureFix
     assert "--size PIXELS Its size. [required]" in text
     assert "--no-check <bool> Look at nothing." in text
     assert "Takes what it is handed." in text
+
+
+def test_overrides_are_what_was_given_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[dict[str, object]] = []
+
+    def command(model: Path, overrides: dict[str, object]) -> None:
+        """Takes what it is handed."""
+        handed.append(overrides)
+
+    parsed = with_overrides(command, Options, topics={"All": Options})
+    for words in (["--size", "0", "--skip", "1", "--wide", "--no-check"], []):
+        monkeypatch.setattr(sys, "argv", ["s2tf-test", "net", *words])
+        with pytest.raises(SystemExit, match="0"):
+            app.run(parsed, name="s2tf-test", examples=())
+    assert handed == [{"size": 0, "skip": (1,), "wide": True, "check": False}, {}]
+
+
+def test_overrides_have_the_headings_of_their_topics(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command(overrides: dict[str, object]) -> None:
+        """Takes what it is handed."""
+
+    monkeypatch.setattr(sys, "argv", ["s2tf-test", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        app.run(with_overrides(command, Options, topics={"Everything": Options}), name="s2tf-test", examples=())
+    assert "Everything" in capsys.readouterr().out

@@ -52,7 +52,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
         (["flat/*.mp4", "--model", "r3d_10"], 9, "the videos of flat"),
         (["synthetic?clips=20", "--model", "r3d_10", "--val-split", "flat"], 9, "the videos of flat have no labels"),
         (["synthetic?clips=20", "--model", "r4d_10"], 2, "r4d_10"),
-        (["synthetic?clips=20", "--model", "r3d_10", "--epochs", "0"], 2, "epochs must be one or more, got 0"),
+        (["synthetic?clips=20", "--model", "r3d_10", "--epochs", "0"], 2, "--epochs must be one or more, got 0"),
         (["synthetic?clips=20", "--model", "r3d_10", "--config", "bad.toml"], 9, r"unknown keys \['epoch'\]"),
         (["synthetic?clips=20", *TINY, "--pretrained", "text.pt"], 9, "text.pt"),
         (

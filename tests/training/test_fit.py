@@ -16,7 +16,7 @@ from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.synthetic import write_video
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.training import TrainConfig, train
-from s2tf_edge.training.fit import make_spec
+from s2tf_edge.training.networks import make_spec
 
 TINY = TrainConfig(
     model="s2tf_r3d_10?width=0.0625",

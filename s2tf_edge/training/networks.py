@@ -1,0 +1,67 @@
+"""The network of a run: built for its data, with fresh weights or those of another."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import torch
+
+from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.errors import UsageError
+from s2tf_edge.models import VideoNetwork, create_model, default_spec, load_model
+from s2tf_edge.spec import ClipSpec
+from s2tf_edge.training.config import TrainConfig
+
+__all__ = ["make_network", "make_spec"]
+
+logger = logging.getLogger(__name__)
+
+
+def make_spec(config: TrainConfig) -> ClipSpec:
+    """The network's published clip with the settings' changes.
+
+    Raises:
+        UsageError: the network is unknown, or the values do not fit together.
+    """
+    spec = default_spec(config.model, frames=config.frames, size=config.size)
+    names = ("stride", "fps", "resize_short_side")
+    changes = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
+    return dataclasses.replace(spec, **changes)
+
+
+def make_network(config: TrainConfig, videos: LabeledVideos, pretrained: Path | None) -> VideoNetwork:
+    """The network that ``config`` names, for the classes of ``videos``.
+
+    Raises:
+        UsageError: the network is unknown, does not take such clips, or is too different from ``pretrained``.
+        InputFileError: ``pretrained`` cannot be read.
+    """
+    spec = make_spec(config)
+    network = create_model(
+        config.model,
+        num_classes=len(videos.labels),
+        labels=videos.labels,
+        frames=spec.frames,
+        size=spec.size,
+        dropout=config.dropout,
+    )
+    network.spec = spec
+    if pretrained is not None:
+        _start_from(network, load_model(pretrained), pretrained)
+    return network
+
+
+def _start_from(network: VideoNetwork, source: VideoNetwork, path: Path) -> None:
+    """Copies every weight of ``source`` that fits, and says which did not."""
+    own, given = network.state_dict(), source.state_dict()
+    fitting = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
+    if 2 * sum(map(torch.numel, fitting.values())) < sum(map(torch.numel, own.values())):
+        msg = f"{path} holds {source.name}, which shares too few weights with {network.name}; give a model.pt of that"
+        raise UsageError(msg)
+    network.load_state_dict(own | fitting)
+    fresh = sorted(set(own) - set(fitting))
+    logger.info(
+        "started from %s: %d of %d tensors; fresh: %s", path, len(fitting), len(own), ", ".join(fresh) or "none"
+    )

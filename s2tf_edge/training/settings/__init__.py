@@ -1,0 +1,1 @@
+"""The settings of a training run, one module a topic; ``TrainConfig`` has them all."""
