@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,10 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, content: bytes) -> N
         read_overrides(path)
     with pytest.raises(InputFileError, match="as TOML"):
         read_overrides(tmp_path / "missing.toml")
+
+
+def test_settings_are_read_without_torch() -> None:
+    code = (
+        "import sys, s2tf_edge.cli.train as c; c.command(); sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
