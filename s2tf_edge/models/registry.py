@@ -25,6 +25,7 @@ __all__ = ["create_model", "default_spec", "family_of", "list_backbones", "list_
 _OptionsT = TypeVar("_OptionsT", bound=BackboneOptions, contravariant=True)
 
 _MAX_CLASSES: Final = 100_000
+_SWITCH: Final = {"true": True, "false": False, "1": True, "0": False}
 
 
 class Builder(Protocol[_OptionsT]):
@@ -60,7 +61,7 @@ class _Request:
             for field in dataclasses.fields(self.options)
             if getattr(self.options, field.name) != field.default
         }
-        query = "&".join(f"{key}={value}" for key, value in chosen.items())
+        query = "&".join(f"{key}={_written(value)}" for key, value in chosen.items())
         return f"{self.form}{self.backbone}" + (f"?{query}" if query else "")
 
 
@@ -148,7 +149,14 @@ def create_model(
     request = _parse(name, frames=frames, size=size, options=options)
     backbone = _backbone(request, num_classes)
     saliency = SaliencyPath(backbone.shapes, tsfp=request.form == "s2tf_") if request.form else None
-    return VideoNetwork(backbone, name=request.name, spec=request.spec, labels=classes, saliency=saliency)
+    return VideoNetwork(
+        backbone,
+        name=request.name,
+        spec=request.spec,
+        labels=classes,
+        saliency=saliency,
+        sees_motion=request.options.motion,
+    )
 
 
 def default_spec(name: str, *, frames: int | None = None, size: int | None = None) -> ClipSpec:
@@ -209,7 +217,16 @@ def _options(base: str, architecture: _Architecture, values: Mapping[str, Any]) 
     return architecture.options(**typed)
 
 
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _typed(key: str, value: Any, kind: type) -> Any:
+    if kind is bool and not isinstance(value, bool):
+        if str(value).lower() in _SWITCH:
+            return _SWITCH[str(value).lower()]
+        msg = f"option {key} must be true or false, got {value!r}"
+        raise UsageError(msg)
     try:
         return kind(value)
     except (TypeError, ValueError) as error:

@@ -29,11 +29,19 @@ class VideoNetwork(nn.Module):
         name: registered name with its options, such as ``s2tf_r3d_10?width=0.25``.
         spec: the clips that the network was built for; training may replace all but ``frames``.
         labels: one name a class.
+        sees_motion: whether the mean picture of a clip is taken from its frames before the backbone sees them.
         is_inference: whether ``to_inference`` made it.
     """
 
     def __init__(
-        self, backbone: Backbone, *, name: str, spec: ClipSpec, labels: tuple[str, ...], saliency: SaliencyPath | None
+        self,
+        backbone: Backbone,
+        *,
+        name: str,
+        spec: ClipSpec,
+        labels: tuple[str, ...],
+        saliency: SaliencyPath | None,
+        sees_motion: bool = False,
     ) -> None:
         super().__init__()
         self.name = name
@@ -41,6 +49,7 @@ class VideoNetwork(nn.Module):
         self.labels = labels
         self.backbone = backbone
         self.saliency = saliency
+        self.sees_motion = sees_motion
         self.is_inference = False
 
     @property
@@ -73,6 +82,8 @@ class VideoNetwork(nn.Module):
                 declares.
         """
         self._check(clip)
+        if self.sees_motion:
+            clip = clip - clip.mean(2, keepdim=True)
         maps = self.backbone.forward_stages(clip)
         if self.saliency is None:
             return maps[-1], None

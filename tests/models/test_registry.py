@@ -134,3 +134,20 @@ def test_a_name_is_taken_once() -> None:
         register("r3d", recipes={"18": ClipSpec(frames=1, size=1)}, options=BackboneOptions)(
             lambda variant, *, options, frames, size, num_classes: create_model(TINY, num_classes=1).backbone
         )
+
+
+def test_a_network_that_sees_motion_sees_no_still_background() -> None:
+    model = create_model("s2tf_r3d_10?width=0.0625&motion=true", num_classes=3, frames=8, size=32).eval()
+    assert model.name == "s2tf_r3d_10?width=0.0625&motion=true"
+    clip, background = torch.randn(2, 3, 8, 32, 32), torch.randn(2, 3, 1, 32, 32)
+    for network in (model, model.to_inference()):
+        torch.testing.assert_close(network(clip + background), network(clip), rtol=1e-4, atol=1e-5)
+    plain = create_model("s2tf_r3d_10?width=0.0625", num_classes=3, frames=8, size=32).eval()
+    plain.load_state_dict(model.state_dict())
+    assert not torch.allclose(plain(clip + background), plain(clip), rtol=1e-2)
+
+
+def test_a_switch_is_true_or_false() -> None:
+    assert create_model("r3d_10?width=0.0625&motion=false", num_classes=2).name == "r3d_10?width=0.0625"
+    with pytest.raises(UsageError, match="option motion must be true or false, got 'maybe'"):
+        create_model("r3d_10?width=0.0625&motion=maybe", num_classes=2)
