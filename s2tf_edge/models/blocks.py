@@ -57,7 +57,7 @@ class BackboneOptions:
     dropout: float = 0.5
     """Probability that a pooled feature is dropped while training."""
     motion: bool = False
-    """Whether the mean picture of a clip is taken from each of its frames: before a fixed camera, what moves is left."""
+    """Whether a clip's mean picture is taken from each of its frames: before a fixed camera, what moves is left."""
 
     def __post_init__(self) -> None:
         if not _MIN_WIDTH <= self.width <= 4:
