@@ -77,8 +77,8 @@ def train(
             progress=progress,
         )
     if first:
-        score = f"{result.top1:.1f} % top-1 on {len(validation)} validation videos"
-        typer.echo(f"{result.model}: {score} (epoch {result.epoch})")
+        score = "" if result.top1 is None else f"{result.top1:.1f} % top-1 on {len(validation)} validation videos "
+        typer.echo(f"{result.model}: {score}(epoch {result.epoch})")
         typer.echo(f"next: s2tf-export {shlex.quote(str(result.model))} --target openvino")
 
 

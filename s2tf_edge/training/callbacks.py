@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
+from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.errors import UsageError
 from s2tf_edge.progress import Progress
+from s2tf_edge.training.config import TrainConfig
+from s2tf_edge.training.module import TrainingModule
 
-__all__ = ["Checkpoints", "EpochLog", "StepProgress"]
+__all__ = ["Checkpoints", "EpochLog", "StepProgress", "keeps_best_epoch"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,28 +38,42 @@ _COLUMNS: Final = (
 )
 
 
+def keeps_best_epoch(config: TrainConfig, validation: LabeledVideos) -> bool:
+    """Whether the best epoch on ``validation`` is kept rather than the last.
+
+    Raises:
+        UsageError: the best is asked for, and there is nothing to tell it by.
+    """
+    if config.keep == "best" and not len(validation):
+        msg = "`keep='best'` needs videos to validate on; give some, or `keep='last'`"
+        raise UsageError(msg)
+    return config.keep != "last" and len(validation) > 0
+
+
 class Checkpoints(Checkpoint):
-    """Writes ``last.ckpt`` after each epoch; it holds the weights of the best epoch too, so one file is a whole run.
+    """Writes ``last.ckpt`` after each epoch; it holds the weights that are kept too, so one file is a whole run.
 
     Attributes:
-        top1: the best epoch's top-1 on the validation videos, in percent.
-        epoch: the best epoch, counted from one; 0 before the first.
-        weights: the network's state at that epoch, on the CPU.
+        top1: top-1 of the kept epoch on the validation videos, in percent; None without such videos.
+        epoch: the kept epoch, counted from one; 0 before the first.
+        weights: the state of the module's ``result`` at that epoch, on the CPU.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keeps_best: bool) -> None:
         self._path = path
-        self.top1 = 0.0
+        self._keeps_best = keeps_best
+        self.top1: float | None = None
         self.epoch = 0
         self.weights: dict[str, Tensor] = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compares, then writes."""
-        top1 = float(trainer.callback_metrics["val_top1"])
-        if not self.epoch or top1 > self.top1:
+        assert isinstance(pl_module, TrainingModule)
+        measured = trainer.callback_metrics.get("val_top1")
+        top1 = None if measured is None else float(measured)
+        if not (self._keeps_best and self.epoch) or (top1 or 0) > (self.top1 or 0):
             self.top1, self.epoch = top1, trainer.current_epoch + 1
-            state = pl_module.state_dict()
-            self.weights = {key: value.detach().cpu().clone() for key, value in state.items()}
+            self.weights = {key: _plain_copy(value) for key, value in pl_module.result.state_dict().items()}
         trainer.save_checkpoint(self._path)
 
     def state_dict(self) -> dict[str, Any]:
@@ -126,6 +145,11 @@ class StepProgress(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
         """Reports one step."""
         self._progress(trainer.global_step, int(trainer.estimated_stepping_batches))
+
+
+def _plain_copy(value: Tensor) -> Tensor:
+    """A copy on the CPU that takes no note of the layout that was trained in."""
+    return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.models import save_model
 from s2tf_edge.progress import Progress, no_progress
-from s2tf_edge.training.callbacks import Checkpoints, EpochLog, StepProgress
+from s2tf_edge.training.callbacks import Checkpoints, EpochLog, StepProgress, keeps_best_epoch
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.loaders import leave_cores_to, make_loaders
 from s2tf_edge.training.module import TrainingModule
@@ -34,11 +34,11 @@ class TrainResult:
     """What a run ended in."""
 
     model: Path
-    """The ``model.pt`` with the weights of the best epoch."""
-    top1: float
-    """Its top-1 on the validation videos, in percent."""
+    """The ``model.pt`` with the weights of the epoch that is kept."""
+    top1: float | None
+    """Its top-1 on the validation videos, in percent; None without such videos."""
     epoch: int
-    """The best epoch, counted from one."""
+    """The epoch that is kept, counted from one."""
 
 
 def train(
@@ -56,7 +56,7 @@ def train(
     Args:
         config: the settings.
         videos: what to train on.
-        validation: what to choose the best epoch by; the same labels.
+        validation: what to choose the best epoch by, with the same labels; may be empty, the last epoch is kept then.
         out: a folder, made if missing.
         pretrained: a ``model.pt`` to start from; its classifier is left out where the labels differ.
         resume: ``auto`` continues from ``out/last.ckpt`` where there is one, ``never`` starts anew, a path names a
@@ -64,22 +64,23 @@ def train(
         progress: told of each step.
 
     Raises:
-        UsageError: a data set is empty, the network does not take the size or number of frames, or ``out`` holds
-            another run.
+        UsageError: there are no videos to train on, or none to tell the best epoch by where that is asked for; the
+            network does not take the size or number of frames; or ``out`` holds another run.
         InputFileError: a video, the pretrained model or the checkpoint cannot be read.
     """
-    if not len(videos) or not len(validation):
-        msg = f"both sides of the split need videos, got {len(videos)} to train and {len(validation)} to validate"
+    if not len(videos):
+        msg = f"there are no videos to train on, and {len(validation)} to validate; give other data or another split"
         raise UsageError(msg)
+    keeps_best = keeps_best_epoch(config, validation)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     network = make_network(config, videos, pretrained)
     run = describe_run(config, videos, validation, pretrained)
     resumption = find_checkpoint(resume, out, run)
-    best = Checkpoints(out / LAST_FILE)
+    kept = Checkpoints(out / LAST_FILE, keeps_best=keeps_best)
     module = TrainingModule(network, config, run=run)
     with silence_advice(), leave_cores_to(config.workers):
-        trainer = make_trainer(config, out, callbacks=[EpochLog(out / "metrics.csv"), StepProgress(progress), best])
+        trainer = make_trainer(config, out, callbacks=[EpochLog(out / "metrics.csv"), StepProgress(progress), kept])
         loaders = make_loaders(
             config,
             videos=videos,
@@ -91,7 +92,7 @@ def train(
         )
         fit(trainer, module, loaders, checkpoint=resumption.checkpoint if resumption else None)
     if trainer.is_global_zero:
-        module.load_state_dict(best.weights)
-        metrics = {"val_top1": best.top1, "epoch": best.epoch}
+        network.load_state_dict(kept.weights)
+        metrics = {"val_top1": kept.top1, "epoch": kept.epoch}
         save_model(out / MODEL_FILE, network, metrics=metrics, seed=config.seed, extra={"run": run})
-    return TrainResult(model=out / MODEL_FILE, top1=best.top1, epoch=best.epoch)
+    return TrainResult(model=out / MODEL_FILE, top1=kept.top1, epoch=kept.epoch)

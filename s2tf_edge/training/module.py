@@ -1,19 +1,23 @@
-"""A training step: forward, loss, AdamW along a warm-up and a cosine."""
+"""A training step: forward, loss, and what moves the weights."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any, Final
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final, cast
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv3d_weight_memory_format
 
 from s2tf_edge.models import VideoNetwork
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.losses import S2TFLoss
+from s2tf_edge.training.optimization.averaging import make_average
+from s2tf_edge.training.optimization.float32_convolutions import Float32Convolutions
+from s2tf_edge.training.optimization.optimizers import make_optimizer, make_schedule
 
 __all__ = ["RUN_KEY", "TrainingModule", "make_loss"]
 
@@ -28,10 +32,22 @@ class TrainingModule(pl.LightningModule):
 
     def __init__(self, network: VideoNetwork, config: TrainConfig, *, run: Mapping[str, Any]) -> None:
         super().__init__()
+        # The layout that both oneDNN and cuDNN compute in.
         self.network = network
+        # What kernels of half precision are fastest in; those of float32 are as often slower.
+        self._layout = torch.contiguous_format if config.precision == "fp32" else torch.channels_last_3d
+        convert_conv3d_weight_memory_format(network, self._layout)
+        self.average = make_average(network, config.ema) if config.ema else None
         self._run = dict(run)
         self._config = config
         self._loss = make_loss(config, has_saliency=network.saliency is not None)
+
+    @property
+    def result(self) -> VideoNetwork:
+        """What is validated and kept: the network itself, or where there is one the average of its weights."""
+        if self.average is None:
+            return self.network
+        return cast("VideoNetwork", self.average.module)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the run's description."""
@@ -45,7 +61,8 @@ class TrainingModule(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """The total loss of a batch; its parts and top-1 are logged."""
         clips, labels = batch
-        logits, saliency = self.network(clips, return_saliency=True)
+        with self._exact_gradients():
+            logits, saliency = self.network(clips.contiguous(memory_format=self._layout), return_saliency=True)
         total: Tensor
         total, parts = self._loss(logits, saliency, labels)
         self._log("train_top1", _top1(logits, labels), labels)
@@ -57,24 +74,30 @@ class TrainingModule(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
         """Logs loss and top-1 of the center clips."""
         clips, labels = batch
-        logits = self.network(clips)
+        logits = self.result(clips.contiguous(memory_format=self._layout)).float()
         self._log("val_loss", nn.functional.cross_entropy(logits, labels), labels)
         self._log("val_top1", _top1(logits, labels), labels)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW without decay on norms and biases, stepped by batch."""
-        config = self._config
-        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=config.lr)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: _share_of_peak_rate(step, steps, config.warmup)
-        )
+        """The optimizer, stepped by batch."""
+        optimizer = make_optimizer(self.network, self._config)
+        schedule = make_schedule(optimizer, self._config, steps=int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: object, **__: object) -> None:
+        """Scales gradients down to the length asked for; in half precision once they are unscaled."""
+        if self._config.clip_grad:
+            self.clip_gradients(optimizer, self._config.clip_grad, "norm")
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """A step of the weights, and of their average: before anything that looks at both, such as a checkpoint."""
+        super().optimizer_step(*arguments, **options)
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+
+    def _exact_gradients(self) -> AbstractContextManager[Any]:
+        is_half = self._config.precision != "fp32" and self.device.type == "cpu"
+        return Float32Convolutions() if is_half else nullcontext()
 
     def _log(self, name: str, value: Tensor, labels: Tensor) -> None:
         self.log(name, value, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
@@ -83,17 +106,9 @@ class TrainingModule(pl.LightningModule):
 def make_loss(config: TrainConfig, *, has_saliency: bool) -> S2TFLoss:
     """The loss that ``config`` names; terms that the network has nothing for are left out."""
     kind = config.loss or ("ce-l1-l2" if has_saliency else "ce")
-    mask = 0.0 if kind == "ce" else 1e-4
-    edges = 1e-4 if kind == "ce-l1-l2" else 0.0
+    mask = 0.0 if kind == "ce" else config.mask_weight
+    edges = config.edge_weight if kind == "ce-l1-l2" else 0.0
     return S2TFLoss(lambda_=mask, gamma=edges, theta=edges, label_smoothing=config.label_smoothing)
-
-
-def _share_of_peak_rate(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak learning rate: a straight line up, then half a cosine down."""
-    rising = max(1.0, warmup * steps)
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1.0, steps - rising))))
 
 
 def _top1(logits: Tensor, labels: Tensor) -> Tensor:

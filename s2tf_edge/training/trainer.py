@@ -58,7 +58,8 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, loaders: Loaders, *, ch
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, *loaders, ckpt_path=checkpoint, weights_only=True)
+        training, validation = loaders
+        trainer.fit(module, training, validation if len(validation) else None, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:
         # The trainer's answer to an interrupt is to exit and to ignore the signal from then on.
         if not trainer.interrupted:

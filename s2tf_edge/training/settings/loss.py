@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from s2tf_edge.option_fields import one_of
-from s2tf_edge.training.settings.declaring import SHARE, setting
+from s2tf_edge.training.settings.declaring import SHARE, UP_FROM_ZERO, setting
 
 __all__ = ["LOSSES", "LossSettings"]
 
@@ -23,5 +23,9 @@ class LossSettings:
         check=one_of(LOSSES),
         metavar="NAME",
     )
+    mask_weight: float = setting(
+        1e-4, "Weight of the mask's L1 norm, the paper's λ; a sum over the clips of a step.", check=UP_FROM_ZERO
+    )
+    edge_weight: float = setting(1e-4, "Weight of the edges' squared error, the paper's γ and θ.", check=UP_FROM_ZERO)
     label_smoothing: float = setting(0.1, "Share of each target spread over all classes.", check=SHARE)
     dropout: float = setting(0.2, "Dropout before the classifier.", check=SHARE)

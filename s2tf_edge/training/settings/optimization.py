@@ -1,4 +1,4 @@
-"""How weights change: the optimizer, its rates, and for how long."""
+"""How weights change: the optimizer, its rates, for how long, and which of them are kept."""
 
 from __future__ import annotations
 
@@ -8,19 +8,45 @@ from typing import Final
 from s2tf_edge.option_fields import counts, one_of
 from s2tf_edge.training.settings.declaring import ABOVE_ZERO, SHARE, UP_FROM_ZERO, setting
 
-__all__ = ["PRECISIONS", "OptimizationSettings"]
+__all__ = ["KEPT", "OPTIMIZERS", "PRECISIONS", "OptimizationSettings"]
 
+OPTIMIZERS: Final = ("adamw", "sgd")
 PRECISIONS: Final = ("fp32", "bf16-mixed", "16-mixed")
+KEPT: Final = ("best", "last")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizationSettings:
-    """AdamW along a warm-up and a cosine."""
+    """AdamW or SGD along a warm-up and a cosine."""
 
     epochs: int = setting(60, "Passes over the training videos; 60 by default.", check=counts(1))
-    lr: float = setting(2e-3, "Peak learning rate of AdamW; 0.002 by default.", check=ABOVE_ZERO)
-    weight_decay: float = setting(0.05, "Weight decay of AdamW; norms and biases have none.", check=UP_FROM_ZERO)
+    optimizer: str = setting(
+        "adamw",
+        "adamw, or sgd with Nesterov momentum; adamw by default.",
+        check=one_of(OPTIMIZERS),
+        metavar="NAME",
+    )
+    lr: float = setting(2e-3, "Peak learning rate; 0.002 by default.", check=ABOVE_ZERO)
+    saliency_lr_scale: float = setting(
+        1.0, "Learning rate of the saliency modules, as a multiple of the others'.", check=UP_FROM_ZERO
+    )
+    momentum: float = setting(0.9, "Momentum of sgd.", check=SHARE)
+    weight_decay: float = setting(0.05, "Weight decay; norms and biases have none.", check=UP_FROM_ZERO)
     warmup: float = setting(0.1, "Share of all steps in which the learning rate rises.", check=SHARE)
+    clip_grad: float = setting(
+        0.0, "Longest gradient of all weights together (L2 norm); 0 does not clip.", check=UP_FROM_ZERO
+    )
+    ema: float = setting(
+        0.0,
+        "Decay of a moving average of the weights, which is validated and kept in their place; 0 turns it off.",
+        check=SHARE,
+    )
+    keep: str | None = setting(
+        None,
+        "Epoch whose weights model.pt has: best or last; best where there is validation.",
+        check=one_of(KEPT),
+        metavar="best|last",
+    )
     precision: str = setting(
         "fp32", "fp32, bf16-mixed or 16-mixed; fp32 by default.", check=one_of(PRECISIONS), metavar="NAME"
     )

@@ -1,0 +1,121 @@
+"""What settings of the optimization make of a real run of a tiny network."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from s2tf_edge import load_model
+from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.errors import UsageError
+from s2tf_edge.training import TrainConfig, train
+from s2tf_edge.training.networks import make_network
+
+Sides = tuple[LabeledVideos, LabeledVideos]
+
+
+class _KilledError(Exception):
+    pass
+
+
+def _train(config: TrainConfig, sides: Sides, out: Path, **settings: Any) -> dict[str, Tensor]:
+    """The weights in ``model.pt`` of a run."""
+    config = dataclasses.replace(config, **settings)
+    return load_model(train(config, videos=sides[0], validation=sides[1], out=out).model).state_dict()
+
+
+def _checkpoint(out: Path) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = torch.load(out / "last.ckpt", weights_only=True)["state_dict"]
+    return state
+
+
+def _equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_the_average_of_the_weights_is_validated_and_kept(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:
+    kept = _train(tiny, sides, tmp_path, ema=0.9, keep="last")
+    state = _checkpoint(tmp_path)
+    average = {key: value for key, value in state.items() if key.startswith("average.module.")}
+    assert _equal({f"average.module.{key}": value for key, value in kept.items()}, average)
+    assert not _equal(
+        {f"network.{key}": value for key, value in kept.items()},
+        {key: value for key, value in state.items() if key.startswith("network.")},
+    )
+    assert int(state["average.n_averaged"]) == 8
+
+
+@pytest.mark.parametrize("settings", [{"ema": 0.9}, {"optimizer": "sgd", "lr": 0.05, "clip_grad": 1.0}])
+def test_a_run_that_was_cut_ends_in_the_same_weights(
+    tmp_path: Path, tiny: TrainConfig, sides: Sides, settings: dict[str, Any]
+) -> None:
+    def cut(done: int, total: int) -> None:
+        del total
+        if done == 6:
+            raise _KilledError
+
+    config = dataclasses.replace(tiny, keep="last", **settings)
+    expected = _train(config, sides, tmp_path / "whole")
+    with pytest.raises(_KilledError):
+        train(config, videos=sides[0], validation=sides[1], out=tmp_path / "cut", progress=cut)
+    assert _equal(_train(config, sides, tmp_path / "cut"), expected)
+    assert _equal(_checkpoint(tmp_path / "cut"), _checkpoint(tmp_path / "whole"))
+
+
+def test_clipping_bounds_what_a_step_of_sgd_moves(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:
+    settings: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "warmup": 0.0, "lr": 0.1}
+    one_step = dataclasses.replace(tiny, epochs=1, batch_size=20, keep="last", **settings)
+
+    def moved(out: Path, clip_grad: float) -> float:
+        # Decay and momentum are off: the step is the gradient, times half the rate, as the first of a warm-up of one.
+        torch.manual_seed(one_step.seed)
+        start = make_network(one_step, sides[0], None)
+        end = _train(one_step, sides, out, clip_grad=clip_grad)
+        steps = [(end[name] - value.detach()).flatten() for name, value in start.named_parameters()]
+        return float(torch.cat(steps).norm())
+
+    assert moved(tmp_path / "clipped", 0.01) == pytest.approx(0.01 * 0.1 / 2, rel=1e-2)
+    assert moved(tmp_path / "free", 0.0) > 0.01 * 0.1
+
+
+def test_the_best_or_the_last_epoch_is_kept(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:
+    videos, validation = sides
+    config = dataclasses.replace(tiny, epochs=3)
+    last = train(dataclasses.replace(config, keep="last"), videos=videos, validation=validation, out=tmp_path / "last")
+    best = train(config, videos=videos, validation=validation, out=tmp_path / "best")
+    rows = list(csv.DictReader((tmp_path / "last" / "metrics.csv").read_text(encoding="utf-8").splitlines()))
+    scores = [float(row["val_top1"]) for row in rows]
+    assert (last.epoch, last.top1) == (3, scores[-1])
+    assert (best.epoch, best.top1) == (1 + scores.index(max(scores)), max(scores))
+
+
+def test_without_validation_the_last_epoch_is_kept(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:
+    videos, none = sides[0], sides[1].subset([])
+    result = train(tiny, videos=videos, validation=none, out=tmp_path)
+    assert (result.top1, result.epoch) == (None, 2)
+    state = {f"network.{key}": value for key, value in load_model(result.model).state_dict().items()}
+    assert _equal(state, _checkpoint(tmp_path))
+    with pytest.raises(UsageError, match="`keep='best'` needs videos to validate on"):
+        train(dataclasses.replace(tiny, keep="best"), videos=videos, validation=none, out=tmp_path / "best")
+
+
+def test_bfloat16_on_the_cpu_trains(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:
+    """Its clips of 8 frames are 1 long in the last stage, 2 in the one before: both shorter than their kernels."""
+    half = _train(tiny, sides, tmp_path / "half", precision="bf16-mixed", epochs=1, keep="last")
+    full = _train(tiny, sides, tmp_path / "full", epochs=1, keep="last")
+    assert all(torch.isfinite(value).all() for value in half.values())
+    for key, value in full.items():
+        if value.ndim == 5:
+            assert torch.nn.functional.cosine_similarity(value.flatten(), half[key].flatten(), dim=0) > 0.98, key
+
+
+def test_two_runs_of_a_seed_give_the_same_bytes(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:
+    config = dataclasses.replace(tiny, precision="bf16-mixed", ema=0.9)
+    runs = [train(config, videos=sides[0], validation=sides[1], out=tmp_path / name).model for name in "ab"]
+    assert runs[0].read_bytes() == runs[1].read_bytes()
