@@ -4,51 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from s2tf_edge.data.labeled import LabeledVideo, LabeledVideos
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.preprocess import normalize, preprocess, scale_frames
+from s2tf_edge.preprocess import preprocess
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.training.augmentation import Augmentation
 
-__all__ = ["Augmentation", "ClipDataset", "EpochSampler"]
+__all__ = ["ClipDataset", "EpochSampler"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """What is varied in training clips."""
-
-    min_scale: float
-    """Smallest crop, as a share of the short side."""
-    brightness: float
-    """Largest change of brightness and contrast, as a share."""
-    flips: bool
-    """Whether clips may be mirrored."""
-
-    def __call__(self, frames: NDArray[np.uint8], spec: ClipSpec, rng: np.random.Generator) -> NDArray[np.float32]:
-        """A random view of a clip: uint8 [T, H, W, 3] → float32 [3, T, S, S], the same crop in every frame."""
-        cropped = scale_frames(self._crop(frames, rng), spec.size)
-        if self.flips and rng.random() < 0.5:
-            cropped = cropped[:, :, ::-1]
-        clip = normalize(np.ascontiguousarray(cropped), spec)
-        contrast = 1 + rng.uniform(-self.brightness, self.brightness)
-        shift = rng.uniform(-self.brightness, self.brightness) / float(np.mean(spec.std)) / 2
-        return (clip * np.float32(contrast) + np.float32(shift)).astype(np.float32, copy=False)
-
-    def _crop(self, frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        height, width = frames.shape[1:3]
-        side = round(min(height, width) * rng.uniform(self.min_scale, 1))
-        top = int(rng.integers(height - side + 1))
-        left = int(rng.integers(width - side + 1))
-        return frames[:, top : top + side, left : left + side]
 
 
 class ClipDataset(Dataset[tuple[Tensor, int]]):
@@ -98,8 +68,9 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         if self._augmentation is None:
             return torch.from_numpy(preprocess(video.read(self._spec), self._spec))
         rng = np.random.default_rng((self._seed, epoch, position))
-        frames = video.read(self._spec, at=float(rng.random()))
-        return torch.from_numpy(self._augmentation(frames, self._spec, rng))
+        at = float(rng.random())
+        reading = self._augmentation.draw_speed(self._augmentation.reading_spec(self._spec), rng)
+        return torch.from_numpy(self._augmentation(video.read(reading, at=at), self._spec, rng))
 
     def _report(self, video: LabeledVideo, error: InputFileError) -> None:
         if video.name not in self._unreadable:

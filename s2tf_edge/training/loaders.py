@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.training.augmentation import Augmentation
 from s2tf_edge.training.config import TrainConfig
-from s2tf_edge.training.dataset import Augmentation, ClipDataset, EpochSampler
+from s2tf_edge.training.dataset import ClipDataset, EpochSampler
 
 __all__ = ["Loaders", "leave_cores_to", "make_loaders"]
 
@@ -43,9 +44,7 @@ def make_loaders(
         world_size: processes.
         epoch: the first that is read, counted from zero.
     """
-    augmentation = Augmentation(
-        min_scale=config.min_scale, brightness=config.brightness, flips=config.flip and videos.flips
-    )
+    augmentation = Augmentation(settings=config, flips=videos.flips)
     repeats = config.repeats(len(videos))
     dataset = ClipDataset(videos, spec, seed=config.seed, repeats=repeats, augmentation=augmentation)
     sampler = EpochSampler(

@@ -7,10 +7,12 @@ import torch
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.spec import ClipSpec
-from s2tf_edge.training.dataset import Augmentation, ClipDataset, EpochSampler
+from s2tf_edge.training.augmentation import Augmentation
+from s2tf_edge.training.dataset import ClipDataset, EpochSampler
+from s2tf_edge.training.settings.augmentation import AugmentationSettings
 
 SPEC = ClipSpec(frames=4, size=24, resize_short_side=28, fps=15.0)
-STRONG = Augmentation(min_scale=0.5, brightness=0.3, flips=True)
+STRONG = Augmentation(settings=AugmentationSettings(min_scale=0.5, brightness=0.3), flips=True)
 
 
 def test_evaluation_clips_are_the_center_crop_of_the_center_clip() -> None:
@@ -37,23 +39,6 @@ def test_an_epoch_may_take_several_clips_of_each_video() -> None:
     assert len(dataset) == 30
     assert [dataset[index][1] for index in range(30)] == [video.label for video in videos.videos] * 3
     assert not torch.equal(dataset[4][0], dataset[14][0])
-
-
-def test_without_variation_augmentation_is_a_crop_of_the_whole() -> None:
-    spec = ClipSpec(frames=4, size=24, fps=15.0)
-    frames = open_data("synthetic?clips=10").videos[0].read(spec)
-    plain = Augmentation(min_scale=1.0, brightness=0.0, flips=False)
-    np.testing.assert_array_equal(plain(frames, spec, np.random.default_rng(0)), preprocess(frames, spec))
-
-
-def test_flips_mirror_about_half_of_the_clips() -> None:
-    spec = ClipSpec(frames=4, size=24, fps=15.0)
-    frames = open_data("synthetic?clips=10").videos[0].read(spec)
-    flipping = Augmentation(min_scale=1.0, brightness=0.0, flips=True)
-    mirrored = preprocess(np.ascontiguousarray(frames[:, :, ::-1]), spec)
-    rng = np.random.default_rng(0)
-    count = sum(np.array_equal(flipping(frames, spec, rng), mirrored) for _ in range(40))
-    assert 10 <= count <= 30
 
 
 @pytest.mark.parametrize("world_size", [1, 3])
