@@ -19,10 +19,11 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from s2tf_edge.clips import SampleClock, clip_start_seconds
+from s2tf_edge.clips import clip_start_seconds
 from s2tf_edge.data.container import open_container, rewind, seek, video_stream
 from s2tf_edge.data.frames import FrameTimes, has_times, nominal_fps, scale_frame, turned
 from s2tf_edge.data.seeking import from_moment, read_sought, skip_to
+from s2tf_edge.data.selective import FrameIndex, choose_frames, decode_chosen, make_index
 from s2tf_edge.data.timeline import Timeline, drain
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
@@ -59,7 +60,7 @@ def probe(path: str | Path) -> VideoInfo:
     Raises:
         InputFileError: the file cannot be read or holds no frame.
     """
-    return _probe(str(path), Path(path).stat().st_mtime_ns if Path(path).exists() else 0)
+    return _look_through(path)[0]
 
 
 def read_clip(path: str | Path, spec: ClipSpec, *, at: float = 0.5) -> NDArray[np.uint8]:
@@ -77,9 +78,9 @@ def read_clip(path: str | Path, spec: ClipSpec, *, at: float = 0.5) -> NDArray[n
         InputFileError: the file cannot be read, holds no frame, or its picture changes size or cannot be scaled.
         UsageError: ``at`` lies outside [0, 1].
     """
-    info = probe(path)
+    info, index = _look_through(path)
     start = functools.partial(clip_start_seconds, spec, first_seconds=info.first_seconds, at=at)
-    images = _sample(path, spec, start(last_seconds=info.last_seconds))
+    images = _sample(path, spec, start(last_seconds=info.last_seconds), index=index)
     if not images:
         # The end of the file does not decode: the clip is placed within what does.
         last_seconds = max((seconds for seconds, _ in _frames_from(path, None)), default=info.last_seconds)
@@ -93,23 +94,22 @@ def read_clip(path: str | Path, spec: ClipSpec, *, at: float = 0.5) -> NDArray[n
     return np.stack(images + images[-1:] * (spec.frames - len(images)))
 
 
-def _sample(path: str | Path, spec: ClipSpec, start_seconds: float) -> list[NDArray[np.uint8]]:
+def _sample(
+    path: str | Path, spec: ClipSpec, start_seconds: float, *, index: FrameIndex | None = None
+) -> list[NDArray[np.uint8]]:
+    scale = functools.partial(_scale, path, short_side=spec.resize_short_side)
+    if index is not None:
+        chosen = list(choose_frames(index.frames_from(start_seconds), spec))
+        pictures = decode_chosen(path, {ticks for ticks, _ in chosen}, start_seconds=start_seconds, scale=scale)
+        if pictures is not None:
+            return [pictures[ticks] for ticks, count in chosen for _ in range(count)]
     images: list[NDArray[np.uint8]] = []
-    clock: SampleClock | None = None
-    last: av.VideoFrame | None = None
-    for seconds, frame in _frames_from(path, start_seconds):
-        clock = clock or SampleClock(spec, start_seconds=seconds)
-        for each, due in ((last, clock.hold), (frame, clock.take)):
-            count = min(due(seconds), spec.frames - len(images))
-            if each is not None and count:
-                images += [_scale(path, each, spec.resize_short_side)] * count
-        if len(images) == spec.frames:
-            break
-        last = frame
+    for frame, count in choose_frames(_frames_from(path, start_seconds), spec):
+        images += [scale(frame)] * count
     return images
 
 
-def _scale(path: str | Path, frame: av.VideoFrame, short_side: int) -> NDArray[np.uint8]:
+def _scale(path: str | Path, frame: av.VideoFrame, *, short_side: int) -> NDArray[np.uint8]:
     try:
         return scale_frame(frame, short_side)
     except UsageError as error:
@@ -198,21 +198,29 @@ def _decode_packet(packet: Packet[VideoStream]) -> list[av.VideoFrame] | None:
         return None
 
 
+def _look_through(path: str | Path) -> tuple[VideoInfo, FrameIndex | None]:
+    return _probe(str(path), Path(path).stat().st_mtime_ns if Path(path).exists() else 0)
+
+
 @functools.lru_cache(maxsize=4096)
-def _probe(path: str, _modified_ns: int) -> VideoInfo:
+def _probe(path: str, _modified_ns: int) -> tuple[VideoInfo, FrameIndex | None]:
     with open_container(path) as container:
         stream = video_stream(container)
         first: av.VideoFrame | None = None
         seconds: list[float] = []
+        ticks: list[int | None] = []
         timeline = Timeline(stream)
         for packet in _packets(container, stream, path, timeline=timeline):
             first = first or next(iter(_decode_packet(packet) or ()), None)
+            if packet.size:
+                ticks.append(None if packet.is_discard else packet.pts)
             if packet.size and not packet.is_discard:
                 seconds.append(_packet_seconds(packet, stream, before=seconds[-1] if seconds else None))
         if first is None:
             msg = f"{path} holds no frame that decodes; record or convert it again"
             raise InputFileError(msg)
-        return _describe(first, seconds, fps=float(nominal_fps(stream)), parts=timeline.parts)
+        info = _describe(first, seconds, fps=float(nominal_fps(stream)), parts=timeline.parts)
+        return info, make_index(stream, ticks, parts=timeline.parts)
 
 
 def _packet_seconds(packet: Packet[VideoStream], stream: VideoStream, *, before: float | None) -> float:
