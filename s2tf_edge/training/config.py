@@ -15,6 +15,7 @@ from s2tf_edge.option_fields import check_fields, option_of
 from s2tf_edge.training.settings.augmentation import AugmentationSettings
 from s2tf_edge.training.settings.clip import ClipSettings
 from s2tf_edge.training.settings.declaring import Setting, setting
+from s2tf_edge.training.settings.fine_tuning import FineTuningSettings
 from s2tf_edge.training.settings.loading import LoadingSettings
 from s2tf_edge.training.settings.loss import LossSettings
 from s2tf_edge.training.settings.optimization import OptimizationSettings
@@ -24,6 +25,7 @@ __all__ = ["TOPICS", "TrainConfig", "read_overrides", "without_effect"]
 TOPICS: typing.Final[dict[str, type[Any]]] = {
     "Clip": ClipSettings,
     "Optimization": OptimizationSettings,
+    "Fine-tuning": FineTuningSettings,
     "Loss": LossSettings,
     "Augmentation": AugmentationSettings,
     "Loading": LoadingSettings,
@@ -32,7 +34,9 @@ TOPICS: typing.Final[dict[str, type[Any]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(ClipSettings, OptimizationSettings, LossSettings, AugmentationSettings, LoadingSettings):
+class TrainConfig(
+    ClipSettings, OptimizationSettings, FineTuningSettings, LossSettings, AugmentationSettings, LoadingSettings
+):
     """How a network is trained; each topic's settings are declared in ``s2tf_edge.training.settings``.
 
     Raises:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, cast
 
@@ -17,6 +19,8 @@ from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.losses import S2TFLoss
 from s2tf_edge.training.optimization.averaging import make_average
 from s2tf_edge.training.optimization.float32_convolutions import Float32Convolutions
+from s2tf_edge.training.optimization.freezing import freeze_weights
+from s2tf_edge.training.optimization.norms import measure_norms, statistics_of
 from s2tf_edge.training.optimization.optimizers import make_optimizer, make_schedule
 
 __all__ = ["RUN_KEY", "TrainingModule", "make_loss"]
@@ -32,15 +36,18 @@ class TrainingModule(pl.LightningModule):
 
     def __init__(self, network: VideoNetwork, config: TrainConfig, *, run: Mapping[str, Any]) -> None:
         super().__init__()
-        # The layout that both oneDNN and cuDNN compute in.
         self.network = network
+        self._frozen_norms = freeze_weights(network, config.freeze) if config.freeze else ()
         # What kernels of half precision are fastest in; those of float32 are as often slower.
         self._layout = torch.contiguous_format if config.precision == "fp32" else torch.channels_last_3d
         convert_conv3d_weight_memory_format(network, self._layout)
         self.average = make_average(network, config.ema) if config.ema else None
+        if config.compile:
+            network.compile()
         self._run = dict(run)
         self._config = config
         self._loss = make_loss(config, has_saliency=network.saliency is not None)
+        self.train()
 
     @property
     def result(self) -> VideoNetwork:
@@ -49,14 +56,22 @@ class TrainingModule(pl.LightningModule):
             return self.network
         return cast("VideoNetwork", self.average.module)
 
+    def train(self, mode: bool = True) -> TrainingModule:
+        """As of any module, but frozen norms stay in eval mode."""
+        super().train(mode)
+        for name in self._frozen_norms:
+            self.network.get_submodule(name).eval()
+        return self
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the run's description."""
         checkpoint[RUN_KEY] = self._run
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Makes dropout depend on the seed and the step alone, whatever else draws from the same generator."""
-        del batch, batch_idx
-        torch.manual_seed(self._config.seed + self.global_step)
+        del batch
+        part = batch_idx % self._config.accumulate
+        torch.manual_seed(self._config.seed + self.global_step * self._config.accumulate + part)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """The total loss of a batch; its parts and top-1 are logged."""
@@ -78,6 +93,15 @@ class TrainingModule(pl.LightningModule):
         self._log("val_loss", nn.functional.cross_entropy(logits, labels), labels)
         self._log("val_top1", _top1(logits, labels), labels)
 
+    def on_validation_start(self) -> None:
+        """Measures the norms of the weights that are about to be validated."""
+        self._measure_norms()
+
+    def on_train_epoch_end(self) -> None:
+        """Measures the norms where no validation has."""
+        if self.trainer.val_dataloaders is None:
+            self._measure_norms()
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer, stepped by batch."""
         optimizer = make_optimizer(self.network, self._config)
@@ -94,6 +118,18 @@ class TrainingModule(pl.LightningModule):
         super().optimizer_step(*arguments, **options)
         if self.average is not None:
             self.average.update_parameters(self.network)
+
+    def _measure_norms(self) -> None:
+        config, trainer = self._config, self.trainer
+        if not config.precise_norms:
+            return
+        steps = math.ceil(config.precise_norms / (config.batch_size * trainer.world_size))
+        batches = itertools.islice(cast("Iterable[Any]", trainer.train_dataloader), steps)
+        ready = (batch[0].to(self.device).contiguous(memory_format=self._layout) for batch in batches)
+        with trainer.precision_plugin.forward_context():
+            measure_norms(self.result, ready, frozen=self._frozen_norms)
+        for values in statistics_of(self.result):
+            values.copy_(trainer.strategy.reduce(values, reduce_op="mean"))
 
     def _exact_gradients(self) -> AbstractContextManager[Any]:
         is_half = self._config.precision != "fp32" and self.device.type == "cpu"

@@ -50,6 +50,8 @@ def make_network(config: TrainConfig, videos: LabeledVideos, pretrained: Path | 
     network.spec = spec
     if pretrained is not None:
         _start_from(network, load_model(pretrained), pretrained)
+    elif config.holds_weights_back:
+        logger.warning("`freeze`, `backbone_lr_scale` and `layer_decay` hold back random weights; give `pretrained`")
     return network
 
 

@@ -35,6 +35,7 @@ def make_trainer(config: TrainConfig, out: Path, *, callbacks: list[Callback]) -
         logging.getLogger(name).setLevel(logging.WARNING)
     return pl.Trainer(
         max_epochs=config.epochs,
+        accumulate_grad_batches=config.accumulate,
         precision=_LIGHTNING_PRECISIONS[config.precision],
         callbacks=callbacks,
         logger=TensorBoardLogger(out, name="", version="tensorboard"),

@@ -15,7 +15,9 @@ from s2tf_edge import load_model
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.training import TrainConfig, train
-from s2tf_edge.training.networks import make_network
+from s2tf_edge.training.loaders import make_loaders
+from s2tf_edge.training.networks import make_network, make_spec
+from s2tf_edge.training.optimization.norms import measure_norms, statistics_of
 
 Sides = tuple[LabeledVideos, LabeledVideos]
 
@@ -82,6 +84,59 @@ def test_clipping_bounds_what_a_step_of_sgd_moves(tmp_path: Path, tiny: TrainCon
 
     assert moved(tmp_path / "clipped", 0.01) == pytest.approx(0.01 * 0.1 / 2, rel=1e-2)
     assert moved(tmp_path / "free", 0.0) > 0.01 * 0.1
+
+
+def test_batches_may_be_summed_to_one_step(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:
+    # Norms would see batches of another size.
+    settings: dict[str, Any] = {"model": "r3d_10?width=0.0625", "freeze": "norm|^backbone.stem", "dropout": 0.0}
+    whole = _train(tiny, sides, tmp_path / "whole", batch_size=10, keep="last", **settings)
+    parts = _train(tiny, sides, tmp_path / "parts", batch_size=5, accumulate=2, keep="last", **settings)
+    for key, value in whole.items():
+        torch.testing.assert_close(parts[key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_weights_and_norms_stay_as_they_came(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:
+    first = train(tiny, videos=sides[0], validation=sides[1], out=tmp_path / "first").model
+    config = dataclasses.replace(
+        tiny, freeze=r"^backbone\.(stem|stages)|^saliency", keep="last", ema=0.9, precise_norms=10
+    )
+    second = train(config, videos=sides[0], validation=sides[1], out=tmp_path / "second", pretrained=first).model
+    before, after = load_model(first).state_dict(), load_model(second).state_dict()
+    changed = [key for key in before if not torch.equal(before[key], after[key])]
+    assert changed == ["backbone.head.fc.weight", "backbone.head.fc.bias"]
+
+
+def test_random_weights_held_back_are_warned_of(
+    tiny: TrainConfig, sides: Sides, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_network(dataclasses.replace(tiny, layer_decay=0.8), sides[0], None)
+    assert "hold back random weights; give `pretrained`" in caplog.text
+
+
+@pytest.mark.parametrize("settings", [{}, {"ema": 0.9}])
+@pytest.mark.parametrize("validated", [True, False])
+def test_norms_are_measured_with_the_weights_that_are_kept(
+    tmp_path: Path, tiny: TrainConfig, sides: Sides, settings: dict[str, Any], validated: bool
+) -> None:
+    config = dataclasses.replace(tiny, epochs=1, clips_per_video=1, precise_norms=20, keep="last", **settings)
+    none = sides[1].subset([])
+    result = train(config, videos=sides[0], validation=sides[1] if validated else none, out=tmp_path)
+    network = load_model(result.model)
+    got = [value.clone() for value in statistics_of(network)]
+    spec = make_spec(config)
+    loader, _ = make_loaders(config, videos=sides[0], validation=none, spec=spec)
+    measure_norms(network, [clips for clips, _ in loader])
+    for value, expected in zip(got, statistics_of(network), strict=True):
+        torch.testing.assert_close(value, expected)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:
+    settings: dict[str, Any] = {"epochs": 1, "keep": "last", "dropout": 0.0}
+    plain = _train(tiny, sides, tmp_path / "plain", **settings)
+    compiled = _train(tiny, sides, tmp_path / "compiled", compile=True, **settings)
+    for key, value in plain.items():
+        torch.testing.assert_close(compiled[key], value, rtol=1e-2, atol=1e-3)
 
 
 def test_the_best_or_the_last_epoch_is_kept(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:

@@ -36,6 +36,9 @@ class OptimizationSettings:
     clip_grad: float = setting(
         0.0, "Longest gradient of all weights together (L2 norm); 0 does not clip.", check=UP_FROM_ZERO
     )
+    accumulate: int = setting(
+        1, "Batches whose gradients make one step, for steps of more clips than memory holds.", check=counts(1)
+    )
     ema: float = setting(
         0.0,
         "Decay of a moving average of the weights, which is validated and kept in their place; 0 turns it off.",
@@ -47,7 +50,14 @@ class OptimizationSettings:
         check=one_of(KEPT),
         metavar="best|last",
     )
+    precise_norms: int = setting(
+        0,
+        "Training clips that the statistics of batch norms are measured on anew after each epoch, with the weights "
+        "that may be kept; 0 keeps their running averages.",
+        check=counts(0),
+    )
     precision: str = setting(
         "fp32", "fp32, bf16-mixed or 16-mixed; fp32 by default.", check=one_of(PRECISIONS), metavar="NAME"
     )
+    compile: bool = setting(False, "Compile the network with torch.compile, which takes minutes before the first step.")
     seed: int = setting(0, "Seed of weights, order and augmentation; 0 by default.")

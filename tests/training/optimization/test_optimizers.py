@@ -42,6 +42,36 @@ def test_saliency_modules_may_have_a_rate_of_their_own(network: VideoNetwork) ->
     assert make_optimizer(network, config).param_groups[0]["lr"] == pytest.approx(0.1)
 
 
+def test_lower_layers_may_learn_more_slowly(network: VideoNetwork) -> None:
+    rates = _rates(network, _config(lr=1.0, layer_decay=0.5, backbone_lr_scale=0.1, saliency_lr_scale=3.0))
+    layers = ("stem", "stages.0", "stages.1", "stages.2", "stages.3", "head")
+    for index, layer in enumerate(layers):
+        expected = 0.5 ** (5 - index) * (1.0 if layer == "head" else 0.1)
+        found = [rate for name, (rate, _) in rates.items() if name.startswith(f"backbone.{layer}.")]
+        assert found
+        assert found == pytest.approx([expected] * len(found)), layer
+    assert all(rate == pytest.approx(3.0) for name, (rate, _) in rates.items() if name.startswith("saliency."))
+
+
+@pytest.mark.parametrize(
+    "name", ["ir_csn_50", "nl_i3d_r50", "p3d_63", "r3d_10", "s3d", "tv_r3d_18", "mc3_18", "x3d_xs"]
+)
+def test_weights_lie_in_the_layers_that_rates_go_by(name: str) -> None:
+    layers = ("backbone.stem.", "backbone.stages.0.", "backbone.stages.1.", "backbone.stages.2.", "backbone.stages.3.")
+    with torch.device("meta"):
+        weights = [key for key, _ in create_model(name, num_classes=3).named_parameters()]
+    assert not [key for key in weights if not key.startswith((*layers, "backbone.head."))]
+
+
+def test_frozen_weights_are_not_stepped() -> None:
+    network = create_model("r3d_10?width=0.0625", num_classes=3, frames=8, size=32)
+    network.backbone.stem.requires_grad_(False)
+    stepped = {id(weight) for group in make_optimizer(network, _config()).param_groups for weight in group["params"]}
+    assert stepped == {id(weight) for weight in network.parameters()} - {
+        id(weight) for weight in network.backbone.stem.parameters()
+    }
+
+
 def test_sgd_has_nesterov_momentum(network: VideoNetwork) -> None:
     optimizer = make_optimizer(network, _config(optimizer="sgd", momentum=0.8))
     assert isinstance(optimizer, torch.optim.SGD)
