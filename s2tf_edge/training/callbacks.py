@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from s2tf_edge.progress import Progress
+from s2tf_edge.training.loaders import find_unreadable
 
 __all__ = ["Checkpoints", "EpochLog", "StepProgress"]
 
@@ -30,6 +31,7 @@ _COLUMNS: Final = (
     "val_top1",
     "lr",
     "seconds",
+    "unreadable",
 )
 
 
@@ -101,6 +103,7 @@ class EpochLog(pl.Callback):
             "epoch": str(trainer.current_epoch + 1),
             "lr": f"{trainer.optimizers[0].param_groups[0]['lr']:.4g}",
             "seconds": f"{seconds:.1f}",
+            "unreadable": str(_count_unreadable(trainer)),
         }
         with self._path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, _COLUMNS).writerow(row)
@@ -126,6 +129,12 @@ class StepProgress(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
         """Reports one step."""
         self._progress(trainer.global_step, int(trainer.estimated_stepping_batches))
+
+
+def _count_unreadable(trainer: pl.Trainer) -> int:
+    """Videos that could not be read so far, on either side."""
+    loaders = (trainer.train_dataloader, trainer.val_dataloaders)
+    return sum(len(find_unreadable(loader).names) for loader in loaders if loader is not None)
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
