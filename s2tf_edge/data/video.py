@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import av
 import numpy as np
@@ -28,9 +29,10 @@ from s2tf_edge.data.timeline import Timeline, drain
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["VideoInfo", "probe", "read_clip", "scale_frame"]
+__all__ = ["VideoInfo", "place_clip", "probe", "read_clip", "read_frames", "scale_frame"]
 
 _logger = logging.getLogger(__name__)
+_Picture = TypeVar("_Picture")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +81,14 @@ def read_clip(path: str | Path, spec: ClipSpec, *, at: float = 0.5) -> NDArray[n
         UsageError: ``at`` lies outside [0, 1].
     """
     info, index = _look_through(path)
-    start = functools.partial(clip_start_seconds, spec, first_seconds=info.first_seconds, at=at)
-    images = _sample(path, spec, start(last_seconds=info.last_seconds), index=index)
-    if not images:
-        # The end of the file does not decode: the clip is placed within what does.
-        last_seconds = max((seconds for seconds, _ in _frames_from(path, None)), default=info.last_seconds)
-        images = _sample(path, spec, start(last_seconds=last_seconds))
+    images = place_clip(
+        spec,
+        at=at,
+        first_seconds=info.first_seconds,
+        last_seconds=info.last_seconds,
+        sample=functools.partial(_sample, path, spec, index=index),
+        find_last=lambda: max((seconds for seconds, _ in read_frames(path)), default=None),
+    )
     if not images:
         msg = f"{path} holds no frame that decodes; record or convert it again"
         raise InputFileError(msg)
@@ -92,6 +96,36 @@ def read_clip(path: str | Path, spec: ClipSpec, *, at: float = 0.5) -> NDArray[n
         msg = f"{path} changes the size of its picture within a clip; convert it to one size"
         raise InputFileError(msg)
     return np.stack(images + images[-1:] * (spec.frames - len(images)))
+
+
+def place_clip(
+    spec: ClipSpec,
+    *,
+    at: float,
+    first_seconds: float,
+    last_seconds: float,
+    sample: Callable[[float], list[_Picture]],
+    find_last: Callable[[], float | None],
+) -> list[_Picture]:
+    """The pictures of a clip; where the end of the file does not decode, it lies within what does.
+
+    Args:
+        spec: gives the clip's length in time.
+        at: where in the video, from 0 to 1.
+        first_seconds: presentation time of the first frame, as the packets say.
+        last_seconds: that of the last.
+        sample: gives the pictures of a clip by the moment at which it starts, none behind the end.
+        find_last: finds when the last frame that decodes is presented; None where none does.
+
+    Raises:
+        UsageError: ``at`` lies outside [0, 1].
+    """
+    start = functools.partial(clip_start_seconds, spec, first_seconds=first_seconds, at=at)
+    pictures = sample(start(last_seconds=last_seconds))
+    if pictures:
+        return pictures
+    decoded = find_last()
+    return sample(start(last_seconds=last_seconds if decoded is None else decoded))
 
 
 def _sample(
@@ -104,7 +138,7 @@ def _sample(
         if pictures is not None:
             return [pictures[ticks] for ticks, count in chosen for _ in range(count)]
     images: list[NDArray[np.uint8]] = []
-    for frame, count in choose_frames(_frames_from(path, start_seconds), spec):
+    for frame, count in choose_frames(read_frames(path, start_seconds), spec):
         images += [scale(frame)] * count
     return images
 
@@ -117,8 +151,12 @@ def _scale(path: str | Path, frame: av.VideoFrame, *, short_side: int) -> NDArra
         raise InputFileError(msg) from error
 
 
-def _frames_from(path: str | Path, start_seconds: float | None) -> Iterator[tuple[float, av.VideoFrame]]:
-    """The frames from ``start_seconds`` on, with their times."""
+def read_frames(path: str | Path, start_seconds: float | None = None) -> Iterator[tuple[float, av.VideoFrame]]:
+    """The frames from ``start_seconds`` on, or all of them, with their times.
+
+    Raises:
+        InputFileError: the file cannot be read.
+    """
     # Where the clock starts anew, one time is found in several places.
     skips = start_seconds is not None and probe(path).parts > 1
     with open_container(path) as container:

@@ -17,6 +17,7 @@ from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.progress import Progress
 from s2tf_edge.training.config import TrainConfig
+from s2tf_edge.training.loaders import find_unreadable
 from s2tf_edge.training.module import TrainingModule
 
 __all__ = ["Checkpoints", "EpochLog", "StepProgress", "keeps_best_epoch"]
@@ -35,6 +36,7 @@ _COLUMNS: Final = (
     "val_top1",
     "lr",
     "seconds",
+    "unreadable",
 )
 
 
@@ -120,6 +122,7 @@ class EpochLog(pl.Callback):
             "epoch": str(trainer.current_epoch + 1),
             "lr": f"{trainer.optimizers[0].param_groups[0]['lr']:.4g}",
             "seconds": f"{seconds:.1f}",
+            "unreadable": str(_count_unreadable(trainer)),
         }
         with self._path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, _COLUMNS).writerow(row)
@@ -150,6 +153,12 @@ class StepProgress(pl.Callback):
 def _plain_copy(value: Tensor) -> Tensor:
     """A copy on the CPU that takes no note of the layout that was trained in."""
     return value.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _count_unreadable(trainer: pl.Trainer) -> int:
+    """Videos that could not be read so far, on either side."""
+    loaders = (trainer.train_dataloader, trainer.val_dataloaders)
+    return sum(len(find_unreadable(loader).names) for loader in loaders if loader is not None)
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:

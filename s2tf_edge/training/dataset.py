@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,18 +15,20 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.training.augmentation import Augmentation
+from s2tf_edge.training.unreadable import Unreadable
 
 __all__ = ["ClipDataset", "EpochSampler"]
 
-logger = logging.getLogger(__name__)
 
-
-class ClipDataset(Dataset[tuple[Tensor, int]]):
+class ClipDataset(Dataset[tuple[Tensor, int] | None]):
     """Clips of videos, with their labels.
 
-    Without an augmentation, index ``i`` is the center crop of the center clip of video ``i``. With one, index
-    ``epoch * len + i`` is a clip of video ``i % len(videos)`` in that epoch: at a random time, in a random crop;
-    ``repeats`` clips of each video make an epoch.
+    Without an augmentation, index ``i`` is the center crop of the center clip of video ``i``, or None where that cannot
+    be read. With one, index ``epoch * len + i`` is a clip of video ``i % len(videos)`` in that epoch: at a random time,
+    in a random crop; ``repeats`` clips of each video make an epoch.
+
+    Attributes:
+        unreadable: the videos that could not be read, of all workers.
     """
 
     def __init__(
@@ -43,26 +45,30 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         self._seed = seed
         self._repeats = repeats
         self._augmentation = augmentation
-        self._unreadable: set[str] = set()
+        side = "validation" if augmentation is None else "training"
+        self.unreadable = Unreadable(videos, consequence=f"left out of {side}")
 
     def __len__(self) -> int:
         return len(self._videos) * self._repeats
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """The clip at ``index``; where its video cannot be read, the next one that can be stands in for it.
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | None:
+        """The clip at ``index``; in training, where its video cannot be read, the next one that can stands in for it.
 
         Raises:
-            InputFileError: none of the videos can be read.
+            InputFileError: too many videos cannot be read.
         """
         epoch, position = divmod(index, len(self))
-        for offset in range(len(self._videos)):
-            video = self._videos.videos[(position + offset) % len(self._videos)]
+        for number in itertools.count(position):
+            place = number % len(self._videos)
+            video = self._videos.videos[place]
             try:
                 return self._clip(video, epoch, position), video.label
             except InputFileError as error:
-                self._report(video, error)
-        msg = f"none of the {len(self._videos)} videos of {self._videos.name} can be read"
-        raise InputFileError(msg)
+                # Ends at the latest when none is left.
+                self.unreadable.add(place, error)
+            if self._augmentation is None:
+                break
+        return None
 
     def _clip(self, video: LabeledVideo, epoch: int, position: int) -> Tensor:
         if self._augmentation is None:
@@ -71,11 +77,6 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         at = float(rng.random())
         reading = self._augmentation.draw_speed(self._augmentation.reading_spec(self._spec), rng)
         return torch.from_numpy(self._augmentation(video.read(reading, at=at), self._spec, rng))
-
-    def _report(self, video: LabeledVideo, error: InputFileError) -> None:
-        if video.name not in self._unreadable:
-            self._unreadable.add(video.name)
-            logger.warning("left out of training: %s", error)
 
 
 class EpochSampler(Sampler[int]):

@@ -18,7 +18,7 @@ from s2tf_edge.models import save_model
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.training.callbacks import Checkpoints, EpochLog, StepProgress, keeps_best_epoch
 from s2tf_edge.training.config import TrainConfig
-from s2tf_edge.training.loaders import leave_cores_to, make_loaders
+from s2tf_edge.training.loaders import leave_cores_to, log_unreadable, make_loaders
 from s2tf_edge.training.module import TrainingModule
 from s2tf_edge.training.networks import make_network
 from s2tf_edge.training.resume import LAST_FILE, describe_run, find_checkpoint
@@ -91,8 +91,9 @@ def train(
             epoch=resumption.epochs if resumption else 0,
         )
         fit(trainer, module, loaders, checkpoint=resumption.checkpoint if resumption else None)
+    unreadable = log_unreadable(loaders)
     if trainer.is_global_zero:
         network.load_state_dict(kept.weights)
-        metrics = {"val_top1": kept.top1, "epoch": kept.epoch}
+        metrics = {"val_top1": kept.top1, "epoch": kept.epoch, "unreadable": unreadable}
         save_model(out / MODEL_FILE, network, metrics=metrics, seed=config.seed, extra={"run": run})
     return TrainResult(model=out / MODEL_FILE, top1=kept.top1, epoch=kept.epoch)

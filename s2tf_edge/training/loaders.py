@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.training.augmentation import Augmentation
+from s2tf_edge.training.caching import FrameCache
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.dataset import ClipDataset, EpochSampler
+from s2tf_edge.training.unreadable import Unreadable
 
-__all__ = ["Loaders", "leave_cores_to", "make_loaders"]
+__all__ = ["Loaders", "find_unreadable", "leave_cores_to", "log_unreadable", "make_loaders"]
+
+logger = logging.getLogger(__name__)
 
 Loaders = tuple[DataLoader[Any], DataLoader[Any]]
 """Of training and validation clips."""
@@ -45,6 +52,10 @@ def make_loaders(
         epoch: the first that is read, counted from zero.
     """
     augmentation = Augmentation(settings=config, flips=videos.flips)
+    cache = FrameCache(config.cache) if config.cache is not None else None
+    if cache is not None:
+        videos = cache.for_training(videos, augmentation.reading_spec(spec))
+        validation = cache.for_validation(validation)
     repeats = config.repeats(len(videos))
     dataset = ClipDataset(videos, spec, seed=config.seed, repeats=repeats, augmentation=augmentation)
     sampler = EpochSampler(
@@ -60,10 +71,40 @@ def make_loaders(
         "persistent_workers": config.workers > 0,
         "worker_init_fn": _leave_signals_to_the_parent,
     }
-    return (
+    loaders = (
         DataLoader(dataset, sampler=sampler, drop_last=len(sampler) > config.batch_size, **options),
-        DataLoader(ClipDataset(validation, spec), **options),
+        _ReadableBatches(ClipDataset(validation, spec), collate_fn=_collate_readable, **options),
     )
+    if cache is not None:
+        weakref.finalize(loaders[0], cache.close)
+    return loaders
+
+
+def log_unreadable(loaders: Loaders) -> int:
+    """Says at the end of a run how many videos could not be read, and returns the number."""
+    training, validation = map(find_unreadable, loaders)
+    for unreadable, became in ((training, "others took their place"), (validation, "left out of its top-1")):
+        if unreadable.names:
+            logger.warning("%s; %s", unreadable, became)
+    return len(training.names) + len(validation.names)
+
+
+def find_unreadable(loader: DataLoader[Any]) -> Unreadable:
+    """The videos of a loader that could not be read so far."""
+    assert isinstance(loader.dataset, ClipDataset)
+    return loader.dataset.unreadable
+
+
+class _ReadableBatches(DataLoader[Any]):
+    """Leaves out batches of which no clip could be read."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the stub has the base class of torch's iterators
+        return (batch for batch in super().__iter__() if batch is not None)
+
+
+def _collate_readable(items: list[tuple[Tensor, int] | None]) -> Any:
+    readable = [item for item in items if item is not None]
+    return default_collate(readable) if readable else None
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 
 from s2tf_edge.data.container import open_container, video_stream
 from s2tf_edge.data.timeline import Timeline, may_restart
-from s2tf_edge.data.video import _frames_from, probe, read_clip
+from s2tf_edge.data.video import probe, read_clip, read_frames
 from s2tf_edge.spec import ClipSpec
 
 FPS = 30
@@ -128,7 +128,7 @@ def test_a_clip_of_recordings_strung_together_lies_where_it_was_asked_for(
 
 def _decode(path: Path) -> list[tuple[int, float]]:
     """The number of each frame and its time from the first's, as a whole file is read."""
-    frames = [*_frames_from(path, None)]
+    frames = [*read_frames(path, None)]
     numbers = [round(float(frame.to_ndarray(format="gray").mean()) / LEVELS_PER_FRAME) for _, frame in frames]
     return [(number, seconds - frames[0][0]) for number, (seconds, _) in zip(numbers, frames, strict=True)]
 

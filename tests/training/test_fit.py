@@ -181,7 +181,8 @@ def test_videos_that_cannot_be_read_are_left_out(tmp_path: Path, workers: int) -
 
     for path in (tmp_path / "data").rglob("*.mp4"):
         path.write_text("not a video", encoding="utf-8")
-    with pytest.raises(InputFileError, match=r"^none of the 5 videos of .*data can be read$"):
+    refusal = r"^2 of 5 videos of .*data cannot be read, more than 1 %: .*mp4; the last: .*mp4 is not a video"
+    with pytest.raises(InputFileError, match=refusal):
         train(config, videos=open_data(tmp_path / "data"), validation=good, out=tmp_path / "other")
 
 

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from s2tf_edge.errors import UsageError
 from s2tf_edge.option_fields import counts
 from s2tf_edge.training.settings.declaring import setting
 
-__all__ = ["LoadingSettings"]
+__all__ = ["RAM", "LoadingSettings"]
 
+RAM: Final = "ram"
+"""In place of a folder, for a cache in memory."""
 _CLIPS_OF_A_PASS: Final = 240
+
+
+def _check_cache(name: str, value: str) -> None:
+    if not value.strip() or Path(value).is_file():
+        msg = f"`{name}` takes {RAM} or a folder, got {value!r}"
+        raise UsageError(msg)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +38,13 @@ class LoadingSettings:
         1,
         "Processes that read videos, 0 reads in the training process; 1 by default.",
         check=counts(0),
+        affects_weights=False,
+    )
+    cache: str | None = setting(
+        None,
+        "Keep scaled frames, as far as they fit: in memory for this run, or in a folder for others as well.",
+        check=_check_cache,
+        metavar="ram|DIR",
         affects_weights=False,
     )
 
