@@ -9,6 +9,7 @@ from pathlib import Path
 
 from s2tf_edge.data.datasets import open_videos
 from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.sides import Use
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.export.artifact_folder import check_destination
@@ -120,7 +121,7 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
     check_destination(folder)
     if options.sensitivity is not None:
         check_page(options.sensitivity)
-    evaluation = _open_videos(options.eval)
+    evaluation = _open_videos(options.eval, use="test")
     if options.max_drop is not None:
         # Labels that are missing, or that the network lacks, should not be found after minutes of calibration.
         network_classes(source.labels, _require_labels(evaluation))
@@ -130,7 +131,7 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
         precision=precision,
         folder=folder,
         options=options,
-        calib=_open_videos(options.calib),
+        calib=_open_videos(options.calib, use="train"),
         evaluation=evaluation,
     )
 
@@ -170,8 +171,8 @@ def _settle_quantized(
     return source, "int8"
 
 
-def _open_videos(data: str | Videos | None) -> Videos | None:
-    return open_videos(data) if isinstance(data, str) else data
+def _open_videos(data: str | Videos | None, *, use: Use) -> Videos | None:
+    return open_videos(data, use=use) if isinstance(data, str) else data
 
 
 def _require_labels(evaluation: Videos | None) -> LabeledVideos:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["first_few", "one_line"]
+__all__ = ["counted", "first_few", "one_line"]
 
 
 def first_few(items: Iterable[object], count: int = 4, *, separator: str = ", ") -> str:
@@ -12,6 +12,11 @@ def first_few(items: Iterable[object], count: int = 4, *, separator: str = ", ")
     items = list(items)
     more = len(items) - count
     return separator.join(str(item) for item in items[:count]) + (f" and {more} more" if more > 0 else "")
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 video``, ``2 videos``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def one_line(said: object) -> str:

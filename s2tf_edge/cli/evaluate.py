@@ -29,7 +29,8 @@ def evaluate(
     data: Annotated[
         str,
         typer.Option(
-            help="A folder of class folders, a list file, or synthetic; without labels a folder, glob or list of "
+            help="A folder of class folders, or of train, val and test with such; a list file; ucf101:ROOT?split=1 and "
+            "alike; or synthetic; without labels a folder, glob or list of "
             "videos, or one video, which gives predictions and no accuracy."
         ),
     ],

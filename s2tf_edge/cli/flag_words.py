@@ -20,6 +20,7 @@ _RESULTS: Final = {"folder": "folder with --out"}
 _OTHER_WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "s2tf-eval": _RESULTS,
     "s2tf-report": _RESULTS,
+    "s2tf-train": {"validation": "--val-split", "validation=0.2": "--val-split 0.2"},
     "s2tf-stream": {
         "VideoSink": "--save",
         "WebSink": "--serve",

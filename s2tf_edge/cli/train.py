@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 from collections.abc import Callable
@@ -15,20 +16,35 @@ from s2tf_edge.cli.dataclass_flags import with_overrides
 
 __all__ = ["command", "main", "train"]
 
+logger = logging.getLogger(__name__)
+
 _NAME = "s2tf-train"
 _EXAMPLES = (
     "s2tf-train videos/ --model s2tf_r3d_18 --out runs/a --group-by '^([a-z]+)_'",
+    "s2tf-train 'ucf101:UCF101?split=1' --model s2tf_r3d_18 --out runs/ucf",
     "s2tf-train synthetic --model 's2tf_r3d_10?width=0.25' --size 64 --epochs 10 --out runs/small",
 )
 
 
 def train(
-    data: Annotated[str, typer.Argument(help="A folder of class folders, a list file, or synthetic.", metavar="DATA")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A folder of class folders, or of train and val with such; a list file; ucf101:ROOT?split=1, "
+            "hmdb51:ROOT?split=1, kinetics:ROOT; or synthetic.",
+            metavar="DATA",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for model.pt, last.ckpt, metrics.csv and TensorBoard events.")],
     overrides: dict[str, Any],
     val_split: Annotated[
-        str, typer.Option(help="Share of the videos to validate on, or a list file of them.", metavar="SHARE|LIST")
-    ] = "0.2",
+        str | None,
+        typer.Option(
+            help="Share of the videos to validate on, 0 for none, or a list file of them; by default what the data set "
+            "itself has for that, else 0.2.",
+            metavar="SHARE|LIST",
+        ),
+    ] = None,
     group_by: Annotated[
         str | None,
         typer.Option(help="Files whose names share the first group of this pattern stay on one side.", metavar="REGEX"),
@@ -56,29 +72,33 @@ def train(
     from s2tf_edge.extras import require
 
     require("lightning", extra="train", purpose="training")
-    from s2tf_edge.data.datasets import open_data, split
+    from s2tf_edge.data.training_data import open_training_data
     from s2tf_edge.training import TrainConfig
     from s2tf_edge.training import train as fit
+    from s2tf_edge.training.understanding import describe_run_lines
 
     values = _overrides(config) | overrides
     if "model" not in values:
         msg = "there is no network to train; give --model NAME (s2tf-models lists them), or model in --config"
         raise UsageError(msg)
     settings = TrainConfig(**values)
-    videos, validation = split(open_data(data), val_split, group_by=group_by, seed=settings.seed)
+    sides = open_training_data(data, validation=val_split, group_by=group_by, seed=settings.seed)
+    for line in describe_run_lines(settings, sides, processes=int(os.environ.get("WORLD_SIZE", "1"))):
+        logger.info("%s", line)
     with progress_bar("training") as progress:
         result = fit(
             settings,
-            videos=videos,
-            validation=validation,
+            videos=sides.train,
+            validation=sides.validation,
             out=out,
             pretrained=pretrained,
             resume=resume,
             progress=progress,
         )
     if first:
-        score = "" if result.top1 is None else f"{result.top1:.1f} % top-1 on {len(validation)} validation videos "
-        typer.echo(f"{result.model}: {score}(epoch {result.epoch})")
+        count = len(sides.validation)
+        score = "no validation" if result.top1 is None else f"{result.top1:.1f} % top-1 on {count} validation videos"
+        typer.echo(f"{result.model}: {score} (epoch {result.epoch})")
         typer.echo(f"next: s2tf-export {shlex.quote(str(result.model))} --target openvino")
 
 

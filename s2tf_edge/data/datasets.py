@@ -1,4 +1,4 @@
-"""Data sets by what a user calls them, and their split into training and validation videos."""
+"""Data sets by what a user calls them."""
 
 from __future__ import annotations
 
@@ -11,51 +11,79 @@ from urllib.parse import parse_qsl
 from s2tf_edge.data.container import redacted
 from s2tf_edge.data.files import open_files, open_folder, open_list
 from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.published import is_published, open_published, published_from_any_folder
+from s2tf_edge.data.published.kinetics import is_kinetics_csv, open_kinetics_csv
+from s2tf_edge.data.ready_split import read_ready_split
 from s2tf_edge.data.scenes import LABELS
-from s2tf_edge.data.splits import split_by_group
+from s2tf_edge.data.sides import SplitVideos, Use
 from s2tf_edge.data.synthetic import synthetic_videos
 from s2tf_edge.data.video_paths import is_folder, is_glob, is_video_name
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.file_kinds import VIDEOS, check_kind
 
-__all__ = ["from_any_folder", "open_data", "open_videos", "split"]
+__all__ = ["find_split", "from_any_folder", "open_data", "open_videos", "open_whole", "require_labels"]
 
 _SYNTHETIC: Final = "synthetic"
-_LABELED: Final = "a folder of class folders, a list file of 'path label' lines, or 'synthetic'"
+_LABELED: Final = (
+    "a folder of class folders, a list file of 'path label' lines, 'ucf101:ROOT', 'hmdb51:ROOT', 'kinetics:ROOT' or "
+    "'synthetic'"
+)
 _UNLABELED: Final = "a folder, glob or list of videos, or one video"
 _OPTIONS: Final[dict[str, Callable[[str], Any]]] = {"clips": int, "split": str, "seed": int}
 
 
-def open_videos(data: str | Path, *, labels: Sequence[str] | None = None) -> Videos:
+def open_videos(data: str | Path, *, labels: Sequence[str] | None = None, use: Use = "test") -> Videos:
     """A data set, whose videos may have no labels.
 
     Args:
         data: one of
 
             - a folder of class folders, or of videos without labels: see ``s2tf_edge.data.files.open_folder``;
+            - a folder that comes split: see ``s2tf_edge.data.ready_split``;
             - a list file of ``path``, ``path label`` or ``path,label`` lines: see ``s2tf_edge.data.files.open_list``;
+            - ``ucf101:ROOT?split=1``, ``hmdb51:ROOT?split=1`` or ``kinetics:ROOT``, each with ``part=train`` where that
+              side is wanted: see ``s2tf_edge.data.published``;
             - a glob such as ``clips/**/*.mp4``, or one video: without labels;
             - ``synthetic``, or ``synthetic?clips=400&split=train&seed=0``: see ``s2tf_edge.data.synthetic``.
         labels: names of the classes in the order to count them; None for those of the data set.
+        use: which side is taken of what comes split: ``train`` to calibrate or to learn, ``val`` to validate on,
+            ``test`` to measure on.
 
     Returns:
         ``LabeledVideos`` where they have labels.
 
     Raises:
-        InputFileError: nothing is there, it holds no videos, or a listed video is missing.
-        UsageError: an option of ``synthetic`` is unknown or its value not allowed, or a class is not in ``labels``.
+        InputFileError: nothing is there, it holds no videos, listed videos are missing, or a class is not in
+            ``labels``.
+        UsageError: an option of a data set is unknown or its value not allowed.
     """
+    sides = find_split(data)
+    return open_whole(data, labels=labels) if sides is None else sides.open(use, labels=labels)
+
+
+def find_split(data: str | Path) -> SplitVideos | None:
+    """The sides of what comes split, None of any other data.
+
+    Raises:
+        InputFileError: a folder or a list of it cannot be read, or is not what it should be.
+        UsageError: an option of a published data set is unknown or its value not allowed.
+    """
+    path = Path(data)
+    if is_folder(path):
+        return read_ready_split(path)
+    return open_published(str(data)) if is_published(str(data)) else None
+
+
+def open_whole(data: str | Path, *, labels: Sequence[str] | None = None) -> Videos:
+    """What does not come split; arguments and errors as for ``open_videos``."""
     text, path = str(data), Path(data)
     if is_folder(path):
         return open_folder(path, labels=labels)
     if _is_synthetic(text):
         return _open_synthetic(text.partition("?")[2], labels)
     if path.is_file():
-        if is_video_name(path.name):
-            return open_files(text)
-        check_kind(path, VIDEOS)
-        return open_list(path, labels=labels)
+        return _open_file(path, labels)
     if is_glob(text) and "://" not in text:
         return open_files(text)
     # An address may hold a password.
@@ -63,48 +91,41 @@ def open_videos(data: str | Path, *, labels: Sequence[str] | None = None) -> Vid
     raise InputFileError(msg)
 
 
-def open_data(data: str | Path, *, labels: Sequence[str] | None = None) -> LabeledVideos:
+def open_data(data: str | Path, *, labels: Sequence[str] | None = None, use: Use = "test") -> LabeledVideos:
     """A data set whose videos have labels; arguments and errors as for ``open_videos``.
 
     Raises:
         InputFileError: they have none, too.
     """
-    videos = open_videos(data, labels=labels)
+    return require_labels(open_videos(data, labels=labels, use=use))
+
+
+def require_labels(videos: Videos) -> LabeledVideos:
+    """The same videos, which must have labels.
+
+    Raises:
+        InputFileError: they have none.
+    """
     if isinstance(videos, LabeledVideos):
         return videos
-    msg = f"the videos of {data} have no labels, which are needed here; give {_LABELED}"
+    msg = f"the videos of {videos.name} have no labels, which are needed here; give {_LABELED}"
     raise InputFileError(msg)
 
 
 def from_any_folder(data: str) -> str:
     """A data set's name, by which it is found from any folder: paths and globs are made absolute."""
-    is_path = Path(data).exists() or (is_glob(data) and not _is_synthetic(data))
-    return str(Path(data).absolute()) if is_path else data
+    if Path(data).exists():
+        return str(Path(data).absolute())
+    if is_published(data):
+        return published_from_any_folder(data)
+    return str(Path(data).absolute()) if is_glob(data) and not _is_synthetic(data) else data
 
 
-def split(
-    videos: LabeledVideos, validation: str, *, group_by: str | None = None, seed: int = 0
-) -> tuple[LabeledVideos, LabeledVideos]:
-    """Training and validation videos.
-
-    Args:
-        videos: the data set.
-        validation: the share of it to validate on, such as ``0.2``, or another data set, as ``open_data`` takes it.
-        group_by: as in ``split_by_group``; only with a share.
-        seed: of the draw.
-
-    Raises:
-        InputFileError: the other data set cannot be read.
-        UsageError: the share or ``group_by`` is not allowed, or the other data set has classes that ``videos`` lacks.
-    """
-    try:
-        fraction = float(validation)
-    except ValueError:
-        if group_by is not None:
-            msg = f"group-by splits one data set in two, but {validation} is a second one; leave one of the two out"
-            raise UsageError(msg) from None
-        return videos, open_data(validation, labels=videos.labels)
-    return split_by_group(videos, fraction=fraction, group_by=group_by, seed=seed)
+def _open_file(path: Path, labels: Sequence[str] | None) -> Videos:
+    if is_video_name(path.name):
+        return open_files(str(path))
+    check_kind(path, VIDEOS)
+    return open_kinetics_csv(path, labels=labels) if is_kinetics_csv(path) else open_list(path, labels=labels)
 
 
 def _is_synthetic(data: str) -> bool:
@@ -124,6 +145,6 @@ def _open_synthetic(query: str, labels: Sequence[str] | None) -> LabeledVideos:
             raise UsageError(msg) from error
     if labels is not None and tuple(labels) != LABELS:
         msg = f"synthetic has the classes {', '.join(LABELS)}, not those expected: {', '.join(list(labels)[:10])}"
-        raise UsageError(msg)
+        raise InputFileError(msg)
     name = f"{_SYNTHETIC}?{query}" if query else _SYNTHETIC
     return dataclasses.replace(synthetic_videos(**options), name=name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,24 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge.clips import clip_room
+from s2tf_edge.data.directions import directions_among
 from s2tf_edge.data.labeled import LabeledVideos
-from s2tf_edge.data.list_file import LIST_SUFFIXES, ListedVideo, read_class_index, read_list
+from s2tf_edge.data.list_file import LIST_SUFFIXES, check_entries, read_class_index, read_list
+from s2tf_edge.data.listing_checks import check_classes, check_missing
 from s2tf_edge.data.video import probe, read_clip
 from s2tf_edge.data.video_paths import (
     VIDEO_SUFFIXES,
     find_videos,
     is_folder,
     is_glob,
-    is_video_name,
     match_videos,
 )
 from s2tf_edge.data.videos import Videos
-from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.errors import InputFileError
 from s2tf_edge.file_kinds import VIDEOS, check_kind
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.words import first_few
 
-__all__ = ["LabeledFile", "VideoFile", "list_files", "open_files", "open_folder", "open_list"]
+__all__ = [
+    "LabeledFile",
+    "VideoFile",
+    "label_files",
+    "list_files",
+    "open_files",
+    "open_folder",
+    "open_list",
+]
 
 _MAX_NUMBER: Final = 100_000
 _CLASS_INDEX: Final = "classInd.txt"
@@ -110,8 +119,8 @@ def open_folder(folder: Path, *, labels: Sequence[str] | None = None) -> Videos:
         labels: names of the classes in the order to count them; None for the sub-folders, sorted.
 
     Raises:
-        InputFileError: the folder or one below it cannot be listed, or it holds no video, or both kinds.
-        UsageError: a class is not in ``labels``.
+        InputFileError: the folder or one below it cannot be listed, it holds no video, or both kinds, or a class is not
+            in ``labels``.
     """
     loose: list[Path] = []
     classes: dict[str, list[Path]] = {}
@@ -126,9 +135,8 @@ def open_folder(folder: Path, *, labels: Sequence[str] | None = None) -> Videos:
         check_kind(folder, VIDEOS)
         msg = f"{folder} holds no video ({' '.join(VIDEO_SUFFIXES)}); give a folder with videos, or of class folders"
         raise InputFileError(msg)
-    names = _check_classes(tuple(classes), labels, source=folder)
-    videos = [LabeledFile(path=path, label=names.index(name)) for name, paths in classes.items() for path in paths]
-    return LabeledVideos(name=str(folder), labels=names, videos=videos)
+    names = check_classes(tuple(classes), labels, source=folder)
+    return label_files(folder, [(path, name) for name, paths in classes.items() for path in paths], labels=names)
 
 
 def open_list(path: Path, *, labels: Sequence[str] | None = None) -> Videos:
@@ -141,27 +149,31 @@ def open_list(path: Path, *, labels: Sequence[str] | None = None) -> Videos:
         labels: names of the classes in the order to count them; None for those listed: names sorted, numbers from 0.
 
     Raises:
-        InputFileError: the list cannot be read, a line is malformed, or a video is missing.
-        UsageError: a class is not in ``labels``.
+        InputFileError: the list cannot be read, a line is malformed, more than a hundredth of the videos are missing,
+            or a class is not in ``labels``.
     """
     entries = read_list(path)
-    _check_entries(entries, path)
+    check_entries(entries, path)
     listed = [entry.label for entry in entries if entry.label is not None]
     paths = [entry.path for entry in entries]
-    missing = [video for video in paths if not video.is_file()]
-    if missing:
-        msg = f"{path} lists {len(missing)} videos of {len(paths)} that do not exist, the first is {missing[0]}"
-        raise InputFileError(msg)
+    there = {video for video in set(paths) if video.is_file()}
+    check_missing([str(video) for video in paths if video not in there], listed=len(paths), source=str(path))
     if not listed:
-        return _without_labels(path, paths)
+        return _without_labels(path, [video for video in paths if video in there])
     if all(label.isdecimal() for label in listed):
         listed, found = _name_classes(listed, path)
     else:
         found = tuple(sorted(set(listed)))
-    names = _check_classes(found, labels, source=path)
-    index = {name: position for position, name in enumerate(names)}
-    videos = [LabeledFile(path=video, label=index[label]) for video, label in zip(paths, listed, strict=True)]
-    return LabeledVideos(name=str(path), labels=names, videos=videos)
+    names = check_classes(found, labels, source=path)
+    pairs = [pair for pair in zip(paths, listed, strict=True) if pair[0] in there]
+    return label_files(path, pairs, labels=names)
+
+
+def label_files(name: str | Path, files: Iterable[tuple[Path, str]], *, labels: Sequence[str]) -> LabeledVideos:
+    """A data set of files, each with the name of its class, which is among ``labels``."""
+    index = {label: position for position, label in enumerate(labels)}
+    videos = [LabeledFile(path=path, label=index[label]) for path, label in files]
+    return LabeledVideos(name=str(name), labels=tuple(labels), videos=videos, flips=not directions_among(labels))
 
 
 def _without_labels(name: str | Path, paths: Sequence[Path]) -> Videos:
@@ -177,25 +189,6 @@ def _both_kinds(folder: Path, loose: Sequence[Path], classes: Sequence[str]) -> 
     )
 
 
-def _check_entries(entries: Sequence[ListedVideo], path: Path) -> None:
-    for entry in entries:
-        if not is_video_name(entry.path.name):
-            text = str(entry.path.relative_to(path.parent) if entry.path.is_relative_to(path.parent) else entry.path)
-            msg = (
-                f"{path}, line {entry.line}: expected 'path', 'path label' or 'path,label' with a path that ends in "
-                f"one of {' '.join(VIDEO_SUFFIXES)}, got {text[:80]!r}"
-            )
-            raise InputFileError(msg)
-    if not entries:
-        msg = f"{path} lists no video; write one 'path', 'path label' or 'path,label' a line"
-        raise InputFileError(msg)
-    bare = [entry.line for entry in entries if entry.label is None]
-    if 0 < len(bare) < len(entries):
-        labeled = next(entry.line for entry in entries if entry.label is not None)
-        msg = f"{path} has a label in line {labeled} and none in line {bare[0]}; give all videos a label, or none"
-        raise InputFileError(msg)
-
-
 def _name_classes(numbers: list[str], path: Path) -> tuple[list[str], tuple[str, ...]]:
     """The name of each number, and the names of all classes in order."""
     values = [int(number) for number in numbers]
@@ -209,13 +202,3 @@ def _name_classes(numbers: list[str], path: Path) -> tuple[list[str], tuple[str,
         msg = f"{path} has labels {unknown[:5]} that {class_index.name} does not name, or beyond {_MAX_NUMBER}"
         raise InputFileError(msg)
     return [classes[value] for value in values], tuple(classes[value] for value in sorted(classes))
-
-
-def _check_classes(found: tuple[str, ...], labels: Sequence[str] | None, *, source: Path) -> tuple[str, ...]:
-    """The classes of a data set: ``labels``, among which all that were found must be, or, for None, what was found."""
-    unknown = sorted(set(found) - set(found if labels is None else labels))
-    if unknown:
-        expected = ", ".join(list(labels or ())[:10])
-        msg = f"{source} has classes {unknown[:5]} that are not among those expected: {expected}"
-        raise UsageError(msg)
-    return found if labels is None else tuple(labels)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from s2tf_edge.data.video_paths import VIDEO_SUFFIXES
+from s2tf_edge.data.video_paths import VIDEO_SUFFIXES, is_video_name
+from s2tf_edge.errors import InputFileError
 from s2tf_edge.text_file import read_text
 
-__all__ = ["LIST_SUFFIXES", "ListedVideo", "read_class_index", "read_list"]
+__all__ = ["LIST_SUFFIXES", "ListedVideo", "check_entries", "read_class_index", "read_lines", "read_list"]
 
 LIST_SUFFIXES: Final = (".txt", ".csv")
 """Endings, in lower case, of files that are lists rather than videos, where a file may be either."""
@@ -39,12 +41,20 @@ def read_list(path: Path) -> list[ListedVideo]:
     Raises:
         InputFileError: the list cannot be read or is not UTF-8.
     """
-    found = []
-    for number, line in enumerate(read_text(path, max_bytes=_MAX_LIST_BYTES).splitlines(), start=1):
-        text = line.strip()
-        if text and not text.startswith("#"):
-            found.append(_parse(text, line=number, folder=path.parent))
-    return found
+    lines = enumerate(read_lines(path), start=1)
+    stripped = ((number, line.strip()) for number, line in lines)
+    return [
+        _parse(text, line=number, folder=path.parent) for number, text in stripped if text and not text.startswith("#")
+    ]
+
+
+def read_lines(path: Path) -> list[str]:
+    """All lines of a list, as they are.
+
+    Raises:
+        InputFileError: the list cannot be read or is not UTF-8.
+    """
+    return read_text(path, max_bytes=_MAX_LIST_BYTES).splitlines()
 
 
 def read_class_index(path: Path) -> dict[int, str]:
@@ -53,8 +63,32 @@ def read_class_index(path: Path) -> dict[int, str]:
     Raises:
         InputFileError: the file cannot be read or is not UTF-8.
     """
-    lines = (line.split(maxsplit=1) for line in read_text(path, max_bytes=_MAX_LIST_BYTES).splitlines() if line.strip())
+    lines = (line.split(maxsplit=1) for line in read_lines(path) if line.strip())
     return {int(fields[0]): fields[-1].strip() for fields in lines if fields[0].isdecimal()}
+
+
+def check_entries(entries: Sequence[ListedVideo], path: Path) -> None:
+    """Refuses what ``read_list`` found in ``path``, where it is no list of videos.
+
+    Raises:
+        InputFileError: there are none, a line names no video, or only some lines have a label.
+    """
+    for entry in entries:
+        if not is_video_name(entry.path.name):
+            text = str(entry.path.relative_to(path.parent) if entry.path.is_relative_to(path.parent) else entry.path)
+            msg = (
+                f"{path}, line {entry.line}: expected 'path', 'path label' or 'path,label' with a path that ends in "
+                f"one of {' '.join(VIDEO_SUFFIXES)}, got {text[:80]!r}"
+            )
+            raise InputFileError(msg)
+    if not entries:
+        msg = f"{path} lists no video; write one 'path', 'path label' or 'path,label' a line"
+        raise InputFileError(msg)
+    bare = [entry.line for entry in entries if entry.label is None]
+    if 0 < len(bare) < len(entries):
+        labeled = next(entry.line for entry in entries if entry.label is not None)
+        msg = f"{path} has a label in line {labeled} and none in line {bare[0]}; give all videos a label, or none"
+        raise InputFileError(msg)
 
 
 def _parse(text: str, *, line: int, folder: Path) -> ListedVideo:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
 
-__all__ = ["split_by_group"]
+__all__ = ["group_of", "split_by_group"]
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -40,7 +40,7 @@ def split_by_group(
         msg = f"the share of validation videos must lie between 0 and 1, got {fraction}"
         raise UsageError(msg)
     rng = np.random.default_rng(seed)
-    groups = [_group(video.name, group_by) for video in videos.videos] if group_by is not None else None
+    groups = [group_of(video.name, group_by) for video in videos.videos] if group_by is not None else None
     if groups is None:
         labels = np.array([video.label for video in videos.videos])
         chosen = np.concatenate([_draw(np.flatnonzero(labels == label), fraction, rng) for label in np.unique(labels)])
@@ -55,16 +55,21 @@ def split_by_group(
     return videos.subset(kept), videos.subset(sorted(aside))
 
 
-def _group(name: str, pattern: str) -> str:
+def group_of(name: str, pattern: str) -> str:
+    """The first group of ``pattern`` in the file's name of a video.
+
+    Raises:
+        UsageError: the pattern is not valid, or does not match.
+    """
     file_name = Path(name).name
     try:
         match = re.search(pattern, file_name)
         group = match[1] if match else None
     except (re.error, IndexError) as error:
-        msg = f"group-by needs a regular expression with a group, such as '^([a-z]+)_', got {pattern!r} ({error})"
+        msg = f"`group_by` needs a regular expression with a group, such as '^([a-z]+)_', got {pattern!r} ({error})"
         raise UsageError(msg) from error
     if group is None:
-        msg = f"group-by {pattern!r} does not match {file_name}; it must find a group in the name of every video"
+        msg = f"`group_by` {pattern!r} does not match {file_name}; it must find a group in the name of every video"
         raise UsageError(msg)
     return str(group)
 

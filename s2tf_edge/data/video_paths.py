@@ -20,7 +20,7 @@ from typing import Final, Literal
 
 from s2tf_edge.errors import InputFileError
 
-__all__ = ["VIDEO_SUFFIXES", "find_videos", "is_folder", "is_glob", "is_video_name", "match_videos"]
+__all__ = ["VIDEO_SUFFIXES", "find_videos", "is_folder", "is_glob", "is_video_name", "list_folder", "match_videos"]
 
 VIDEO_SUFFIXES: Final = (
     *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
@@ -72,6 +72,18 @@ def find_videos(folder: Path, *, is_wanted: Callable[[str], bool] = is_video_nam
     return search.finish(path for path in files if is_wanted(path.name))
 
 
+def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The folders and the files directly in a folder, links to such included, each in order.
+
+    Raises:
+        InputFileError: the folder cannot be listed.
+    """
+    found: dict[str, list[Path]] = {"folder": [], "file": []}
+    for entry in _Search().entries(folder):
+        found.setdefault(entry.kind, []).append(entry.path)
+    return sorted(found["folder"]), sorted(found["file"])
+
+
 def match_videos(pattern: str) -> list[Path]:
     """The videos that a glob such as ``clips/**/*.mp4`` matches; ``**`` stands for folders at any depth.
 
@@ -115,7 +127,7 @@ class _Search:
             if real in seen:
                 continue
             seen.add(real)
-            entries = self._list(folder)
+            entries = self.entries(folder)
             yield folder, entries
             for entry in entries:
                 if entry.kind == "folder":
@@ -133,7 +145,7 @@ class _Search:
             yield from self.match(folder / part, rest)
         elif is_folder(folder):
             kind = "folder" if rest else "file"
-            for entry in self._list(folder):
+            for entry in self.entries(folder):
                 if entry.kind == kind and _fits(entry.path.name, part):
                     yield from self.match(entry.path, rest) if rest else [entry.path]
 
@@ -145,7 +157,8 @@ class _Search:
             _warn_of_broken_links(len(self._broken), next(iter(self._broken)))
         return found
 
-    def _list(self, folder: Path) -> list[_FolderEntry]:
+    def entries(self, folder: Path) -> list[_FolderEntry]:
+        """What a folder holds, without what is hidden."""
         try:
             with os.scandir(folder) as found:
                 entries = [_look_at(entry) for entry in found if not entry.name.startswith(".")]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from s2tf_edge.data.datasets import from_any_folder, open_data, open_videos, split
+from s2tf_edge.data.datasets import from_any_folder, open_data, open_videos
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
 
@@ -78,25 +78,7 @@ def test_data_is_found_from_any_folder(folder: Path, monkeypatch: pytest.MonkeyP
         assert from_any_folder(name) == name
 
 
-def test_split_by_share(folder: Path) -> None:
-    train, validation = split(open_data(folder), "0.5", group_by="^([a-z])_")
-    assert {Path(video.name).name for video in train.videos} != {Path(video.name).name for video in validation.videos}
-    assert (len(train), len(validation)) == (2, 2)
-
-
-def test_split_by_a_list_keeps_the_order_of_labels(folder: Path) -> None:
-    videos = open_data(folder)
-    train, validation = split(videos, str(folder / "list.txt"))
-    assert train is videos
-    assert validation.labels == ("jump", "run")
-    assert [video.label for video in validation.videos] == [1]
-
-
-def test_split_refuses_what_does_not_fit(folder: Path) -> None:
-    videos = open_data(folder)
-    with pytest.raises(UsageError, match="leave one of the two out"):
-        split(videos, str(folder / "list.txt"), group_by="(a)")
-    with pytest.raises(UsageError, match="synthetic has the classes moving left"):
-        split(videos, "synthetic")
-    with pytest.raises(UsageError, match=r"must lie between 0 and 1, got 1\.5"):
-        split(videos, "1.5")
+def test_the_folder_of_a_published_set_is_made_absolute_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert from_any_folder("ucf101:run?split=2") == f"ucf101:{folder}/run?split=2"
+    assert from_any_folder("kinetics:.") == f"kinetics:{folder}"

@@ -8,7 +8,7 @@ import pytest
 from s2tf_edge.data.files import LabeledFile, VideoFile, list_files, open_files, open_folder, open_list
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.videos import Videos
-from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.errors import InputFileError
 from s2tf_edge.spec import ClipSpec
 
 
@@ -78,7 +78,7 @@ def test_labels_of_a_network_set_the_order(folder: Path) -> None:
     videos = labeled(open_folder(folder, labels=("walk", "run", "jump")))
     assert videos.labels == ("walk", "run", "jump")
     assert [video.label for video in videos.videos] == [2, 1, 1, 1]
-    with pytest.raises(UsageError, match=r"has classes \['jump'\] that are not among those expected: run"):
+    with pytest.raises(InputFileError, match=r"has classes 'jump' that are not among those expected: run"):
         open_folder(folder, labels=["run"])
 
 
@@ -171,7 +171,7 @@ def test_class_index_names_the_numbers(folder: Path) -> None:
         ("run\n", r"list\.txt, line 1: expected 'path', 'path label' or 'path,label' .* got 'run'"),
         ("run/b.mp4 run\njump/notes.txt jump\n", "line 2: expected"),
         ("run/b.mp4\njump/a.mp4 jump\n", "has a label in line 2 and none in line 1; give all videos a label, or none"),
-        ("run/b.mp4 run\nrun/x.mp4 run\nrun/y.mp4 run\n", r"lists 2 videos of 3 that do not exist, .*x\.mp4"),
+        ("run/b.mp4 run\nrun/x.mp4 run\nrun/y.mp4 run\n", r"lists 3 videos, of which 2 do not exist, .*x\.mp4"),
         ("# nothing\n", r"list\.txt lists no video"),
     ],
 )
@@ -179,6 +179,19 @@ def test_lists_that_make_no_sense_are_refused(folder: Path, text: str, message: 
     (folder / "list.txt").write_text(text, encoding="utf-8")
     with pytest.raises(InputFileError, match=message):
         open_list(folder / "list.txt")
+
+
+def test_one_missing_video_in_a_hundred_is_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "list.txt").write_text("run/b.mp4 run\n" * 99 + "run/x.mp4 walk\n", encoding="utf-8")
+    videos = labeled(open_list(folder / "list.txt"))
+    assert (len(videos), videos.labels) == (99, ("run", "walk"))
+    assert "lists 100 videos, of which 1 do not exist" in caplog.text
+
+
+def test_directions_are_not_mirrored(folder: Path) -> None:
+    assert labeled(open_folder(folder)).flips
+    (folder / "run").rename(folder / "turn_left")
+    assert not labeled(open_folder(folder)).flips
 
 
 def test_a_binary_file_is_no_list(folder: Path) -> None:
