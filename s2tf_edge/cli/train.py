@@ -6,26 +6,40 @@ import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from s2tf_edge.cli.app import Quiet, Verbose, progress_bar, run, setup_logging, version_option
 from s2tf_edge.cli.dataclass_flags import with_overrides
+from s2tf_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from s2tf_edge.cli.teacher import Lesson
+    from s2tf_edge.data.labeled import LabeledVideos
+    from s2tf_edge.training import TrainConfig
 
 __all__ = ["command", "main", "train"]
 
 _NAME = "s2tf-train"
 _EXAMPLES = (
     "s2tf-train videos/ --model s2tf_r3d_18 --out runs/a --group-by '^([a-z]+)_'",
+    "s2tf-train --unlabelled videos/ --teacher i3d.onnx --model s2tf_x3d_s --out runs/small",
     "s2tf-train synthetic --model 's2tf_r3d_10?width=0.25' --size 64 --epochs 10 --out runs/small",
 )
 
 
 def train(
-    data: Annotated[str, typer.Argument(help="A folder of class folders, a list file, or synthetic.", metavar="DATA")],
     out: Annotated[Path, typer.Option(help="Folder for model.pt, last.ckpt, metrics.csv and TensorBoard events.")],
     overrides: dict[str, Any],
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="A folder of class folders, a list file, or synthetic; left out to learn from --teacher alone.",
+            metavar="DATA",
+            show_default=False,
+        ),
+    ] = None,
     val_split: Annotated[
         str, typer.Option(help="Share of the videos to validate on, or a list file of them.", metavar="SHARE|LIST")
     ] = "0.2",
@@ -35,6 +49,29 @@ def train(
     ] = None,
     pretrained: Annotated[
         Path | None, typer.Option(help="A model.pt to start from.", metavar="CKPT", readable=False)
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            help="A network to learn from beside the labels, or in their place: a model.pt, an artifact, or an .onnx.",
+            metavar="MODEL_OR_ARTIFACT",
+            readable=False,
+        ),
+    ] = None,
+    teacher_meta: Annotated[
+        Path | None,
+        typer.Option(
+            help="Clip file of a teacher that is a plain .onnx; the .json beside it by default.",
+            metavar="FILE.json",
+            readable=False,
+        ),
+    ] = None,
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(
+            help="Videos whose labels do not count, for the teacher to say what they show: a folder, glob or list.",
+            metavar="VIDEOS",
+        ),
     ] = None,
     resume: Annotated[str, typer.Option(help="Continue from OUT/last.ckpt.", metavar="auto|never|PATH")] = "auto",
     config: Annotated[
@@ -52,7 +89,6 @@ def train(
     del version
     first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
     setup_logging(quiet=quiet or not first, verbose=verbose)
-    from s2tf_edge.errors import UsageError
     from s2tf_edge.extras import require
 
     require("lightning", extra="train", purpose="training")
@@ -65,7 +101,20 @@ def train(
         msg = "there is no network to train; give --model NAME (s2tf-models lists them), or model in --config"
         raise UsageError(msg)
     settings = TrainConfig(**values)
-    videos, validation = split(open_data(data), val_split, group_by=group_by, seed=settings.seed)
+    sides = None if data is None else split(open_data(data), val_split, group_by=group_by, seed=settings.seed)
+    teaching = None
+    if teacher is not None:
+        lesson = _prepare_lesson(
+            teacher,
+            teacher_meta,
+            sides,
+            unlabelled,
+            lambda videos: split(videos, val_split, group_by=group_by, seed=settings.seed),
+            settings,
+            out,
+        )
+        sides, teaching = (lesson.videos, lesson.validation), lesson.teaching
+    videos, validation = _check_sides(sides, unlabelled if teacher is None else None)
     with progress_bar("training") as progress:
         result = fit(
             settings,
@@ -74,10 +123,12 @@ def train(
             out=out,
             pretrained=pretrained,
             resume=resume,
+            teaching=teaching,
             progress=progress,
         )
     if first:
-        score = f"{result.top1:.1f} % top-1 on {len(validation)} validation videos"
+        measured = "top-1" if data is not None else "agreement with the teacher"
+        score = f"{result.top1:.1f} % {measured} on {len(validation)} validation videos"
         typer.echo(f"{result.model}: {score} (epoch {result.epoch})")
         typer.echo(f"next: s2tf-export {shlex.quote(str(result.model))} --target openvino")
 
@@ -98,3 +149,32 @@ def _overrides(config: Path | None) -> dict[str, Any]:
     from s2tf_edge.training.config import read_overrides
 
     return {} if config is None else read_overrides(config)
+
+
+def _check_sides(
+    sides: tuple[LabeledVideos, LabeledVideos] | None, untaught: str | None
+) -> tuple[LabeledVideos, LabeledVideos]:
+    if untaught is not None:
+        msg = f"nobody says what the videos of {untaught} show; give --teacher MODEL_OR_ARTIFACT, which does"
+        raise UsageError(msg)
+    if sides is None:
+        msg = "there is nothing to learn from; give DATA, or --unlabelled VIDEOS and --teacher MODEL_OR_ARTIFACT"
+        raise UsageError(msg)
+    return sides
+
+
+def _prepare_lesson(
+    teacher: Path,
+    meta: Path | None,
+    sides: tuple[LabeledVideos, LabeledVideos] | None,
+    unlabelled: str | None,
+    split_unlabeled: Callable[[LabeledVideos], tuple[LabeledVideos, LabeledVideos]],
+    settings: TrainConfig,
+    out: Path,
+) -> Lesson:
+    from s2tf_edge.cli.teacher import open_teacher, prepare_lesson
+    from s2tf_edge.data.datasets import open_videos
+
+    more = None if unlabelled is None else open_videos(unlabelled)
+    with open_teacher(teacher, meta) as opened:
+        return prepare_lesson(opened, sides, more, split_unlabeled=split_unlabeled, settings=settings, out=out)

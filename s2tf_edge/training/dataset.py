@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from s2tf_edge.data.labeled import LabeledVideo, LabeledVideos
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.preprocess import normalize, preprocess, scale_frames
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.training.distillation.teaching import Teaching
 
 __all__ = ["Augmentation", "ClipDataset", "EpochSampler"]
 
@@ -51,12 +53,12 @@ class Augmentation:
         return frames[:, top : top + side, left : left + side]
 
 
-class ClipDataset(Dataset[tuple[Tensor, int]]):
+class ClipDataset(Dataset[tuple[Tensor, int | Tensor]]):
     """Clips of videos, with their labels.
 
     Without an augmentation, index ``i`` is the center crop of the center clip of video ``i``. With one, index
     ``epoch * len + i`` is a clip of video ``i % len(videos)`` in that epoch: at a random time, in a random crop;
-    ``repeats`` clips of each video make an epoch.
+    ``repeats`` clips of each video make an epoch. With a teaching, a clip comes with its row of targets.
     """
 
     def __init__(
@@ -67,18 +69,20 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         seed: int = 0,
         repeats: int = 1,
         augmentation: Augmentation | None = None,
+        teaching: Teaching | None = None,
     ) -> None:
         self._videos = videos
         self._spec = spec
         self._seed = seed
         self._repeats = repeats
         self._augmentation = augmentation
+        self._teaching = teaching
         self._unreadable: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._videos) * self._repeats
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
         """The clip at ``index``; where its video cannot be read, the next one that can be stands in for it.
 
         Raises:
@@ -88,18 +92,21 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         for offset in range(len(self._videos)):
             video = self._videos.videos[(position + offset) % len(self._videos)]
             try:
-                return self._clip(video, epoch, position), video.label
+                return self._clip(video, epoch, position)
             except InputFileError as error:
                 self._report(video, error)
         msg = f"none of the {len(self._videos)} videos of {self._videos.name} can be read"
         raise InputFileError(msg)
 
-    def _clip(self, video: LabeledVideo, epoch: int, position: int) -> Tensor:
+    def _clip(self, video: LabeledVideo, epoch: int, position: int) -> tuple[Tensor, int | Tensor]:
         if self._augmentation is None:
-            return torch.from_numpy(preprocess(video.read(self._spec), self._spec))
+            return torch.from_numpy(preprocess(video.read(self._spec), self._spec)), video.label
         rng = np.random.default_rng((self._seed, epoch, position))
-        frames = video.read(self._spec, at=float(rng.random()))
-        return torch.from_numpy(self._augmentation(frames, self._spec, rng))
+        at, target = float(rng.random()), cast("int | Tensor", video.label)
+        if self._teaching is not None:
+            at, target = self._teaching.target(video, self._spec, at)
+        frames = video.read(self._spec, at=at)
+        return torch.from_numpy(self._augmentation(frames, self._spec, rng)), target
 
     def _report(self, video: LabeledVideo, error: InputFileError) -> None:
         if video.name not in self._unreadable:

@@ -15,6 +15,7 @@ from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.dataset import Augmentation, ClipDataset, EpochSampler
+from s2tf_edge.training.distillation.teaching import Teaching
 
 __all__ = ["Loaders", "leave_cores_to", "make_loaders"]
 
@@ -31,6 +32,7 @@ def make_loaders(
     rank: int = 0,
     world_size: int = 1,
     epoch: int = 0,
+    teaching: Teaching | None = None,
 ) -> Loaders:
     """Loaders of (clips float32 [N, 3, T, S, S], labels int64 [N]).
 
@@ -42,12 +44,13 @@ def make_loaders(
         rank: which of ``world_size`` processes this is; each reads clips of its own.
         world_size: processes.
         epoch: the first that is read, counted from zero.
+        teaching: gives training clips rows of targets in place of labels.
     """
     augmentation = Augmentation(
         min_scale=config.min_scale, brightness=config.brightness, flips=config.flip and videos.flips
     )
     repeats = config.repeats(len(videos))
-    dataset = ClipDataset(videos, spec, seed=config.seed, repeats=repeats, augmentation=augmentation)
+    dataset = ClipDataset(videos, spec, seed=config.seed, repeats=repeats, augmentation=augmentation, teaching=teaching)
     sampler = EpochSampler(
         len(dataset),
         seed=config.seed,
