@@ -27,7 +27,7 @@ from s2tf_edge.data.timeline import Timeline, drain
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["VideoInfo", "probe", "read_clip", "scale_frame"]
+__all__ = ["VideoInfo", "frames_around", "probe", "read_clip", "scale_frame", "scaled"]
 
 _logger = logging.getLogger(__name__)
 
@@ -119,6 +119,19 @@ def _scale(path: str | Path, frame: av.VideoFrame, short_side: int) -> NDArray[n
 
 def _frames_from(path: str | Path, start_seconds: float | None) -> Iterator[tuple[float, av.VideoFrame]]:
     """The frames from ``start_seconds`` on, with their times."""
+    if start_seconds is None:
+        yield from frames_around(path, None)
+        return
+    for seconds, (_, frame) in from_moment(frames_around(path, start_seconds), start_seconds):
+        yield seconds, frame
+
+
+def frames_around(path: str | Path, start_seconds: float | None) -> Iterator[tuple[float, av.VideoFrame]]:
+    """The frames that tell what is seen from ``start_seconds`` on, and some before, with their times, in order.
+
+    Raises:
+        InputFileError: the file cannot be opened.
+    """
     # Where the clock starts anew, one time is found in several places.
     skips = start_seconds is not None and probe(path).parts > 1
     with open_container(path) as container:
@@ -128,15 +141,10 @@ def _frames_from(path: str | Path, start_seconds: float | None) -> Iterator[tupl
         def read() -> Iterator[tuple[float, av.VideoFrame]]:
             return _frames_with_times(container, stream, path, skip_seconds=start_seconds if skips else None)
 
-        if start_seconds is None:
+        if start_seconds is not None and not skips and seek(container, stream, start_seconds):
+            yield from read_sought(start_seconds, rewind=lambda: rewind(container, stream), read=read)
+        else:
             yield from read()
-            return
-        is_sought = not skips and seek(container, stream, start_seconds)
-        frames = read()
-        if is_sought:
-            frames = read_sought(start_seconds, rewind=lambda: rewind(container, stream), read=read)
-        for seconds, (_, frame) in from_moment(frames, start_seconds):
-            yield seconds, frame
 
 
 def _frames_with_times(
@@ -236,3 +244,12 @@ def _describe(first: av.VideoFrame, seconds: list[float], *, fps: float, parts: 
         frames=len(seconds),
         parts=parts,
     )
+
+
+def scaled(path: str | Path, frame: av.VideoFrame, *, short_side: int) -> NDArray[np.uint8]:
+    """A frame of a file as a clip has it: uint8 [h, w, 3].
+
+    Raises:
+        InputFileError: it is too long and narrow to be scaled.
+    """
+    return _scale(path, frame, short_side=short_side)

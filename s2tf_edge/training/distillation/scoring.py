@@ -7,13 +7,14 @@ half a clip apart, are asked for once; a training clip takes those of the clip t
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from s2tf_edge.data.videos import Video, Videos
+from s2tf_edge.data.videos import Video, Videos, read_clips
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.process_group import ProcessGroup
@@ -111,10 +112,10 @@ def _score(teacher: Teacher, video: Video, *, most: int, store: ScoreStore | Non
         return kept
     seconds = video_seconds(video, teacher.spec)
     places = spread_places(teacher.spec, seconds=seconds, most=most)
+    clips = (preprocess(frames, teacher.spec) for frames in read_clips(video, teacher.spec, places=places.tolist()))
     parts = []
-    for first in range(0, len(places), teacher.batch):
-        clips = [preprocess(video.read(teacher.spec, at=at), teacher.spec) for at in places[first:][: teacher.batch]]
-        stacked: Clips = np.stack(clips)  # type: ignore[assignment]  # forgets which of two dtypes
+    while some := list(itertools.islice(clips, teacher.batch)):
+        stacked: Clips = np.stack(some)  # type: ignore[assignment]  # forgets which of two dtypes
         parts.append(teacher.score(stacked))
     scores = VideoScores(seconds=seconds, places=places, logits=np.concatenate(parts).astype(np.float32))
     if store:
