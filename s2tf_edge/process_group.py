@@ -45,16 +45,20 @@ class ProcessGroup:
         """
         if self.size == 1:
             return [work()]
-        outcome: Result | S2TFError
-        try:
-            outcome = work()
-        except S2TFError as error:
-            outcome = error
-        outcomes = self._gather(outcome)
-        for each in outcomes:
-            if isinstance(each, S2TFError):
-                raise each
+        outcomes = self._gather(_try(work))
+        _raise_first(outcomes)
         return outcomes
+
+    def agree(self, work: Callable[[], Result]) -> Result:
+        """Does what every process does, and gives this one's.
+
+        Raises:
+            S2TFError: as ``share``.
+        """
+        outcome = _try(work)
+        _raise_first(self._gather(outcome if isinstance(outcome, S2TFError) else None) if self.size > 1 else [outcome])
+        assert not isinstance(outcome, S2TFError)
+        return outcome
 
     def _gather(self, outcome: Any) -> list[Any]:
         from torch import distributed
@@ -62,6 +66,19 @@ class ProcessGroup:
         gathered: list[Any] = [None] * self.size
         distributed.all_gather_object(gathered, outcome)
         return gathered
+
+
+def _try(work: Callable[[], Result]) -> Result | S2TFError:
+    try:
+        return work()
+    except S2TFError as error:
+        return error
+
+
+def _raise_first(outcomes: list[Any]) -> None:
+    for each in outcomes:
+        if isinstance(each, S2TFError):
+            raise each
 
 
 def process_rank() -> int:
