@@ -32,6 +32,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "s2tf_edge": (
         "errors words",
         "extras option_fields progress text_file",
+        "process_group",
         "file_kinds",
         "spec",
         "clips preprocess label_file input_form clip_keys",

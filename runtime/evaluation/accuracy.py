@@ -99,10 +99,24 @@ class Evaluation(Predictions):
             "top1_high": self.top1.high,
             "top5_low": self.top5.low,
             "top5_high": self.top5.high,
-            "per_class": [
-                {"label": label, "top1": part.percent, "n": part.n} for label, part in self.per_class.items()
-            ],
+            "per_class": [self._class_row(label, part, counts) for label, part in self.per_class.items()],
             "confusion": [[self.labels[i], self.labels[j], count] for i, j, count in mistaken],
+        }
+
+    def _class_row(self, label: str, accuracy: Accuracy, counts: NDArray[np.int64]) -> dict[str, Any]:
+        """A class with what its videos were most often mistaken for, None where never."""
+        own = self.labels.index(label)
+        mistakes = np.where(np.arange(len(counts)) == own, 0, counts[own])
+        said = int(mistakes.argmax())
+        return {
+            "label": label,
+            "top1": accuracy.percent,
+            "n": accuracy.n,
+            "correct": accuracy.correct,
+            "top1_low": accuracy.low,
+            "top1_high": accuracy.high,
+            "taken_for": self.labels[said] if mistakes[said] else None,
+            "taken_for_n": int(mistakes[said]),
         }
 
 

@@ -17,7 +17,8 @@ __all__ = ["output_folder"]
 def output_folder(folder: Path) -> Iterator[Path]:
     """A folder to write results into, whose files move into ``folder`` at the end, or not at all after a failure.
 
-    They move one by one, each replacing an earlier one of its name; other files in ``folder`` stay.
+    They move one by one, each replacing an earlier one of its name, a folder with all that is in it; other files in
+    ``folder`` stay.
 
     Raises:
         UsageError: ``folder`` is a file, or cannot be written to.
@@ -34,8 +35,10 @@ def output_folder(folder: Path) -> Iterator[Path]:
         yield aside
         with _refusals_explained(folder):
             folder.mkdir(exist_ok=True)
-            for file in aside.iterdir():
-                file.replace(folder / file.name)
+            for result in aside.iterdir():
+                if result.is_dir():
+                    shutil.rmtree(folder / result.name, ignore_errors=True)
+                result.replace(folder / result.name)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

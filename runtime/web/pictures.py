@@ -9,15 +9,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Final
 
 import av
-import numpy as np
-from av.video.reformatter import ColorRange
-from numpy.typing import NDArray
 
 from s2tf_edge.data.frames import scale_frame
+from s2tf_edge.data.jpeg import to_jpeg
 from s2tf_edge.errors import UsageError
 from s2tf_edge.runtime.streaming.records import Picture, Record, SourceStatus, Start, Status
 
@@ -30,8 +27,6 @@ _PERIOD_SECONDS: Final = 1 / 15
 _TICK_SECONDS: Final = 1 / 60
 _ENDED: Final = 8
 """Sources that have ended whose last picture is kept: one may be large, and a folder may hold any number of videos."""
-_QUALITY: Final = 4
-"""FFmpeg's scale: 2 is the best, 31 the worst."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,22 +105,6 @@ class Pictures:
     def close(self) -> None:
         """Ends the encoder."""
         self._encoder.shutdown(wait=False, cancel_futures=True)
-
-
-def to_jpeg(image: NDArray[np.uint8]) -> bytes:
-    """Encodes a picture.
-
-    Args:
-        image: uint8 [H, W, 3] in RGB.
-    """
-    frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-    frame = frame.reformat(format="yuv420p", dst_color_range=ColorRange.JPEG)
-    encoder = av.CodecContext.create("mjpeg", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuv420p"
-    encoder.color_range, encoder.time_base = ColorRange.JPEG, Fraction(1)
-    encoder.qmin = encoder.qmax = _QUALITY
-    frame.pts = 0
-    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
 
 
 def _encode(frame: av.VideoFrame) -> bytes:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, setup_logging, version_option
+from s2tf_edge.errors import S2TFError
+
+if TYPE_CHECKING:
+    from s2tf_edge.data.videos import Videos
+    from s2tf_edge.process_group import ProcessGroup
+    from s2tf_edge.runtime.session import Session
 
 __all__ = ["evaluate", "main"]
 
 _NAME = "s2tf-eval"
 _CLASSES = 20
-"""Lines of the summary of videos without labels, at most."""
+"""Lines of a table, at most."""
 _EXAMPLES = (
     "s2tf-eval model.pt --data clips/test",
     "s2tf-eval model_openvino_int8 --data clips/test --views 10x3 --out results --json",
+    "torchrun --nproc-per-node 2 --no-python s2tf-eval model.pt --data clips/test",
     "s2tf-eval model_openvino_int8 --data 'unknown/**/*.mp4' --out results",
 )
 
@@ -39,7 +47,7 @@ def evaluate(
     ] = "1x1",
     limit: Annotated[int | None, typer.Option(help="At most so many videos, spread over the data set.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 lets the runtime choose.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for eval.json and predictions.csv.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for eval.json, eval.html, tables and pictures.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -49,7 +57,29 @@ def evaluate(
 
     Of videos without labels, say what the network takes them for.
     """
-    del quiet, verbose, version  # taken by the app
+    del version  # taken by the app
+    from s2tf_edge.process_group import join_processes, process_rank
+
+    setup_logging(quiet=quiet or process_rank() > 0, verbose=verbose)
+    with join_processes() as group:
+        try:
+            result = _evaluate(model, data, views=views, limit=limit, threads=threads, out=out, group=group)
+        except S2TFError:
+            if group.is_first:
+                raise
+            return  # All processes end with the same error; the first one says it.
+    if result is None:
+        return
+    if json:
+        print_json(result)
+    else:
+        typer.echo(_summary(result))
+
+
+def _evaluate(
+    model: Path, data: str, *, views: str, limit: int | None, threads: int, out: Path | None, group: ProcessGroup
+) -> dict[str, Any] | None:
+    """What is printed; None in all processes but the first, which alone writes files."""
     from s2tf_edge.data.datasets import open_videos
     from s2tf_edge.runtime.evaluation.multi_view import Views
     from s2tf_edge.runtime.evaluation.multi_view import evaluate as measure
@@ -58,18 +88,22 @@ def evaluate(
     from s2tf_edge.runtime.open import open_session
     from s2tf_edge.runtime.session import SessionOptions
 
-    how, videos = Views.parse(views), open_videos(data)
     with ExitStack() as stack:
-        folder = None if out is None else stack.enter_context(output_folder(out))
-        with open_session(model, SessionOptions(threads=threads)) as session, progress_bar("evaluating") as progress:
-            evaluation = measure(session, videos, views=how, limit=limit, progress=progress)
+
+        def prepare() -> tuple[Views, Videos, Path | None, Session]:
+            how, videos = Views.parse(views), open_videos(data)
+            folder = stack.enter_context(output_folder(out)) if out is not None and group.is_first else None
+            return how, videos, folder, stack.enter_context(open_session(model, SessionOptions(threads=threads)))
+
+        how, videos, folder, session = group.agree(prepare)
+        with progress_bar("evaluating") as progress:
+            evaluation = measure(session, videos, views=how, limit=limit, group=group, progress=progress)
+        if not group.is_first:
+            return None
         result = {"model": str(model), "data": data, "views": str(how), "threads": threads} | evaluation.to_dict()
         if folder is not None:
-            write_evaluation(evaluation, result, folder)
-    if json:
-        print_json(result)
-    else:
-        typer.echo(_summary(result))
+            write_evaluation(evaluation, result, folder, data=videos)
+    return result
 
 
 def main() -> None:
@@ -89,7 +123,20 @@ def _summary(result: dict[str, Any]) -> str:
     ]
     lines.append(counted)
     lines += [f"most often confused: {true} taken for {said}, {n}×" for true, said, n in result["confusion"][:3]]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_class_lines(result["per_class"])])
+
+
+def _class_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The table of classes, the worst first, and no more than fit."""
+    worst = sorted(rows, key=lambda row: (row["top1"], -row["n"], row["label"]))
+    shown, left = worst[:_CLASSES], len(worst) - _CLASSES
+    width = max(5, *(len(row["label"]) for row in shown))
+    lines = [f"{'class':{width}}  top-1 %    right  most often taken for"]
+    for row in shown:
+        mistaken = f"{row['taken_for']}, {row['taken_for_n']}×" if row["taken_for_n"] else "–"
+        right = f"{row['correct']}/{row['n']}"
+        lines.append(f"{row['label']:{width}}  {row['top1']:7.1f}  {right:>7}  {mistaken}")
+    return [*lines, f"and {left} classes that are recognized as well or better"] if left > 0 else lines
 
 
 def _predicted_lines(result: dict[str, Any]) -> list[str]:
@@ -98,3 +145,7 @@ def _predicted_lines(result: dict[str, Any]) -> list[str]:
     width = max(len(str(each["n"])) for each in first)
     lines = [f"{each['n']:{width}}×  {each['label']}" for each in first]
     return lines + ([f"{sum(each['n'] for each in rest):{width}}×  {len(rest)} other classes"] if rest else [])
+
+
+if __name__ == "__main__":
+    main()

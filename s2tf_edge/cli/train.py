@@ -6,13 +6,19 @@ import logging
 import os
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from s2tf_edge.cli.app import Quiet, Verbose, progress_bar, run, setup_logging, version_option
 from s2tf_edge.cli.dataclass_flags import with_overrides
+from s2tf_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from s2tf_edge.data.training_data import TrainingData
+    from s2tf_edge.training import TrainConfig
 
 __all__ = ["command", "main", "train"]
 
@@ -22,21 +28,23 @@ _NAME = "s2tf-train"
 _EXAMPLES = (
     "s2tf-train videos/ --model s2tf_r3d_18 --out runs/a --group-by '^([a-z]+)_'",
     "s2tf-train 'ucf101:UCF101?split=1' --model s2tf_r3d_18 --out runs/ucf",
+    "s2tf-train --unlabelled videos/ --teacher i3d.onnx --model s2tf_x3d_s --out runs/small",
     "s2tf-train synthetic --model 's2tf_r3d_10?width=0.25' --size 64 --epochs 10 --out runs/small",
 )
 
 
 def train(
-    data: Annotated[
-        str,
-        typer.Argument(
-            help="A folder of class folders, or of train and val with such; a list file; ucf101:ROOT?split=1, "
-            "hmdb51:ROOT?split=1, kinetics:ROOT; or synthetic.",
-            metavar="DATA",
-        ),
-    ],
     out: Annotated[Path, typer.Option(help="Folder for model.pt, last.ckpt, metrics.csv and TensorBoard events.")],
     overrides: dict[str, Any],
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="A folder of class folders, or of train and val with such; a list file; ucf101:ROOT?split=1, "
+            "hmdb51:ROOT?split=1, kinetics:ROOT; or synthetic. Left out to learn from --teacher alone.",
+            metavar="DATA",
+            show_default=False,
+        ),
+    ] = None,
     val_split: Annotated[
         str | None,
         typer.Option(
@@ -51,6 +59,29 @@ def train(
     ] = None,
     pretrained: Annotated[
         Path | None, typer.Option(help="A model.pt to start from.", metavar="CKPT", readable=False)
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            help="A network to learn from beside the labels, or in their place: a model.pt, an artifact, or an .onnx.",
+            metavar="MODEL_OR_ARTIFACT",
+            readable=False,
+        ),
+    ] = None,
+    teacher_meta: Annotated[
+        Path | None,
+        typer.Option(
+            help="Clip file of a teacher that is a plain .onnx; the .json beside it by default.",
+            metavar="FILE.json",
+            readable=False,
+        ),
+    ] = None,
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(
+            help="Videos whose labels do not count, for the teacher to say what they show: a folder, glob or list.",
+            metavar="VIDEOS",
+        ),
     ] = None,
     resume: Annotated[str, typer.Option(help="Continue from OUT/last.ckpt.", metavar="auto|never|PATH")] = "auto",
     config: Annotated[
@@ -68,36 +99,51 @@ def train(
     del version
     first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
     setup_logging(quiet=quiet or not first, verbose=verbose)
-    from s2tf_edge.errors import UsageError
     from s2tf_edge.extras import require
 
     require("lightning", extra="train", purpose="training")
-    from s2tf_edge.data.training_data import open_training_data
+    from s2tf_edge.cli.teacher import Lesson, open_teacher, prepare_lesson
+    from s2tf_edge.data.datasets import open_videos
+    from s2tf_edge.data.training_data import divide_videos, open_training_data
     from s2tf_edge.training import TrainConfig
     from s2tf_edge.training import train as fit
-    from s2tf_edge.training.understanding import describe_run_lines
 
     values = _overrides(config) | overrides
     if "model" not in values:
         msg = "there is no network to train; give --model NAME (s2tf-models lists them), or model in --config"
         raise UsageError(msg)
     settings = TrainConfig(**values)
-    sides = open_training_data(data, validation=val_split, group_by=group_by, seed=settings.seed)
-    for line in describe_run_lines(settings, sides, processes=int(os.environ.get("WORLD_SIZE", "1"))):
-        logger.info("%s", line)
+    _check_sources(data, unlabelled, has_teacher=teacher is not None)
+    drawn: dict[str, Any] = {"validation": val_split, "group_by": group_by, "seed": settings.seed}
+    sides = None if data is None else open_training_data(data, **drawn)
+    more = None if unlabelled is None else open_videos(unlabelled, use="train")
+    if sides is not None:
+        _say_what_was_understood(settings, sides, unlabeled=len(more or ()))
+    if teacher is None:
+        assert sides is not None
+        lesson = Lesson(sides=sides)
+    else:
+        with open_teacher(teacher, teacher_meta) as opened:
+            lesson = prepare_lesson(
+                opened, sides, more, divide=partial(divide_videos, **drawn), settings=settings, out=out
+            )
+    if sides is None:
+        _say_what_was_understood(settings, lesson.sides)
     with progress_bar("training") as progress:
         result = fit(
             settings,
-            videos=sides.train,
-            validation=sides.validation,
+            videos=lesson.sides.train,
+            validation=lesson.sides.validation,
             out=out,
             pretrained=pretrained,
             resume=resume,
+            teaching=lesson.teaching,
             progress=progress,
         )
     if first:
-        count = len(sides.validation)
-        score = "no validation" if result.top1 is None else f"{result.top1:.1f} % top-1 on {count} validation videos"
+        measured = "top-1" if data is not None else "agreement with the teacher"
+        count = len(lesson.sides.validation)
+        score = f"{result.top1:.1f} % {measured} on {count} validation videos" if count else "no validation"
         typer.echo(f"{result.model}: {score} (epoch {result.epoch})")
         typer.echo(f"next: s2tf-export {shlex.quote(str(result.model))} --target openvino")
 
@@ -118,3 +164,20 @@ def _overrides(config: Path | None) -> dict[str, Any]:
     from s2tf_edge.training.config import read_overrides
 
     return {} if config is None else read_overrides(config)
+
+
+def _check_sources(data: str | None, unlabelled: str | None, *, has_teacher: bool) -> None:
+    if unlabelled is not None and not has_teacher:
+        msg = f"nobody says what the videos of {unlabelled} show; give --teacher MODEL_OR_ARTIFACT, which does"
+        raise UsageError(msg)
+    if data is None and not has_teacher:
+        msg = "there is nothing to learn from; give DATA, or --unlabelled VIDEOS and --teacher MODEL_OR_ARTIFACT"
+        raise UsageError(msg)
+
+
+def _say_what_was_understood(settings: TrainConfig, sides: TrainingData, *, unlabeled: int = 0) -> None:
+    from s2tf_edge.training.understanding import describe_run_lines
+
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    for line in describe_run_lines(settings, sides, unlabeled=unlabeled, processes=processes):
+        logger.info("%s", line)

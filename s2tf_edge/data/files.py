@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge.clips import clip_room
+from s2tf_edge.data.clip_run import read_clips
 from s2tf_edge.data.directions import directions_among
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.list_file import LIST_SUFFIXES, check_entries, read_class_index, read_list
@@ -62,6 +63,15 @@ class VideoFile:
             UsageError: ``at`` lies outside [0, 1].
         """
         return read_clip(self.path, spec, at=at)
+
+    def read_clips(self, spec: ClipSpec, *, places: Sequence[float]) -> Iterator[NDArray[np.uint8]]:
+        """The clips at ascending ``places``; each frame is decoded once, as ``s2tf_edge.data.clip_run`` does.
+
+        Raises:
+            InputFileError: the video cannot be read or holds no frame.
+            UsageError: a place lies outside [0, 1].
+        """
+        return read_clips(self.path, spec, places=places)
 
     def room(self, spec: ClipSpec) -> float:
         """How far a clip can move within the video, in lengths of a clip.

@@ -11,10 +11,10 @@ from av.video.stream import VideoStream
 
 from s2tf_edge.clips import MIN_PAUSE_SECONDS
 
-__all__ = ["from_moment", "read_sought", "skip_to"]
+__all__ = ["TOLERANCE_SECONDS", "from_moment", "is_held", "read_sought", "skip_to"]
 
 _Timed = TypeVar("_Timed", bound=tuple[Any, ...])
-_TOLERANCE_SECONDS: Final = 1e-3
+TOLERANCE_SECONDS: Final = 1e-3
 """Containers round presentation times, Matroska to whole milliseconds."""
 _MAX_HELD_BYTES: Final = 64 * 2**20
 
@@ -59,17 +59,18 @@ def from_moment(items: Iterable[_Timed], seconds: float) -> Iterator[tuple[float
     before: _Timed | None = None
     is_there = False
     for item in items:
-        if not is_there and item[0] < seconds - _TOLERANCE_SECONDS:
+        if not is_there and item[0] < seconds - TOLERANCE_SECONDS:
             before = item
             continue
-        if not is_there and before is not None and _is_held(before[0], seconds, item[0]):
+        if not is_there and before is not None and is_held(before[0], seconds, item[0]):
             yield seconds, before
         is_there = True
         yield item[0], item
 
 
-def _is_held(from_seconds: float, seconds: float, until_seconds: float) -> bool:
-    return until_seconds - from_seconds > MIN_PAUSE_SECONDS and until_seconds > seconds + _TOLERANCE_SECONDS
+def is_held(from_seconds: float, seconds: float, until_seconds: float) -> bool:
+    """Whether a frame that is seen from one time until another is still seen at ``seconds``, as after a pause."""
+    return until_seconds - from_seconds > MIN_PAUSE_SECONDS and until_seconds > seconds + TOLERANCE_SECONDS
 
 
 def skip_to(packets: Iterator[Packet[VideoStream]], ticks: float) -> Iterator[Packet[VideoStream]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 import av
 import numpy as np
@@ -28,7 +28,7 @@ from s2tf_edge.data.frames import has_times
 from s2tf_edge.data.seeking import from_moment
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["FrameIndex", "choose_frames", "decode_chosen", "make_index"]
+__all__ = ["FrameChooser", "FrameIndex", "choose_frames", "decode_chosen", "make_index"]
 
 _Picture = TypeVar("_Picture")
 _MAX_FRAMES: Final = 8192
@@ -70,6 +70,38 @@ def make_index(stream: VideoStream, ticks: Collection[int | None], *, parts: int
     return FrameIndex(ticks=np.array(sorted(known), np.int64), time_base=stream.time_base)
 
 
+class FrameChooser(Generic[_Picture]):
+    """Shown one frame after the other from a clip's start on, says which of them the clip shows, and how often."""
+
+    def __init__(self, spec: ClipSpec) -> None:
+        self._spec = spec
+        self._clock: SampleClock | None = None
+        self._last: _Picture | None = None
+        self._left = spec.frames
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the clip has all of its samples."""
+        return not self._left
+
+    def show(self, seconds: float, frame: _Picture) -> list[tuple[_Picture, int]]:
+        """The frame before and this one, as far as they now serve samples, each with their number.
+
+        Args:
+            seconds: when the frame comes into sight.
+            frame: the next in order.
+        """
+        self._clock = self._clock or SampleClock(self._spec, start_seconds=seconds)
+        chosen = []
+        for each, due in ((self._last, self._clock.hold), (frame, self._clock.take)):
+            count = min(due(seconds), self._left)
+            if each is not None and count:
+                self._left -= count
+                chosen.append((each, count))
+        self._last = frame
+        return chosen
+
+
 def choose_frames(frames: Iterable[tuple[float, _Picture]], spec: ClipSpec) -> Iterator[tuple[_Picture, int]]:
     """Which of the frames from a clip's start on it shows, and how often.
 
@@ -80,19 +112,11 @@ def choose_frames(frames: Iterable[tuple[float, _Picture]], spec: ClipSpec) -> I
     Yields:
         Frames with a number of samples above zero, ``spec.frames`` samples at most in all.
     """
-    clock: SampleClock | None = None
-    last: _Picture | None = None
-    left = spec.frames
+    chooser: FrameChooser[_Picture] = FrameChooser(spec)
     for seconds, frame in frames:
-        clock = clock or SampleClock(spec, start_seconds=seconds)
-        for each, due in ((last, clock.hold), (frame, clock.take)):
-            count = min(due(seconds), left)
-            if each is not None and count:
-                left -= count
-                yield each, count
-        if not left:
+        yield from chooser.show(seconds, frame)
+        if chooser.is_full:
             return
-        last = frame
 
 
 def decode_chosen(

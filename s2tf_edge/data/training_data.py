@@ -19,7 +19,7 @@ from s2tf_edge.data.sides import SplitVideos
 from s2tf_edge.data.splits import split_by_group
 from s2tf_edge.errors import UsageError
 
-__all__ = ["TrainingData", "open_training_data"]
+__all__ = ["TrainingData", "divide_videos", "open_training_data"]
 
 _SHARE: Final = "0.2"
 """Of the videos, to validate on where nothing else is said."""
@@ -73,6 +73,26 @@ def open_training_data(
     refuse_shared_videos(found.train, found.validation, only_warn=found.is_published)
     if group_by is None and not found.is_published:
         warn_of_shared_groups(found.train, found.validation, is_drawn=found.share is not None)
+    return found
+
+
+def divide_videos(
+    whole: LabeledVideos, *, validation: str | None = None, group_by: str | None = None, seed: int = 0
+) -> TrainingData:
+    """Both sides of videos that are open already, whose classes may be few or many: nobody but a teacher named them.
+
+    Args:
+        whole: the videos.
+        validation: as for ``open_training_data``; a data set must have classes among those of ``whole``.
+        group_by: as in ``split_by_group``; only with a share.
+        seed: of the draw.
+
+    Raises:
+        InputFileError: the data set to validate on cannot be read, or a video is on both sides.
+        UsageError: the share or ``group_by`` is not allowed, or there is too little to divide.
+    """
+    found = _divide(whole, None, validation=validation, group_by=group_by, seed=seed)
+    refuse_shared_videos(found.train, found.validation)
     return found
 
 

@@ -29,7 +29,7 @@ from s2tf_edge.data.timeline import Timeline, drain
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["VideoInfo", "place_clip", "probe", "read_clip", "read_frames", "scale_frame"]
+__all__ = ["VideoInfo", "frames_around", "place_clip", "probe", "read_clip", "read_frames", "scale_frame", "scaled"]
 
 _logger = logging.getLogger(__name__)
 _Picture = TypeVar("_Picture")
@@ -131,7 +131,7 @@ def place_clip(
 def _sample(
     path: str | Path, spec: ClipSpec, start_seconds: float, *, index: FrameIndex | None = None
 ) -> list[NDArray[np.uint8]]:
-    scale = functools.partial(_scale, path, short_side=spec.resize_short_side)
+    scale = functools.partial(scaled, path, short_side=spec.resize_short_side)
     if index is not None:
         chosen = list(choose_frames(index.frames_from(start_seconds), spec))
         pictures = decode_chosen(path, {ticks for ticks, _ in chosen}, start_seconds=start_seconds, scale=scale)
@@ -143,7 +143,12 @@ def _sample(
     return images
 
 
-def _scale(path: str | Path, frame: av.VideoFrame, *, short_side: int) -> NDArray[np.uint8]:
+def scaled(path: str | Path, frame: av.VideoFrame, *, short_side: int) -> NDArray[np.uint8]:
+    """A frame of a file as a clip has it: uint8 [h, w, 3].
+
+    Raises:
+        InputFileError: it is too long and narrow to be scaled.
+    """
     try:
         return scale_frame(frame, short_side)
     except UsageError as error:
@@ -157,6 +162,19 @@ def read_frames(path: str | Path, start_seconds: float | None = None) -> Iterato
     Raises:
         InputFileError: the file cannot be read.
     """
+    if start_seconds is None:
+        yield from frames_around(path, None)
+        return
+    for seconds, (_, frame) in from_moment(frames_around(path, start_seconds), start_seconds):
+        yield seconds, frame
+
+
+def frames_around(path: str | Path, start_seconds: float | None) -> Iterator[tuple[float, av.VideoFrame]]:
+    """The frames that tell what is seen from ``start_seconds`` on, and some before, with their times, in order.
+
+    Raises:
+        InputFileError: the file cannot be opened.
+    """
     # Where the clock starts anew, one time is found in several places.
     skips = start_seconds is not None and probe(path).parts > 1
     with open_container(path) as container:
@@ -166,15 +184,10 @@ def read_frames(path: str | Path, start_seconds: float | None = None) -> Iterato
         def read() -> Iterator[tuple[float, av.VideoFrame]]:
             return _frames_with_times(container, stream, path, skip_seconds=start_seconds if skips else None)
 
-        if start_seconds is None:
+        if start_seconds is not None and not skips and seek(container, stream, start_seconds):
+            yield from read_sought(start_seconds, rewind=lambda: rewind(container, stream), read=read)
+        else:
             yield from read()
-            return
-        is_sought = not skips and seek(container, stream, start_seconds)
-        frames = read()
-        if is_sought:
-            frames = read_sought(start_seconds, rewind=lambda: rewind(container, stream), read=read)
-        for seconds, (_, frame) in from_moment(frames, start_seconds):
-            yield seconds, frame
 
 
 def _frames_with_times(

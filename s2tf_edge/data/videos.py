@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from s2tf_edge.errors import UsageError
 from s2tf_edge.spec import ClipSpec
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Video", "Videos"]
+__all__ = ["ManyClipsVideo", "Video", "Videos", "read_clips"]
 
 AnyVideos = TypeVar("AnyVideos", bound="Videos")
 
@@ -47,6 +47,29 @@ class Video(Protocol):
         Raises:
             InputFileError: the video cannot be read or holds no frame.
         """
+
+
+@runtime_checkable
+class ManyClipsVideo(Protocol):
+    """A video that gives several clips for less work than one after the other."""
+
+    def read_clips(self, spec: ClipSpec, *, places: Sequence[float]) -> Iterator[NDArray[np.uint8]]:
+        """What ``read`` gives at each of the ascending ``places``.
+
+        Raises:
+            InputFileError: the video cannot be read or holds no frame.
+        """
+
+
+def read_clips(video: Video, spec: ClipSpec, *, places: Sequence[float]) -> Iterator[NDArray[np.uint8]]:
+    """Clips of a video at ascending ``places``, as ``Video.read`` gives them one by one.
+
+    Raises:
+        InputFileError: the video cannot be read or holds no frame.
+    """
+    if len(places) > 1 and isinstance(video, ManyClipsVideo):
+        return video.read_clips(spec, places=places)
+    return (video.read(spec, at=at) for at in places)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ _COLUMNS: Final = (
     "train_mask_l1",
     "train_tsfp1_mse",
     "train_tsfp2_mse",
+    "train_distillation",
     "val_loss",
     "val_top1",
     "lr",

@@ -15,6 +15,7 @@ from s2tf_edge.option_fields import check_fields, option_of
 from s2tf_edge.training.settings.augmentation import AugmentationSettings
 from s2tf_edge.training.settings.clip import ClipSettings
 from s2tf_edge.training.settings.declaring import Setting, setting
+from s2tf_edge.training.settings.distillation import DistillationSettings
 from s2tf_edge.training.settings.fine_tuning import FineTuningSettings
 from s2tf_edge.training.settings.loading import LoadingSettings
 from s2tf_edge.training.settings.loss import LossSettings
@@ -29,13 +30,20 @@ TOPICS: typing.Final[dict[str, type[Any]]] = {
     "Loss": LossSettings,
     "Augmentation": AugmentationSettings,
     "Loading": LoadingSettings,
+    "Distillation": DistillationSettings,
 }
 """The dataclasses that settings come from, by the headings that they have in the help."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(
-    ClipSettings, OptimizationSettings, FineTuningSettings, LossSettings, AugmentationSettings, LoadingSettings
+    ClipSettings,
+    OptimizationSettings,
+    FineTuningSettings,
+    LossSettings,
+    AugmentationSettings,
+    LoadingSettings,
+    DistillationSettings,
 ):
     """How a network is trained; each topic's settings are declared in ``s2tf_edge.training.settings``.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,17 +16,18 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.training.augmentation import Augmentation
+from s2tf_edge.training.distillation.teaching import Teaching
 from s2tf_edge.training.unreadable import Unreadable
 
 __all__ = ["ClipDataset", "EpochSampler"]
 
 
-class ClipDataset(Dataset[tuple[Tensor, int] | None]):
+class ClipDataset(Dataset[tuple[Tensor, int | Tensor] | None]):
     """Clips of videos, with their labels.
 
     Without an augmentation, index ``i`` is the center crop of the center clip of video ``i``, or None where that cannot
     be read. With one, index ``epoch * len + i`` is a clip of video ``i % len(videos)`` in that epoch: at a random time,
-    in a random crop; ``repeats`` clips of each video make an epoch.
+    in a random crop; ``repeats`` clips of each video make an epoch. With a teaching, it comes with its row of targets.
 
     Attributes:
         unreadable: the videos that could not be read, of all workers.
@@ -39,19 +41,21 @@ class ClipDataset(Dataset[tuple[Tensor, int] | None]):
         seed: int = 0,
         repeats: int = 1,
         augmentation: Augmentation | None = None,
+        teaching: Teaching | None = None,
     ) -> None:
         self._videos = videos
         self._spec = spec
         self._seed = seed
         self._repeats = repeats
         self._augmentation = augmentation
+        self._teaching = teaching
         side = "validation" if augmentation is None else "training"
         self.unreadable = Unreadable(videos, consequence=f"left out of {side}")
 
     def __len__(self) -> int:
         return len(self._videos) * self._repeats
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int] | None:
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor] | None:
         """The clip at ``index``; in training, where its video cannot be read, the next one that can stands in for it.
 
         Raises:
@@ -62,7 +66,7 @@ class ClipDataset(Dataset[tuple[Tensor, int] | None]):
             place = number % len(self._videos)
             video = self._videos.videos[place]
             try:
-                return self._clip(video, epoch, position), video.label
+                return self._clip(video, epoch, position)
             except InputFileError as error:
                 # Ends at the latest when none is left.
                 self.unreadable.add(place, error)
@@ -70,13 +74,16 @@ class ClipDataset(Dataset[tuple[Tensor, int] | None]):
                 break
         return None
 
-    def _clip(self, video: LabeledVideo, epoch: int, position: int) -> Tensor:
+    def _clip(self, video: LabeledVideo, epoch: int, position: int) -> tuple[Tensor, int | Tensor]:
         if self._augmentation is None:
-            return torch.from_numpy(preprocess(video.read(self._spec), self._spec))
+            return torch.from_numpy(preprocess(video.read(self._spec), self._spec)), video.label
         rng = np.random.default_rng((self._seed, epoch, position))
-        at = float(rng.random())
+        at, target = float(rng.random()), cast("int | Tensor", video.label)
         reading = self._augmentation.draw_speed(self._augmentation.reading_spec(self._spec), rng)
-        return torch.from_numpy(self._augmentation(video.read(reading, at=at), self._spec, rng))
+        if self._teaching is not None:
+            at, target = self._teaching.target(video, reading, at)
+        frames = video.read(reading, at=at)
+        return torch.from_numpy(self._augmentation(frames, self._spec, rng)), target
 
 
 class EpochSampler(Sampler[int]):

@@ -26,7 +26,7 @@ _PASSES_OF_A_STEP = 3
 
 
 def expected_seconds(
-    config: TrainConfig, data: TrainingData, network: VideoNetwork, *, processes: int = 1
+    config: TrainConfig, data: TrainingData, network: VideoNetwork, *, unlabeled: int = 0, processes: int = 1
 ) -> float | None:
     """Seconds for all epochs, within a factor of two or so; None where none of the first videos can be read.
 
@@ -34,6 +34,7 @@ def expected_seconds(
         config: the settings.
         data: both sides.
         network: of that kind; its gradients and running means are changed.
+        unlabeled: more videos to train on.
         processes: how many share the clips of an epoch.
     """
     with leave_cores_to(config.workers):
@@ -41,7 +42,8 @@ def expected_seconds(
         if clip is None:
             return None
         learning = _time_learning(network, torch.from_numpy(np.stack([clip] * _TRIED_CLIPS))) / _TRIED_CLIPS
-    trained = len(data.train) * config.repeats(len(data.train)) * _together(reading, learning, config.workers)
+    videos = len(data.train) + unlabeled
+    trained = videos * config.repeats(videos) * _together(reading, learning, config.workers)
     validated = len(data.validation) * _together(reading, learning / _PASSES_OF_A_STEP, config.workers)
     return config.epochs * (trained + validated) / processes
 

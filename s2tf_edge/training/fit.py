@@ -18,6 +18,7 @@ from s2tf_edge.models import save_model
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.training.callbacks import Checkpoints, EpochLog, StepProgress, keeps_best_epoch
 from s2tf_edge.training.config import TrainConfig
+from s2tf_edge.training.distillation.teaching import Teaching
 from s2tf_edge.training.loaders import leave_cores_to, log_unreadable, make_loaders
 from s2tf_edge.training.module import TrainingModule
 from s2tf_edge.training.networks import make_network
@@ -49,6 +50,7 @@ def train(
     out: Path,
     pretrained: Path | None = None,
     resume: str | Path = "auto",
+    teaching: Teaching | None = None,
     progress: Progress = no_progress,
 ) -> TrainResult:
     """Trains a network and writes ``model.pt``, ``last.ckpt``, ``metrics.csv`` and TensorBoard events into ``out``.
@@ -61,6 +63,7 @@ def train(
         pretrained: a ``model.pt`` to start from; its classifier is left out where the labels differ.
         resume: ``auto`` continues from ``out/last.ckpt`` where there is one, ``never`` starts anew, a path names a
             checkpoint.
+        teaching: of whoever is to be followed beside the labels, or in their place.
         progress: told of each step.
 
     Raises:
@@ -74,26 +77,29 @@ def train(
     keeps_best = keeps_best_epoch(config, validation)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    network = make_network(config, videos, pretrained)
-    run = describe_run(config, videos, validation, pretrained)
+    taught = teaching.join(videos) if teaching else videos
+    network = make_network(config, teaching.widen(taught) if teaching else taught, pretrained)
+    run = describe_run(config, taught, validation, pretrained) | (teaching.identity if teaching else {})
     resumption = find_checkpoint(resume, out, run)
     kept = Checkpoints(out / LAST_FILE, keeps_best=keeps_best)
-    module = TrainingModule(network, config, run=run)
+    module = TrainingModule(network, config, run=run, teaching=teaching)
     with silence_advice(), leave_cores_to(config.workers):
         trainer = make_trainer(config, out, callbacks=[EpochLog(out / "metrics.csv"), StepProgress(progress), kept])
         loaders = make_loaders(
             config,
-            videos=videos,
+            videos=taught,
             validation=validation,
             spec=network.spec,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
             epoch=resumption.epochs if resumption else 0,
+            teaching=teaching,
         )
         fit(trainer, module, loaders, checkpoint=resumption.checkpoint if resumption else None)
     unreadable = log_unreadable(loaders)
     if trainer.is_global_zero:
         network.load_state_dict(kept.weights)
         metrics = {"val_top1": kept.top1, "epoch": kept.epoch, "unreadable": unreadable}
-        save_model(out / MODEL_FILE, network, metrics=metrics, seed=config.seed, extra={"run": run})
+        own = teaching.own_network(network) if teaching else network
+        save_model(out / MODEL_FILE, own, metrics=metrics, seed=config.seed, extra={"run": run})
     return TrainResult(model=out / MODEL_FILE, top1=kept.top1, epoch=kept.epoch)

@@ -20,6 +20,7 @@ from s2tf_edge.training.augmentation import Augmentation
 from s2tf_edge.training.caching import FrameCache
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.dataset import ClipDataset, EpochSampler
+from s2tf_edge.training.distillation.teaching import Teaching
 from s2tf_edge.training.unreadable import Unreadable
 
 __all__ = ["Loaders", "find_unreadable", "leave_cores_to", "log_unreadable", "make_loaders"]
@@ -39,6 +40,7 @@ def make_loaders(
     rank: int = 0,
     world_size: int = 1,
     epoch: int = 0,
+    teaching: Teaching | None = None,
 ) -> Loaders:
     """Loaders of (clips float32 [N, 3, T, S, S], labels int64 [N]).
 
@@ -50,6 +52,7 @@ def make_loaders(
         rank: which of ``world_size`` processes this is; each reads clips of its own.
         world_size: processes.
         epoch: the first that is read, counted from zero.
+        teaching: gives training clips rows of targets in place of labels.
     """
     augmentation = Augmentation(settings=config, flips=videos.flips)
     cache = FrameCache(config.cache) if config.cache is not None else None
@@ -57,7 +60,7 @@ def make_loaders(
         videos = cache.for_training(videos, augmentation.reading_spec(spec))
         validation = cache.for_validation(validation)
     repeats = config.repeats(len(videos))
-    dataset = ClipDataset(videos, spec, seed=config.seed, repeats=repeats, augmentation=augmentation)
+    dataset = ClipDataset(videos, spec, seed=config.seed, repeats=repeats, augmentation=augmentation, teaching=teaching)
     sampler = EpochSampler(
         len(dataset),
         seed=config.seed,

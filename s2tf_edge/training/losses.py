@@ -47,18 +47,20 @@ class S2TFLoss(nn.Module):
         Args:
             logits: [N, K], of any float type; the loss itself is computed in float32.
             saliency: as the network returned it.
-            target: int64 [N], or float [N, K] with a probability for each class.
+            target: int64 [N], or float [N, K] with a probability for each class; whatever ``classify`` takes.
 
         Returns:
             The total, and the parts before weighting, all scalars: ``cross_entropy``, with SSF ``mask_l1``, with TSFP
             ``tsfp1_mse`` and ``tsfp2_mse``.
         """
-        parts = {
-            "cross_entropy": functional.cross_entropy(logits.float(), target, label_smoothing=self.label_smoothing)
-        }
+        parts = self.classify(logits.float(), target)
         if saliency is not None:
             parts["mask_l1"] = saliency.mask.float().abs().sum()
             for index, edge in enumerate(saliency.edges):
                 parts[f"tsfp{index + 1}_mse"] = functional.mse_loss(saliency.pooled[index].float(), edge.float())
         total = sum((self.weights[name] * part for name, part in parts.items()), start=logits.new_zeros(()))
         return total, parts
+
+    def classify(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The parts that compare logits [N, K] with targets, by name."""
+        return {"cross_entropy": functional.cross_entropy(logits, target, label_smoothing=self.label_smoothing)}

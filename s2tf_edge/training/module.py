@@ -16,6 +16,8 @@ from torch.nn.utils import convert_conv3d_weight_memory_format
 
 from s2tf_edge.models import VideoNetwork
 from s2tf_edge.training.config import TrainConfig
+from s2tf_edge.training.distillation.loss import DistillationLoss
+from s2tf_edge.training.distillation.teaching import Teaching
 from s2tf_edge.training.losses import S2TFLoss
 from s2tf_edge.training.optimization.averaging import make_average
 from s2tf_edge.training.optimization.float32_convolutions import Float32Convolutions
@@ -31,10 +33,13 @@ RUN_KEY: Final = "s2tf_run"
 class TrainingModule(pl.LightningModule):
     """Trains ``network`` on batches of (clips float32 [N, 3, T, S, S], labels int64 [N]).
 
-    ``run`` describes the run; checkpoints carry it under the key ``RUN_KEY``.
+    ``run`` describes the run; checkpoints carry it under the key ``RUN_KEY``. With a teaching, training batches
+    have its rows of targets in place of labels, and the network its classes after the student's.
     """
 
-    def __init__(self, network: VideoNetwork, config: TrainConfig, *, run: Mapping[str, Any]) -> None:
+    def __init__(
+        self, network: VideoNetwork, config: TrainConfig, *, run: Mapping[str, Any], teaching: Teaching | None = None
+    ) -> None:
         super().__init__()
         self.network = network
         self._frozen_norms = freeze_weights(network, config.freeze) if config.freeze else ()
@@ -46,7 +51,8 @@ class TrainingModule(pl.LightningModule):
             network.compile()
         self._run = dict(run)
         self._config = config
-        self._loss = make_loss(config, has_saliency=network.saliency is not None)
+        self._loss = make_loss(config, has_saliency=network.saliency is not None, teaching=teaching)
+        self._classes = len(teaching.labels if teaching else network.labels)
         self.train()
 
     @property
@@ -80,7 +86,7 @@ class TrainingModule(pl.LightningModule):
             logits, saliency = self.network(clips.contiguous(memory_format=self._layout), return_saliency=True)
         total: Tensor
         total, parts = self._loss(logits, saliency, labels)
-        self._log("train_top1", _top1(logits, labels), labels)
+        self._log_top1("train_top1", logits, labels)
         self._log("train_loss", total.detach(), labels)
         for name, value in parts.items():
             self._log(f"train_{name}", value.detach(), labels)
@@ -89,9 +95,9 @@ class TrainingModule(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
         """Logs loss and top-1 of the center clips."""
         clips, labels = batch
-        logits = self.result(clips.contiguous(memory_format=self._layout)).float()
+        logits = self.result(clips.contiguous(memory_format=self._layout)).float()[:, : self._classes]
         self._log("val_loss", nn.functional.cross_entropy(logits, labels), labels)
-        self._log("val_top1", _top1(logits, labels), labels)
+        self._log_top1("val_top1", logits, labels)
 
     def on_validation_start(self) -> None:
         """Measures the norms of the weights that are about to be validated."""
@@ -135,17 +141,24 @@ class TrainingModule(pl.LightningModule):
         is_half = self._config.precision != "fp32" and self.device.type == "cpu"
         return Float32Convolutions() if is_half else nullcontext()
 
+    def _log_top1(self, name: str, logits: Tensor, labels: Tensor) -> None:
+        """In percent; of rows of targets, those that have a class, by their heaviest."""
+        own = labels if labels.ndim == 1 else labels[:, : self._classes].argmax(dim=1)
+        counts = torch.ones_like(own) if labels.ndim == 1 else labels[:, : self._classes].any(dim=1)
+        if counts.any():
+            right = logits[:, : self._classes].argmax(dim=1) == own
+            self._log(name, 100 * right[counts > 0].float().mean(), own[counts > 0])
+
     def _log(self, name: str, value: Tensor, labels: Tensor) -> None:
         self.log(name, value, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
 
 
-def make_loss(config: TrainConfig, *, has_saliency: bool) -> S2TFLoss:
+def make_loss(config: TrainConfig, *, has_saliency: bool, teaching: Teaching | None = None) -> S2TFLoss:
     """The loss that ``config`` names; terms that the network has nothing for are left out."""
     kind = config.loss or ("ce-l1-l2" if has_saliency else "ce")
     mask = 0.0 if kind == "ce" else config.mask_weight
     edges = config.edge_weight if kind == "ce-l1-l2" else 0.0
-    return S2TFLoss(lambda_=mask, gamma=edges, theta=edges, label_smoothing=config.label_smoothing)
-
-
-def _top1(logits: Tensor, labels: Tensor) -> Tensor:
-    return 100 * (logits.argmax(dim=1) == labels).float().mean()
+    options = {"lambda_": mask, "gamma": edges, "theta": edges, "label_smoothing": config.label_smoothing}
+    if teaching is None:
+        return S2TFLoss(**options)
+    return DistillationLoss(teaching.layout, weight=config.teacher_weight, temperature=config.temperature, **options)

@@ -19,12 +19,13 @@ __all__ = ["describe_run_lines"]
 _FEW_NAMES = 8
 
 
-def describe_run_lines(config: TrainConfig, data: TrainingData, *, processes: int = 1) -> list[str]:
+def describe_run_lines(config: TrainConfig, data: TrainingData, *, unlabeled: int = 0, processes: int = 1) -> list[str]:
     """A run in a few lines: classes, videos and groups on each side, clip, network, steps.
 
     Args:
         config: the settings.
         data: both sides.
+        unlabeled: more videos to train on, of whose classes nothing is known.
         processes: how many share the clips of an epoch.
 
     Raises:
@@ -33,13 +34,13 @@ def describe_run_lines(config: TrainConfig, data: TrainingData, *, processes: in
     network = make_network(config, data.train, None)
     facts = {
         "classes": f"{len(data.train.labels)}: {first_few(data.train.labels, _FEW_NAMES)}",
-        "training": f"{_describe_side(data.train, data.group_by)} ({data.train.name})",
+        "training": _describe_training(data, unlabeled),
         "validation": _describe_validation(data),
         "mirroring": _describe_mirroring(config, data.train),
         "clip": _describe_clip(network.spec),
         "network": _describe_network(config.model, network),
-        "steps": _describe_steps(config, len(data.train), processes),
-        "time": _describe_time(expected_seconds(config, data, network, processes=processes)),
+        "steps": _describe_steps(config, len(data.train) + unlabeled, processes),
+        "time": _describe_time(expected_seconds(config, data, network, unlabeled=unlabeled, processes=processes)),
     }
     width = max(map(len, facts)) + 2
     return [f"{name:{width}}{fact}" for name, fact in facts.items()]
@@ -51,6 +52,11 @@ def _describe_side(videos: LabeledVideos, group_by: str | None) -> str:
         return count
     groups = sorted({group_of(video.name, group_by) for video in videos.videos})
     return f"{count} of {counted(len(groups), 'group')}: {first_few(groups, _FEW_NAMES)}"
+
+
+def _describe_training(data: TrainingData, unlabeled: int) -> str:
+    labeled = f"{_describe_side(data.train, data.group_by)} ({data.train.name})"
+    return f"{labeled}, {unlabeled} without labels" if unlabeled else labeled
 
 
 def _describe_validation(data: TrainingData) -> str:

@@ -16,7 +16,7 @@ SPEC = ClipSpec(frames=4, size=24, resize_short_side=28, fps=15.0)
 STRONG = Augmentation(settings=AugmentationSettings(min_scale=0.5, brightness=0.3), flips=True)
 
 
-def _item(dataset: ClipDataset, index: int) -> tuple[Tensor, int]:
+def _item(dataset: ClipDataset, index: int) -> tuple[Tensor, int | Tensor]:
     item = dataset[index]
     assert item is not None
     return item

@@ -131,6 +131,7 @@ def test_norms_are_measured_with_the_weights_that_are_kept(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch itself, compiling
 def test_a_compiled_network_learns_the_same(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:
     settings: dict[str, Any] = {"epochs": 1, "keep": "last", "dropout": 0.0}
     plain = _train(tiny, sides, tmp_path / "plain", **settings)
