@@ -31,7 +31,7 @@ FOLDERS = {
 ROOMS: dict[str, tuple[str, ...]] = {
     "s2tf_edge": (
         "errors words",
-        "extras option_fields progress text_file",
+        "extras option_fields progress text_file whole_file",
         "file_kinds",
         "spec",
         "clips preprocess label_file input_form clip_keys",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +25,9 @@ _EXAMPLES = (
 
 def train(
     data: Annotated[str, typer.Argument(help="A folder of class folders, a list file, or synthetic.", metavar="DATA")],
-    out: Annotated[Path, typer.Option(help="Folder for model.pt, last.ckpt, metrics.csv and TensorBoard events.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for model.pt, last.ckpt, metrics.csv, curves.png, TensorBoard events.")
+    ],
     overrides: dict[str, Any],
     val_split: Annotated[
         str, typer.Option(help="Share of the videos to validate on, or a list file of them.", metavar="SHARE|LIST")
@@ -57,6 +60,7 @@ def train(
 
     require("lightning", extra="train", purpose="training")
     from s2tf_edge.data.datasets import open_data, split
+    from s2tf_edge.progress import no_progress
     from s2tf_edge.training import TrainConfig
     from s2tf_edge.training import train as fit
 
@@ -66,7 +70,7 @@ def train(
         raise UsageError(msg)
     settings = TrainConfig(**values)
     videos, validation = split(open_data(data), val_split, group_by=group_by, seed=settings.seed)
-    with progress_bar("training") as progress:
+    with progress_bar("training") if first else nullcontext(no_progress) as progress:
         result = fit(
             settings,
             videos=videos,
@@ -77,7 +81,8 @@ def train(
             progress=progress,
         )
     if first:
-        score = f"{result.top1:.1f} % top-1 on {len(validation)} validation videos"
+        n = len(validation)
+        score = "no validation" if result.top1 is None else f"{result.top1:.1f} % top-1 on {n} validation videos"
         typer.echo(f"{result.model}: {score} (epoch {result.epoch})")
         typer.echo(f"next: s2tf-export {shlex.quote(str(result.model))} --target openvino")
 

@@ -1,7 +1,8 @@
 """A training run from settings and data to ``model.pt``; killed at any moment, it resumes where it was.
 
-Everything random depends on the seed and the epoch alone: the weights, the order of the clips, their crops, dropout.
-A run resumed from ``last.ckpt``, written after each epoch, therefore ends in the weights of an uninterrupted one.
+Everything random depends on the seed, the epoch and the step alone: the weights, the order of the clips, their crops,
+dropout. A run resumed from ``last.ckpt``, written after each epoch and every few minutes within one, therefore ends in
+the weights of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.models import save_model
 from s2tf_edge.progress import Progress, no_progress
-from s2tf_edge.training.callbacks import Checkpoints, EpochLog, StepProgress
+from s2tf_edge.training.checkpoints import Checkpoints
 from s2tf_edge.training.config import TrainConfig
+from s2tf_edge.training.divergence import DivergenceGuard
+from s2tf_edge.training.epoch_log import EpochLog
 from s2tf_edge.training.loaders import leave_cores_to, make_loaders
 from s2tf_edge.training.module import TrainingModule
 from s2tf_edge.training.networks import make_network
-from s2tf_edge.training.resume import LAST_FILE, describe_run, find_checkpoint
+from s2tf_edge.training.pace import Pace
+from s2tf_edge.training.processes import Processes
+from s2tf_edge.training.resume import LAST_FILE, check_steps, describe_run, find_checkpoint
 from s2tf_edge.training.trainer import fit, make_trainer, silence_advice
 
 __all__ = ["TrainResult", "train"]
@@ -35,10 +40,10 @@ class TrainResult:
 
     model: Path
     """The ``model.pt`` with the weights of the best epoch."""
-    top1: float
-    """Its top-1 on the validation videos, in percent."""
+    top1: float | None
+    """Its top-1 on the validation videos, in percent; None where there are none."""
     epoch: int
-    """The best epoch, counted from one."""
+    """The best epoch, counted from one; the last one where there are no validation videos."""
 
 
 def train(
@@ -51,47 +56,61 @@ def train(
     resume: str | Path = "auto",
     progress: Progress = no_progress,
 ) -> TrainResult:
-    """Trains a network and writes ``model.pt``, ``last.ckpt``, ``metrics.csv`` and TensorBoard events into ``out``.
+    """Trains a network into ``out``: ``model.pt``, ``last.ckpt``, ``metrics.csv``, ``curves.png``, TensorBoard events.
 
     Args:
         config: the settings.
         videos: what to train on.
-        validation: what to choose the best epoch by; the same labels.
+        validation: what to choose the best epoch by, with the same labels; without any videos, the last epoch is kept.
         out: a folder, made if missing.
         pretrained: a ``model.pt`` to start from; its classifier is left out where the labels differ.
         resume: ``auto`` continues from ``out/last.ckpt`` where there is one, ``never`` starts anew, a path names a
             checkpoint.
-        progress: told of each step.
+        progress: told of each step, and in words how fast and how far the run is.
 
     Raises:
-        UsageError: a data set is empty, the network does not take the size or number of frames, or ``out`` holds
-            another run.
-        InputFileError: a video, the pretrained model or the checkpoint cannot be read.
+        UsageError: there is nothing to train on, the network does not take the size or number of frames, ``out`` holds
+            another run, or the loss is no number any more.
+        InputFileError: a video, the pretrained model or the checkpoint cannot be read, or an output cannot be written.
+        S2TFError: another process of the run ended.
+        KeyboardInterrupt: a signal asked for the end; its message says what is on the disk.
     """
-    if not len(videos) or not len(validation):
-        msg = f"both sides of the split need videos, got {len(videos)} to train and {len(validation)} to validate"
+    if not len(videos):
+        msg = f"{videos.name} has no videos to train on; give `videos` that has some"
         raise UsageError(msg)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
+    processes = Processes.from_environment()
     network = make_network(config, videos, pretrained)
-    run = describe_run(config, videos, validation, pretrained)
+    run = describe_run(config, videos, validation, pretrained, processes=processes.count)
     resumption = find_checkpoint(resume, out, run)
-    best = Checkpoints(out / LAST_FILE)
+    kept = (resumption.checkpoint, resumption.position) if resumption else None
+    best = Checkpoints(out / LAST_FILE, minutes=config.checkpoint_minutes, kept=kept)
     module = TrainingModule(network, config, run=run)
+
+    def describe_going_on() -> str:
+        return best.describe_going_on(config.epochs)
+
     with silence_advice(), leave_cores_to(config.workers):
-        trainer = make_trainer(config, out, callbacks=[EpochLog(out / "metrics.csv"), StepProgress(progress), best])
+        callbacks = [module.means, DivergenceGuard(best), EpochLog(out), Pace(progress), best]
+        trainer = make_trainer(config, out, callbacks=callbacks, processes=processes)
         loaders = make_loaders(
             config,
             videos=videos,
             validation=validation,
             spec=network.spec,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-            epoch=resumption.epochs if resumption else 0,
+            rank=processes.rank,
+            world_size=processes.count,
+            epoch=resumption.position.epochs if resumption else 0,
+            steps=resumption.position.steps if resumption else 0,
         )
-        fit(trainer, module, loaders, checkpoint=resumption.checkpoint if resumption else None)
-    if trainer.is_global_zero:
+        if resumption:
+            clips_of_step = config.batch_size * processes.count
+            check_steps(resumption, steps_of_epoch=len(loaders[0]), clips_of_step=clips_of_step)
+        checkpoint = resumption.checkpoint if resumption else None
+        fit(trainer, module, loaders, checkpoint=checkpoint, describe_going_on=describe_going_on)
+    if processes.is_first:
         module.load_state_dict(best.weights)
-        metrics = {"val_top1": best.top1, "epoch": best.epoch}
+        metrics = {"epoch": best.epoch} | ({} if best.top1 is None else {"val_top1": best.top1})
         save_model(out / MODEL_FILE, network, metrics=metrics, seed=config.seed, extra={"run": run})
     return TrainResult(model=out / MODEL_FILE, top1=best.top1, epoch=best.epoch)

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.training.config import TrainConfig
-from s2tf_edge.training.dataset import Augmentation, ClipDataset, EpochSampler
+from s2tf_edge.training.dataset import Augmentation, ClipDataset
+from s2tf_edge.training.sampling import EpochSampler, ShareSampler
 
 __all__ = ["Loaders", "leave_cores_to", "make_loaders"]
 
@@ -31,6 +32,7 @@ def make_loaders(
     rank: int = 0,
     world_size: int = 1,
     epoch: int = 0,
+    steps: int = 0,
 ) -> Loaders:
     """Loaders of (clips float32 [N, 3, T, S, S], labels int64 [N]).
 
@@ -42,6 +44,7 @@ def make_loaders(
         rank: which of ``world_size`` processes this is; each reads clips of its own.
         world_size: processes.
         epoch: the first that is read, counted from zero.
+        steps: batches of that epoch that are behind a run which resumes.
     """
     augmentation = Augmentation(
         min_scale=config.min_scale, brightness=config.brightness, flips=config.flip and videos.flips
@@ -54,7 +57,9 @@ def make_loaders(
         rank=rank,
         world_size=world_size,
         epoch=epoch,
+        skip=steps * config.batch_size,
     )
+    share = ShareSampler(len(validation), rank=rank, world_size=world_size)
     options: dict[str, Any] = {
         "batch_size": config.batch_size,
         "num_workers": config.workers,
@@ -63,7 +68,7 @@ def make_loaders(
     }
     return (
         DataLoader(dataset, sampler=sampler, drop_last=len(sampler) > config.batch_size, **options),
-        DataLoader(ClipDataset(validation, spec), **options),
+        DataLoader(ClipDataset(validation, spec), sampler=share, **options),
     )
 
 

@@ -13,17 +13,21 @@ from torch import Tensor, nn
 
 from s2tf_edge.models import VideoNetwork
 from s2tf_edge.training.config import TrainConfig
+from s2tf_edge.training.epoch_means import EpochMeans
 from s2tf_edge.training.losses import S2TFLoss
 
 __all__ = ["RUN_KEY", "TrainingModule", "make_loss"]
 
 RUN_KEY: Final = "s2tf_run"
+_SEEDS_OF_A_PROCESS: Final = 2**32
+"""Processes do not drop the same features; no run has as many steps."""
 
 
 class TrainingModule(pl.LightningModule):
     """Trains ``network`` on batches of (clips float32 [N, 3, T, S, S], labels int64 [N]).
 
-    ``run`` describes the run; checkpoints carry it under the key ``RUN_KEY``.
+    ``run`` describes the run; checkpoints carry it under the key ``RUN_KEY``. ``means`` is to be a callback of the
+    trainer: it logs what the steps add to it.
     """
 
     def __init__(self, network: VideoNetwork, config: TrainConfig, *, run: Mapping[str, Any]) -> None:
@@ -31,6 +35,7 @@ class TrainingModule(pl.LightningModule):
         self.network = network
         self._run = dict(run)
         self._config = config
+        self.means = EpochMeans()
         self._loss = make_loss(config, has_saliency=network.saliency is not None)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -40,7 +45,7 @@ class TrainingModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Makes dropout depend on the seed and the step alone, whatever else draws from the same generator."""
         del batch, batch_idx
-        torch.manual_seed(self._config.seed + self.global_step)
+        torch.manual_seed(self._config.seed + self.global_step + _SEEDS_OF_A_PROCESS * self.global_rank)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """The total loss of a batch; its parts and top-1 are logged."""
@@ -77,7 +82,7 @@ class TrainingModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _log(self, name: str, value: Tensor, labels: Tensor) -> None:
-        self.log(name, value, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
+        self.means.add(name, value, len(labels))
 
 
 def make_loss(config: TrainConfig, *, has_saliency: bool) -> S2TFLoss:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.spec import ClipSpec
-from s2tf_edge.training.dataset import Augmentation, ClipDataset, EpochSampler
+from s2tf_edge.training.dataset import Augmentation, ClipDataset
 
 SPEC = ClipSpec(frames=4, size=24, resize_short_side=28, fps=15.0)
 STRONG = Augmentation(min_scale=0.5, brightness=0.3, flips=True)
@@ -54,21 +53,3 @@ def test_flips_mirror_about_half_of_the_clips() -> None:
     rng = np.random.default_rng(0)
     count = sum(np.array_equal(flipping(frames, spec, rng), mirrored) for _ in range(40))
     assert 10 <= count <= 30
-
-
-@pytest.mark.parametrize("world_size", [1, 3])
-def test_processes_share_an_epoch_without_overlap(world_size: int) -> None:
-    samplers = [EpochSampler(10, seed=5, rank=rank, world_size=world_size) for rank in range(world_size)]
-    for sampler in samplers:
-        sampler.set_epoch(2)
-    seen = [index for sampler in samplers for index in sampler]
-    assert len(seen) == len(set(seen)) == sum(map(len, samplers))
-    assert all(20 <= index < 30 for index in seen)
-
-
-def test_each_epoch_has_an_order_of_its_own() -> None:
-    sampler = EpochSampler(50, seed=5)
-    first = list(sampler)
-    assert list(sampler) == first
-    sampler.set_epoch(1)
-    assert [index - 50 for index in sampler] != first
