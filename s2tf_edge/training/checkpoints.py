@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +15,19 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.training.divergence import check_weights
 from s2tf_edge.training.position import POSITION_KEY, Position
 from s2tf_edge.whole_file import whole_file
 
-__all__ = ["Checkpoints", "WholeCheckpoints"]
+__all__ = ["Checkpoints", "WholeCheckpoints", "keeps_best_epoch"]
 
 _SECONDS_OF_A_MINUTE: Final = 60.0
+
+
+def keeps_best_epoch(validation: LabeledVideos) -> bool:
+    """Whether the first of the epochs that are best on ``validation`` is kept, rather than the last of all."""
+    return len(validation) > 0
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -37,13 +43,13 @@ class WholeCheckpoints(TorchCheckpointIO):
 class Checkpoints(Checkpoint):
     """Writes ``last.ckpt`` after each epoch, and within one once ``minutes`` have passed since it was written last.
 
-    It holds the weights of the best epoch too, so one file is a whole run. Within an epoch it is written only where a
+    It holds the weights that are kept too, so one file is a whole run. Within an epoch it is written only where a
     step is over and no gradients wait for the next. Which clips come next, how they are varied and what is dropped
     depends on seed, epoch and step alone; there is no other state.
 
     Attributes:
-        top1: the best epoch's top-1 on the validation videos, in percent; None without such videos.
-        epoch: the best epoch, counted from one; 0 before the first.
+        top1: top-1 of the kept epoch on the validation videos, in percent; None without such videos.
+        epoch: the kept epoch, counted from one; 0 before the first.
         weights: the network's state at that epoch, on the CPU.
     """
 
@@ -51,15 +57,17 @@ class Checkpoints(Checkpoint):
         self,
         path: Path,
         *,
+        keeps_best: bool,
         minutes: float,
-        kept: tuple[Path, Position] | None = None,
+        written: tuple[Path, Position] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
+        self._keeps_best = keeps_best
         self._seconds = minutes * _SECONDS_OF_A_MINUTE
-        self._kept = kept
+        self._written = written
         self._clock = clock
-        self._written = clock()
+        self._written_at = clock()
         self._position: Position | None = None
         self.top1: float | None = None
         self.epoch = 0
@@ -68,24 +76,25 @@ class Checkpoints(Checkpoint):
     @property
     def kept(self) -> Path | None:
         """The checkpoint that is on the disk."""
-        return None if self._kept is None else self._kept[0]
+        return None if self._written is None else self._written[0]
 
     def describe_kept(self, epochs: int) -> str:
         """What is on the disk of a run of ``epochs`` epochs."""
-        if self._kept is None:
+        if self._written is None:
             return "no checkpoint was written yet"
-        path, position = self._kept
+        path, position = self._written
         return f"kept {path}, {position.describe(epochs)}"
 
-    def describe_going_on(self, epochs: int) -> str:
-        """What is on the disk, and how the run goes on after it was interrupted."""
-        how = "starts anew" if self._kept is None else "goes on from there"
-        return f"{self.describe_kept(epochs)}: the same command {how}"
+    def describe_going_on(self, epochs: int, *, resume: str | Path) -> str:
+        """What is on the disk, and how the run goes on that was begun with ``resume``."""
+        how = "starts anew" if self._written is None else "goes on from there"
+        what = "the same command" if resume == "auto" or self._written is None else "`resume='auto'`"
+        return f"{self.describe_kept(epochs)}: {what} {how}"
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
         del trainer, pl_module
-        self._written = self._clock()
+        self._written_at = self._clock()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -96,15 +105,15 @@ class Checkpoints(Checkpoint):
         if steps == trainer.num_training_batches or steps % trainer.accumulate_grad_batches:
             return
         # The clocks of the processes differ, and all have to take part.
-        if trainer.strategy.broadcast(self._clock() - self._written >= self._seconds):
+        if trainer.strategy.broadcast(self._clock() - self._written_at >= self._seconds):
             self._write(trainer, pl_module, _position(trainer, epochs=trainer.current_epoch, steps=steps))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compares, then writes."""
-        if _is_best(trainer.callback_metrics, self.top1):
-            top1 = trainer.callback_metrics.get("val_top1")
-            self.top1 = None if top1 is None else float(top1)
-            self.epoch = trainer.current_epoch + 1
+        measured = trainer.callback_metrics.get("val_top1")
+        top1 = None if measured is None else float(measured)
+        if not (self._keeps_best and self.epoch) or (top1 or 0) > (self.top1 or 0):
+            self.top1, self.epoch = top1, trainer.current_epoch + 1
             state = pl_module.state_dict()
             self.weights = {key: value.detach().cpu().clone() for key, value in state.items()}
         self._write(trainer, pl_module, _position(trainer, epochs=trainer.current_epoch + 1))
@@ -129,17 +138,8 @@ class Checkpoints(Checkpoint):
         check_weights(trainer, pl_module, self)
         self._position = position
         trainer.save_checkpoint(self._path)
-        self._kept = (self._path, position)
-        self._written = self._clock()
-
-
-def _is_best(metrics: Mapping[str, Tensor], best: float | None) -> bool:
-    """Whether the weights of this epoch are what a run that ended here would give: the first of equally good ones.
-
-    Without validation there is nothing to choose by: the last ones.
-    """
-    top1 = metrics.get("val_top1")
-    return top1 is None or best is None or float(top1) > best
+        self._written = (self._path, position)
+        self._written_at = self._clock()
 
 
 def _position(trainer: pl.Trainer, *, epochs: int, steps: int = 0) -> Position:

@@ -12,7 +12,7 @@ from s2tf_edge.extras import require
 from s2tf_edge.training.metrics_file import Row
 from s2tf_edge.whole_file import whole_file
 
-__all__ = ["draw_curves"]
+__all__ = ["draw_curves", "make_figure"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def draw_curves(path: Path, rows: Sequence[Row]) -> None:
     if not rows:
         return
     try:
-        figure = _figure(rows)
+        figure = make_figure(rows)
     except MissingExtraError as error:
         logger.debug("no %s: %s", path.name, error)
         return
@@ -41,8 +41,12 @@ def draw_curves(path: Path, rows: Sequence[Row]) -> None:
         figure.savefig(file, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
 
 
-def _figure(rows: Sequence[Row]) -> Any:
-    """The three plots one below the other, as a ``matplotlib.figure.Figure``."""
+def make_figure(rows: Sequence[Row]) -> Any:
+    """The three plots one below the other, as a ``matplotlib.figure.Figure``.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     figures = require("matplotlib.figure", extra="report", purpose="the picture of a run's curves")
     agg = require("matplotlib.backends.backend_agg", extra="report", purpose="the picture of a run's curves")
     ticker = require("matplotlib.ticker", extra="report", purpose="the picture of a run's curves")

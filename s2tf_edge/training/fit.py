@@ -17,7 +17,7 @@ from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.models import save_model
 from s2tf_edge.progress import Progress, no_progress
-from s2tf_edge.training.checkpoints import Checkpoints
+from s2tf_edge.training.checkpoints import Checkpoints, keeps_best_epoch
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.divergence import DivergenceGuard
 from s2tf_edge.training.epoch_log import EpochLog
@@ -84,15 +84,19 @@ def train(
     network = make_network(config, videos, pretrained)
     run = describe_run(config, videos, validation, pretrained, processes=processes.count)
     resumption = find_checkpoint(resume, out, run)
-    kept = (resumption.checkpoint, resumption.position) if resumption else None
-    best = Checkpoints(out / LAST_FILE, minutes=config.checkpoint_minutes, kept=kept)
+    kept = Checkpoints(
+        out / LAST_FILE,
+        keeps_best=keeps_best_epoch(validation),
+        minutes=config.checkpoint_minutes,
+        written=(resumption.checkpoint, resumption.position) if resumption else None,
+    )
     module = TrainingModule(network, config, run=run)
 
     def describe_going_on() -> str:
-        return best.describe_going_on(config.epochs)
+        return kept.describe_going_on(config.epochs, resume=resume)
 
     with silence_advice(), leave_cores_to(config.workers):
-        callbacks = [module.means, DivergenceGuard(best), EpochLog(out), Pace(progress), best]
+        callbacks = [module.means, DivergenceGuard(kept), EpochLog(out), Pace(progress), kept]
         trainer = make_trainer(config, out, callbacks=callbacks, processes=processes)
         loaders = make_loaders(
             config,
@@ -110,7 +114,7 @@ def train(
         checkpoint = resumption.checkpoint if resumption else None
         fit(trainer, module, loaders, checkpoint=checkpoint, describe_going_on=describe_going_on)
     if processes.is_first:
-        module.load_state_dict(best.weights)
-        metrics = {"epoch": best.epoch} | ({} if best.top1 is None else {"val_top1": best.top1})
+        module.load_state_dict(kept.weights)
+        metrics = {"epoch": kept.epoch} | ({} if kept.top1 is None else {"val_top1": kept.top1})
         save_model(out / MODEL_FILE, network, metrics=metrics, seed=config.seed, extra={"run": run})
-    return TrainResult(model=out / MODEL_FILE, top1=best.top1, epoch=best.epoch)
+    return TrainResult(model=out / MODEL_FILE, top1=kept.top1, epoch=kept.epoch)

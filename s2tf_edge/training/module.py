@@ -38,6 +38,10 @@ class TrainingModule(pl.LightningModule):
         self.means = EpochMeans()
         self._loss = make_loss(config, has_saliency=network.saliency is not None)
 
+    def on_fit_start(self) -> None:
+        """Tells the loss how many batches a step averages."""
+        self._loss.batches = self.trainer.world_size * self.trainer.accumulate_grad_batches
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the run's description."""
         checkpoint[RUN_KEY] = self._run

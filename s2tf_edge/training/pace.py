@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from s2tf_edge.progress import Progress, tell_state
 
-__all__ = ["Pace"]
+__all__ = ["Pace", "in_words"]
 
 
 class Pace(pl.Callback):
@@ -59,6 +59,11 @@ class Pace(pl.Callback):
         self._tell(trainer, *words, *self._left(done, of_run))
         self._progress(done, of_run)
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Says that validation begins: its first clips may be long in coming."""
+        del pl_module
+        self._tell(trainer, "validation")
+
     def on_validation_batch_end(
         self,
         trainer: pl.Trainer,
@@ -87,7 +92,7 @@ class Pace(pl.Callback):
     def _left(self, done: int, total: int) -> list[str]:
         behind = done - self._steps_before
         seconds = (self._clock() - self._began) * (total - done) / behind if behind > 0 else 0.0
-        return [f"{_duration(seconds)} left"] if seconds else []
+        return [f"{in_words(seconds)} left"] if seconds else []
 
 
 def _steps(trainer: pl.Trainer) -> int:
@@ -95,9 +100,9 @@ def _steps(trainer: pl.Trainer) -> int:
     return int(trainer.fit_loop.epoch_loop.batch_progress.total.ready)
 
 
-def _duration(seconds: float) -> str:
-    """In the two largest units that matter: ``40 s``, ``3 min``, ``2 h 5 min``."""
-    if seconds < 60:
+def in_words(seconds: float) -> str:
+    """A duration in the two largest units that matter: ``40 s``, ``3 min``, ``2 h 5 min``."""
+    if round(seconds) < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

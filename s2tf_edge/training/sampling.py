@@ -27,7 +27,8 @@ class EpochSampler(Sampler[int]):
         rank: which of the processes this is.
         world_size: processes.
         epoch: the first one's: a trainer that resumes begins to iterate before it says which epoch it is in.
-        skip: this process's clips of that epoch which are behind a run that resumes.
+        skip: this process's clips of that epoch which are behind a run that resumes; whoever iterates after it, to
+            measure something on all clips, begins at the first.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class EpochSampler(Sampler[int]):
         self._rank = rank
         self._world_size = world_size
         self._epoch = epoch
-        self._behind = (epoch, skip)
+        self._skip = skip
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer at the start of each epoch."""
@@ -51,9 +52,8 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         order = np.random.default_rng((self._seed, self._epoch)).permutation(self._length)
         mine = order[self._rank :: self._world_size][: len(self)]
-        first, skip = self._behind
-        mine = mine[skip if self._epoch == first else 0 :]
-        yield from (self._epoch * self._length + mine).tolist()
+        skip, self._skip = self._skip, 0
+        yield from (self._epoch * self._length + mine[skip:]).tolist()
 
 
 class ShareSampler(Sampler[int]):
