@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-__all__ = ["NamedProgress", "Progress", "begin_step", "no_progress"]
+__all__ = ["NamedProgress", "Progress", "StatedProgress", "begin_step", "no_progress", "tell_state"]
 
 
 class Progress(Protocol):
@@ -26,6 +26,20 @@ def begin_step(progress: Progress, step: str) -> None:
     """Names the step that begins, to a listener that shows names."""
     if isinstance(progress, NamedProgress):
         progress.begin(step)
+
+
+@runtime_checkable
+class StatedProgress(Progress, Protocol):
+    """Progress that shows in words where a step is."""
+
+    def state(self, words: str) -> None:
+        """Says where the step is; what was said before holds no more."""
+
+
+def tell_state(progress: Progress, words: str) -> None:
+    """Says where a long step is, to a listener that shows it: ``epoch 3/60, step 12/30, loss 1.92``."""
+    if isinstance(progress, StatedProgress):
+        progress.state(words)
 
 
 def no_progress(done: int, total: int) -> None:

@@ -12,10 +12,9 @@ import logging
 import os
 import signal
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -24,11 +23,10 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
 from typer.main import get_command
 
 from s2tf_edge.cli.flag_words import FlagWords
+from s2tf_edge.cli.progress_lines import show_bar, show_lines
 from s2tf_edge.errors import InputFileError, S2TFError
 from s2tf_edge.progress import Progress
 
@@ -53,9 +51,6 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only warnings and er
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Debug messages on stderr.")]
 
 errors_console = Console(stderr=True)
-
-_SHORT_SECONDS = 3.0
-"""Steps that end within these are not counted in a log."""
 
 _running: list[Callable[[str], str]] = []
 """What puts messages into the words of each command that runs, the innermost last: s2tf-demo runs others."""
@@ -153,59 +148,9 @@ class _Formatter(logging.Formatter):
         return translate(super().formatMessage(record))
 
 
-@contextmanager
-def progress_bar(title: str) -> Iterator[Progress]:
-    """A progress bar with the time left, on a terminal; elsewhere a log line that the step began."""
-    if not errors_console.is_terminal:
-        logging.getLogger("s2tf_edge").info("%s …", title)
-        yield _LogProgress(title)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with RichProgress(*columns, console=errors_console, transient=True) as bar:
-        yield _BarProgress(bar, title)
-
-
-class _BarProgress:
-    """A bar that shows the step that goes on."""
-
-    def __init__(self, bar: RichProgress, title: str) -> None:
-        self._bar = bar
-        self._task = bar.add_task(title, total=None)
-
-    def __call__(self, done: int, total: int) -> None:
-        self._bar.update(self._task, completed=done, total=total)
-
-    def begin(self, step: str) -> None:
-        """Starts the bar anew, under another name; how long a step takes tells nothing of the next."""
-        self._bar.reset(self._task, description=step, total=None)
-
-
-class _LogProgress:
-    """Logs each quarter of a long step, so that a log file shows life without growing with the work."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._quarter = 0
-        self._silent_until = 0.0
-
-    def begin(self, step: str) -> None:
-        """Starts to count anew; that the step begins, its own log says, and no more if it ends within seconds."""
-        self._title, self._quarter = step, 0
-        self._silent_until = time.monotonic() + _SHORT_SECONDS
-
-    def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() < self._silent_until:
-            return
-        quarter = 4 * done // max(total, 1)
-        if self._quarter < quarter < 4:
-            logging.getLogger("s2tf_edge").info("%s: %d of %d", self._title, done, total)
-        self._quarter = max(quarter, self._quarter)
+def progress_bar(title: str) -> AbstractContextManager[Progress]:
+    """A progress bar with the time left, on a terminal; elsewhere log lines, the first of them that the step began."""
+    return show_bar(title, errors_console) if errors_console.is_terminal else show_lines(title)
 
 
 def print_json(values: Any) -> None:
@@ -270,7 +215,8 @@ def _in_own_words(command: Callable[..., None], words: Callable[[str], str]) -> 
         try:
             command(*args, **options)
         except KeyboardInterrupt as error:
-            msg = "interrupted"
+            # Who was interrupted may have said what was kept.
+            msg = f"interrupted; {translate(str(error))}" if str(error) else "interrupted"
             raise _InterruptedByUserError(msg) from error
         except S2TFError as error:
             error.args = (translate(str(error)),)

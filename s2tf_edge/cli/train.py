@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,7 +35,9 @@ _EXAMPLES = (
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="Folder for model.pt, last.ckpt, metrics.csv and TensorBoard events.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for model.pt, last.ckpt, metrics.csv, curves.png, TensorBoard events.")
+    ],
     overrides: dict[str, Any],
     data: Annotated[
         str | None,
@@ -105,6 +108,7 @@ def train(
     from s2tf_edge.cli.teacher import Lesson, open_teacher, prepare_lesson
     from s2tf_edge.data.datasets import open_videos
     from s2tf_edge.data.training_data import divide_videos, open_training_data
+    from s2tf_edge.progress import no_progress
     from s2tf_edge.training import TrainConfig
     from s2tf_edge.training import train as fit
 
@@ -129,7 +133,7 @@ def train(
             )
     if sides is None:
         _say_what_was_understood(settings, lesson.sides)
-    with progress_bar("training") as progress:
+    with progress_bar("training") if first else nullcontext(no_progress) as progress:
         result = fit(
             settings,
             videos=lesson.sides.train,

@@ -5,7 +5,6 @@ One dict of plain values and tensors, which ``torch.load(weights_only=True)`` re
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from s2tf_edge.models.registry import create_model
 from s2tf_edge.models.s2tf import VideoNetwork
 from s2tf_edge.models.unreadable_files import explain_unopened, explain_unreadable
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.whole_file import whole_file
 from s2tf_edge.words import one_line
 
 __all__ = [
@@ -73,6 +73,7 @@ def save_model(
 
     Raises:
         UsageError: ``model`` is an inference form, which no name rebuilds.
+        InputFileError: the file cannot be written.
     """
     if model.is_inference:
         msg = "an inference form cannot be saved as a model file; save the network it was made from"
@@ -94,7 +95,8 @@ def save_model(
         },
         "extra": dict(extra or {}),
     }
-    _write(Path(path), content)
+    with whole_file(Path(path)) as file:
+        torch.save(content, file)
 
 
 def load_model(path: str | Path) -> VideoNetwork:
@@ -186,13 +188,3 @@ def _tensors(values: Mapping[str, Any]) -> dict[str, Tensor]:
         msg = "state_dict holds something else than tensors"
         raise TypeError(msg)
     return dict(values)
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        torch.save(content, aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

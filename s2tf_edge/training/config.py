@@ -13,6 +13,7 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.file_kinds import SETTINGS, check_kind
 from s2tf_edge.option_fields import check_fields, option_of
 from s2tf_edge.training.settings.augmentation import AugmentationSettings
+from s2tf_edge.training.settings.checkpoints import CheckpointSettings
 from s2tf_edge.training.settings.clip import ClipSettings
 from s2tf_edge.training.settings.declaring import Setting, setting
 from s2tf_edge.training.settings.distillation import DistillationSettings
@@ -31,6 +32,7 @@ TOPICS: typing.Final[dict[str, type[Any]]] = {
     "Augmentation": AugmentationSettings,
     "Loading": LoadingSettings,
     "Distillation": DistillationSettings,
+    "Checkpoints": CheckpointSettings,
 }
 """The dataclasses that settings come from, by the headings that they have in the help."""
 
@@ -44,6 +46,7 @@ class TrainConfig(
     AugmentationSettings,
     LoadingSettings,
     DistillationSettings,
+    CheckpointSettings,
 ):
     """How a network is trained; each topic's settings are declared in ``s2tf_edge.training.settings``.
 

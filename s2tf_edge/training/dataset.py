@@ -1,15 +1,14 @@
-"""Labeled videos as a PyTorch data set, in an order and with an augmentation that depend on seed and epoch alone."""
+"""Labeled videos as a PyTorch data set, with an augmentation that depends on seed and epoch alone."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from s2tf_edge.data.labeled import LabeledVideo, LabeledVideos
 from s2tf_edge.errors import InputFileError
@@ -19,7 +18,7 @@ from s2tf_edge.training.augmentation import Augmentation
 from s2tf_edge.training.distillation.teaching import Teaching
 from s2tf_edge.training.unreadable import Unreadable
 
-__all__ = ["ClipDataset", "EpochSampler"]
+__all__ = ["ClipDataset"]
 
 
 class ClipDataset(Dataset[tuple[Tensor, int | Tensor] | None]):
@@ -84,30 +83,3 @@ class ClipDataset(Dataset[tuple[Tensor, int | Tensor] | None]):
             at, target = self._teaching.target(video, reading, at)
         frames = video.read(reading, at=at)
         return torch.from_numpy(self._augmentation(frames, self._spec, rng)), target
-
-
-class EpochSampler(Sampler[int]):
-    """Shuffles by seed and epoch, so that a resumed run sees the clips that an uninterrupted one would have seen.
-
-    Each of ``world_size`` processes gets the same number of clips, every ``world_size``-th from ``rank`` on. ``epoch``
-    is the first one's: a trainer that resumes begins to iterate before it says which epoch it is in.
-    """
-
-    def __init__(self, length: int, *, seed: int, rank: int = 0, world_size: int = 1, epoch: int = 0) -> None:
-        self._length = length
-        self._seed = seed
-        self._rank = rank
-        self._world_size = world_size
-        self._epoch = epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer at the start of each epoch."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return self._length // self._world_size
-
-    def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng((self._seed, self._epoch)).permutation(self._length)
-        mine = order[self._rank :: self._world_size][: len(self)]
-        yield from (self._epoch * self._length + mine).tolist()

@@ -1,7 +1,8 @@
 """A training run from settings and data to ``model.pt``; killed at any moment, it resumes where it was.
 
-Everything random depends on the seed and the epoch alone: the weights, the order of the clips, their crops, dropout.
-A run resumed from ``last.ckpt``, written after each epoch, therefore ends in the weights of an uninterrupted one.
+Everything random depends on the seed, the epoch and the step alone: the weights, the order of the clips, their crops,
+dropout. A run resumed from ``last.ckpt``, written after each epoch and every few minutes within one, therefore ends in
+the weights of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.models import save_model
 from s2tf_edge.progress import Progress, no_progress
-from s2tf_edge.training.callbacks import Checkpoints, EpochLog, StepProgress, keeps_best_epoch
+from s2tf_edge.training.checkpoints import Checkpoints, keeps_best_epoch
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.distillation.teaching import Teaching
+from s2tf_edge.training.divergence import DivergenceGuard
+from s2tf_edge.training.epoch_log import EpochLog
 from s2tf_edge.training.loaders import leave_cores_to, log_unreadable, make_loaders
 from s2tf_edge.training.module import TrainingModule
 from s2tf_edge.training.networks import make_network
-from s2tf_edge.training.resume import LAST_FILE, describe_run, find_checkpoint
+from s2tf_edge.training.pace import Pace
+from s2tf_edge.training.processes import Processes
+from s2tf_edge.training.resume import LAST_FILE, check_steps, describe_run, find_checkpoint
 from s2tf_edge.training.trainer import fit, make_trainer, silence_advice
 
 __all__ = ["TrainResult", "train"]
@@ -53,23 +58,26 @@ def train(
     teaching: Teaching | None = None,
     progress: Progress = no_progress,
 ) -> TrainResult:
-    """Trains a network and writes ``model.pt``, ``last.ckpt``, ``metrics.csv`` and TensorBoard events into ``out``.
+    """Trains a network into ``out``: ``model.pt``, ``last.ckpt``, ``metrics.csv``, ``curves.png``, TensorBoard events.
 
     Args:
         config: the settings.
         videos: what to train on.
-        validation: what to choose the best epoch by, with the same labels; may be empty, the last epoch is kept then.
+        validation: what to choose the best epoch by, with the same labels; without any videos, the last epoch is kept.
         out: a folder, made if missing.
         pretrained: a ``model.pt`` to start from; its classifier is left out where the labels differ.
         resume: ``auto`` continues from ``out/last.ckpt`` where there is one, ``never`` starts anew, a path names a
             checkpoint.
         teaching: of whoever is to be followed beside the labels, or in their place.
-        progress: told of each step.
+        progress: told of each step, and in words how fast and how far the run is.
 
     Raises:
         UsageError: there are no videos to train on, or none to tell the best epoch by where that is asked for; the
-            network does not take the size or number of frames; or ``out`` holds another run.
-        InputFileError: a video, the pretrained model or the checkpoint cannot be read.
+            network does not take the size or number of frames; ``out`` holds another run; or the loss is no number any
+            more.
+        InputFileError: a video, the pretrained model or the checkpoint cannot be read, or an output cannot be written.
+        S2TFError: another process of the run ended.
+        KeyboardInterrupt: a signal asked for the end; its message says what is on the disk.
     """
     if not len(videos):
         msg = f"there are no videos to train on, and {len(validation)} to validate; give other data or another split"
@@ -77,29 +85,47 @@ def train(
     keeps_best = keeps_best_epoch(config, validation)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
+    processes = Processes.from_environment()
     taught = teaching.join(videos) if teaching else videos
     network = make_network(config, teaching.widen(taught) if teaching else taught, pretrained)
-    run = describe_run(config, taught, validation, pretrained) | (teaching.identity if teaching else {})
+    run = describe_run(config, taught, validation, pretrained, processes=processes.count)
+    run |= teaching.identity if teaching else {}
     resumption = find_checkpoint(resume, out, run)
-    kept = Checkpoints(out / LAST_FILE, keeps_best=keeps_best)
+    kept = Checkpoints(
+        out / LAST_FILE,
+        keeps_best=keeps_best,
+        minutes=config.checkpoint_minutes,
+        written=(resumption.checkpoint, resumption.position) if resumption else None,
+    )
     module = TrainingModule(network, config, run=run, teaching=teaching)
+
+    def describe_going_on() -> str:
+        return kept.describe_going_on(config.epochs, resume=resume)
+
     with silence_advice(), leave_cores_to(config.workers):
-        trainer = make_trainer(config, out, callbacks=[EpochLog(out / "metrics.csv"), StepProgress(progress), kept])
+        callbacks = [module.means, DivergenceGuard(kept), EpochLog(out), Pace(progress), kept]
+        trainer = make_trainer(config, out, callbacks=callbacks, processes=processes)
         loaders = make_loaders(
             config,
             videos=taught,
             validation=validation,
             spec=network.spec,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-            epoch=resumption.epochs if resumption else 0,
+            rank=processes.rank,
+            world_size=processes.count,
+            epoch=resumption.position.epochs if resumption else 0,
+            steps=resumption.position.steps if resumption else 0,
             teaching=teaching,
         )
-        fit(trainer, module, loaders, checkpoint=resumption.checkpoint if resumption else None)
+        if resumption:
+            clips_of_step = config.batch_size * processes.count
+            check_steps(resumption, steps_of_epoch=len(loaders[0]), clips_of_step=clips_of_step)
+        checkpoint = resumption.checkpoint if resumption else None
+        fit(trainer, module, loaders, checkpoint=checkpoint, describe_going_on=describe_going_on)
     unreadable = log_unreadable(loaders)
-    if trainer.is_global_zero:
+    if processes.is_first:
         network.load_state_dict(kept.weights)
-        metrics = {"val_top1": kept.top1, "epoch": kept.epoch, "unreadable": unreadable}
+        score = {} if kept.top1 is None else {"val_top1": kept.top1}
+        metrics = {**score, "epoch": kept.epoch, "unreadable": unreadable}
         own = teaching.own_network(network) if teaching else network
         save_model(out / MODEL_FILE, own, metrics=metrics, seed=config.seed, extra={"run": run})
     return TrainResult(model=out / MODEL_FILE, top1=kept.top1, epoch=kept.epoch)

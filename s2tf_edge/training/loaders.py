@@ -19,8 +19,9 @@ from s2tf_edge.spec import ClipSpec
 from s2tf_edge.training.augmentation import Augmentation
 from s2tf_edge.training.caching import FrameCache
 from s2tf_edge.training.config import TrainConfig
-from s2tf_edge.training.dataset import ClipDataset, EpochSampler
+from s2tf_edge.training.dataset import ClipDataset
 from s2tf_edge.training.distillation.teaching import Teaching
+from s2tf_edge.training.sampling import EpochSampler, ShareSampler
 from s2tf_edge.training.unreadable import Unreadable
 
 __all__ = ["Loaders", "find_unreadable", "leave_cores_to", "log_unreadable", "make_loaders"]
@@ -40,6 +41,7 @@ def make_loaders(
     rank: int = 0,
     world_size: int = 1,
     epoch: int = 0,
+    steps: int = 0,
     teaching: Teaching | None = None,
 ) -> Loaders:
     """Loaders of (clips float32 [N, 3, T, S, S], labels int64 [N]).
@@ -52,6 +54,7 @@ def make_loaders(
         rank: which of ``world_size`` processes this is; each reads clips of its own.
         world_size: processes.
         epoch: the first that is read, counted from zero.
+        steps: batches of that epoch that are behind a run which resumes.
         teaching: gives training clips rows of targets in place of labels.
     """
     augmentation = Augmentation(settings=config, flips=videos.flips)
@@ -67,7 +70,9 @@ def make_loaders(
         rank=rank,
         world_size=world_size,
         epoch=epoch,
+        skip=steps * config.batch_size,
     )
+    share = ShareSampler(len(validation), rank=rank, world_size=world_size)
     options: dict[str, Any] = {
         "batch_size": config.batch_size,
         "num_workers": config.workers,
@@ -76,7 +81,7 @@ def make_loaders(
     }
     loaders = (
         DataLoader(dataset, sampler=sampler, drop_last=len(sampler) > config.batch_size, **options),
-        _ReadableBatches(ClipDataset(validation, spec), collate_fn=_collate_readable, **options),
+        _ReadableBatches(ClipDataset(validation, spec), sampler=share, collate_fn=_collate_readable, **options),
     )
     if cache is not None:
         weakref.finalize(loaders[0], cache.close)

@@ -2,7 +2,8 @@
 
     CE(logits, y) + λ · ‖mask‖₁ + γ · mean((P1 - E1)²) + θ · mean((P2 - E2)²)
 
-``CE``, ``CE_L1`` and ``CE_L1_L2`` in the authors' release. The norm is a sum over all clips and positions, not a mean.
+``CE``, ``CE_L1`` and ``CE_L1_L2`` in the authors' release. The norm is a sum over all clips and positions, not a mean:
+where gradients are averaged over several batches, of as many processes, ``batches`` makes it the sum over all of them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ class S2TFLoss(nn.Module):
         theta: weight of the second's (θ).
         label_smoothing: share of the target that is spread over all classes, in [0, 1).
 
+    Attributes:
+        batches: how many batches gradients are averaged over; 1 unless it is set.
+
     Raises:
         UsageError: a value is out of its range.
     """
@@ -38,6 +42,7 @@ class S2TFLoss(nn.Module):
             if not 0 <= value < float("inf") or (name == "label_smoothing" and value >= 1):
                 msg = f"{name} must be {'in [0, 1)' if name == 'label_smoothing' else 'zero or more'}, got {value}"
                 raise UsageError(msg)
+        self.batches = 1
         self.label_smoothing = label_smoothing
         self.weights = {"cross_entropy": 1.0, "mask_l1": lambda_, "tsfp1_mse": gamma, "tsfp2_mse": theta}
 
@@ -55,7 +60,7 @@ class S2TFLoss(nn.Module):
         """
         parts = self.classify(logits.float(), target)
         if saliency is not None:
-            parts["mask_l1"] = saliency.mask.float().abs().sum()
+            parts["mask_l1"] = self.batches * saliency.mask.float().abs().sum()
             for index, edge in enumerate(saliency.edges):
                 parts[f"tsfp{index + 1}_mse"] = functional.mse_loss(saliency.pooled[index].float(), edge.float())
         total = sum((self.weights[name] * part for name, part in parts.items()), start=logits.new_zeros(()))

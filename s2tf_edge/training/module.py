@@ -9,15 +9,18 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, cast
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv3d_weight_memory_format
 
 from s2tf_edge.models import VideoNetwork
+from s2tf_edge.training.augmentation.mixing import mix_batch
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.distillation.loss import DistillationLoss
 from s2tf_edge.training.distillation.teaching import Teaching
+from s2tf_edge.training.epoch_means import EpochMeans
 from s2tf_edge.training.losses import S2TFLoss
 from s2tf_edge.training.optimization.averaging import make_average
 from s2tf_edge.training.optimization.float32_convolutions import Float32Convolutions
@@ -28,13 +31,16 @@ from s2tf_edge.training.optimization.optimizers import make_optimizer, make_sche
 __all__ = ["RUN_KEY", "TrainingModule", "make_loss"]
 
 RUN_KEY: Final = "s2tf_run"
+_SEEDS_OF_A_PROCESS: Final = 2**32
+"""Processes do not drop the same features; no run has as many steps."""
 
 
 class TrainingModule(pl.LightningModule):
     """Trains ``network`` on batches of (clips float32 [N, 3, T, S, S], labels int64 [N]).
 
-    ``run`` describes the run; checkpoints carry it under the key ``RUN_KEY``. With a teaching, training batches
-    have its rows of targets in place of labels, and the network its classes after the student's.
+    ``run`` describes the run; checkpoints carry it under the key ``RUN_KEY``. ``means`` is to be a callback of the
+    trainer: it logs what the steps add to it. With a teaching, training batches have its rows of targets in place of
+    labels, and the network its classes after the student's.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class TrainingModule(pl.LightningModule):
             network.compile()
         self._run = dict(run)
         self._config = config
+        self.means = EpochMeans()
         self._loss = make_loss(config, has_saliency=network.saliency is not None, teaching=teaching)
         self._classes = len(teaching.labels if teaching else network.labels)
         self.train()
@@ -69,6 +76,10 @@ class TrainingModule(pl.LightningModule):
             self.network.get_submodule(name).eval()
         return self
 
+    def on_fit_start(self) -> None:
+        """Tells the loss how many batches a step averages."""
+        self._loss.batches = self.trainer.world_size * self.trainer.accumulate_grad_batches
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the run's description."""
         checkpoint[RUN_KEY] = self._run
@@ -76,12 +87,11 @@ class TrainingModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Makes dropout depend on the seed and the step alone, whatever else draws from the same generator."""
         del batch
-        part = batch_idx % self._config.accumulate
-        torch.manual_seed(self._config.seed + self.global_step * self._config.accumulate + part)
+        torch.manual_seed(self._config.seed + self._batches_before(batch_idx) + _SEEDS_OF_A_PROCESS * self.global_rank)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """The total loss of a batch; its parts and top-1 are logged."""
-        clips, labels = batch
+        clips, labels = self._mix(*batch, index) if self._config.mixes else batch
         with self._exact_gradients():
             logits, saliency = self.network(clips.contiguous(memory_format=self._layout), return_saliency=True)
         total: Tensor
@@ -125,6 +135,17 @@ class TrainingModule(pl.LightningModule):
         if self.average is not None:
             self.average.update_parameters(self.network)
 
+    def _mix(self, clips: Tensor, labels: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        """The batch with its clips mixed with each other, and rows of targets: those of a teaching, or of classes."""
+        if labels.ndim == 1:
+            labels = nn.functional.one_hot(labels, self._classes).to(clips.dtype)
+        rng = np.random.default_rng((self._config.seed, self._batches_before(index), self.global_rank))
+        return mix_batch(clips, labels, self._config, rng)
+
+    def _batches_before(self, index: int) -> int:
+        """A number of its own for each batch of a run: of its steps, each of as many batches as are accumulated."""
+        return self.global_step * self._config.accumulate + index % self._config.accumulate
+
     def _measure_norms(self) -> None:
         config, trainer = self._config, self.trainer
         if not config.precise_norms:
@@ -150,7 +171,7 @@ class TrainingModule(pl.LightningModule):
             self._log(name, 100 * right[counts > 0].float().mean(), own[counts > 0])
 
     def _log(self, name: str, value: Tensor, labels: Tensor) -> None:
-        self.log(name, value, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
+        self.means.add(name, value, len(labels))
 
 
 def make_loss(config: TrainConfig, *, has_saliency: bool, teaching: Teaching | None = None) -> S2TFLoss:

@@ -17,8 +17,9 @@ from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.file_kinds import TRAINING_RUN, check_kind
 from s2tf_edge.training.config import TrainConfig, without_effect
 from s2tf_edge.training.module import RUN_KEY
+from s2tf_edge.training.position import POSITION_KEY, Position
 
-__all__ = ["LAST_FILE", "Resumption", "describe_run", "find_checkpoint"]
+__all__ = ["LAST_FILE", "Resumption", "check_steps", "describe_run", "find_checkpoint"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +31,16 @@ class Resumption:
     """Where a run goes on."""
 
     checkpoint: Path
-    epochs: int
-    """Epochs that are done."""
+    position: Position
 
 
 def describe_run(
-    config: TrainConfig, videos: LabeledVideos, validation: LabeledVideos, pretrained: Path | None
+    config: TrainConfig,
+    videos: LabeledVideos,
+    validation: LabeledVideos,
+    pretrained: Path | None,
+    *,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """All that decides in which weights a run ends, as plain values."""
     settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in without_effect()}
@@ -44,6 +49,7 @@ def describe_run(
         "videos": _names_hash(videos),
         "validation": _names_hash(validation),
         "pretrained": None if pretrained is None else str(pretrained),
+        "processes": processes,
     }
 
 
@@ -64,7 +70,7 @@ def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Re
     path = out / LAST_FILE if resume == "auto" else Path(resume)
     if resume == "never" or (resume == "auto" and not path.is_file()):
         return None
-    epochs, before = _read_run(path)
+    position, before = _read_run(path)
     changes = "; ".join(_differences(before, run))
     if changes and resume == "auto":
         msg = (
@@ -72,27 +78,46 @@ def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Re
             f"`resume={str(path)!r}` to go on all the same, or another `out`"
         )
         raise UsageError(msg)
-    if epochs > run["epochs"]:
-        msg = (
-            f"{path} has {epochs} epochs behind it, more than the {run['epochs']} asked for; give `epochs={epochs + 1}`"
-        )
-        raise UsageError(msg)
+    _check_epochs(path, position, run["epochs"])
     if changes:
         logger.warning("going on from %s with other settings: %s", path, changes)
-    done = "already trained for all" if epochs == run["epochs"] else "resuming after"
-    logger.info("%s: %s %d epochs", path, done, epochs)
-    return Resumption(checkpoint=path, epochs=epochs)
+    is_done = position.epochs == run["epochs"]
+    where = f"already trained for all {position.epochs} epochs" if is_done else position.describe(run["epochs"])
+    logger.info("%s: %s", path, where if is_done else f"resuming {where}")
+    return Resumption(checkpoint=path, position=position)
 
 
-def _read_run(path: Path) -> tuple[int, Mapping[str, Any]]:
+def check_steps(resumption: Resumption, *, steps_of_epoch: int, clips_of_step: int) -> None:
+    """Looks whether the epoch that was under way can go on: whether its steps are those of this run.
+
+    Raises:
+        UsageError: they are not.
+    """
+    then, path = resumption.position, resumption.checkpoint
+    if then.is_within_epoch and (then.steps_of_epoch, then.clips_of_step) != (steps_of_epoch, clips_of_step):
+        msg = (
+            f"{path} lies within an epoch of {then.steps_of_epoch} steps of {then.clips_of_step} clips, and now an "
+            f"epoch has {steps_of_epoch} steps of {clips_of_step}; give the same videos, number of processes, "
+            f"`batch_size` and `clips_per_video`, or `resume='never'` to start anew"
+        )
+        raise UsageError(msg)
+
+
+def _check_epochs(path: Path, position: Position, epochs: int) -> None:
+    begun = position.epochs + position.is_within_epoch
+    if begun > epochs:
+        msg = f"{path} has {begun} epochs behind it, more than the {epochs} asked for; give `epochs={begun + 1}`"
+        raise UsageError(msg)
+
+
+def _read_run(path: Path) -> tuple[Position, Mapping[str, Any]]:
     check_kind(path, TRAINING_RUN)
     if not path.is_file():
         msg = f"{path} does not exist; `resume` takes auto, never or a checkpoint such as runs/a/{LAST_FILE}"
         raise InputFileError(msg)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        # Written at the end of an epoch, before the trainer counts it.
-        return int(checkpoint["epoch"]) + 1, dict(checkpoint[RUN_KEY])
+        return Position.from_dict(checkpoint[POSITION_KEY]), dict(checkpoint[RUN_KEY])
     except Exception as error:  # whatever a file that is no checkpoint makes the unpickler raise
         msg = f"{path} is not a checkpoint of a training run; give `resume='never'` to start anew"
         raise InputFileError(msg) from error

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from s2tf_edge import __version__, errors
-from s2tf_edge.cli import app
+from s2tf_edge.cli import app, progress_lines
 from s2tf_edge.progress import begin_step
 
 COMMANDS = ("train", "import", "models", "eval", "export", "stream", "report", "demo")
@@ -89,7 +89,7 @@ def test_steps_of_a_log_are_counted_once_they_last(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([0.0, 1.0, 100.0, 200.0, 201.0])
-    monkeypatch.setattr(app, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(progress_lines, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with caplog.at_level(logging.INFO), app.progress_bar("exporting") as progress:
         begin_step(progress, "verifying")
         progress(1, 4)

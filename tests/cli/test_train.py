@@ -29,12 +29,15 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     # Where it waits, the second epoch is over and its checkpoint is still to be written.
     cut = interrupt("train", *arguments, at="epoch 2/3", halts=True, cwd=tmp_path)
     assert cut.returncode == 130
-    assert cut.stderr.splitlines()[-1] == "s2tf-train: error: interrupted"
+    assert cut.stderr.splitlines()[-1] == (
+        "s2tf-train: error: interrupted; kept größer run/last.ckpt, after epoch 1 of 3: "
+        "the same command goes on from there"
+    )
     assert not (tmp_path / "größer run" / "model.pt").exists()
 
     done = _run(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "größer run/last.ckpt: resuming after 1 epochs" in done.stderr
+    assert "größer run/last.ckpt: resuming after epoch 1 of 3" in done.stderr
     assert "epoch 1/3" not in done.stderr
     assert re.fullmatch(
         r"größer run/model\.pt: [\d.]+ % top-1 on 10 validation videos \(epoch [123]\)\n"

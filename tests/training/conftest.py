@@ -26,4 +26,5 @@ def tiny() -> TrainConfig:
 
 @pytest.fixture(scope="session")
 def sides() -> tuple[LabeledVideos, LabeledVideos]:
+    """Twenty synthetic videos to train on, ten to validate on."""
     return open_data("synthetic?clips=20"), open_data("synthetic?clips=10&split=test")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
@@ -9,7 +8,7 @@ from s2tf_edge.data.datasets import open_data
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.training.augmentation import Augmentation
-from s2tf_edge.training.dataset import ClipDataset, EpochSampler
+from s2tf_edge.training.dataset import ClipDataset
 from s2tf_edge.training.settings.augmentation import AugmentationSettings
 
 SPEC = ClipSpec(frames=4, size=24, resize_short_side=28, fps=15.0)
@@ -46,21 +45,3 @@ def test_an_epoch_may_take_several_clips_of_each_video() -> None:
     assert len(dataset) == 30
     assert [_item(dataset, index)[1] for index in range(30)] == [video.label for video in videos.videos] * 3
     assert not torch.equal(_item(dataset, 4)[0], _item(dataset, 14)[0])
-
-
-@pytest.mark.parametrize("world_size", [1, 3])
-def test_processes_share_an_epoch_without_overlap(world_size: int) -> None:
-    samplers = [EpochSampler(10, seed=5, rank=rank, world_size=world_size) for rank in range(world_size)]
-    for sampler in samplers:
-        sampler.set_epoch(2)
-    seen = [index for sampler in samplers for index in sampler]
-    assert len(seen) == len(set(seen)) == sum(map(len, samplers))
-    assert all(20 <= index < 30 for index in seen)
-
-
-def test_each_epoch_has_an_order_of_its_own() -> None:
-    sampler = EpochSampler(50, seed=5)
-    first = list(sampler)
-    assert list(sampler) == first
-    sampler.set_epoch(1)
-    assert [index - 50 for index in sampler] != first

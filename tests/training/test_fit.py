@@ -31,11 +31,6 @@ TINY = TrainConfig(
 )
 
 
-@pytest.fixture(scope="module")
-def sides() -> tuple[LabeledVideos, LabeledVideos]:
-    return open_data("synthetic?clips=20"), open_data("synthetic?clips=10&split=test")
-
-
 class _KilledError(Exception):
     pass
 

@@ -56,3 +56,14 @@ def test_smooths_labels() -> None:
 def test_refuses_weights_out_of_range(name: str, value: float, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         S2TFLoss(**{name: value})
+
+
+def test_the_mask_s_norm_is_the_sum_over_all_batches_that_gradients_are_averaged_over() -> None:
+    loss = S2TFLoss(lambda_=0.1, gamma=0.0, theta=0.0)
+    whole, _ = loss(LOGITS, saliency(), TARGET)
+    loss.batches = 2
+    halves = [
+        loss(LOGITS[half], Saliency(saliency().mask[half], (), ()), TARGET[half])[0]
+        for half in (slice(0, 1), slice(1, 2))
+    ]
+    assert torch.stack(halves).mean().item() == pytest.approx(whole.item())
