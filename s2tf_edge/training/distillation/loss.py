@@ -75,6 +75,7 @@ class DistillationLoss(S2TFLoss):
     def classify(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Both terms, each by its share of every clip: scalars ``cross_entropy`` and ``distillation``."""
         layout, heat = self._layout, self._temperature
+        logits = logits.float()  # under autocast they may be of half precision
         own, taught, known = layout.split(target)
         share = (1 - self._weight) * known
         said = logits if layout.shares_head else logits[:, layout.classes :]
