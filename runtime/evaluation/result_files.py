@@ -14,7 +14,8 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,12 +71,19 @@ def _write_labeled(found: Evaluation, result: Mapping[str, Any], folder: Path, d
     _write(folder / "eval.md", render_markdown(result, pairs))
     _write_pictures(pairs, folder / "confused")
     png = None
-    try:
+    with _said_if_missing(folder / "confusion.png") as path:
         png = _draw(found, result)
-        (folder / "confusion.png").write_bytes(png)
-        _write(folder / "eval.html", render_page(result, pairs, png=png))
+        path.write_bytes(png)
+    with _said_if_missing(folder / "eval.html") as path:
+        _write(path, render_page(result, pairs, png=png))
+
+
+@contextmanager
+def _said_if_missing(path: Path) -> Iterator[Path]:
+    try:
+        yield path
     except MissingExtraError as error:
-        logger.warning("left out of %s: %s", folder.name, error)
+        logger.warning("%s is left out: %s", path.name, error)
 
 
 def _draw(found: Evaluation, result: Mapping[str, Any]) -> bytes:

@@ -69,7 +69,7 @@ def score_videos(
     size = max(1, (session.info.batch or 1) // views.count)
     units = [range(first, min(first + size, len(data))) for first in range(0, len(data), size)]
     mine = units[group.rank :: group.size]
-    counted = _Counted(progress, total=sum(map(len, mine)))
+    counted = _VideoCount(progress, total=sum(map(len, mine)))
     found = ScoredVideos()
     for part in group.share(lambda: _score_units(session, data.videos, mine, views, counted)):
         found.scores |= part.scores
@@ -79,7 +79,7 @@ def score_videos(
 
 
 def _score_units(
-    session: Session, videos: Sequence[Video], units: Sequence[range], views: Views, counted: _Counted
+    session: Session, videos: Sequence[Video], units: Sequence[range], views: Views, counted: _VideoCount
 ) -> ScoredVideos:
     found = ScoredVideos()
     most = session.info.batch or _clips_at_once(session.info.spec)
@@ -95,7 +95,7 @@ def _score_units(
     return found
 
 
-class _Counted:
+class _VideoCount:
     """Counts videos for a progress listener."""
 
     def __init__(self, progress: Progress, *, total: int) -> None:
@@ -115,7 +115,7 @@ def first_clip(data: Videos, spec: ClipSpec) -> Clips:
         InputFileError: not one video can be read.
     """
     failures: dict[int, str] = {}
-    counted = _Counted(no_progress, total=len(data))
+    counted = _VideoCount(no_progress, total=len(data))
     for first in _clips(data.videos, range(len(data)), Views(), spec, failures, counted):
         return _stack([first])
     raise _none_readable(list(failures.values()), data.name)
@@ -127,7 +127,7 @@ def _clips_at_once(spec: ClipSpec) -> int:
 
 
 def _clips(
-    videos: Sequence[Video], unit: range, views: Views, spec: ClipSpec, failures: dict[int, str], counted: _Counted
+    videos: Sequence[Video], unit: range, views: Views, spec: ClipSpec, failures: dict[int, str], counted: _VideoCount
 ) -> Iterator[tuple[int, Clips]]:
     """All views of some videos, each with the index of its video; one that fails may have given some before."""
     for index in unit:

@@ -50,7 +50,7 @@ def read_clips(path: str | Path, spec: ClipSpec, *, places: Sequence[float]) -> 
         yield from (read_clip(path, spec, at=at) for at in places)
         return
     times = {"first_seconds": info.first_seconds, "last_seconds": info.last_seconds}
-    clips = [_Clip(path, spec, at=at, start_seconds=clip_start_seconds(spec, at=at, **times)) for at in places]
+    clips = [_FillingClip(path, spec, at=at, start_seconds=clip_start_seconds(spec, at=at, **times)) for at in places]
     for run in _runs(clips, spec):
         if len(run) == 1:
             yield run[0].read_alone()
@@ -58,8 +58,8 @@ def read_clips(path: str | Path, spec: ClipSpec, *, places: Sequence[float]) -> 
             yield from _read_run(path, spec, run)
 
 
-def _runs(clips: Sequence[_Clip], spec: ClipSpec) -> Iterator[list[_Clip]]:
-    run: list[_Clip] = []
+def _runs(clips: Sequence[_FillingClip], spec: ClipSpec) -> Iterator[list[_FillingClip]]:
+    run: list[_FillingClip] = []
     for clip in clips:
         if run and clip.start_seconds - run[-1].start_seconds - spec.span_seconds > _SEEK_FROM_SECONDS:
             yield run
@@ -69,10 +69,10 @@ def _runs(clips: Sequence[_Clip], spec: ClipSpec) -> Iterator[list[_Clip]]:
         yield run
 
 
-def _read_run(path: str | Path, spec: ClipSpec, run: Sequence[_Clip]) -> Iterator[NDArray[np.uint8]]:
+def _read_run(path: str | Path, spec: ClipSpec, run: Sequence[_FillingClip]) -> Iterator[NDArray[np.uint8]]:
     waiting = list(run)
     for seconds, frame in frames_around(path, run[0].start_seconds):
-        picture = _Picture(path, frame, spec.resize_short_side)
+        picture = _ShownFrame(path, frame, spec.resize_short_side)
         for clip in waiting:
             clip.show(seconds, picture)
         while waiting and waiting[0].is_full:
@@ -82,7 +82,7 @@ def _read_run(path: str | Path, spec: ClipSpec, run: Sequence[_Clip]) -> Iterato
     yield from (clip.frames() for clip in waiting)
 
 
-class _Picture:
+class _ShownFrame:
     """A decoded frame, scaled once and only if a clip samples it."""
 
     def __init__(self, path: str | Path, frame: av.VideoFrame, short_side: int) -> None:
@@ -95,7 +95,7 @@ class _Picture:
         return scaled(self._path, self._frame, short_side=self._short_side)
 
 
-class _Clip:
+class _FillingClip:
     """A clip that fills while frames come by, by the rule of ``from_moment`` and ``FrameChooser``."""
 
     def __init__(self, path: str | Path, spec: ClipSpec, *, at: float, start_seconds: float) -> None:
@@ -103,8 +103,8 @@ class _Clip:
         self._spec = spec
         self._at = at
         self.start_seconds = start_seconds
-        self._before: tuple[float, _Picture] | None = None
-        self._chooser: FrameChooser[_Picture] = FrameChooser(spec)
+        self._before: tuple[float, _ShownFrame] | None = None
+        self._chooser: FrameChooser[_ShownFrame] = FrameChooser(spec)
         self._is_there = False
         self._images: list[NDArray[np.uint8]] = []
 
@@ -112,7 +112,7 @@ class _Clip:
     def is_full(self) -> bool:
         return self._chooser.is_full
 
-    def show(self, seconds: float, picture: _Picture) -> None:
+    def show(self, seconds: float, picture: _ShownFrame) -> None:
         """Offers the next frame in order of presentation."""
         if self.is_full:
             return
@@ -144,6 +144,6 @@ class _Clip:
         """
         return read_clip(self._path, self._spec, at=self._at)
 
-    def _sample(self, seconds: float, picture: _Picture) -> None:
+    def _sample(self, seconds: float, picture: _ShownFrame) -> None:
         for each, count in self._chooser.show(seconds, picture):
             self._images += [each.image] * count

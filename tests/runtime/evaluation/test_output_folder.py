@@ -36,6 +36,15 @@ def test_only_files_of_the_same_name_are_replaced(tmp_path: Path) -> None:
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
+def test_a_folder_of_results_replaces_all_of_the_one_before(tmp_path: Path) -> None:
+    for names in (("a.jpg", "b.jpg"), ("c.jpg",)):
+        with output_folder(tmp_path / "out") as folder:
+            (folder / "pictures").mkdir()
+            for name in names:
+                (folder / "pictures" / name).write_text("")
+    assert [path.name for path in (tmp_path / "out/pictures").iterdir()] == ["c.jpg"]
+
+
 def test_files_are_written_on_the_disk_of_a_folder_that_exists(tmp_path: Path) -> None:
     with output_folder(tmp_path) as folder:
         assert folder.parent == tmp_path
