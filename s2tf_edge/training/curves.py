@@ -67,7 +67,7 @@ def make_figure(rows: Sequence[Row]) -> Any:
     top1.set_ylim(0, 104)
     rate.set_ylim(bottom=0)
     rate.set_xlabel("epoch")
-    rate.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
+    rate.xaxis.set_major_locator(ticker.MaxNLocator(steps=(1, 2, 5, 10), integer=True, min_n_ticks=1))
     return figure
 
 
@@ -85,12 +85,5 @@ def _mark_best(axes: Any, rows: Sequence[Row]) -> None:
         return
     best, epoch = max(scores)[0], -max(scores)[1]
     axes.plot(epoch, best, marker="o", markersize=9, fillstyle="none", color=_VALIDATION["color"])
-    left = epoch <= int(rows[-1]["epoch"]) / 2
-    axes.annotate(
-        f"best: {best:.1f} %, epoch {epoch}",
-        (epoch, best),
-        xytext=(10 if left else -10, -16),
-        textcoords="offset points",
-        ha="left" if left else "right",
-        color=_VALIDATION["color"],
-    )
+    # Above the plot: no line passes there.
+    axes.set_title(f"best: {best:.1f} %, epoch {epoch}", loc="right", fontsize="medium", color=_VALIDATION["color"])

@@ -13,8 +13,8 @@ from s2tf_edge.errors import UsageError
 __all__ = ["DivergenceGuard", "check_weights"]
 
 
-class KeptRun(Protocol):
-    """Knows what is on the disk."""
+class KeptCheckpoint(Protocol):
+    """Knows which checkpoint is on the disk."""
 
     @property
     def kept(self) -> Path | None:
@@ -27,8 +27,8 @@ class KeptRun(Protocol):
 class DivergenceGuard(pl.Callback):
     """Looks at each loss."""
 
-    def __init__(self, disk: KeptRun) -> None:
-        self._disk = disk
+    def __init__(self, checkpoint: KeptCheckpoint) -> None:
+        self._checkpoint = checkpoint
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -37,17 +37,17 @@ class DivergenceGuard(pl.Callback):
         del pl_module, batch
         loss = float(outputs["loss"])
         if not math.isfinite(loss):
-            raise _divergence(trainer, f"the loss is {loss} at step {batch_idx + 1}", self._disk)
+            raise _divergence(trainer, f"the loss is {loss} at step {batch_idx + 1}", self._checkpoint)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Raises UsageError where the validation loss is infinite or no number."""
         del pl_module
         loss = trainer.callback_metrics.get("val_loss")
         if loss is not None and not math.isfinite(loss):
-            raise _divergence(trainer, f"the validation loss is {float(loss)}", self._disk)
+            raise _divergence(trainer, f"the validation loss is {float(loss)}", self._checkpoint)
 
 
-def check_weights(trainer: pl.Trainer, module: pl.LightningModule, disk: KeptRun) -> None:
+def check_weights(trainer: pl.Trainer, module: pl.LightningModule, checkpoint: KeptCheckpoint) -> None:
     """Looks at all weights and statistics of norms: a step can spoil them whose own loss was fine.
 
     Raises:
@@ -55,16 +55,16 @@ def check_weights(trainer: pl.Trainer, module: pl.LightningModule, disk: KeptRun
     """
     for name, value in module.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
-            raise _divergence(trainer, f"{name} is no longer finite", disk)
+            raise _divergence(trainer, f"{name} is no longer finite", checkpoint)
 
 
-def _divergence(trainer: pl.Trainer, what: str, disk: KeptRun) -> UsageError:
+def _divergence(trainer: pl.Trainer, what: str, checkpoint: KeptCheckpoint) -> UsageError:
     """Settings and data do not fit together: what helps is other settings, as with other wrong usage."""
     rate = float(trainer.optimizers[0].param_groups[0]["lr"])
     precision = "" if trainer.precision == "32-true" else " or `precision='fp32'`"
-    going_on = "" if disk.kept is None else f"`resume={str(disk.kept)!r}` to go on from there or "
+    going_on = "" if checkpoint.kept is None else f"`resume={str(checkpoint.kept)!r}` to go on from there or "
     return UsageError(
         f"{what} in epoch {trainer.current_epoch + 1}, with a learning rate of {rate:.2g}; "
-        f"{disk.describe_kept(trainer.max_epochs or 0)}; give a lower `lr`, such as a third of it{precision}, "
+        f"{checkpoint.describe_kept(trainer.max_epochs or 0)}; give a lower `lr`, such as a third of it{precision}, "
         f"and {going_on}`resume='never'`"
     )

@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 from s2tf_edge.training.curves import draw_curves
 from s2tf_edge.training.loaders import find_unreadable
 from s2tf_edge.training.metrics_file import Row, read_rows, write_rows
+from s2tf_edge.training.pace import in_words
 
 __all__ = ["CURVES_FILE", "METRICS_FILE", "EpochLog"]
 
@@ -61,7 +62,7 @@ class EpochLog(pl.Callback):
             self._draw()
         epochs = trainer.max_epochs or 0
         left = float(row["seconds"]) * (epochs - trainer.current_epoch - 1)
-        logger.info("epoch %s/%d: %s (%s s, %.0f s left)", row["epoch"], epochs, _line(row), row["seconds"], left)
+        logger.info("epoch %s/%d: %s (%s s, %s left)", row["epoch"], epochs, _line(row), row["seconds"], in_words(left))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draws the picture of the whole run."""

@@ -47,7 +47,7 @@ def test_the_picture_has_both_sides_and_the_first_of_the_best_epochs() -> None:
     loss, top1, rate = make_figure([_row(1, 40), _row(2, 60), _row(3, 60)]).axes
     assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training", "validation"]
     assert [list(line.get_ydata()) for line in top1.get_lines()] == [[50, 50, 50], [40, 60, 60], [60]]
-    assert [text.get_text() for text in top1.texts] == ["best: 60.0 %, epoch 2"]
+    assert top1.get_title(loc="right") == "best: 60.0 %, epoch 2"
     assert list(rate.get_lines()[0].get_ydata()) == [0.002] * 3
 
 
