@@ -40,7 +40,7 @@ def train(
     val_split: Annotated[
         str | None,
         typer.Option(
-            help="Share of the videos to validate on, 0 for none, or a list file of them; by default what the data set "
+            help="Share of the videos to validate on, 0 for none, or another data set; by default what the data set "
             "itself has for that, else 0.2.",
             metavar="SHARE|LIST",
         ),
@@ -83,8 +83,9 @@ def train(
         raise UsageError(msg)
     settings = TrainConfig(**values)
     sides = open_training_data(data, validation=val_split, group_by=group_by, seed=settings.seed)
-    for line in describe_run_lines(settings, sides, processes=int(os.environ.get("WORLD_SIZE", "1"))):
-        logger.info("%s", line)
+    if logger.isEnabledFor(logging.INFO):
+        for line in describe_run_lines(settings, sides, processes=int(os.environ.get("WORLD_SIZE", "1"))):
+            logger.info("%s", line)
     with progress_bar("training") as progress:
         result = fit(
             settings,
