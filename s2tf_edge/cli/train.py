@@ -51,7 +51,7 @@ def train(
     val_split: Annotated[
         str | None,
         typer.Option(
-            help="Share of the videos to validate on, 0 for none, or a list file of them; by default what the data set "
+            help="Share of the videos to validate on, 0 for none, or another data set; by default what the data set "
             "itself has for that, else 0.2.",
             metavar="SHARE|LIST",
         ),
@@ -182,6 +182,8 @@ def _check_sources(data: str | None, unlabelled: str | None, *, has_teacher: boo
 def _say_what_was_understood(settings: TrainConfig, sides: TrainingData, *, unlabeled: int = 0) -> None:
     from s2tf_edge.training.understanding import describe_run_lines
 
+    if not logger.isEnabledFor(logging.INFO):
+        return
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     for line in describe_run_lines(settings, sides, unlabeled=unlabeled, processes=processes):
         logger.info("%s", line)

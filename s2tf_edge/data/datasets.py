@@ -16,19 +16,31 @@ from s2tf_edge.data.published.kinetics import is_kinetics_csv, open_kinetics_csv
 from s2tf_edge.data.ready_split import read_ready_split
 from s2tf_edge.data.scenes import LABELS
 from s2tf_edge.data.sides import SplitVideos, Use
+from s2tf_edge.data.splits import split_by_group
 from s2tf_edge.data.synthetic import synthetic_videos
 from s2tf_edge.data.video_paths import is_folder, is_glob, is_video_name
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.file_kinds import VIDEOS, check_kind
 
-__all__ = ["find_split", "from_any_folder", "open_data", "open_videos", "open_whole", "require_labels"]
+__all__ = [
+    "find_split",
+    "from_any_folder",
+    "open_data",
+    "open_videos",
+    "open_whole",
+    "require_labels",
+    "share_of",
+    "split",
+]
 
 _SYNTHETIC: Final = "synthetic"
 _LABELED: Final = (
     "a folder of class folders, a list file of 'path label' lines, 'ucf101:ROOT', 'hmdb51:ROOT', 'kinetics:ROOT' or "
     "'synthetic'"
 )
+_SHARE: Final = "0.2"
+"""Of the videos, to validate on where nothing else is said."""
 _UNLABELED: Final = "a folder, glob or list of videos, or one video"
 _OPTIONS: Final[dict[str, Callable[[str], Any]]] = {"clips": int, "split": str, "seed": int}
 
@@ -119,6 +131,45 @@ def from_any_folder(data: str) -> str:
     if is_published(data):
         return published_from_any_folder(data)
     return str(Path(data).absolute()) if is_glob(data) and not _is_synthetic(data) else data
+
+
+def split(
+    videos: LabeledVideos, validation: str | None = None, *, group_by: str | None = None, seed: int = 0
+) -> tuple[LabeledVideos, LabeledVideos]:
+    """Training and validation videos.
+
+    Args:
+        videos: the data set.
+        validation: the share of it to validate on, such as ``0.2``, which is what None stands for; 0 for none of it; or
+            another data set, as ``open_data`` takes it.
+        group_by: as in ``split_by_group``; only with a share above 0.
+        seed: of the draw.
+
+    Raises:
+        InputFileError: the other data set cannot be read, or has classes that ``videos`` lacks.
+        UsageError: the share or ``group_by`` is not allowed.
+    """
+    share = share_of(validation)
+    if group_by is not None and not share:
+        there = f"{validation} is there to validate on" if share is None else "all videos are trained on"
+        msg = (
+            f"`group_by` splits one data set in two, but {there}; leave `group_by` out, or give a share such as "
+            "`validation=0.2`"
+        )
+        raise UsageError(msg)
+    if share is None:
+        return videos, open_data(str(validation), labels=videos.labels, use="val")
+    if not share:
+        return videos, videos.subset([])
+    return split_by_group(videos, fraction=share, group_by=group_by, seed=seed)
+
+
+def share_of(validation: str | None) -> float | None:
+    """The share that ``validation`` of ``split`` asks for; None where it names a data set."""
+    try:
+        return float(_SHARE if validation is None else validation)
+    except ValueError:
+        return None
 
 
 def _open_file(path: Path, labels: Sequence[str] | None) -> Videos:

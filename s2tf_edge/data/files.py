@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +168,8 @@ def open_list(path: Path, *, labels: Sequence[str] | None = None) -> Videos:
     listed = [entry.label for entry in entries if entry.label is not None]
     paths = [entry.path for entry in entries]
     there = {video for video in set(paths) if video.is_file()}
-    check_missing([str(video) for video in paths if video not in there], listed=len(paths), source=str(path))
+    missing = [str(video) for video in paths if video not in there]
+    check_missing(missing, listed=len(paths), source=str(path), advice=_of_ucf101(path))
     if not listed:
         return _without_labels(path, [video for video in paths if video in there])
     if all(label.isdecimal() for label in listed):
@@ -184,6 +186,12 @@ def label_files(name: str | Path, files: Iterable[tuple[Path, str]], *, labels: 
     index = {label: position for position, label in enumerate(labels)}
     videos = [LabeledFile(path=path, label=index[label]) for path, label in files]
     return LabeledVideos(name=str(name), labels=tuple(labels), videos=videos, flips=not directions_among(labels))
+
+
+def _of_ucf101(path: Path) -> str:
+    """Advice on UCF101's own lists, whose paths count from another folder than theirs."""
+    split = re.fullmatch(r"t(?:rain|est)list0([1-3])\.txt", path.name)
+    return f"; UCF101 as it comes is read as 'ucf101:ROOT?split={split[1]}'" if split else ""
 
 
 def _without_labels(name: str | Path, paths: Sequence[Path]) -> Videos:

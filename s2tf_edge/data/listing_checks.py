@@ -34,7 +34,9 @@ def check_classes(found: tuple[str, ...], labels: Sequence[str] | None, *, sourc
     return found if labels is None else tuple(labels)
 
 
-def check_missing(missing: Sequence[str], *, listed: int, source: str, allowed: float = _MAX_MISSING) -> None:
+def check_missing(
+    missing: Sequence[str], *, listed: int, source: str, allowed: float = _MAX_MISSING, advice: str = ""
+) -> None:
     """Warns of listed videos that are not there, which are left out.
 
     Args:
@@ -42,6 +44,7 @@ def check_missing(missing: Sequence[str], *, listed: int, source: str, allowed: 
         listed: how many videos there should be.
         source: the list.
         allowed: the share of them that may be missing.
+        advice: what to do where more are.
 
     Raises:
         InputFileError: more are.
@@ -50,6 +53,6 @@ def check_missing(missing: Sequence[str], *, listed: int, source: str, allowed: 
         return
     says = f"{source} lists {counted(listed, 'video')}, of which {len(missing)} do not exist, the first is {missing[0]}"
     if len(missing) > allowed * listed:
-        msg = f"{says}; {allowed:.0%} may be missing at most"
+        msg = f"{says}; {allowed:.0%} may be missing at most{advice}"
         raise InputFileError(msg)
     logger.warning("%s; they are left out", says)

@@ -70,7 +70,7 @@ def check_classes_of_sides(train: LabeledVideos, validation: LabeledVideos, *, i
     trained, validated = _classes(train), _classes(validation)
     if len(trained | validated) < 2:
         msg = f"{train.name} has a single class, {_quoted(trained)}; there must be two or more to be told apart"
-        raise InputFileError(msg)
+        raise InputFileError(msg + _class_folders_below(Path(train.name), *trained))
     if untrained := sorted(validated - trained):
         says = f"there is no video to train on of {_quoted(untrained)}, only of the validation side"
         if is_drawn:
@@ -78,6 +78,8 @@ def check_classes_of_sides(train: LabeledVideos, validation: LabeledVideos, *, i
             raise UsageError(msg)
         msg = f"{says}, {validation.name}; add some to {train.name}, or leave the class out"
         raise InputFileError(msg)
+    if idle := sorted(set(train.labels) - trained - validated):
+        logger.warning("no video at all: %s; the network will have outputs for them all the same", _quoted(idle))
     if len(validation) and not is_drawn and (unseen := sorted(trained - validated)):
         logger.warning("no video to validate on: %s; their accuracy stays unknown", _quoted(unseen))
 
@@ -118,6 +120,14 @@ def warn_of_shared_groups(train: LabeledVideos, validation: LabeledVideos, *, is
         first_few(hint.shared),
         advice,
     )
+
+
+def _class_folders_below(root: Path, name: str) -> str:
+    """Advice where the one class is a folder of folders with videos."""
+    only = root / name
+    if not is_folder(only) or not any(find_videos(folder) for folder in list_folder(only)[0]):
+        return ""
+    return f"; give {only}, if its folders are the classes"
 
 
 def _classes(videos: LabeledVideos) -> set[str]:

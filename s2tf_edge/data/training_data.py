@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from s2tf_edge.data.datasets import find_split, open_data, open_whole, require_labels
+from s2tf_edge.data.datasets import find_split, open_whole, require_labels, share_of, split
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.side_checks import (
     check_class_folders,
@@ -16,13 +16,11 @@ from s2tf_edge.data.side_checks import (
     warn_of_shared_groups,
 )
 from s2tf_edge.data.sides import SplitVideos
-from s2tf_edge.data.splits import split_by_group
 from s2tf_edge.errors import UsageError
 
 __all__ = ["TrainingData", "divide_videos", "open_training_data"]
 
-_SHARE: Final = "0.2"
-"""Of the videos, to validate on where nothing else is said."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +50,7 @@ def open_training_data(
         validation: the share of the videos to validate on, such as ``0.2``, or another data set, as ``open_data`` takes
             it; 0 trains on all of them and validates on none. Of what comes split, a share is drawn from the training
             side. None for the side that is there to validate on, or else a fifth of the videos.
-        group_by: as in ``split_by_group``; only with a share.
+        group_by: as in ``split_by_group``; only with a share above 0.
         seed: of the draw.
 
     Returns:
@@ -100,36 +98,19 @@ def _divide(
     whole: LabeledVideos, sides: SplitVideos | None, *, validation: str | None, group_by: str | None, seed: int
 ) -> TrainingData:
     own = sides.validation if sides is not None and sides.part is None else None
-    if validation is None and own is not None:
-        _refuse_groups(group_by, own.title)
-        other = require_labels(own.open(whole.labels))
-        is_published = sides is not None and sides.is_published
-        return TrainingData(train=whole, validation=other, origin=own.title, is_published=is_published)
-    given = _SHARE if validation is None else validation
-    try:
-        share = float(given)
-    except ValueError:
-        _refuse_groups(group_by, given)
-        return TrainingData(train=whole, validation=open_data(given, labels=whole.labels, use="val"), origin=given)
-    return _draw(whole, share, group_by=group_by, seed=seed)
-
-
-def _refuse_groups(group_by: str | None, origin: str) -> None:
+    if validation is not None or own is None:
+        share = share_of(validation)
+        train, other = split(whole, validation, group_by=group_by, seed=seed)
+        origin = str(validation) if share is None else f"a share of {share:g}, drawn"
+        return TrainingData(train=train, validation=other, origin=origin, share=share, group_by=group_by)
     if group_by is not None:
         msg = (
-            f"`group_by` splits one data set in two, but {origin} is there to validate on; leave `group_by` out, or "
+            f"`group_by` splits one data set in two, but {own.title} is there to validate on; leave `group_by` out, or "
             "give a share such as `validation=0.2`"
         )
         raise UsageError(msg)
-
-
-def _draw(whole: LabeledVideos, share: float, *, group_by: str | None, seed: int) -> TrainingData:
-    if share == 0:
-        if group_by is not None:
-            msg = "`group_by` has nothing to split where all videos are trained on; leave one of the two out"
-            raise UsageError(msg)
-        return TrainingData(train=whole, validation=whole.subset([]), origin="none", share=0.0)
-    train, validation = split_by_group(whole, fraction=share, group_by=group_by, seed=seed)
-    return TrainingData(
-        train=train, validation=validation, origin=f"a share of {share:g}, drawn", share=share, group_by=group_by
-    )
+    is_published = sides is not None and sides.is_published
+    if sides is not None and "val" not in sides.sides and not is_published:
+        logger.warning("%s chooses the best epoch, as there is no val: its figures will flatter", own.title)
+    other = require_labels(own.open(whole.labels))
+    return TrainingData(train=whole, validation=other, origin=own.title, is_published=is_published)

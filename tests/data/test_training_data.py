@@ -58,7 +58,7 @@ def test_people_on_both_sides_are_told_of(tmp_path: Path, caplog: pytest.LogCapt
 def test_a_share_of_nothing_trains_on_all(tmp_path: Path) -> None:
     data = open_training_data(tree(tmp_path, *TAKES), validation="0")
     assert (len(data.train), len(data.validation), data.validation.labels) == (10, 0, ("jump", "run"))
-    with pytest.raises(UsageError, match="`group_by` has nothing to split"):
+    with pytest.raises(UsageError, match="but all videos are trained on; leave `group_by` out"):
         open_training_data(tmp_path, validation="0", group_by="^([a-z]+)_")
 
 
@@ -111,6 +111,31 @@ def test_a_training_side_alone_is_split_by_a_share(tmp_path: Path) -> None:
 def test_sides_without_one_to_train_on_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="holds val and test but no train beside it"):
         open_training_data(tree(tmp_path, "val/a/1.mp4", "test/a/2.mp4"))
+
+
+def test_a_side_to_test_on_chooses_the_epoch_for_want_of_another(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tree(
+        tmp_path, *(f"{side}/{label}/{side}{take}.mp4" for side in ("train", "test") for label in "ab" for take in "12")
+    )
+    assert open_training_data(tmp_path).origin == "test"
+    assert "test chooses the best epoch, as there is no val: its figures will flatter" in caplog.text
+
+
+def test_a_folder_around_the_class_folders_is_named(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"UCF-101/{name}" for name in TAKES))
+    with pytest.raises(
+        InputFileError, match=r"a single class, 'UCF-101'; .* give .*/UCF-101, if its folders are the cl"
+    ):
+        open_training_data(tmp_path)
+
+
+def test_numbers_without_a_video_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tree(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "list.txt").write_text("a.mp4 0\nb.mp4 2\n", encoding="utf-8")
+    open_training_data(tmp_path / "list.txt", validation="0")
+    assert "no video at all: '1'" in caplog.text
 
 
 def test_a_single_class_is_refused(tmp_path: Path) -> None:

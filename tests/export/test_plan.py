@@ -102,3 +102,15 @@ def test_a_bound_on_the_loss_needs_labels(plain: Path, clips: Path) -> None:
     message = r"`max_drop` measures top-1, .*, and those of .*clips have none; give `eval=DATA` as a folder of class"
     with pytest.raises(UsageError, match=message):
         plan_export(plain, _options(plain, "openvino", **options, max_drop=1.0))
+
+
+def test_what_comes_split_is_calibrated_on_one_side_and_measured_on_the_other(plain: Path, tmp_path: Path) -> None:
+    for name in ("train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4", "test/a/4.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    plan = plan_export(plain, _options(plain, "onnx", precision="int8", calib=str(tmp_path), eval=str(tmp_path)))
+    assert isinstance(plan, ExportPlan)
+    assert plan.calib is not None
+    assert plan.evaluation is not None
+    assert [Path(video.name).stem for video in plan.calib.videos] == ["1", "2"]
+    assert [Path(video.name).stem for video in plan.evaluation.videos] == ["4"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -125,15 +125,23 @@ def _find(row: _KineticsRow, index: Mapping[str, Path]) -> Path | None:
 
 
 def _header(path: Path) -> list[str]:
-    first = next(iter(read_lines(path)), "")
-    return [name.strip().lower() for name in next(csv.reader([first]), [])]
+    """The names of the columns; none of a file whose first line is no line of a table."""
+    try:
+        first = next(csv.reader(read_lines(path)[:1]), [])
+    except csv.Error:
+        return []
+    return [name.strip().lower() for name in first]
 
 
 def _read_rows(path: Path) -> list[_KineticsRow]:
     """The rows that have a class."""
     names = _header(path)
-    rows: Iterator[list[str]] = csv.reader(read_lines(path)[1:])
-    fields = (dict(zip(names, (text.strip() for text in row), strict=False)) for row in rows if row)
+    try:
+        rows = list(csv.reader(read_lines(path)[1:]))
+    except csv.Error as error:
+        msg = f"cannot read {path} as a table: {error}; download the list again"
+        raise InputFileError(msg) from error
+    fields = (dict(zip(names, (text.strip() for text in row), strict=False)) for row in rows)
     return [_KineticsRow(label=row["label"], names=_names(row, path)) for row in fields if row.get("label")]
 
 

@@ -90,6 +90,21 @@ def test_an_authors_list_is_a_list_like_others(make_tree: Callable[..., Path]) -
         open_data(tree / "test.csv")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEADER + "x" * 200_000, r"cannot read .*val\.csv as a table: field larger than"),
+        (HEADER + "air drumming,,0,10,val\n", "has a row of the class air drumming without youtube_id"),
+        ("x" * 200_000, "line 1: expected 'path', 'path label'"),
+    ],
+)
+def test_lists_that_make_no_sense_are_refused(make_tree: Callable[..., Path], text: str, message: str) -> None:
+    tree = make_tree(videos=["x/abc-def_ghi.mp4"], lists={"val.csv": text})
+    for data in (tree / "val.csv", f"kinetics:{tree}"):
+        with pytest.raises(InputFileError, match=message):
+            open_data(data)
+
+
 def test_a_folder_of_something_else_says_what_it_holds(make_tree: Callable[..., Path]) -> None:
     tree = make_tree(videos=["run/a.mp4"], lists={"notes.txt": "x"})
     expected = (
