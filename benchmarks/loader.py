@@ -4,8 +4,9 @@
 
 Makes H.264 videos of 320×240 at 25 frames a second (x264's defaults: a key frame every ten seconds), and reads training
 clips from each: by the loader's own data set, without a cache and with one, and by the plain loop of tutorials, which
-decodes all frames to RGB, takes those of the clip and resizes them. All run in one process on one core, turn by turn;
-figures are medians with the range over the repeats, and their ratio is that of the medians.
+decodes all frames to RGB, takes those of the clip and resizes them. All run in one process, turn by turn. A second is
+one of the processor's, so that what else the machine does counts little; figures are medians with the range over the
+repeats, and the ratio is that of the medians.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ VIDEOS = 2
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, nargs="+", default=[6, 20, 60], help="lengths of the videos")
-    parser.add_argument("--clips", type=int, default=8, help="clips in a measurement")
+    parser.add_argument("--clips", type=int, default=4, help="clips in a measurement")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -71,9 +72,9 @@ def compare(videos: LabeledVideos, clips: int, repeats: int, store: FrameStore) 
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for epoch in range(repeats + 1):
         for name, read in ways.items():
-            start = time.perf_counter()
+            start = time.process_time()
             read(epoch)
-            rates[name].append(clips / (time.perf_counter() - start))
+            rates[name].append(clips / (time.process_time() - start))
     # The first time files are looked through, and the cache is filled.
     medians = {name: statistics.median(values[1:]) for name, values in rates.items()}
     shown = {

@@ -58,6 +58,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
         (["synthetic?clips=20", "--model", "r3d_10", "--epochs", "0"], 2, "--epochs must be one or more, got 0"),
         (["synthetic?clips=20", "--model", "r3d_10", "--config", "bad.toml"], 9, r"unknown keys \['epoch'\]"),
         (["synthetic?clips=20", *TINY, "--pretrained", "text.pt"], 9, "text.pt"),
+        (["synthetic?clips=20", *TINY, "--cache", "text.pt"], 2, "--cache takes ram or a folder, got 'text.pt'"),
         (
             ["synthetic?clips=20", *TINY, "--resume", "text.pt"],
             9,
