@@ -21,7 +21,9 @@ from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.loaders import leave_cores_to, make_loaders
 from s2tf_edge.training.module import TrainingModule
 from s2tf_edge.training.networks import make_network
+from s2tf_edge.training.optimization.precision import choose_precision
 from s2tf_edge.training.resume import LAST_FILE, describe_run, find_checkpoint
+from s2tf_edge.training.settings_file import SETTINGS_FILE, check_settings_file, describe_settings, write_settings
 from s2tf_edge.training.trainer import fit, make_trainer, silence_advice
 
 __all__ = ["TrainResult", "train"]
@@ -49,9 +51,10 @@ def train(
     out: Path,
     pretrained: Path | None = None,
     resume: str | Path = "auto",
+    command: str | None = None,
     progress: Progress = no_progress,
 ) -> TrainResult:
-    """Trains a network and writes ``model.pt``, ``last.ckpt``, ``metrics.csv`` and TensorBoard events into ``out``.
+    """Trains a network and writes ``model.pt``, ``last.ckpt``, ``train.toml`` and curves into ``out``.
 
     Args:
         config: the settings.
@@ -61,17 +64,21 @@ def train(
         pretrained: a ``model.pt`` to start from; its classifier is left out where the labels differ.
         resume: ``auto`` continues from ``out/last.ckpt`` where there is one, ``never`` starts anew, a path names a
             checkpoint.
+        command: what gives the same run again, to be told in ``train.toml``.
         progress: told of each step.
 
     Raises:
         UsageError: there are no videos to train on, or none to tell the best epoch by where that is asked for; the
-            network does not take the size or number of frames; or ``out`` holds another run.
+            network does not take the size or number of frames; or ``out`` holds another run, or a
+            ``train.toml`` that no run has written.
         InputFileError: a video, the pretrained model or the checkpoint cannot be read.
     """
     if not len(videos):
         msg = f"there are no videos to train on, and {len(validation)} to validate; give other data or another split"
         raise UsageError(msg)
+    config = choose_precision(config)
     keeps_best = keeps_best_epoch(config, validation)
+    check_settings_file(out / SETTINGS_FILE)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     network = make_network(config, videos, pretrained)
@@ -81,6 +88,10 @@ def train(
     module = TrainingModule(network, config, run=run)
     with silence_advice(), leave_cores_to(config.workers):
         trainer = make_trainer(config, out, callbacks=[EpochLog(out / "metrics.csv"), StepProgress(progress), kept])
+        if trainer.is_global_zero:
+            write_settings(
+                out / SETTINGS_FILE, config, notes=describe_settings(videos, validation, pretrained, command)
+            )
         loaders = make_loaders(
             config,
             videos=videos,

@@ -19,7 +19,7 @@ from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.losses import S2TFLoss
 from s2tf_edge.training.optimization.averaging import make_average
 from s2tf_edge.training.optimization.float32_convolutions import Float32Convolutions
-from s2tf_edge.training.optimization.freezing import freeze_weights
+from s2tf_edge.training.optimization.freezing import find_frozen_norms
 from s2tf_edge.training.optimization.norms import measure_norms, statistics_of
 from s2tf_edge.training.optimization.optimizers import make_optimizer, make_schedule
 
@@ -37,7 +37,7 @@ class TrainingModule(pl.LightningModule):
     def __init__(self, network: VideoNetwork, config: TrainConfig, *, run: Mapping[str, Any]) -> None:
         super().__init__()
         self.network = network
-        self._frozen_norms = freeze_weights(network, config.freeze) if config.freeze else ()
+        self._frozen_norms = find_frozen_norms(network)
         # What kernels of half precision are fastest in; those of float32 are as often slower.
         self._layout = torch.contiguous_format if config.precision == "fp32" else torch.channels_last_3d
         convert_conv3d_weight_memory_format(network, self._layout)
@@ -70,8 +70,7 @@ class TrainingModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Makes dropout depend on the seed and the step alone, whatever else draws from the same generator."""
         del batch
-        part = batch_idx % self._config.accumulate
-        torch.manual_seed(self._config.seed + self.global_step * self._config.accumulate + part)
+        torch.manual_seed(self._config.seed + self._batches_before(batch_idx))
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """The total loss of a batch; its parts and top-1 are logged."""
@@ -118,6 +117,10 @@ class TrainingModule(pl.LightningModule):
         super().optimizer_step(*arguments, **options)
         if self.average is not None:
             self.average.update_parameters(self.network)
+
+    def _batches_before(self, index: int) -> int:
+        """How many batches there were in all steps, before that of ``index`` in this epoch."""
+        return self.global_step * self._config.accumulate + index % self._config.accumulate
 
     def _measure_norms(self) -> None:
         config, trainer = self._config, self.trainer
