@@ -61,7 +61,7 @@ def demo(
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     recipe, model, video, predictions = (
-        out / name for name in ("train.toml", "model.pt", "actions.mp4", "predictions.jsonl")
+        out / name for name in ("recipe.toml", "model.pt", "actions.mp4", "predictions.jsonl")
     )
     training = f"synthetic?clips={_TRAIN_CLIPS}&seed={seed}"
     artifacts = [out / f"model_{name}" for name in ("onnx_fp32", "openvino_fp16", "openvino_int8")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import shlex
@@ -15,6 +16,7 @@ import typer
 
 from s2tf_edge.cli.app import Quiet, Verbose, progress_bar, run, setup_logging, version_option
 from s2tf_edge.cli.dataclass_flags import with_overrides
+from s2tf_edge.cli.repetition import repeat_words
 from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,12 +33,16 @@ _EXAMPLES = (
     "s2tf-train 'ucf101:UCF101?split=1' --model s2tf_r3d_18 --out runs/ucf",
     "s2tf-train --unlabelled videos/ --teacher i3d.onnx --model s2tf_x3d_s --out runs/small",
     "s2tf-train synthetic --model 's2tf_r3d_10?width=0.25' --size 64 --epochs 10 --out runs/small",
+    "s2tf-train videos/ --model s2tf_x3d_s --pretrained k400.pt --recipe small-finetune --out runs/fine",
+    "s2tf-train videos/ --config runs/a/train.toml --out runs/again",
 )
 
 
 def train(
+    context: typer.Context,
     out: Annotated[
-        Path, typer.Option(help="Folder for model.pt, last.ckpt, metrics.csv, curves.png, TensorBoard events.")
+        Path,
+        typer.Option(help="Folder for model.pt, train.toml, last.ckpt, metrics.csv, curves.png, TensorBoard events."),
     ],
     overrides: dict[str, Any],
     data: Annotated[
@@ -87,9 +93,21 @@ def train(
         ),
     ] = None,
     resume: Annotated[str, typer.Option(help="Continue from OUT/last.ckpt.", metavar="auto|never|PATH")] = "auto",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Shipped settings in place of the defaults: auto (by data and --pretrained), s2tfnet, "
+            "small-finetune, small-scratch, x3d or none; auto by default, none with --config.",
+            metavar="NAME",
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="TOML file with more settings; flags come first.", metavar="FILE.toml", readable=False),
+        typer.Option(
+            help="TOML file of settings, such as the train.toml of a run; they come before the recipe's, flags first.",
+            metavar="FILE.toml",
+            readable=False,
+        ),
     ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -111,16 +129,21 @@ def train(
     from s2tf_edge.progress import no_progress
     from s2tf_edge.training import TrainConfig
     from s2tf_edge.training import train as fit
+    from s2tf_edge.training.recipes import AUTO, NONE, recipe_settings
 
     values = _overrides(config) | overrides
     if "model" not in values:
         msg = "there is no network to train; give --model NAME (s2tf-models lists them), or model in --config"
         raise UsageError(msg)
-    settings = TrainConfig(**values)
+    # What is out of its range is said before data are looked at, which takes a while.
+    checked = TrainConfig(**values)
     _check_sources(data, unlabelled, has_teacher=teacher is not None)
-    drawn: dict[str, Any] = {"validation": val_split, "group_by": group_by, "seed": settings.seed}
+    drawn: dict[str, Any] = {"validation": val_split, "group_by": group_by, "seed": checked.seed}
     sides = None if data is None else open_training_data(data, **drawn)
     more = None if unlabelled is None else open_videos(unlabelled, use="train")
+    count = (len(sides.train) if sides else 0) + len(more or ())
+    name = recipe or (AUTO if config is None else NONE)
+    settings = TrainConfig(**recipe_settings(name, videos=count, pretrained=pretrained is not None) | values)
     if sides is not None:
         _say_what_was_understood(settings, sides, unlabeled=len(more or ()))
     if teacher is None:
@@ -142,6 +165,7 @@ def train(
             pretrained=pretrained,
             resume=resume,
             teaching=lesson.teaching,
+            command=_repeat_command(context, out),
             progress=progress,
         )
     if first:
@@ -162,6 +186,16 @@ def command() -> Callable[..., None]:
     from s2tf_edge.training.config import TOPICS, TrainConfig
 
     return with_overrides(train, TrainConfig, topics=TOPICS)
+
+
+def _repeat_command(context: typer.Context, out: Path) -> str:
+    """The line that gives the run again, in another folder."""
+    from s2tf_edge.training.config import TrainConfig
+    from s2tf_edge.training.settings_file import SETTINGS_FILE
+
+    in_file = {field.name for field in dataclasses.fields(TrainConfig)}
+    words = repeat_words(context, without=in_file | {"out", "recipe", "config", "resume", "quiet", "verbose"})
+    return " ".join([*words, "--config", shlex.quote(str(out / SETTINGS_FILE)), "--out", "DIR"])
 
 
 def _overrides(config: Path | None) -> dict[str, Any]:

@@ -25,9 +25,11 @@ from s2tf_edge.training.epoch_log import EpochLog
 from s2tf_edge.training.loaders import leave_cores_to, log_unreadable, make_loaders
 from s2tf_edge.training.module import TrainingModule
 from s2tf_edge.training.networks import make_network
+from s2tf_edge.training.optimization.precision import choose_precision
 from s2tf_edge.training.pace import Pace
 from s2tf_edge.training.processes import Processes
 from s2tf_edge.training.resume import LAST_FILE, check_steps, describe_run, find_checkpoint
+from s2tf_edge.training.settings_file import SETTINGS_FILE, check_settings_file, describe_settings, write_settings
 from s2tf_edge.training.trainer import fit, make_trainer, silence_advice
 
 __all__ = ["TrainResult", "train"]
@@ -56,9 +58,12 @@ def train(
     pretrained: Path | None = None,
     resume: str | Path = "auto",
     teaching: Teaching | None = None,
+    command: str | None = None,
     progress: Progress = no_progress,
 ) -> TrainResult:
-    """Trains a network into ``out``: ``model.pt``, ``last.ckpt``, ``metrics.csv``, ``curves.png``, TensorBoard events.
+    """Trains a network into ``out``.
+
+    It writes ``model.pt``, ``train.toml``, ``last.ckpt``, ``metrics.csv``, ``curves.png`` and TensorBoard events.
 
     Args:
         config: the settings.
@@ -69,12 +74,13 @@ def train(
         resume: ``auto`` continues from ``out/last.ckpt`` where there is one, ``never`` starts anew, a path names a
             checkpoint.
         teaching: of whoever is to be followed beside the labels, or in their place.
+        command: what gives the same run again, to be told in ``train.toml``.
         progress: told of each step, and in words how fast and how far the run is.
 
     Raises:
         UsageError: there are no videos to train on, or none to tell the best epoch by where that is asked for; the
-            network does not take the size or number of frames; ``out`` holds another run; or the loss is no number any
-            more.
+            network does not take the size or number of frames; ``out`` holds another run, or a ``train.toml`` that no
+            run has written; or the loss is no number any more.
         InputFileError: a video, the pretrained model or the checkpoint cannot be read, or an output cannot be written.
         S2TFError: another process of the run ended.
         KeyboardInterrupt: a signal asked for the end; its message says what is on the disk.
@@ -82,7 +88,9 @@ def train(
     if not len(videos):
         msg = f"there are no videos to train on, and {len(validation)} to validate; give other data or another split"
         raise UsageError(msg)
+    config = choose_precision(config)
     keeps_best = keeps_best_epoch(config, validation)
+    check_settings_file(out / SETTINGS_FILE)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     processes = Processes.from_environment()
@@ -103,6 +111,9 @@ def train(
         return kept.describe_going_on(config.epochs, resume=resume)
 
     with silence_advice(), leave_cores_to(config.workers):
+        if processes.is_first:
+            notes = describe_settings(taught, validation, pretrained, command)
+            write_settings(out / SETTINGS_FILE, config, notes=notes)
         callbacks = [module.means, DivergenceGuard(kept), EpochLog(out), Pace(progress), kept]
         trainer = make_trainer(config, out, callbacks=callbacks, processes=processes)
         loaders = make_loaders(

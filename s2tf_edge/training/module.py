@@ -24,7 +24,7 @@ from s2tf_edge.training.epoch_means import EpochMeans
 from s2tf_edge.training.losses import S2TFLoss
 from s2tf_edge.training.optimization.averaging import make_average
 from s2tf_edge.training.optimization.float32_convolutions import Float32Convolutions
-from s2tf_edge.training.optimization.freezing import freeze_weights
+from s2tf_edge.training.optimization.freezing import find_frozen_norms
 from s2tf_edge.training.optimization.norms import measure_norms, statistics_of
 from s2tf_edge.training.optimization.optimizers import make_optimizer, make_schedule
 
@@ -48,7 +48,7 @@ class TrainingModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.network = network
-        self._frozen_norms = freeze_weights(network, config.freeze) if config.freeze else ()
+        self._frozen_norms = find_frozen_norms(network)
         # What kernels of half precision are fastest in; those of float32 are as often slower.
         self._layout = torch.contiguous_format if config.precision == "fp32" else torch.channels_last_3d
         convert_conv3d_weight_memory_format(network, self._layout)
@@ -143,7 +143,7 @@ class TrainingModule(pl.LightningModule):
         return mix_batch(clips, labels, self._config, rng)
 
     def _batches_before(self, index: int) -> int:
-        """A number of its own for each batch of a run: of its steps, each of as many batches as are accumulated."""
+        """How many batches there were in all steps, before that of ``index`` in this epoch."""
         return self.global_step * self._config.accumulate + index % self._config.accumulate
 
     def _measure_norms(self) -> None:

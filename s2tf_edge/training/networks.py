@@ -13,6 +13,7 @@ from s2tf_edge.errors import UsageError
 from s2tf_edge.models import VideoNetwork, create_model, default_spec, load_model
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.training.config import TrainConfig
+from s2tf_edge.training.optimization.freezing import freeze_weights
 
 __all__ = ["make_network", "make_spec"]
 
@@ -35,7 +36,8 @@ def make_network(config: TrainConfig, videos: LabeledVideos, pretrained: Path | 
     """The network that ``config`` names, for the classes of ``videos``.
 
     Raises:
-        UsageError: the network is unknown, does not take such clips, or is too different from ``pretrained``.
+        UsageError: the network is unknown, does not take such clips, or is too different from ``pretrained``; or
+            ``freeze`` leaves nothing to train, or everything.
         InputFileError: ``pretrained`` cannot be read.
     """
     spec = make_spec(config)
@@ -50,7 +52,9 @@ def make_network(config: TrainConfig, videos: LabeledVideos, pretrained: Path | 
     network.spec = spec
     if pretrained is not None:
         _start_from(network, load_model(pretrained), pretrained)
-    elif config.holds_weights_back:
+    if config.freeze is not None:
+        freeze_weights(network, config.freeze)
+    if pretrained is None and config.holds_weights_back:
         logger.warning("`freeze`, `backbone_lr_scale` and `layer_decay` hold back random weights; give `pretrained`")
     return network
 

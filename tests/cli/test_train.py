@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -66,6 +67,13 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
         ),
         (["synthetic?clips=20", *TINY, "--val-split", "2"], 2, "2"),
         (["synthetic?clips=20"], 2, "there is no network to train; give --model NAME"),
+        (
+            ["synthetic?clips=20", *TINY, "--recipe", "small"],
+            2,
+            "--recipe must be one of auto, none, s2tfnet, small-fi",
+        ),
+        (["synthetic?clips=20", *TINY, "--freeze", "nothing"], 2, "--freeze nothing matches no weight of s2tf_r3d_10"),
+        (["synthetic?clips=20", *TINY, "--freeze", "("], 2, r"--freeze '\(' is not a regular expression"),
     ],
 )
 def test_bad_input_is_one_clear_line(
@@ -90,3 +98,22 @@ def test_bad_input_is_one_clear_line(
     assert re.search(message, errors)
     assert len(errors.strip().splitlines()) == 1
     assert not (tmp_path / "run" / "model.pt").exists()
+
+
+def test_a_run_says_its_recipe_and_repeats_from_what_it_left(tmp_path: Path) -> None:
+    arguments = ["synthetic?clips=20", *TINY, "--epochs", "1", "--clips-per-video", "1"]
+    done = _run(*arguments, "--out", "first run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "recipe small-scratch: random weights, 10 videos to train on" in done.stderr
+    text = (tmp_path / "first run" / "train.toml").read_text(encoding="utf-8")
+    line = "s2tf-train 'synthetic?clips=20' --config 'first run/train.toml' --out DIR"
+    assert f"# the same run again: {line}\n" in text
+    # The recipe's own, and a flag that comes before it.
+    assert "\nema = 0.99\n" in text
+    assert "\nepochs = 1\n" in text
+
+    again = _run(*shlex.split(line)[1:-1], "second", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "recipe" not in again.stderr
+    models = [(tmp_path / run / "model.pt").read_bytes() for run in ("first run", "second")]
+    assert models[0] == models[1]

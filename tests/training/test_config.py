@@ -28,7 +28,7 @@ from s2tf_edge.training.config import TrainConfig, read_overrides
         ("cache", " ", "`cache` takes ram or a folder, got ' '"),
         ("dropout", 1.0, r"`dropout` must lie in \[0, 1\)"),
         ("loss", "mse", "`loss` must be one of ce, ce-l1, ce-l1-l2, got 'mse'"),
-        ("precision", "int8", "`precision` must be one of fp32, bf16-mixed, 16-mixed"),
+        ("precision", "int8", "`precision` must be one of auto, fp32, bf16-mixed, 16-mixed"),
     ],
 )
 def test_values_out_of_range_are_refused(field: str, value: object, rule: str) -> None:

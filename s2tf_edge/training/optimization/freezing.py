@@ -11,21 +11,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from s2tf_edge.errors import UsageError
 from s2tf_edge.models import VideoNetwork
 
-__all__ = ["freeze_weights"]
+__all__ = ["find_frozen_norms", "freeze_weights"]
 
 logger = logging.getLogger(__name__)
 
 
-def freeze_weights(network: VideoNetwork, pattern: str) -> tuple[str, ...]:
+def freeze_weights(network: VideoNetwork, pattern: str) -> None:
     r"""Takes the weights in whose names ``pattern`` is found out of training.
 
     Args:
         network: its weights are named as in ``backbone.stem.conv.weight``, ``backbone.stages.0…``, ``backbone.head.…``
             and ``saliency.…``.
         pattern: a regular expression, such as ``^backbone\.(stem|stages)``.
-
-    Returns:
-        Names of the norms whose weights are all among them; in eval mode their statistics stay as well.
 
     Raises:
         UsageError: it is found in no name, or in every one.
@@ -37,9 +34,12 @@ def freeze_weights(network: VideoNetwork, pattern: str) -> tuple[str, ...]:
     for name in frozen:
         weights[name].requires_grad_(False)
     share = sum(weights[name].numel() for name in frozen), sum(weight.numel() for weight in weights.values())
-    norms = tuple(name for name, module in network.named_modules() if _is_frozen_norm(module))
-    logger.info("frozen: %d of %d parameters, %d norms", *share, len(norms))
-    return norms
+    logger.info("frozen: %d of %d parameters, %d norms", *share, len(find_frozen_norms(network)))
+
+
+def find_frozen_norms(network: nn.Module) -> tuple[str, ...]:
+    """Names of the batch norms whose weights are all frozen; in eval mode their statistics stay as well."""
+    return tuple(name for name, module in network.named_modules() if _is_frozen_norm(module))
 
 
 def _is_frozen_norm(module: nn.Module) -> bool:

@@ -11,7 +11,7 @@ from s2tf_edge.training.settings.declaring import ABOVE_ZERO, SHARE, UP_FROM_ZER
 __all__ = ["KEPT", "OPTIMIZERS", "PRECISIONS", "OptimizationSettings"]
 
 OPTIMIZERS: Final = ("adamw", "sgd")
-PRECISIONS: Final = ("fp32", "bf16-mixed", "16-mixed")
+PRECISIONS: Final = ("auto", "fp32", "bf16-mixed", "16-mixed")
 KEPT: Final = ("best", "last")
 
 
@@ -57,7 +57,10 @@ class OptimizationSettings:
         check=counts(0),
     )
     precision: str = setting(
-        "fp32", "fp32, bf16-mixed or 16-mixed; fp32 by default.", check=one_of(PRECISIONS), metavar="NAME"
+        "fp32",
+        "fp32, bf16-mixed, 16-mixed (GPU), or auto: bf16-mixed where the machine computes in it; fp32 by default.",
+        check=one_of(PRECISIONS),
+        metavar="NAME",
     )
     compile: bool = setting(False, "Compile the network with torch.compile, which takes minutes before the first step.")
     seed: int = setting(0, "Seed of weights, order and augmentation; 0 by default.")

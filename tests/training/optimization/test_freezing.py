@@ -7,7 +7,7 @@ from torch import nn
 
 from s2tf_edge.errors import UsageError
 from s2tf_edge.models import VideoNetwork, create_model
-from s2tf_edge.training.optimization.freezing import freeze_weights
+from s2tf_edge.training.optimization.freezing import find_frozen_norms, freeze_weights
 
 
 @pytest.fixture
@@ -17,7 +17,8 @@ def network() -> VideoNetwork:
 
 def test_what_is_named_is_frozen_and_said(network: VideoNetwork, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="s2tf_edge"):
-        norms = freeze_weights(network, r"^backbone\.(stem|stages)|^saliency")
+        freeze_weights(network, r"^backbone\.(stem|stages)|^saliency")
+    norms = find_frozen_norms(network)
     left = {name: weight.numel() for name, weight in network.named_parameters() if weight.requires_grad}
     assert list(left) == ["backbone.head.fc.weight", "backbone.head.fc.bias"]
     total = sum(weight.numel() for weight in network.parameters())
@@ -26,7 +27,8 @@ def test_what_is_named_is_frozen_and_said(network: VideoNetwork, caplog: pytest.
 
 
 def test_a_norm_of_which_something_is_trained_is_not_frozen(network: VideoNetwork) -> None:
-    norms = freeze_weights(network, r"^backbone\.stem\.|stages\..*norm\.weight")
+    freeze_weights(network, r"^backbone\.stem\.|stages\..*norm\.weight")
+    norms = find_frozen_norms(network)
     assert norms
     assert all(name.startswith("backbone.stem.") for name in norms)
 
