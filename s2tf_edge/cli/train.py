@@ -57,8 +57,8 @@ def train(
     val_split: Annotated[
         str | None,
         typer.Option(
-            help="Share of the videos to validate on, 0 for none, or another data set; by default what the data set "
-            "itself has for that, else 0.2.",
+            help="Share of the videos to validate on, 0 for none; a list of them; or another data set. By default what "
+            "the data set itself has for that, else 0.2.",
             metavar="SHARE|LIST",
         ),
     ] = None,

@@ -47,9 +47,10 @@ def open_training_data(
 
     Args:
         data: what ``open_data`` takes.
-        validation: the share of the videos to validate on, such as ``0.2``, or another data set, as ``open_data`` takes
-            it; 0 trains on all of them and validates on none. Of what comes split, a share is drawn from the training
-            side. None for the side that is there to validate on, or else a fifth of the videos.
+        validation: the share of the videos to validate on, such as ``0.2``; or a list of videos of the folder, which
+            are then set aside; or another data set, as ``open_data`` takes it. 0 trains on all of them and validates on
+            none. Of what comes split, a share is drawn from the training side. None for the side that is there to
+            validate on, or else a fifth of the videos.
         group_by: as in ``split_by_group``; only with a share above 0.
         seed: of the draw.
 
@@ -101,7 +102,9 @@ def _divide(
     if validation is not None or own is None:
         share = share_of(validation)
         train, other = split(whole, validation, group_by=group_by, seed=seed)
-        origin = str(validation) if share is None else f"a share of {share:g}, drawn"
+        origin = f"a share of {share:g}, drawn" if share is not None else str(validation)
+        if share is None and sides is None and _lists_some_of(whole, other):
+            train, origin = _without(whole, other), f"set aside as {validation} lists them"
         return TrainingData(train=train, validation=other, origin=origin, share=share, group_by=group_by)
     if group_by is not None:
         msg = (
@@ -114,3 +117,24 @@ def _divide(
         logger.warning("%s chooses the best epoch, as there is no val: its figures will flatter", own.title)
     other = require_labels(own.open(whole.labels))
     return TrainingData(train=whole, validation=other, origin=own.title, is_published=is_published)
+
+
+def _lists_some_of(whole: LabeledVideos, listed: LabeledVideos) -> bool:
+    """Whether a list file names videos of a folder and no others, and leaves some of them.
+
+    Of two lists each is what was meant to be on its side: what both have is a mistake.
+    """
+    if not (Path(whole.name).is_dir() and Path(listed.name).is_file()):
+        return False
+    own, named = _files(whole), _files(listed)
+    return bool(named) and set(named) < set(own)
+
+
+def _without(whole: LabeledVideos, listed: LabeledVideos) -> LabeledVideos:
+    named = set(_files(listed))
+    return whole.subset([index for index, path in enumerate(_files(whole)) if path not in named])
+
+
+def _files(videos: LabeledVideos) -> list[Path]:
+    """The real path of each video."""
+    return [Path(video.name).resolve() for video in videos.videos]

@@ -80,6 +80,26 @@ def test_a_list_to_validate_on_keeps_the_order_of_labels(tmp_path: Path) -> None
         open_training_data(tmp_path, validation=given, group_by="^([a-z]+)_")
 
 
+def test_a_list_of_videos_of_the_folder_sets_them_aside(tmp_path: Path) -> None:
+    tree(tmp_path, "run/a.mp4", "run/b.mp4", "jump/a.mp4", "jump/b.mp4")
+    listed = tmp_path / "held out.txt"
+    listed.write_text("run/b.mp4 run\njump/b.mp4 jump\n", encoding="utf-8")
+    data = open_training_data(tmp_path, validation=str(listed))
+    assert names(data.train) == {"a.mp4"}
+    assert names(data.validation) == {"b.mp4"}
+    assert (len(data.train), len(data.validation)) == (2, 2)
+    assert data.origin == f"set aside as {listed} lists them"
+
+
+def test_two_lists_that_share_a_video_are_refused(tmp_path: Path) -> None:
+    tree(tmp_path, "run/a.mp4", "run/b.mp4", "jump/a.mp4")
+    for name, lines in (("train", ["run/a", "run/b", "jump/a"]), ("val", ["run/b"])):
+        text = "".join(f"{line}.mp4 {line.partition('/')[0]}\n" for line in lines)
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(InputFileError, match="1 video is on both sides"):
+        open_training_data(tmp_path / "train.txt", validation=str(tmp_path / "val.txt"))
+
+
 def test_a_ready_split_is_kept(tmp_path: Path) -> None:
     data = open_training_data(ready(tmp_path))
     assert names(data.train) == {f"train{take}.mp4" for take in "12345"}
