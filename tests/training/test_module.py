@@ -53,21 +53,40 @@ def test_the_average_of_the_weights_is_validated_and_kept(tmp_path: Path, tiny: 
     assert int(state["average.n_averaged"]) == 8
 
 
-@pytest.mark.parametrize("settings", [{"ema": 0.9}, {"optimizer": "sgd", "lr": 0.05, "clip_grad": 1.0}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ema": 0.9, "precise_norms": 10},
+        {"optimizer": "sgd", "lr": 0.05, "clip_grad": 1.0},
+        {"mixup": 0.8, "cutmix": 1.0, "background": 0.3, "accumulate": 2},
+    ],
+)
 def test_a_run_that_was_cut_ends_in_the_same_weights(
     tmp_path: Path, tiny: TrainConfig, sides: Sides, settings: dict[str, Any]
 ) -> None:
     def cut(done: int, total: int) -> None:
         del total
-        if done == 6:
+        if done == 7:
             raise _KilledError
 
     config = dataclasses.replace(tiny, keep="last", **settings)
     expected = _train(config, sides, tmp_path / "whole")
+    # Within the second epoch of four batches, after the second of them.
+    often = dataclasses.replace(config, checkpoint_minutes=0.0)
     with pytest.raises(_KilledError):
-        train(config, videos=sides[0], validation=sides[1], out=tmp_path / "cut", progress=cut)
+        train(often, videos=sides[0], validation=sides[1], out=tmp_path / "cut", progress=cut)
     assert _equal(_train(config, sides, tmp_path / "cut"), expected)
     assert _equal(_checkpoint(tmp_path / "cut"), _checkpoint(tmp_path / "whole"))
+
+
+def test_mixed_clips_have_mixed_targets(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:
+    one = dataclasses.replace(tiny, epochs=1, keep="last")
+    plain = _train(one, sides, tmp_path / "plain")
+    mixed = _train(one, sides, tmp_path / "mixed", mixup=1.0)
+    assert not _equal(plain, mixed)
+    (row,) = csv.DictReader((tmp_path / "mixed" / "metrics.csv").read_text(encoding="utf-8").splitlines())
+    # Of twenty clips each counts as right or wrong, by the class that most of it is of.
+    assert float(row["train_top1"]) % 5 == pytest.approx(0, abs=1e-3)
 
 
 def test_clipping_bounds_what_a_step_of_sgd_moves(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:
