@@ -100,9 +100,14 @@ def join_processes() -> Iterator[ProcessGroup]:
         return
     require("torch", extra="train", purpose="several processes")
     from torch import distributed
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     try:
-        distributed.init_process_group("gloo", timeout=_TIMEOUT)
+        store, _, _ = next(iter(rendezvous("env://", timeout=_TIMEOUT)))
+        # Names of its own in the store: a trainer that connects the same processes later would find ours used up.
+        own = PrefixStore("s2tf_edge", store)
+        distributed.init_process_group("gloo", store=own, rank=process_rank(), world_size=size, timeout=_TIMEOUT)
     except (ValueError, RuntimeError) as error:
         msg = f"cannot connect the {size} processes ({error}); start them with torchrun"
         raise UsageError(msg) from error

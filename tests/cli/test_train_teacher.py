@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -125,3 +126,14 @@ def test_bad_input_is_one_clear_line(
     assert printed == ""
     assert re.search(message, errors)
     assert len(errors.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_teacher_and_then_train(small_artifact: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words += ["-m", "s2tf_edge.training", "synthetic?clips=20", "--teacher", str(small_artifact), *SHORT]
+    done = subprocess.run([*words, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("teaches the 10 classes") == 1
+    assert len(list((tmp_path / "run").glob("teacher-*.sqlite"))) == 2
+    assert (tmp_path / "run/model.pt").is_file()
