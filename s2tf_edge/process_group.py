@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from s2tf_edge.errors import S2TFError, UsageError
 from s2tf_edge.extras import require
 
-__all__ = ["ProcessGroup", "join_processes", "process_rank"]
+__all__ = ["ProcessGroup", "join_processes", "process_count", "process_rank"]
 
 Result = TypeVar("Result")
 
@@ -86,6 +86,11 @@ def process_rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def process_count() -> int:
+    """How many processes torchrun has started, on all machines; 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def join_processes() -> Iterator[ProcessGroup]:
     """The processes that torchrun has started, connected; without torchrun this one alone.
@@ -94,7 +99,7 @@ def join_processes() -> Iterator[ProcessGroup]:
         MissingExtraError: torch is not installed.
         UsageError: what torchrun says of the processes is incomplete.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = process_count()
     if size == 1:
         yield ProcessGroup()
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import shlex
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -18,6 +17,7 @@ from s2tf_edge.cli.app import Quiet, Verbose, progress_bar, run, setup_logging, 
 from s2tf_edge.cli.dataclass_flags import with_overrides
 from s2tf_edge.cli.repetition import repeat_words
 from s2tf_edge.errors import UsageError
+from s2tf_edge.process_group import process_count, process_rank
 
 if TYPE_CHECKING:
     from s2tf_edge.data.training_data import TrainingData
@@ -118,7 +118,7 @@ def train(
     A run that was killed goes on where it was when the same command is given again.
     """
     del version
-    first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
+    first = process_rank() == 0
     setup_logging(quiet=quiet or not first, verbose=verbose)
     from s2tf_edge.extras import require
 
@@ -218,6 +218,5 @@ def _say_what_was_understood(settings: TrainConfig, sides: TrainingData, *, unla
 
     if not logger.isEnabledFor(logging.INFO):
         return
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    for line in describe_run_lines(settings, sides, unlabeled=unlabeled, processes=processes):
+    for line in describe_run_lines(settings, sides, unlabeled=unlabeled, processes=process_count()):
         logger.info("%s", line)

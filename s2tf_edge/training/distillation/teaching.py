@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from s2tf_edge.data.files import LabeledFile, VideoFile
 from s2tf_edge.data.labeled import LabeledVideo, LabeledVideos
 from s2tf_edge.data.videos import Video, Videos
 from s2tf_edge.errors import UsageError
@@ -63,11 +64,17 @@ def without_unscored(videos: Videos, scores: TeacherScores) -> Any:
 def label_by_teacher(videos: Videos, scores: TeacherScores) -> LabeledVideos:
     """Videos without labels as a data set of the teacher's classes: each of the class that scores best on average."""
     readable: Videos = without_unscored(videos, scores)
-    labeled: list[LabeledVideo] = [
-        TaughtVideo(video=video, label=int(scores.videos[video.name].logits.mean(axis=0).argmax()))
-        for video in readable.videos
-    ]
+    labeled = [_label(video, int(scores.videos[video.name].logits.mean(axis=0).argmax())) for video in readable.videos]
     return LabeledVideos(name=videos.name, labels=scores.labels, videos=labeled)
+
+
+def _label(video: Video, label: int) -> LabeledVideo:
+    """The video with that label; a file stays one, so that its frames can be kept."""
+    return (
+        LabeledFile(path=video.path, label=label)
+        if isinstance(video, VideoFile)
+        else TaughtVideo(video=video, label=label)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +144,7 @@ class Teaching:
         Raises:
             UsageError: the teacher has not seen one of them.
         """
-        more = [TaughtVideo(video=video, label=NO_LABEL) for video in (self.unlabeled.videos if self.unlabeled else ())]
+        more = [_label(video, NO_LABEL) for video in (self.unlabeled.videos if self.unlabeled else ())]
         joined = dataclasses.replace(videos, videos=[*videos.videos, *more])
         unseen = [video.name for video in joined.videos if video.name not in self.scores.videos]
         if unseen:
