@@ -17,7 +17,6 @@ from s2tf_edge.cli.app import Quiet, Verbose, progress_bar, run, setup_logging, 
 from s2tf_edge.cli.dataclass_flags import with_overrides
 from s2tf_edge.cli.repetition import repeat_words
 from s2tf_edge.errors import UsageError
-from s2tf_edge.process_group import process_count, process_rank
 
 if TYPE_CHECKING:
     from s2tf_edge.data.training_data import TrainingData
@@ -118,6 +117,8 @@ def train(
     A run that was killed goes on where it was when the same command is given again.
     """
     del version
+    from s2tf_edge.process_group import process_rank
+
     first = process_rank() == 0
     setup_logging(quiet=quiet or not first, verbose=verbose)
     from s2tf_edge.extras import require
@@ -214,6 +215,7 @@ def _check_sources(data: str | None, unlabelled: str | None, *, has_teacher: boo
 
 
 def _say_what_was_understood(settings: TrainConfig, sides: TrainingData, *, unlabeled: int = 0) -> None:
+    from s2tf_edge.process_group import process_count
     from s2tf_edge.training.understanding import describe_run_lines
 
     if not logger.isEnabledFor(logging.INFO):

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import os
-import resource
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +21,6 @@ def source(tmp_path: Path) -> Path:
     path = tmp_path / "video.mp4"
     path.write_bytes(b"one")
     return path
-
-
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """A process that may write files of 1000 bytes, and fails where a disk would be full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def _save(store: FrameStore, key: str, images: NDArray[np.uint8] = IMAGES) -> None:
@@ -77,12 +68,14 @@ def test_a_key_is_of_one_state_of_one_file_and_one_form(tmp_path: Path, source: 
     assert store.key(tmp_path / "none.mp4") is None
 
 
-@pytest.mark.usefixtures("small_files")
-def test_a_full_disk_turns_the_cache_off_with_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_turns_the_cache_off_with_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, file_limit: Callable[[int], AbstractContextManager[None]]
+) -> None:
     store = FrameStore(tmp_path)
-    _save(store, "small", IMAGES[:, :2, :2])
-    _save(store, "large")
-    _save(store, "small again", IMAGES[:, :2, :2])
+    with file_limit(1000):
+        _save(store, "small", IMAGES[:, :2, :2])
+        _save(store, "large")
+        _save(store, "small again", IMAGES[:, :2, :2])
     assert [path.name for path in tmp_path.iterdir()] == ["small.frames"]
     assert store.load("small") is not None
     assert caplog.text.count("keeps no more frames") == 1

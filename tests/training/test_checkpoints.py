@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -166,26 +165,15 @@ def test_an_epoch_under_way_needs_the_steps_it_had(tmp_path: Path, tiny: TrainCo
         train(larger, videos=videos, validation=validation, out=tmp_path, resume=tmp_path / "last.ckpt")
 
 
-@contextmanager
-def _file_limit(size: int) -> Iterator[None]:
-    """No file may have more bytes: what writes them is told what it would be told by a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_full_disk_is_one_clear_error_and_keeps_what_was_written(
-    tmp_path: Path, tiny: TrainConfig, sides: Sides
+    tmp_path: Path, tiny: TrainConfig, sides: Sides, file_limit: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     videos, validation = sides
     first = dataclasses.replace(tiny, epochs=1)
     train(first, videos=videos, validation=validation, out=tmp_path)
     before = {name: (tmp_path / name).read_bytes() for name in ("last.ckpt", "model.pt")}
     with (
-        _file_limit(100_000),
+        file_limit(100_000),
         pytest.raises(InputFileError, match=r"cannot write .*last\.ckpt \(File too large\); the one that was there"),
     ):
         train(tiny, videos=videos, validation=validation, out=tmp_path, resume=tmp_path / "last.ckpt")
@@ -227,12 +215,3 @@ def test_an_interrupt_says_what_was_kept(tmp_path: Path, tiny: TrainConfig, side
         train(often, videos=sides[0], validation=sides[1], out=tmp_path / "often", progress=interrupt)
     with pytest.raises(KeyboardInterrupt, match="no checkpoint was written yet: the same command starts anew"):
         train(tiny, videos=sides[0], validation=sides[1], out=tmp_path / "rarely", progress=interrupt)
-
-
-def test_without_validation_the_last_epoch_is_kept(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:
-    result = train(tiny, videos=sides[0], validation=sides[1].subset([]), out=tmp_path)
-    assert (result.top1, result.epoch) == (None, 2)
-    kept = torch.load(result.model, weights_only=True)["state_dict"]
-    last = _checkpoint(tmp_path)["state_dict"]
-    _assert_equal(kept, {name.removeprefix("network."): value for name, value in last.items()})
-    assert "val_top1" not in _metrics(tmp_path)[0] or not _metrics(tmp_path)[0]["val_top1"]

@@ -178,6 +178,8 @@ def test_without_validation_the_last_epoch_is_kept(tmp_path: Path, tiny: TrainCo
     assert (result.top1, result.epoch) == (None, 2)
     state = {f"network.{key}": value for key, value in load_model(result.model).state_dict().items()}
     assert _equal(state, _checkpoint(tmp_path))
+    rows = csv.DictReader((tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines())
+    assert [row["val_top1"] for row in rows] == ["", ""]
     with pytest.raises(UsageError, match="`keep='best'` needs videos to validate on"):
         train(dataclasses.replace(tiny, keep="best"), videos=videos, validation=none, out=tmp_path / "best")
 
