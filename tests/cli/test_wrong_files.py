@@ -246,7 +246,7 @@ PARSED: Mapping[str, Callable[..., None]] = {
     "s2tf-export": export.command(),
     "s2tf-import": import_checkpoint.import_checkpoint,
     "s2tf-stream": stream.stream,
-    "s2tf-train": train.train,
+    "s2tf-train": train.command(),
 }
 
 

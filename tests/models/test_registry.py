@@ -95,7 +95,7 @@ def test_recipes_are_the_published_ones() -> None:
         ("s2tf_ssf_r3d_18", "no network is named 's2tf_ssf_r3d_18'"),
         (
             "r3d_18?color=red",
-            "r3d_18 has no option color; it has width, dropout, shortcut, conv1_t_size, frames, size",
+            "r3d_18 has no option color; it has width, dropout, motion, shortcut, conv1_t_size, frames, size",
         ),
         ("r3d_18?width", "options must read key=value"),
         ("r3d_18?width=wide", "option width must be of type float, got 'wide'"),
