@@ -126,6 +126,7 @@ def train(
     require("lightning", extra="train", purpose="training")
     from s2tf_edge.cli.teacher import Lesson, open_teacher, prepare_lesson
     from s2tf_edge.data.datasets import open_videos
+    from s2tf_edge.data.side_checks import refuse_shared_videos
     from s2tf_edge.data.training_data import divide_videos, open_training_data
     from s2tf_edge.progress import no_progress
     from s2tf_edge.training import TrainConfig
@@ -142,6 +143,8 @@ def train(
     drawn: dict[str, Any] = {"validation": val_split, "group_by": group_by, "seed": checked.seed}
     sides = None if data is None else open_training_data(data, **drawn)
     more = None if unlabelled is None else open_videos(unlabelled, use="train")
+    if more is not None and sides is not None:
+        refuse_shared_videos(more, sides.validation)
     count = (len(sides.train) if sides else 0) + len(more or ())
     name = recipe or (AUTO if config is None else NONE)
     settings = TrainConfig(**recipe_settings(name, videos=count, pretrained=pretrained is not None) | values)

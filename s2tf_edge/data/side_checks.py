@@ -11,6 +11,7 @@ from s2tf_edge.data.group_hints import find_shared_groups
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.same_videos import find_same_videos
 from s2tf_edge.data.video_paths import find_videos, is_folder, list_folder
+from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.words import first_few
 
@@ -55,16 +56,19 @@ def check_names(videos: LabeledVideos) -> None:
         logger.warning("%s are different classes of %s; if they are one, name them alike", _quoted(names), videos.name)
 
 
-def check_classes_of_sides(train: LabeledVideos, validation: LabeledVideos, *, is_drawn: bool) -> None:
+def check_classes_of_sides(
+    train: LabeledVideos, validation: LabeledVideos, *, is_drawn: bool, is_published: bool = False
+) -> None:
     """Sees that there are classes to tell apart, and that those validated on are trained on.
 
     Args:
         train: one side.
         validation: the other, with the same labels; perhaps empty.
         is_drawn: whether it is a share of one data set.
+        is_published: whether the split is kept as its authors made it.
 
     Raises:
-        InputFileError: there is a single class, or one is on the validation side alone.
+        InputFileError: there is a single class, or one is on one side alone.
         UsageError: the draw left a class on the validation side alone.
     """
     trained, validated = _classes(train), _classes(validation)
@@ -81,10 +85,14 @@ def check_classes_of_sides(train: LabeledVideos, validation: LabeledVideos, *, i
     if idle := sorted(set(train.labels) - trained - validated):
         logger.warning("no video at all: %s; the network will have outputs for them all the same", _quoted(idle))
     if len(validation) and not is_drawn and (unseen := sorted(trained - validated)):
-        logger.warning("no video to validate on: %s; their accuracy stays unknown", _quoted(unseen))
+        says = f"there is no video to validate on of {_quoted(unseen)}, only of the training side"
+        if not is_published:
+            msg = f"{says}; add some to {validation.name}, or leave the class out"
+            raise InputFileError(msg)
+        logger.warning("%s; their accuracy stays unknown", says)
 
 
-def refuse_shared_videos(train: LabeledVideos, validation: LabeledVideos, *, only_warn: bool = False) -> None:
+def refuse_shared_videos(train: Videos, validation: Videos, *, only_warn: bool = False) -> None:
     """Sees that no video is on both sides, under whatever name.
 
     Args:

@@ -68,7 +68,9 @@ def open_training_data(
     for side in {whole.name: whole, found.validation.name: found.validation}.values():
         check_class_folders(side)
     check_names(whole)
-    check_classes_of_sides(found.train, found.validation, is_drawn=found.share is not None)
+    check_classes_of_sides(
+        found.train, found.validation, is_drawn=found.share is not None, is_published=found.is_published
+    )
     refuse_shared_videos(found.train, found.validation, only_warn=found.is_published)
     if group_by is None and not found.is_published:
         warn_of_shared_groups(found.train, found.validation, is_drawn=found.share is not None)

@@ -62,9 +62,8 @@ def _divergence(trainer: pl.Trainer, what: str, checkpoint: KeptCheckpoint) -> U
     """Settings and data do not fit together: what helps is other settings, as with other wrong usage."""
     rate = float(trainer.optimizers[0].param_groups[0]["lr"])
     precision = "" if trainer.precision == "32-true" else " or `precision='fp32'`"
-    going_on = "" if checkpoint.kept is None else f"`resume={str(checkpoint.kept)!r}` to go on from there or "
     return UsageError(
         f"{what} in epoch {trainer.current_epoch + 1}, with a learning rate of {rate:.2g}; "
         f"{checkpoint.describe_kept(trainer.max_epochs or 0)}; give a lower `lr`, such as a third of it{precision}, "
-        f"and {going_on}`resume='never'`"
+        "and `resume='never'`"
     )

@@ -7,6 +7,7 @@ the weights of an uninterrupted one.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,8 @@ from s2tf_edge.training.settings_file import SETTINGS_FILE, check_settings_file,
 from s2tf_edge.training.trainer import fit, make_trainer, silence_advice
 
 __all__ = ["TrainResult", "train"]
+
+logger = logging.getLogger(__name__)
 
 MODEL_FILE: Final = "model.pt"
 
@@ -96,6 +99,8 @@ def train(
     processes = Processes.from_environment()
     taught = teaching.join(videos) if teaching else videos
     network = make_network(config, teaching.widen(taught) if teaching else taught, pretrained)
+    if pretrained is None and config.holds_weights_back:
+        logger.warning("`freeze`, `backbone_lr_scale` and `layer_decay` hold back random weights; give `pretrained`")
     run = describe_run(config, taught, validation, pretrained, processes=processes.count)
     run |= teaching.identity if teaching else {}
     resumption = find_checkpoint(resume, out, run)

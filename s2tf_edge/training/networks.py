@@ -54,8 +54,6 @@ def make_network(config: TrainConfig, videos: LabeledVideos, pretrained: Path | 
         _start_from(network, load_model(pretrained), pretrained)
     if config.freeze is not None:
         freeze_weights(network, config.freeze)
-    if pretrained is None and config.holds_weights_back:
-        logger.warning("`freeze`, `backbone_lr_scale` and `layer_decay` hold back random weights; give `pretrained`")
     return network
 
 

@@ -55,7 +55,9 @@ class Pace(pl.Callback):
         total = int(trainer.num_training_batches)
         done = trainer.current_epoch * total + steps
         of_run = (trainer.max_epochs or 0) * total
-        words = (f"step {steps}/{total}", f"loss {float(outputs['loss']):.2f}", *self._speed(trainer, steps))
+        # The trainer has divided it by the batches of a step.
+        loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
+        words = (f"step {steps}/{total}", f"loss {loss:.2f}", *self._speed(trainer, steps))
         self._tell(trainer, *words, *self._left(done, of_run))
         self._progress(done, of_run)
 

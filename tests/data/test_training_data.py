@@ -69,12 +69,12 @@ def test_shares_out_of_range_are_refused(tmp_path: Path, share: str) -> None:
 
 
 def test_a_list_to_validate_on_keeps_the_order_of_labels(tmp_path: Path) -> None:
-    tree(tmp_path, *TAKES, "more/new.mp4")
-    (tmp_path / "more/list.txt").write_text("new.mp4 run\n", encoding="utf-8")
+    tree(tmp_path, *TAKES, "more/new.mp4", "more/other.mp4")
+    (tmp_path / "more/list.txt").write_text("new.mp4 run\nother.mp4 jump\n", encoding="utf-8")
     (tmp_path / "more").rename(tmp_path.parent / "more of it")
     given = str(tmp_path.parent / "more of it/list.txt")
     data = open_training_data(tmp_path, validation=given)
-    assert (data.validation.labels, [video.label for video in data.validation.videos]) == (("jump", "run"), [1])
+    assert (data.validation.labels, [video.label for video in data.validation.videos]) == (("jump", "run"), [1, 0])
     assert (data.origin, data.share) == (given, None)
     with pytest.raises(UsageError, match=r"but .*list\.txt is there to validate on; leave `group_by` out"):
         open_training_data(tmp_path, validation=given, group_by="^([a-z]+)_")
@@ -92,8 +92,8 @@ def test_a_list_of_videos_of_the_folder_sets_them_aside(tmp_path: Path) -> None:
 
 
 def test_two_lists_that_share_a_video_are_refused(tmp_path: Path) -> None:
-    tree(tmp_path, "run/a.mp4", "run/b.mp4", "jump/a.mp4")
-    for name, lines in (("train", ["run/a", "run/b", "jump/a"]), ("val", ["run/b"])):
+    tree(tmp_path, "run/a.mp4", "run/b.mp4", "jump/a.mp4", "jump/b.mp4")
+    for name, lines in (("train", ["run/a", "run/b", "jump/a"]), ("val", ["run/b", "jump/b"])):
         text = "".join(f"{line}.mp4 {line.partition('/')[0]}\n" for line in lines)
         (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
     with pytest.raises(InputFileError, match="1 video is on both sides"):
@@ -204,9 +204,9 @@ def test_a_draw_that_leaves_a_class_untrained_is_refused(tmp_path: Path) -> None
         open_training_data(tmp_path, group_by="^([ab])_", validation="0.5")
 
 
-def test_a_class_to_train_on_alone_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    open_training_data(tree(ready(tmp_path), "train/c/1.mp4"))
-    assert "no video to validate on: 'c'; their accuracy stays unknown" in caplog.text
+def test_a_class_to_train_on_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match="no video to validate on of 'c', only of the training side; add some to"):
+        open_training_data(tree(ready(tmp_path), "train/c/1.mp4"))
 
 
 @pytest.mark.parametrize("how", ["link", "copy", "folder"])

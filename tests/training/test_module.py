@@ -126,9 +126,9 @@ def test_frozen_weights_and_norms_stay_as_they_came(tmp_path: Path, tiny: TrainC
 
 
 def test_random_weights_held_back_are_warned_of(
-    tiny: TrainConfig, sides: Sides, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, tiny: TrainConfig, sides: Sides, caplog: pytest.LogCaptureFixture
 ) -> None:
-    make_network(dataclasses.replace(tiny, layer_decay=0.8), sides[0], None)
+    train(dataclasses.replace(tiny, layer_decay=0.8), videos=sides[0], validation=sides[1], out=tmp_path)
     assert "hold back random weights; give `pretrained`" in caplog.text
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from s2tf_edge.data.directions import directions_among
 from s2tf_edge.data.files import LabeledFile, VideoFile
 from s2tf_edge.data.labeled import LabeledVideo, LabeledVideos
 from s2tf_edge.data.videos import Video, Videos
@@ -65,7 +66,9 @@ def label_by_teacher(videos: Videos, scores: TeacherScores) -> LabeledVideos:
     """Videos without labels as a data set of the teacher's classes: each of the class that scores best on average."""
     readable: Videos = without_unscored(videos, scores)
     labeled = [_label(video, int(scores.videos[video.name].logits.mean(axis=0).argmax())) for video in readable.videos]
-    return LabeledVideos(name=videos.name, labels=scores.labels, videos=labeled)
+    return LabeledVideos(
+        name=videos.name, labels=scores.labels, videos=labeled, flips=not directions_among(scores.labels)
+    )
 
 
 def _label(video: Video, label: int) -> LabeledVideo:

@@ -63,4 +63,4 @@ class OptimizationSettings:
         metavar="NAME",
     )
     compile: bool = setting(False, "Compile the network with torch.compile, which takes minutes before the first step.")
-    seed: int = setting(0, "Seed of weights, order and augmentation; 0 by default.")
+    seed: int = setting(0, "Seed of weights, order and augmentation; 0 by default.", check=counts(0))
