@@ -64,7 +64,7 @@ def test_a_published_layout_is_trained_on(run: Run, split_folder: Path, tmp_path
     code, out, err = run(train.main, "ucf101:.?split=1", *TINY, "--epochs", 1, "--clips-per-video", 1, "--out", "a")
     assert code == 0, err
     assert "on 1 validation videos" in out
-    assert "no video to validate on: 'down'" in err
+    assert "no video to validate on of 'down'" in err
     code, out, _ = run(evaluate.main, "a/model.pt", "--data", "ucf101:.?part=train")
     assert (code, "2 videos" in out) == (0, True)
 
