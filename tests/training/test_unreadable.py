@@ -3,12 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from s2tf_edge.data.files import LabeledFile
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import InputFileError
+from s2tf_edge.spec import ClipSpec
+from s2tf_edge.training.dataset import ClipDataset
 from s2tf_edge.training.unreadable import Unreadable
 
 
@@ -49,21 +50,11 @@ def test_the_refusal_names_the_first_few_and_the_last_reason() -> None:
         _add(unreadable, *range(7))
 
 
-class _Adding(Dataset[int]):
-    def __init__(self, unreadable: Unreadable) -> None:
-        self._unreadable = unreadable
-
-    def __len__(self) -> int:
-        return 4
-
-    def __getitem__(self, index: int) -> int:
-        _add(self._unreadable, index)
-        return index
-
-
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_count_together(start: str) -> None:
-    unreadable = Unreadable(_videos(400), consequence="left out of training")
-    loader = DataLoader(_Adding(unreadable), num_workers=2, multiprocessing_context=start)
-    assert sorted(torch.cat(list(loader)).tolist()) == [0, 1, 2, 3]
-    assert unreadable.names == ["v0.mp4", "v1.mp4", "v2.mp4", "v3.mp4"]
+    # All of the package: where workers are spawned, they cannot import what is of the tests.
+    spec = ClipSpec(frames=4, size=16, resize_short_side=16)
+    dataset = ClipDataset(_videos(400), spec)
+    loader = DataLoader(dataset, sampler=range(4), num_workers=2, multiprocessing_context=start, collate_fn=len)
+    assert list(loader) == [1, 1, 1, 1]
+    assert dataset.unreadable.names == ["v0.mp4", "v1.mp4", "v2.mp4", "v3.mp4"]
