@@ -5,7 +5,6 @@ Nothing here imports torch unless there are several: torchrun comes with it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from typing import Any, Final, TypeVar
 
 from s2tf_edge.errors import S2TFError, UsageError
 from s2tf_edge.extras import require
+from s2tf_edge.processes import Processes
 
-__all__ = ["ProcessGroup", "join_processes", "process_count", "process_rank"]
+__all__ = ["ProcessGroup", "join_processes"]
 
 Result = TypeVar("Result")
 
@@ -81,16 +81,6 @@ def _raise_first(outcomes: list[Any]) -> None:
             raise each
 
 
-def process_rank() -> int:
-    """Which of torchrun's processes this is; 0 without torchrun."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def process_count() -> int:
-    """How many processes torchrun has started, on all machines; 1 without torchrun."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 @contextmanager
 def join_processes() -> Iterator[ProcessGroup]:
     """The processes that torchrun has started, connected; without torchrun this one alone.
@@ -99,8 +89,8 @@ def join_processes() -> Iterator[ProcessGroup]:
         MissingExtraError: torch is not installed.
         UsageError: what torchrun says of the processes is incomplete.
     """
-    size = process_count()
-    if size == 1:
+    processes = Processes.from_environment()
+    if processes.count == 1:
         yield ProcessGroup()
         return
     require("torch", extra="train", purpose="several processes")
@@ -112,11 +102,13 @@ def join_processes() -> Iterator[ProcessGroup]:
         store, _, _ = next(iter(rendezvous("env://", timeout=_TIMEOUT)))
         # Names of its own in the store: a trainer that connects the same processes later would find ours used up.
         own = PrefixStore("s2tf_edge", store)
-        distributed.init_process_group("gloo", store=own, rank=process_rank(), world_size=size, timeout=_TIMEOUT)
+        distributed.init_process_group(
+            "gloo", store=own, rank=processes.rank, world_size=processes.count, timeout=_TIMEOUT
+        )
     except (ValueError, RuntimeError) as error:
-        msg = f"cannot connect the {size} processes ({error}); start them with torchrun"
+        msg = f"cannot connect the {processes.count} processes ({error}); start them with torchrun"
         raise UsageError(msg) from error
     try:
-        yield ProcessGroup(rank=process_rank(), size=size)
+        yield ProcessGroup(rank=processes.rank, size=processes.count)
     finally:
         distributed.destroy_process_group()

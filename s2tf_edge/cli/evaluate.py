@@ -58,9 +58,10 @@ def evaluate(
     Of videos without labels, say what the network takes them for.
     """
     del version  # taken by the app
-    from s2tf_edge.process_group import join_processes, process_rank
+    from s2tf_edge.process_group import join_processes
+    from s2tf_edge.processes import Processes
 
-    setup_logging(quiet=quiet or process_rank() > 0, verbose=verbose)
+    setup_logging(quiet=quiet or not Processes.from_environment().is_first, verbose=verbose)
     with join_processes() as group:
         try:
             result = _evaluate(model, data, views=views, limit=limit, threads=threads, out=out, group=group)

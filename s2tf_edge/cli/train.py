@@ -117,9 +117,9 @@ def train(
     A run that was killed goes on where it was when the same command is given again.
     """
     del version
-    from s2tf_edge.process_group import process_rank
+    from s2tf_edge.processes import Processes
 
-    first = process_rank() == 0
+    first = Processes.from_environment().is_first
     setup_logging(quiet=quiet or not first, verbose=verbose)
     from s2tf_edge.extras import require
 
@@ -218,10 +218,10 @@ def _check_sources(data: str | None, unlabelled: str | None, *, has_teacher: boo
 
 
 def _say_what_was_understood(settings: TrainConfig, sides: TrainingData, *, unlabeled: int = 0) -> None:
-    from s2tf_edge.process_group import process_count
+    from s2tf_edge.processes import Processes
     from s2tf_edge.training.understanding import describe_run_lines
 
     if not logger.isEnabledFor(logging.INFO):
         return
-    for line in describe_run_lines(settings, sides, unlabeled=unlabeled, processes=process_count()):
+    for line in describe_run_lines(settings, sides, unlabeled=unlabeled, processes=Processes.from_environment().count):
         logger.info("%s", line)

@@ -17,6 +17,7 @@ import torch
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.models import save_model
+from s2tf_edge.processes import Processes
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.training.checkpoints import Checkpoints, keeps_best_epoch
 from s2tf_edge.training.config import TrainConfig
@@ -28,7 +29,6 @@ from s2tf_edge.training.module import TrainingModule
 from s2tf_edge.training.networks import make_network
 from s2tf_edge.training.optimization.precision import choose_precision
 from s2tf_edge.training.pace import Pace
-from s2tf_edge.training.processes import Processes
 from s2tf_edge.training.resume import LAST_FILE, check_steps, describe_run, find_checkpoint
 from s2tf_edge.training.settings_file import SETTINGS_FILE, check_settings_file, describe_settings, write_settings
 from s2tf_edge.training.trainer import fit, make_trainer, silence_advice

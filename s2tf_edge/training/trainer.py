@@ -18,10 +18,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from s2tf_edge.errors import InputFileError, S2TFError
+from s2tf_edge.processes import Processes
 from s2tf_edge.training.checkpoints import WholeCheckpoints
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.loaders import Loaders
-from s2tf_edge.training.processes import Processes
 from s2tf_edge.training.strategy import SharedTraining, share_buffers
 
 __all__ = ["fit", "make_trainer", "silence_advice"]

@@ -18,18 +18,6 @@ from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.training import TrainConfig, train
 from s2tf_edge.training.networks import make_spec
 
-TINY = TrainConfig(
-    model="s2tf_r3d_10?width=0.0625",
-    frames=8,
-    size=32,
-    fps=15.0,
-    epochs=2,
-    batch_size=5,
-    workers=0,
-    lr=5e-3,
-    clips_per_video=1,
-)
-
 
 class _KilledError(Exception):
     pass
@@ -39,10 +27,12 @@ def _state(path: Path) -> dict[str, torch.Tensor]:
     return load_model(path).state_dict()
 
 
-def test_a_run_leaves_what_the_command_promises(tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]) -> None:
+def test_a_run_leaves_what_the_command_promises(
+    tmp_path: Path, tiny: TrainConfig, sides: tuple[LabeledVideos, LabeledVideos]
+) -> None:
     steps: list[tuple[int, int]] = []
     result = train(
-        TINY,
+        tiny,
         videos=sides[0],
         validation=sides[1],
         out=tmp_path,
@@ -50,7 +40,7 @@ def test_a_run_leaves_what_the_command_promises(tmp_path: Path, sides: tuple[Lab
     )
     model = load_model(result.model)
     assert model.labels == sides[0].labels
-    assert model.spec == make_spec(TINY)
+    assert model.spec == make_spec(tiny)
     assert steps[-1] == (8, 8)
     rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
@@ -61,7 +51,7 @@ def test_a_run_leaves_what_the_command_promises(tmp_path: Path, sides: tuple[Lab
 
 
 def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
-    tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]
+    tmp_path: Path, tiny: TrainConfig, sides: tuple[LabeledVideos, LabeledVideos]
 ) -> None:
     def kill_in_second_epoch(done: int, total: int) -> None:
         del total
@@ -69,11 +59,11 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
             raise _KilledError
 
     videos, validation = sides
-    train(TINY, videos=videos, validation=validation, out=tmp_path / "whole")
+    train(tiny, videos=videos, validation=validation, out=tmp_path / "whole")
     with pytest.raises(_KilledError):
-        train(TINY, videos=videos, validation=validation, out=tmp_path / "cut", progress=kill_in_second_epoch)
+        train(tiny, videos=videos, validation=validation, out=tmp_path / "cut", progress=kill_in_second_epoch)
     assert not (tmp_path / "cut" / "model.pt").exists()
-    train(TINY, videos=videos, validation=validation, out=tmp_path / "cut")
+    train(tiny, videos=videos, validation=validation, out=tmp_path / "cut")
     # The last weights, not those of the best epoch, which may lie before the cut.
     expected, got = (
         torch.load(tmp_path / run / "last.ckpt", weights_only=True)["state_dict"] for run in ("whole", "cut")
@@ -83,64 +73,72 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
 
 
 def test_training_starts_from_the_weights_that_fit(
-    tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, tiny: TrainConfig, sides: tuple[LabeledVideos, LabeledVideos], caplog: pytest.LogCaptureFixture
 ) -> None:
     videos, validation = sides
-    first = train(TINY, videos=videos, validation=validation, out=tmp_path / "first")
+    first = train(tiny, videos=videos, validation=validation, out=tmp_path / "first")
     with caplog.at_level("INFO", logger="s2tf_edge"):
-        train(TINY, videos=videos, validation=validation, out=tmp_path / "second", pretrained=first.model)
+        train(tiny, videos=videos, validation=validation, out=tmp_path / "second", pretrained=first.model)
     assert "fresh: none" in caplog.text
 
 
-def test_another_network_s_weights_are_refused(tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]) -> None:
+def test_another_network_s_weights_are_refused(
+    tmp_path: Path, tiny: TrainConfig, sides: tuple[LabeledVideos, LabeledVideos]
+) -> None:
     from s2tf_edge.models import create_model, save_model
 
     save_model(tmp_path / "other.pt", create_model("r3d_10?width=0.25", num_classes=3, frames=8, size=32))
-    config = dataclasses.replace(TINY, model="r3d_18?width=0.0625")
+    config = dataclasses.replace(tiny, model="r3d_18?width=0.0625")
     with pytest.raises(UsageError, match="shares too few weights with r3d_18"):
         train(config, videos=sides[0], validation=sides[1], out=tmp_path / "run", pretrained=tmp_path / "other.pt")
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]) -> None:
+def test_a_file_that_is_no_checkpoint_is_refused(
+    tmp_path: Path, tiny: TrainConfig, sides: tuple[LabeledVideos, LabeledVideos]
+) -> None:
     bad = tmp_path / "bad.ckpt"
     bad.write_text("not a checkpoint", encoding="utf-8")
     with pytest.raises(InputFileError, match=r"bad\.ckpt is a text file; give the last\.ckpt of a training run"):
-        train(TINY, videos=sides[0], validation=sides[1], out=tmp_path / "run", resume=bad)
+        train(tiny, videos=sides[0], validation=sides[1], out=tmp_path / "run", resume=bad)
     with pytest.raises(InputFileError, match="`resume` takes auto, never or a checkpoint"):
-        train(TINY, videos=sides[0], validation=sides[1], out=tmp_path / "run", resume=tmp_path / "none.ckpt")
+        train(tiny, videos=sides[0], validation=sides[1], out=tmp_path / "run", resume=tmp_path / "none.ckpt")
 
 
 def test_a_finished_run_is_not_relabeled_with_other_settings(
-    tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, tiny: TrainConfig, sides: tuple[LabeledVideos, LabeledVideos], caplog: pytest.LogCaptureFixture
 ) -> None:
     videos, validation = sides
-    first = train(TINY, videos=videos, validation=validation, out=tmp_path / "run")
+    first = train(tiny, videos=videos, validation=validation, out=tmp_path / "run")
     before = first.model.read_bytes()
-    faster = dataclasses.replace(TINY, lr=1e-2)
+    faster = dataclasses.replace(tiny, lr=1e-2)
     with pytest.raises(UsageError, match=r"of another run: lr 0\.005 then, 0\.01 now; give `resume='never'`"):
         train(faster, videos=videos, validation=validation, out=tmp_path / "run")
     with pytest.raises(UsageError, match="of another run: other videos"):
-        train(TINY, videos=videos.subset(range(15)), validation=validation, out=tmp_path / "run")
+        train(tiny, videos=videos.subset(range(15)), validation=validation, out=tmp_path / "run")
     assert first.model.read_bytes() == before
     with caplog.at_level("WARNING", logger="s2tf_edge"):
-        longer = dataclasses.replace(TINY, epochs=3)
+        longer = dataclasses.replace(tiny, epochs=3)
         last = tmp_path / "run" / "last.ckpt"
         train(longer, videos=videos, validation=validation, out=tmp_path / "run", resume=last)
     assert "epochs 2 then, 3 now" in caplog.text
 
 
-def test_a_run_may_be_moved_and_goes_on(tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]) -> None:
+def test_a_run_may_be_moved_and_goes_on(
+    tmp_path: Path, tiny: TrainConfig, sides: tuple[LabeledVideos, LabeledVideos]
+) -> None:
     videos, validation = sides
-    first = train(TINY, videos=videos, validation=validation, out=tmp_path / "before")
+    first = train(tiny, videos=videos, validation=validation, out=tmp_path / "before")
     expected = _state(first.model)
     (tmp_path / "before").rename(tmp_path / "after")
-    again = train(TINY, videos=videos, validation=validation, out=tmp_path / "after")
+    again = train(tiny, videos=videos, validation=validation, out=tmp_path / "after")
     assert (again.top1, again.epoch) == (first.top1, first.epoch)
     got = _state(again.model)
     assert all(torch.equal(expected[key], got[key]) for key in expected)
 
 
-def test_ctrl_c_is_an_interrupt_and_the_run_resumes(tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]) -> None:
+def test_ctrl_c_is_an_interrupt_and_the_run_resumes(
+    tmp_path: Path, tiny: TrainConfig, sides: tuple[LabeledVideos, LabeledVideos]
+) -> None:
     def interrupt(done: int, total: int) -> None:
         del total
         if done == 5:
@@ -148,21 +146,23 @@ def test_ctrl_c_is_an_interrupt_and_the_run_resumes(tmp_path: Path, sides: tuple
 
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        train(TINY, videos=sides[0], validation=sides[1], out=tmp_path, progress=interrupt)
+        train(tiny, videos=sides[0], validation=sides[1], out=tmp_path, progress=interrupt)
     assert signal.getsignal(signal.SIGINT) is handler
     assert not (tmp_path / "model.pt").exists()
-    assert train(TINY, videos=sides[0], validation=sides[1], out=tmp_path).model.is_file()
+    assert train(tiny, videos=sides[0], validation=sides[1], out=tmp_path).model.is_file()
 
 
-def test_fewer_epochs_than_done_are_refused(tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]) -> None:
-    train(TINY, videos=sides[0], validation=sides[1], out=tmp_path)
-    shorter = dataclasses.replace(TINY, epochs=1)
+def test_fewer_epochs_than_done_are_refused(
+    tmp_path: Path, tiny: TrainConfig, sides: tuple[LabeledVideos, LabeledVideos]
+) -> None:
+    train(tiny, videos=sides[0], validation=sides[1], out=tmp_path)
+    shorter = dataclasses.replace(tiny, epochs=1)
     with pytest.raises(UsageError, match="has 2 epochs behind it, more than the 1 asked for"):
         train(shorter, videos=sides[0], validation=sides[1], out=tmp_path, resume=tmp_path / "last.ckpt")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_videos_that_cannot_be_read_are_left_out(tmp_path: Path, workers: int) -> None:
+def test_videos_that_cannot_be_read_are_left_out(tmp_path: Path, tiny: TrainConfig, workers: int) -> None:
     for label in ("left", "right"):
         (tmp_path / "data" / label).mkdir(parents=True)
         for index in range(2):
@@ -170,7 +170,7 @@ def test_videos_that_cannot_be_read_are_left_out(tmp_path: Path, workers: int) -
             write_video(tmp_path / "data" / label / f"{index}.mp4", clips=clips, size=(48, 48), seed=index)
     good = open_data(tmp_path / "data")
     (tmp_path / "data" / "left" / "broken.mp4").write_text("not a video", encoding="utf-8")
-    config = dataclasses.replace(TINY, epochs=1, workers=workers, clips_per_video=2)
+    config = dataclasses.replace(tiny, epochs=1, workers=workers, clips_per_video=2)
     result = train(config, videos=open_data(tmp_path / "data"), validation=good, out=tmp_path / "run")
     assert result.model.is_file()
 
@@ -181,6 +181,8 @@ def test_videos_that_cannot_be_read_are_left_out(tmp_path: Path, workers: int) -
         train(config, videos=open_data(tmp_path / "data"), validation=good, out=tmp_path / "other")
 
 
-def test_nothing_to_train_on_is_refused(tmp_path: Path, sides: tuple[LabeledVideos, LabeledVideos]) -> None:
+def test_nothing_to_train_on_is_refused(
+    tmp_path: Path, tiny: TrainConfig, sides: tuple[LabeledVideos, LabeledVideos]
+) -> None:
     with pytest.raises(UsageError, match="there are no videos to train on, and 10 to validate; give other data"):
-        train(TINY, videos=sides[0].subset([]), validation=sides[1], out=tmp_path)
+        train(tiny, videos=sides[0].subset([]), validation=sides[1], out=tmp_path)

@@ -18,7 +18,6 @@ import pytest
 import torch
 
 from s2tf_edge.models import registry
-from s2tf_edge.training.processes import Processes
 
 _PATIENCE_SECONDS: Final = 300.0
 """No test waits that long unless something hangs, however busy the machine is."""
@@ -62,14 +61,6 @@ if breaks and os.environ["RANK"] == "1":
     validation.videos[1] = Broken()
 train(config, videos=videos, validation=validation, out=out)
 """
-
-
-def test_processes_are_told_by_torchrun() -> None:
-    assert Processes.from_environment({}) == Processes()
-    environment = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2"}
-    found = Processes.from_environment(environment)
-    assert found == Processes(rank=5, count=8, here=4, machines=2)
-    assert (found.is_first, Processes().is_first) == (False, True)
 
 
 @contextmanager
