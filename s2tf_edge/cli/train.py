@@ -126,7 +126,7 @@ def train(
     require("lightning", extra="train", purpose="training")
     from s2tf_edge.cli.teacher import Lesson, open_teacher, prepare_lesson
     from s2tf_edge.data.datasets import open_videos
-    from s2tf_edge.data.side_checks import refuse_shared_videos
+    from s2tf_edge.data.side_checks import without_shared_videos
     from s2tf_edge.data.training_data import divide_videos, open_training_data
     from s2tf_edge.progress import no_progress
     from s2tf_edge.training import TrainConfig
@@ -144,7 +144,7 @@ def train(
     sides = None if data is None else open_training_data(data, **drawn)
     more = None if unlabelled is None else open_videos(unlabelled, use="train")
     if more is not None and sides is not None:
-        refuse_shared_videos(more, sides.validation)
+        more = without_shared_videos(more, sides.validation)
     count = (len(sides.train) if sides else 0) + len(more or ())
     name = recipe or (AUTO if config is None else NONE)
     settings = TrainConfig(**recipe_settings(name, videos=count, pretrained=pretrained is not None) | values)
@@ -174,8 +174,9 @@ def train(
         )
     if first:
         measured = "top-1" if data is not None else "agreement with the teacher"
-        count = len(lesson.sides.validation)
-        score = f"{result.top1:.1f} % {measured} on {count} validation videos" if count else "no validation"
+        score = "no validation"
+        if result.top1 is not None:
+            score = f"{result.top1:.1f} % {measured} on {result.validated} validation videos"
         typer.echo(f"{result.model}: {score} (epoch {result.epoch})")
         typer.echo(f"next: s2tf-export {shlex.quote(str(result.model))} --target openvino")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from s2tf_edge.data.files import open_folder
 from s2tf_edge.data.sides import SIDES, SIDES_BY_NAME, DataSide, SplitVideos
@@ -14,6 +16,8 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.words import first_few
 
 __all__ = ["read_ready_split"]
+
+_WORD: Final = re.compile(r"[a-z]+")
 
 
 def read_ready_split(folder: Path) -> SplitVideos | None:
@@ -26,12 +30,16 @@ def read_ready_split(folder: Path) -> SplitVideos | None:
     """
     folders, files = list_folder(folder)
     named = [path for path in folders if path.name.lower() in SIDES_BY_NAME]
-    if not named or any(is_video_name(path.name) for path in files):
+    if any(is_video_name(path.name) for path in files):
+        return None
+    if not named:
+        _refuse_sides_of_other_names(folder, folders)
         return None
     # Folders of something else, such as annotations, are neither.
     others = [path for path in folders if path not in named and find_videos(path)]
     kinds = {SIDES_BY_NAME[path.name.lower()] for path in named}
     if others and len(kinds) == 1:
+        _refuse_sides_of_other_names(folder, folders)
         return None
     if others:
         raise _unclear(folder, named, others)
@@ -48,6 +56,25 @@ def read_ready_split(folder: Path) -> SplitVideos | None:
             if side in sides
         },
     )
+
+
+def _refuse_sides_of_other_names(folder: Path, folders: Sequence[Path]) -> None:
+    """Sees that ``train_set`` beside ``held out`` are not taken for classes.
+
+    What tells is that one has the word of a side in its name, and all of them hold folders of the same names: classes
+    that hold a folder for each person do so too, but none of them is called so.
+    """
+    if not any(set(_WORD.findall(path.name.lower())) & set(SIDES_BY_NAME) for path in folders):
+        return
+    within = {path: {below.name for below in list_folder(path)[0] if find_videos(below)} for path in folders}
+    filled = {path: names for path, names in within.items() if names}
+    if len(filled) > 1 and set.intersection(*filled.values()):
+        sides, classes = first_few([path.name for path in filled]), first_few(sorted(set.union(*filled.values())), 3)
+        msg = (
+            f"{folder} holds {sides}, each with folders such as {classes}, which look like the sides of a split; call "
+            "them train, val and test, or move away what is none of them"
+        )
+        raise InputFileError(msg)
 
 
 def _open_side(folder: Path, labels: Sequence[str] | None) -> Videos:

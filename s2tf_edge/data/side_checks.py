@@ -21,6 +21,7 @@ __all__ = [
     "check_names",
     "refuse_shared_videos",
     "warn_of_shared_groups",
+    "without_shared_videos",
 ]
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ def check_classes_of_sides(
         logger.warning("%s; their accuracy stays unknown", says)
 
 
-def refuse_shared_videos(train: Videos, validation: Videos, *, only_warn: bool = False) -> None:
+def refuse_shared_videos(train: LabeledVideos, validation: LabeledVideos, *, only_warn: bool = False) -> None:
     """Sees that no video is on both sides, under whatever name.
 
     Args:
@@ -114,6 +115,25 @@ def refuse_shared_videos(train: Videos, validation: Videos, *, only_warn: bool =
         msg = f"{says}{'' if len(pairs) == 1 else ' first'}; remove it from one of them"
         raise InputFileError(msg)
     logger.warning("%s; the split is kept as published", says)
+
+
+def without_shared_videos(more: Videos, validation: Videos) -> Videos:
+    """The videos of ``more`` that are not validated on, under whatever name; says how many are left out.
+
+    Raises:
+        InputFileError: none is left.
+    """
+    shared = {path for _, path in find_same_videos(validation, more)}
+    if not shared:
+        return more
+    kept = [index for index, video in enumerate(more.videos) if Path(video.name) not in shared]
+    if not kept:
+        msg = f"all {len(shared)} videos of {more.name} are validated on; give others, or other videos to validate on"
+        raise InputFileError(msg)
+    logger.warning(
+        "%d of the %d videos of %s are validated on, so nothing is learned from them", len(shared), len(more), more.name
+    )
+    return more.subset(kept)
 
 
 def warn_of_shared_groups(train: LabeledVideos, validation: LabeledVideos, *, is_drawn: bool) -> None:

@@ -26,6 +26,9 @@ SIDES_BY_NAME: Final[Mapping[str, Side]] = {
     "valid": "val",
     "validate": "val",
     "validation": "val",
+    "dev": "val",
+    "eval": "val",
+    "evaluation": "val",
     "test": "test",
     "testing": "test",
 }

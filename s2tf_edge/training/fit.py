@@ -24,7 +24,7 @@ from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.distillation.teaching import Teaching
 from s2tf_edge.training.divergence import DivergenceGuard
 from s2tf_edge.training.epoch_log import EpochLog
-from s2tf_edge.training.loaders import leave_cores_to, log_unreadable, make_loaders
+from s2tf_edge.training.loaders import find_unreadable, leave_cores_to, log_unreadable, make_loaders
 from s2tf_edge.training.module import TrainingModule
 from s2tf_edge.training.networks import make_network
 from s2tf_edge.training.optimization.precision import choose_precision
@@ -50,6 +50,8 @@ class TrainResult:
     """Its top-1 on the validation videos, in percent; None without such videos."""
     epoch: int
     """The epoch that is kept, counted from one."""
+    validated: int
+    """How many videos that top-1 is of: those that could be read."""
 
 
 def train(
@@ -144,4 +146,5 @@ def train(
         metrics = {**score, "epoch": kept.epoch, "unreadable": unreadable}
         own = teaching.own_network(network) if teaching else network
         save_model(out / MODEL_FILE, own, metrics=metrics, seed=config.seed, extra={"run": run})
-    return TrainResult(model=out / MODEL_FILE, top1=kept.top1, epoch=kept.epoch)
+    validated = len(validation) - len(find_unreadable(loaders[1]).names)
+    return TrainResult(model=out / MODEL_FILE, top1=kept.top1, epoch=kept.epoch, validated=validated)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from s2tf_edge.data.directions import directions_among
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.splits import group_of
@@ -31,7 +33,8 @@ def describe_run_lines(config: TrainConfig, data: TrainingData, *, unlabeled: in
     Raises:
         UsageError: the network is unknown, or does not take such clips.
     """
-    network = make_network(config, data.train, None)
+    # What is frozen is said when the run begins.
+    network = make_network(dataclasses.replace(config, freeze=None), data.train, None)
     facts = {
         "classes": f"{len(data.train.labels)}: {first_few(data.train.labels, _FEW_NAMES)}",
         "training": _describe_training(data, unlabeled),

@@ -35,6 +35,8 @@ def split_of(root: Path) -> SplitVideos:
         ("train test", ["train", "test"]),
         ("train", ["train"]),
         ("validate test", ["val", "test"]),
+        ("train eval", ["train", "val"]),
+        ("train dev test", ["train", "val", "test"]),
     ],
 )
 def test_folders_of_sides_are_no_classes(tmp_path: Path, folders: str, sides: list[str]) -> None:
@@ -42,6 +44,20 @@ def test_folders_of_sides_are_no_classes(tmp_path: Path, folders: str, sides: li
     (tmp_path / "annotations").mkdir()
     assert list(split_of(tmp_path).sides) == sides
     assert open_data(tmp_path).labels == ("jump", "run")
+
+
+@pytest.mark.parametrize("folders", ["train_set test_set", "train held-out", "Training2 Testing2"])
+def test_sides_of_other_names_are_not_taken_for_classes(tmp_path: Path, folders: str) -> None:
+    tree(tmp_path, *(f"{folder}/{label}/a.mp4" for folder in folders.split() for label in ("run", "jump")))
+    with pytest.raises(InputFileError, match="look like the sides of a split; call them train, val and test"):
+        open_data(tmp_path)
+
+
+def test_classes_with_a_folder_for_each_person_stay_classes(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"{label}/{person}/a.mp4" for label in ("run", "jump") for person in ("ira", "denis")))
+    assert open_data(tmp_path).labels == ("jump", "run")
+    tree(tmp_path, "train/ido/a.mp4")
+    assert open_data(tmp_path).labels == ("jump", "run", "train")
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from s2tf_edge.data.datasets import open_videos
 from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.side_checks import without_shared_videos
 from s2tf_edge.data.training_data import open_training_data
 from s2tf_edge.errors import InputFileError, UsageError
 
@@ -245,3 +247,15 @@ def test_synthetic_data_need_no_word(caplog: pytest.LogCaptureFixture) -> None:
     data = open_training_data("synthetic?clips=20", validation="synthetic?clips=10&split=test")
     assert (len(data.train), len(data.validation)) == (20, 10)
     assert not caplog.records
+
+
+def test_nothing_is_learned_from_videos_that_are_validated_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = open_training_data(ready(tmp_path / "clips"))
+    more = tree(tmp_path / "more", "new.mp4")
+    for copy in ("a copy.mp4", "another.mp4"):
+        (more / copy).write_bytes((tmp_path / "clips/val/a/val1.mp4").read_bytes())
+    kept = without_shared_videos(open_videos(more), data.validation)
+    assert [Path(video.name).name for video in kept.videos] == ["new.mp4"]
+    assert f"2 of the 3 videos of {more} are validated on, so nothing is learned from them" in caplog.text
+    with pytest.raises(InputFileError, match=r"all 10 videos of .* are validated on; give others"):
+        without_shared_videos(data.validation, data.validation)

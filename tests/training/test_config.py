@@ -16,6 +16,7 @@ from s2tf_edge.training.config import TrainConfig, read_overrides
         ("epochs", 0, "`epochs` must be one or more, got 0"),
         ("batch_size", 0, "`batch_size` must be one or more"),
         ("lr", 0.0, "`lr` must lie above zero, got 0"),
+        ("seed", -1, "`seed` must be 0 or more"),
         ("workers", -1, "`workers` must be 0 or more"),
         ("min_scale", 0.0, r"`min_scale` must lie in \(0, 1\]"),
         ("aspect_jitter", 1.4, r"`aspect_jitter` must lie in \[0, 1\.4\)"),

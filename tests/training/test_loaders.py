@@ -158,3 +158,11 @@ def test_a_run_says_how_many_could_not_be_read(
     with (tmp_path / "run/metrics.csv").open(encoding="utf-8") as file:
         assert [row["unreadable"] for row in csv.DictReader(file)] == ["1"]
     assert torch.load(result.model, weights_only=True)["metrics"]["unreadable"] == 1
+
+
+def test_top1_is_of_the_videos_that_could_be_read(broken: LabeledVideos, videos: LabeledVideos, tmp_path: Path) -> None:
+    settings = VARIED | {"frames": 8, "size": 32, "fps": 12.0, "epochs": 1, "clips_per_video": 1}
+    result = train(TrainConfig(**settings, workers=0), videos=videos, validation=broken, out=tmp_path / "run")
+    assert result.validated == 5
+    assert result.top1 is not None
+    assert result.top1 / 20 == pytest.approx(round(result.top1 / 20))

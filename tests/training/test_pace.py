@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,15 @@ def test_each_step_says_epoch_loss_speed_and_time_left(
 )
 def test_durations_have_the_units_that_matter(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
+
+
+def test_the_loss_of_a_step_is_not_divided_by_its_batches(
+    tmp_path: Path, tiny: TrainConfig, sides: tuple[LabeledVideos, LabeledVideos]
+) -> None:
+    listener = _Listener()
+    config = dataclasses.replace(tiny, epochs=1, accumulate=4, lr=1e-6)
+    train(config, videos=sides[0], validation=sides[1], out=tmp_path, progress=listener)
+    losses = [float(part.split()[1]) for words in listener.words for part in words.split(", ") if part[:4] == "loss"]
+    # Ten classes that nothing is known of: the logarithm of ten.
+    assert len(losses) == 4
+    assert all(abs(loss - math.log(10)) < 1 for loss in losses)

@@ -148,7 +148,9 @@ class Teaching:
             UsageError: the teacher has not seen one of them.
         """
         more = [_label(video, NO_LABEL) for video in (self.unlabeled.videos if self.unlabeled else ())]
-        joined = dataclasses.replace(videos, videos=[*videos.videos, *more])
+        # A mirrored clip would be taught what the teacher says of the clip as it was.
+        flips = videos.flips and not (self.columns is None and directions_among(self.scores.labels))
+        joined = dataclasses.replace(videos, videos=[*videos.videos, *more], flips=flips)
         unseen = [video.name for video in joined.videos if video.name not in self.scores.videos]
         if unseen:
             msg = f"the teacher {self.scores.name} has not seen {unseen[0]}; score all videos before training"

@@ -53,6 +53,17 @@ def test_classes_are_matched_by_name(projector: Projector) -> None:
     torch.testing.assert_close(scores, torch.softmax(logits / 2, dim=0))
 
 
+@pytest.mark.parametrize(("labels", "flips"), [(("push", "pull"), True), (("push left", "push right"), False)])
+def test_where_a_teacher_tells_left_from_right_no_clip_is_mirrored(
+    projector: Projector, labels: tuple[str, ...], flips: bool
+) -> None:
+    # Whatever the data set itself says: its own classes are no directions.
+    videos = dataclasses.replace(open_data("synthetic?clips=5"), flips=True)
+    teaching = _teaching(projector, videos, labels)
+    assert teaching.join(videos).flips == flips
+    assert label_by_teacher(videos, teaching.scores).flips == flips
+
+
 def test_other_classes_get_logits_of_their_own(projector: Projector) -> None:
     videos = open_data("synthetic?clips=5")
     teaching = _teaching(projector, videos, ("a", "b", "c"))
