@@ -19,11 +19,7 @@ thread.
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
-import csv
 import dataclasses
-import json
-import multiprocessing
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -34,18 +30,16 @@ from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from folds import compare, facts_of, groups_of, keep_answers, perform, sides_of, without_answers, write_between
+from s2tf_edge import load_model
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labeled import LabeledVideos
-from s2tf_edge.runtime.evaluation.multi_view import Views, evaluate
 from s2tf_edge.runtime.hardware import hardware_facts
-from s2tf_edge.runtime.open import open_session
 from s2tf_edge.training import TrainConfig, train
 from s2tf_edge.training.config import read_overrides
 
 BEGIN, END = "<!-- table of benchmarks/training.py -->", "<!-- end of table -->"
-_DRAWS = 4000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +51,6 @@ class Run:
     fold: int
     seed: int
     folder: Path
-
-    @property
-    def results(self) -> Path:
-        return self.folder / "predictions.csv"
 
 
 def main() -> None:
@@ -78,11 +68,11 @@ def main() -> None:
     arguments = parser.parse_args()
     networks = dict(network.split("=", 1) for network in arguments.network)
     runs = list(plan_runs(networks, arguments))
-    perform([run for run in runs if not run.results.is_file()], arguments)
-    lines = table(networks, runs, open_data(arguments.data), arguments)
+    perform(without_answers(runs), train_one, arguments, jobs=arguments.jobs)
+    lines = table(runs, open_data(arguments.data), arguments)
     print("\n".join(lines))
     if arguments.page:
-        write(arguments.page, lines)
+        write_between(arguments.page, BEGIN, END, lines)
 
 
 def plan_runs(networks: dict[str, str], arguments: argparse.Namespace) -> Iterator[Run]:
@@ -111,118 +101,34 @@ def _value(text: str) -> Any:
     return float(text) if re.fullmatch(r"-?[\d.]+(e-?\d+)?", text) else text
 
 
-def perform(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
-    if not runs:
-        return
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(arguments.jobs, mp_context=context) as pool:
-        waiting = {pool.submit(perform_one, run, arguments): run for run in runs}
-        for done in concurrent.futures.as_completed(waiting):
-            run = waiting[done]
-            print(f"{run.name}, fold {run.fold}, seed {run.seed}: {done.result()}", flush=True)
-
-
-def perform_one(run: Run, arguments: argparse.Namespace) -> str:
+def train_one(run: Run, arguments: argparse.Namespace) -> str:
     torch.set_num_threads(1)
     videos = open_data(arguments.data)
-    tested = fold_of(videos, arguments.group_by, arguments.folds) == run.fold
-    sides = [videos.subset(np.flatnonzero(chosen).tolist()) for chosen in (~tested, tested)]
+    learned, unseen = sides_of(videos, run.fold, group_by=arguments.group_by, folds=arguments.folds)
     started = time.monotonic()
-    result = train(TrainConfig(**run.settings), videos=sides[0], validation=sides[1], out=run.folder)
-    seconds = time.monotonic() - started
-    with open_session(result.model) as session:
-        evaluation = evaluate(session, sides[1], views=Views.parse(arguments.views))
-    rows = zip(sides[1].videos, evaluation.predictions.tolist(), evaluation.targets.tolist(), strict=True)
-    found = [(video.name, int(said == true)) for video, said, true in rows]
-    with run.results.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(found)
-    facts = {"seconds": seconds, "parameters": result_parameters(result.model)}
-    run.folder.joinpath("facts.json").write_text(json.dumps(facts), encoding="utf-8")
-    return f"{100 * np.mean([right for _, right in found]):.0f} % of {len(found)}, {seconds:.0f} s"
+    result = train(TrainConfig(**run.settings), videos=learned, validation=unseen, out=run.folder)
+    facts = {"seconds": time.monotonic() - started, "parameters": parameters_of(result.model)}
+    return keep_answers(run, result.model, unseen, views=arguments.views, facts=facts)
 
 
-def result_parameters(model: Path) -> int:
-    from s2tf_edge import load_model
-
+def parameters_of(model: Path) -> int:
     return sum(parameter.numel() for parameter in load_model(model).parameters())
 
 
-def groups_of(videos: LabeledVideos, group_by: str) -> list[str]:
-    found = [re.search(group_by, Path(video.name).name) for video in videos.videos]
-    if not all(found):
-        msg = f"{group_by!r} does not match the name of every video"
-        raise SystemExit(msg)
-    return [match[1] for match in found if match]
-
-
-def fold_of(videos: LabeledVideos, group_by: str, folds: int) -> NDArray[np.int64]:
-    """Int64 [n]: the fold of each video."""
-    groups = groups_of(videos, group_by)
-    names = sorted(set(groups))
-    return np.array([names.index(group) * folds // len(names) for group in groups])
-
-
-def table(
-    networks: dict[str, str], runs: Sequence[Run], videos: LabeledVideos, arguments: argparse.Namespace
-) -> list[str]:
-    names = [video.name for video in videos.videos]
-    _, group = np.unique(groups_of(videos, arguments.group_by), return_inverse=True)
-    right = {title: answers([run for run in runs if run.name == title], names) for title in networks}
-    draws = list(bootstrap(group))
-    first = next(iter(right.values()))
-    counted = (
-        f"{len(names)} videos, {len(set(group.tolist()))} groups in {arguments.folds} folds, {arguments.seeds} seeds"
-    )
+def table(runs: Sequence[Run], videos: LabeledVideos, arguments: argparse.Namespace) -> list[str]:
+    groups = len(set(groups_of(videos, arguments.group_by)))
+    counted = f"{len(videos)} videos, {groups} groups in {arguments.folds} folds, {arguments.seeds} seeds"
     lines = [
         f"{counted}, {arguments.views} views; {hardware_facts()['cpu']}, {arguments.jobs} at once.",
         "",
         "| network | parameters | minutes | top-1 | seeds | 95 % interval | against the first |",
         "|---|---|---|---|---|---|---|",
     ]
-    for title, table_of in right.items():
-        facts = [json.loads((run.folder / "facts.json").read_text()) for run in runs if run.name == title]
+    for title, columns in compare(runs, videos, group_by=arguments.group_by).items():
+        facts = facts_of([run for run in runs if run.name == title])
         minutes = np.median([each["seconds"] for each in facts]) / 60
-        seeds = 100 * table_of.mean(axis=1)
-        mean = table_of.mean(axis=0)
-        low, high = interval([mean[draw].mean() for draw in draws])
-        difference = mean - first.mean(axis=0)
-        down, up = interval([difference[draw].mean() for draw in draws])
-        against = f"{100 * difference.mean():+.1f} ({down:+.1f} to {up:+.1f})" if table_of is not first else ""
-        lines.append(
-            f"| {title} | {facts[0]['parameters'] / 1e6:.2f} M | {minutes:.1f} | {seeds.mean():.1f} % | "
-            f"{seeds.min():.1f} to {seeds.max():.1f} | {low:.1f} to {high:.1f} | {against} |"
-        )
+        lines.append(f"| {title} | {facts[0]['parameters'] / 1e6:.2f} M | {minutes:.1f} | {' | '.join(columns)} |")
     return lines
-
-
-def answers(runs: Sequence[Run], names: Sequence[str]) -> NDArray[np.float64]:
-    """Float64 [seeds, n]: 1 where a video was named right by the network of that seed that did not see its group."""
-    table_of = np.full((1 + max(run.seed for run in runs), len(names)), np.nan)
-    for run in runs:
-        with run.results.open(newline="", encoding="utf-8") as file:
-            for name, right in csv.reader(file):
-                table_of[run.seed, names.index(name)] = float(right)
-    return table_of
-
-
-def bootstrap(group: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Videos drawn again with replacement: groups first, then videos within each."""
-    rng = np.random.default_rng(0)
-    members = [np.flatnonzero(group == index) for index in range(group.max() + 1)]
-    for _ in range(_DRAWS):
-        chosen = rng.integers(len(members), size=len(members))
-        yield np.concatenate([rng.choice(members[index], len(members[index])) for index in chosen])
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    low, high = np.percentile(100 * np.asarray(values), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def write(page: Path, lines: Sequence[str]) -> None:
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    page.write_text("\n".join([before + BEGIN, "", *lines, "", END + after]), encoding="utf-8")
 
 
 if __name__ == "__main__":

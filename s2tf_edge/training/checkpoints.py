@@ -21,6 +21,7 @@ from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.divergence import check_weights
 from s2tf_edge.training.module import TrainingModule
 from s2tf_edge.training.position import POSITION_KEY, Position
+from s2tf_edge.training.result_file import ResultFile
 from s2tf_edge.whole_file import whole_file
 
 __all__ = ["Checkpoints", "WholeCheckpoints", "keeps_best_epoch"]
@@ -53,9 +54,9 @@ class WholeCheckpoints(TorchCheckpointIO):
 class Checkpoints(Checkpoint):
     """Writes ``last.ckpt`` after each epoch, and within one once ``minutes`` have passed since it was written last.
 
-    It holds the weights that are kept too, so one file is a whole run. Within an epoch it is written only where a
-    step is over and no gradients wait for the next. Which clips come next, how they are varied and what is dropped
-    depends on seed, epoch and step alone; there is no other state.
+    It holds the weights that are kept too, so one file is a whole run; ``result`` has them as a network. Within an
+    epoch it is written only where a step is over and no gradients wait for the next. Which clips come next, how they
+    are varied and what is dropped depends on seed, epoch and step alone; there is no other state.
 
     Attributes:
         top1: top-1 of the kept epoch on the validation videos, in percent; None without such videos.
@@ -69,13 +70,17 @@ class Checkpoints(Checkpoint):
         *,
         keeps_best: bool,
         minutes: float,
+        result: ResultFile | None = None,
         written: tuple[Path, Position] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
         self._keeps_best = keeps_best
         self._seconds = minutes * _SECONDS_OF_A_MINUTE
+        self._result = result
+        self._has_result = False
         self._written = written
+        self._resumed = written is not None
         self._clock = clock
         self._written_at = clock()
         self._position: Position | None = None
@@ -88,17 +93,28 @@ class Checkpoints(Checkpoint):
         """The checkpoint that is on the disk."""
         return None if self._written is None else self._written[0]
 
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """How good the kept epoch is, and which it is."""
+        score = {} if self.top1 is None else {"val_top1": self.top1}
+        return {**score, "epoch": self.epoch}
+
     def describe_kept(self, epochs: int) -> str:
         """What is on the disk of a run of ``epochs`` epochs."""
         if self._written is None:
             return "no checkpoint was written yet"
         path, position = self._written
-        return f"kept {path}, {position.describe(epochs)}"
+        kept = f"kept {path}, {position.describe(epochs)}"
+        if self._result is None or not self._has_result:
+            return kept
+        return f"{kept}, and {self._result.path} of epoch {self.epoch}"
 
     def describe_going_on(self, epochs: int, *, resume: str | Path) -> str:
         """What is on the disk, and how the run goes on that was begun with ``resume``."""
         how = "starts anew" if self._written is None else "goes on from there"
-        what = "the same command" if resume == "auto" or self._written is None else "`resume='auto'`"
+        # A run that began at a checkpoint elsewhere has one of its own by now, if it has written any.
+        elsewhere = resume != "auto" and self._written is not None and not self._resumed
+        what = "`resume='auto'`" if elsewhere and Path(resume) != self._path else "the same command"
         return f"{self.describe_kept(epochs)}: {what} {how}"
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -123,10 +139,14 @@ class Checkpoints(Checkpoint):
         assert isinstance(pl_module, TrainingModule)
         measured = trainer.callback_metrics.get("val_top1")
         top1 = None if measured is None else float(measured)
-        if not (self._keeps_best and self.epoch) or (top1 or 0) > (self.top1 or 0):
+        is_kept = not (self._keeps_best and self.epoch) or (top1 or 0) > (self.top1 or 0)
+        if is_kept:
             self.top1, self.epoch = top1, trainer.current_epoch + 1
             self.weights = {key: _plain_copy(value) for key, value in pl_module.result.state_dict().items()}
         self._write(trainer, pl_module, _position(trainer, epochs=trainer.current_epoch + 1))
+        if is_kept and self._result is not None and trainer.is_global_zero:
+            self._result.write(self.weights, self.metrics)
+            self._has_result = True
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -149,6 +169,7 @@ class Checkpoints(Checkpoint):
         self._position = position
         trainer.save_checkpoint(self._path)
         self._written = (self._path, position)
+        self._resumed = False
         self._written_at = self._clock()
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import torch
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
-from s2tf_edge.models import save_model
+from s2tf_edge.models import VideoNetwork
 from s2tf_edge.processes import Processes
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.training.checkpoints import Checkpoints, keeps_best_epoch
@@ -29,15 +28,14 @@ from s2tf_edge.training.module import TrainingModule
 from s2tf_edge.training.networks import make_network
 from s2tf_edge.training.optimization.precision import choose_precision
 from s2tf_edge.training.pace import Pace
-from s2tf_edge.training.resume import LAST_FILE, check_steps, describe_run, find_checkpoint
+from s2tf_edge.training.result_file import ResultFile
+from s2tf_edge.training.resume import LAST_FILE, check_steps, check_weights_fit, describe_run, find_checkpoint
 from s2tf_edge.training.settings_file import SETTINGS_FILE, check_settings_file, describe_settings, write_settings
 from s2tf_edge.training.trainer import fit, make_trainer, silence_advice
 
 __all__ = ["TrainResult", "train"]
 
 logger = logging.getLogger(__name__)
-
-MODEL_FILE: Final = "model.pt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,23 +98,21 @@ def train(
     torch.manual_seed(config.seed)
     processes = Processes.from_environment()
     taught = teaching.join(videos) if teaching else videos
-    network = make_network(config, teaching.widen(taught) if teaching else taught, pretrained)
-    if pretrained is None and config.holds_weights_back:
-        logger.warning("`freeze`, `backbone_lr_scale` and `layer_decay` hold back random weights; give `pretrained`")
+    network = _make_network(config, teaching.widen(taught) if teaching else taught, pretrained)
     run = describe_run(config, taught, validation, pretrained, processes=processes.count)
     run |= teaching.identity if teaching else {}
     resumption = find_checkpoint(resume, out, run)
+    result = ResultFile.of(network, out, teaching=teaching, run=run, seed=config.seed)
     kept = Checkpoints(
         out / LAST_FILE,
         keeps_best=keeps_best,
         minutes=config.checkpoint_minutes,
+        result=result,
         written=(resumption.checkpoint, resumption.position) if resumption else None,
     )
     module = TrainingModule(network, config, run=run, teaching=teaching)
-
-    def describe_going_on() -> str:
-        return kept.describe_going_on(config.epochs, resume=resume)
-
+    if resumption:
+        check_weights_fit(resumption, module)
     with silence_advice(), leave_cores_to(config.workers):
         if processes.is_first:
             notes = describe_settings(taught, validation, pretrained, command)
@@ -137,14 +133,22 @@ def train(
         if resumption:
             clips_of_step = config.batch_size * processes.count
             check_steps(resumption, steps_of_epoch=len(loaders[0]), clips_of_step=clips_of_step)
-        checkpoint = resumption.checkpoint if resumption else None
-        fit(trainer, module, loaders, checkpoint=checkpoint, describe_going_on=describe_going_on)
+        fit(
+            trainer,
+            module,
+            loaders,
+            checkpoint=resumption.checkpoint if resumption else None,
+            describe_going_on=lambda: kept.describe_going_on(config.epochs, resume=resume),
+        )
     unreadable = log_unreadable(loaders)
     if processes.is_first:
-        network.load_state_dict(kept.weights)
-        score = {} if kept.top1 is None else {"val_top1": kept.top1}
-        metrics = {**score, "epoch": kept.epoch, "unreadable": unreadable}
-        own = teaching.own_network(network) if teaching else network
-        save_model(out / MODEL_FILE, own, metrics=metrics, seed=config.seed, extra={"run": run})
+        result.write(kept.weights, kept.metrics | {"unreadable": unreadable})
     validated = len(validation) - len(find_unreadable(loaders[1]).names)
-    return TrainResult(model=out / MODEL_FILE, top1=kept.top1, epoch=kept.epoch, validated=validated)
+    return TrainResult(model=result.path, top1=kept.top1, epoch=kept.epoch, validated=validated)
+
+
+def _make_network(config: TrainConfig, videos: LabeledVideos, pretrained: Path | None) -> VideoNetwork:
+    network = make_network(config, videos, pretrained)
+    if pretrained is None and config.holds_weights_back:
+        logger.warning("`freeze`, `backbone_lr_scale` and `layer_decay` hold back random weights; give `pretrained`")
+    return network

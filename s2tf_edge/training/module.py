@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv3d_weight_memory_format
+from torch.optim.lr_scheduler import LambdaLR
 
 from s2tf_edge.models import VideoNetwork
 from s2tf_edge.training.augmentation.mixing import mix_batch
@@ -26,7 +27,7 @@ from s2tf_edge.training.optimization.averaging import make_average
 from s2tf_edge.training.optimization.float32_convolutions import Float32Convolutions
 from s2tf_edge.training.optimization.freezing import find_frozen_norms
 from s2tf_edge.training.optimization.norms import measure_norms, statistics_of
-from s2tf_edge.training.optimization.optimizers import make_optimizer, make_schedule
+from s2tf_edge.training.optimization.optimizers import make_optimizer, make_schedule, take_settings
 
 __all__ = ["RUN_KEY", "TrainingModule", "make_loss"]
 
@@ -59,6 +60,7 @@ class TrainingModule(pl.LightningModule):
         self._config = config
         self.means = EpochMeans()
         self._loss = make_loss(config, has_saliency=network.saliency is not None, teaching=teaching)
+        self._targets = teaching.layout if teaching else None
         self._classes = len(teaching.labels if teaching else network.labels)
         self.train()
 
@@ -79,6 +81,11 @@ class TrainingModule(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Tells the loss how many batches a step averages."""
         self._loss.batches = self.trainer.world_size * self.trainer.accumulate_grad_batches
+
+    def on_train_start(self) -> None:
+        """Goes on at the rates of this run, whatever those were of the one that a checkpoint is of."""
+        schedule = cast("LambdaLR", self.lr_schedulers())
+        take_settings(self.trainer.optimizers[0], schedule, make_optimizer(self.network, self._config))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the run's description."""
@@ -163,12 +170,13 @@ class TrainingModule(pl.LightningModule):
         return Float32Convolutions() if is_half else nullcontext()
 
     def _log_top1(self, name: str, logits: Tensor, labels: Tensor) -> None:
-        """In percent; of rows of targets, those that have a class, by their heaviest."""
-        own = labels if labels.ndim == 1 else labels[:, : self._classes].argmax(dim=1)
-        counts = torch.ones_like(own) if labels.ndim == 1 else labels[:, : self._classes].any(dim=1)
+        """In percent, of the clips that have a class; rows of classes that were mixed have their heaviest."""
+        if labels.ndim > 1:
+            labels = self._targets.answers(labels) if self._targets else labels.argmax(dim=1)
+        counts = labels >= 0
         if counts.any():
-            right = logits[:, : self._classes].argmax(dim=1) == own
-            self._log(name, 100 * right[counts > 0].float().mean(), own[counts > 0])
+            right = logits[:, : self._classes].argmax(dim=1) == labels
+            self._log(name, 100 * right[counts].float().mean(), labels[counts])
 
     def _log(self, name: str, value: Tensor, labels: Tensor) -> None:
         self.means.add(name, value, len(labels))

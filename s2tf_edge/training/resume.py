@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import nn
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import InputFileError, UsageError
@@ -19,7 +20,7 @@ from s2tf_edge.training.config import TrainConfig, without_effect
 from s2tf_edge.training.module import RUN_KEY
 from s2tf_edge.training.position import POSITION_KEY, Position
 
-__all__ = ["LAST_FILE", "Resumption", "check_steps", "describe_run", "find_checkpoint"]
+__all__ = ["LAST_FILE", "Resumption", "check_steps", "check_weights_fit", "describe_run", "find_checkpoint"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +65,8 @@ def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Re
 
     Raises:
         InputFileError: the checkpoint is missing, damaged or no checkpoint of a training run.
-        UsageError: ``auto`` found a checkpoint of a run with other settings, labels or videos; or the checkpoint has
-            more epochs behind it than the run is to have.
+        UsageError: ``auto`` found a checkpoint of a run with other settings, labels or videos; or the checkpoint is of
+            a run with another optimizer or other frozen weights, or has more epochs behind it than the run is to have.
     """
     path = out / LAST_FILE if resume == "auto" else Path(resume)
     if resume == "never" or (resume == "auto" and not path.is_file()):
@@ -79,6 +80,7 @@ def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Re
         )
         raise UsageError(msg)
     _check_epochs(path, position, run["epochs"])
+    _check_optimizer(path, before, run)
     if changes:
         logger.warning("going on from %s with other settings: %s", path, changes)
     is_done = position.epochs == run["epochs"]
@@ -103,6 +105,35 @@ def check_steps(resumption: Resumption, *, steps_of_epoch: int, clips_of_step: i
         raise UsageError(msg)
 
 
+def check_weights_fit(resumption: Resumption, module: nn.Module) -> None:
+    """Looks whether a checkpoint has the weights of this run.
+
+    Raises:
+        UsageError: it has others, as of another network, or none of a moving average.
+    """
+    kept = _load(resumption.checkpoint)["state_dict"]
+    wanted = module.state_dict()
+    other = kept.keys() ^ wanted.keys()
+    other |= {name for name in kept.keys() & wanted.keys() if kept[name].shape != wanted[name].shape}
+    if other:
+        msg = (
+            f"{resumption.checkpoint} has other weights than this run, such as {min(other)}; give the `model`, "
+            f"classes, `teacher` and `ema` that it was trained with, or `resume='never'` to start anew"
+        )
+        raise UsageError(msg)
+
+
+def _check_optimizer(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """What an optimizer remembers of each weight is of no use to another one, or of other weights."""
+    for name in ("optimizer", "freeze"):
+        if before.get(name) != now[name]:
+            msg = (
+                f"{path} cannot go on with another `{name}`: {before.get(name)} then, {now[name]} now; give that of "
+                f"then, or start anew from its weights: `pretrained` takes the model.pt beside it"
+            )
+            raise UsageError(msg)
+
+
 def _check_epochs(path: Path, position: Position, epochs: int) -> None:
     begun = position.epochs + position.is_within_epoch
     if begun > epochs:
@@ -116,11 +147,17 @@ def _read_run(path: Path) -> tuple[Position, Mapping[str, Any]]:
         msg = f"{path} does not exist; `resume` takes auto, never or a checkpoint such as runs/a/{LAST_FILE}"
         raise InputFileError(msg)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        checkpoint = _load(path)
         return Position.from_dict(checkpoint[POSITION_KEY]), dict(checkpoint[RUN_KEY])
     except Exception as error:  # whatever a file that is no checkpoint makes the unpickler raise
         msg = f"{path} is not a checkpoint of a training run; give `resume='never'` to start anew"
         raise InputFileError(msg) from error
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """A checkpoint whose tensors are read when they are looked at."""
+    loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return loaded
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.synthetic import write_video
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.models.model_file import read_model_file
 from s2tf_edge.training import TrainConfig, train
 from s2tf_edge.training.networks import make_spec
 
@@ -62,7 +63,6 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     train(tiny, videos=videos, validation=validation, out=tmp_path / "whole")
     with pytest.raises(_KilledError):
         train(tiny, videos=videos, validation=validation, out=tmp_path / "cut", progress=kill_in_second_epoch)
-    assert not (tmp_path / "cut" / "model.pt").exists()
     train(tiny, videos=videos, validation=validation, out=tmp_path / "cut")
     # The last weights, not those of the best epoch, which may lie before the cut.
     expected, got = (
@@ -148,7 +148,9 @@ def test_ctrl_c_is_an_interrupt_and_the_run_resumes(
     with pytest.raises(KeyboardInterrupt):
         train(tiny, videos=sides[0], validation=sides[1], out=tmp_path, progress=interrupt)
     assert signal.getsignal(signal.SIGINT) is handler
-    assert not (tmp_path / "model.pt").exists()
+    # The best of what was trained until then.
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()))
+    assert read_model_file(tmp_path / "model.pt").metrics == {"val_top1": float(rows[0]["val_top1"]), "epoch": 1}
     assert train(tiny, videos=sides[0], validation=sides[1], out=tmp_path).model.is_file()
 
 

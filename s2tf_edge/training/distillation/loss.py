@@ -42,17 +42,23 @@ class TargetLayout:
         """The logits of the network while it is trained."""
         return self.classes if self.shares_head else self.classes + self.taught
 
-    def row(self, label: int, scores: Tensor, *, is_known: bool) -> Tensor:
+    def row(self, label: int, scores: Tensor) -> Tensor:
         """Targets of one clip: its class, or -1; float32 [M] of the teacher."""
         own = torch.zeros(self.classes)
         if label >= 0:
             own[label] = 1
-        return torch.cat([own, scores, torch.tensor([float(is_known)])])
+        return torch.cat([own, scores, torch.tensor([float(label >= 0)])])
 
     def split(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Classes [N, K], the teacher's scores [N, M], and how far each class is known [N]."""
         own, taught, known = torch.split(targets, [self.classes, self.taught, 1], dim=1)
         return own, taught, known.squeeze(1)
+
+    def answers(self, targets: Tensor) -> Tensor:
+        """Int64 [N]: the class that counts as right: the label, or else what the teacher says; -1 where neither can."""
+        own, taught, known = self.split(targets)
+        unlabeled = taught.argmax(dim=1) if self.shares_head else torch.full(known.shape, -1, device=own.device)
+        return torch.where(known > 0, own.argmax(dim=1), unlabeled)
 
 
 class DistillationLoss(S2TFLoss):

@@ -183,10 +183,8 @@ class Teaching:
         if self.columns is not None:
             logits = logits[list(self.columns)]
         scores = torch.softmax(logits / self.temperature, dim=0)
-        has_label = video.label != NO_LABEL and not self.labels_are_the_teachers
-        # What the teacher takes a clip for is no label to learn, but tells how far the student agrees.
-        label = int(scores.argmax()) if not has_label and self.columns is not None else video.label
-        return at, self.layout.row(label, scores, is_known=has_label)
+        label = NO_LABEL if self.labels_are_the_teachers else video.label
+        return at, self.layout.row(label, scores)
 
     def own_network(self, network: VideoNetwork) -> VideoNetwork:
         """A trained network without what the teacher's classes had of it."""

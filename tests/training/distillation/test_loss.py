@@ -27,7 +27,7 @@ def _draw(layout: TargetLayout, count: int) -> tuple[torch.Tensor, torch.Tensor]
 @pytest.mark.parametrize("layout", [APART, SHARED])
 def test_both_terms_by_their_shares(layout: TargetLayout) -> None:
     logits, scores = _draw(layout, 2)
-    targets = torch.stack([layout.row(2, scores[0], is_known=True), layout.row(0, scores[1], is_known=True)])
+    targets = torch.stack([layout.row(2, scores[0]), layout.row(0, scores[1])])
     total, parts = _loss(layout)(logits, None, targets)
     own, said = logits[:, : layout.classes], logits[:, -layout.taught :]
     expected_ce = functional.cross_entropy(own, torch.tensor([2, 0]), label_smoothing=0.1)
@@ -40,7 +40,7 @@ def test_both_terms_by_their_shares(layout: TargetLayout) -> None:
 
 def test_without_a_label_the_teacher_alone_counts() -> None:
     logits, scores = _draw(APART, 1)
-    total, parts = _loss(APART)(logits, None, APART.row(-1, scores[0], is_known=False)[None])
+    total, parts = _loss(APART)(logits, None, APART.row(-1, scores[0])[None])
     assert float(parts["cross_entropy"]) == 0
     quotient = scores[0].log() - functional.log_softmax(logits[0, 3:] / HEAT, dim=0)
     torch.testing.assert_close(total, HEAT**2 * (scores[0] * quotient).sum())
@@ -48,7 +48,7 @@ def test_without_a_label_the_teacher_alone_counts() -> None:
 
 def test_a_clip_mixed_with_one_without_a_label_follows_its_label_by_its_share() -> None:
     logits, scores = _draw(APART, 2)
-    known, bare = APART.row(1, scores[0], is_known=True), APART.row(-1, scores[1], is_known=False)
+    known, bare = APART.row(1, scores[0]), APART.row(-1, scores[1])
     _, parts = _loss(APART)(logits[:1], None, (0.6 * known + 0.4 * bare)[None])
     expected = functional.cross_entropy(logits[:1, :3], torch.tensor([1]), label_smoothing=0.1)
     torch.testing.assert_close(parts["cross_entropy"], 0.6 * (1 - WEIGHT) * expected)
@@ -56,6 +56,14 @@ def test_a_clip_mixed_with_one_without_a_label_follows_its_label_by_its_share() 
 
 def test_a_student_that_says_what_the_teacher_says_has_nothing_to_learn_from_it() -> None:
     logits, _ = _draw(SHARED, 1)
-    target = SHARED.row(0, torch.softmax(logits[0] / HEAT, dim=0), is_known=False)[None]
+    target = SHARED.row(-1, torch.softmax(logits[0] / HEAT, dim=0))[None]
     total, _ = _loss(SHARED)(logits, None, target)
     torch.testing.assert_close(total, torch.tensor(0.0), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("layout", "unlabeled"), [(APART, -1), (SHARED, 2)])
+def test_the_right_answer_is_the_label_s_and_else_the_teacher_s(layout: TargetLayout, unlabeled: int) -> None:
+    scores = torch.nn.functional.one_hot(torch.tensor(2), layout.taught).float()
+    rows = torch.stack([layout.row(1, scores), layout.row(-1, scores)])
+    mixed = 0.3 * rows[:1] + 0.7 * rows[1:]
+    assert layout.answers(torch.cat([rows, mixed])).tolist() == [1, unlabeled, 1]

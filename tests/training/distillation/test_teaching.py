@@ -53,6 +53,15 @@ def test_classes_are_matched_by_name(projector: Projector) -> None:
     torch.testing.assert_close(scores, torch.softmax(logits / 2, dim=0))
 
 
+def test_what_the_teacher_takes_a_video_for_is_no_label(projector: Projector) -> None:
+    videos = open_data("synthetic?clips=5")
+    teaching = dataclasses.replace(_teaching(projector, videos, videos.labels), unlabeled=videos.subset([3, 4]))
+    _, target = teaching.target(teaching.join(videos.subset([0])).videos[1], SPEC, 0.0)
+    own, scores, known = (part[0] for part in teaching.layout.split(target[None]))
+    assert (float(own.sum()), float(known)) == (0.0, 0.0)
+    assert int(teaching.layout.answers(target[None])) == int(scores.argmax())
+
+
 @pytest.mark.parametrize(("labels", "flips"), [(("push", "pull"), True), (("push left", "push right"), False)])
 def test_where_a_teacher_tells_left_from_right_no_clip_is_mirrored(
     projector: Projector, labels: tuple[str, ...], flips: bool
