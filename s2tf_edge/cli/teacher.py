@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from s2tf_edge.runtime.session import Session
     from s2tf_edge.spec import ClipSpec
     from s2tf_edge.training import TrainConfig
+    from s2tf_edge.training.distillation.scoring import TeacherScores
     from s2tf_edge.training.distillation.teaching import Teaching
 
-__all__ = ["Lesson", "SessionTeacher", "open_teacher", "prepare_lesson"]
+__all__ = ["Lesson", "SessionTeacher", "learn_from", "open_teacher"]
 
 logger = logging.getLogger(__name__)
 
@@ -90,8 +91,9 @@ def open_teacher(path: Path, meta: Path | None) -> Iterator[SessionTeacher]:
         yield SessionTeacher(session, fingerprint=_fingerprint(files, session.info.spec))
 
 
-def prepare_lesson(
-    teacher: SessionTeacher,
+def learn_from(
+    path: Path,
+    meta: Path | None,
     sides: TrainingData | None,
     unlabeled: Videos | None,
     *,
@@ -99,10 +101,11 @@ def prepare_lesson(
     settings: TrainConfig,
     out: Path,
 ) -> Lesson:
-    """Has the teacher see all videos to train on.
+    """Has a teacher see all videos to train on.
 
     Args:
-        teacher: open.
+        path: the teacher, as for ``open_teacher``.
+        meta: its clip file.
         sides: labeled videos to train and to validate on; None to learn from the teacher alone, whose classes the
             network then has.
         unlabeled: more videos to train on, whose labels do not count.
@@ -111,18 +114,15 @@ def prepare_lesson(
         out: its folder, where the teacher's scores are kept.
 
     Raises:
-        InputFileError: videos cannot be read.
-        UsageError: there is nothing to learn from.
+        InputFileError: the teacher or videos cannot be read.
+        MissingExtraError: what runs the teacher is not installed.
+        UsageError: the teacher lacks a clip file, or there is nothing to learn from.
     """
-    from s2tf_edge.process_group import join_processes
-    from s2tf_edge.training.distillation.score_store import ScoreStore
-    from s2tf_edge.training.distillation.scoring import score_videos
     from s2tf_edge.training.distillation.teaching import Teaching, label_by_teacher, without_unscored
 
     seen = _together([each for each in (sides.train if sides else None, unlabeled) if each is not None])
-    with join_processes() as group, progress_bar(f"asking the teacher about {len(seen)} videos") as progress:
-        store = ScoreStore(out, teacher.fingerprint, rank=group.rank)
-        scores = score_videos(teacher, seen, most=settings.teacher_views, store=store, group=group, progress=progress)
+    with open_teacher(path, meta) as teacher:
+        scores = _ask(teacher, seen, most=settings.teacher_views, out=out)
     if sides is None:
         readable = divide(label_by_teacher(seen, scores))
     else:
@@ -136,6 +136,17 @@ def prepare_lesson(
     )
     logger.info(teaching.describe())
     return Lesson(sides=readable, teaching=teaching)
+
+
+def _ask(teacher: SessionTeacher, videos: Videos, *, most: int, out: Path) -> TeacherScores:
+    """What the teacher says of up to ``most`` clips of each video, or has said already in the folder ``out``."""
+    from s2tf_edge.process_group import join_processes
+    from s2tf_edge.training.distillation.score_store import ScoreStore
+    from s2tf_edge.training.distillation.scoring import score_videos
+
+    with join_processes() as group, progress_bar(f"asking the teacher about {len(videos)} videos") as progress:
+        store = ScoreStore(out, teacher.fingerprint, rank=group.rank)
+        return score_videos(teacher, videos, most=most, store=store, group=group, progress=progress)
 
 
 def _together(parts: list[Videos]) -> Videos:

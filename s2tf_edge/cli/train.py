@@ -9,18 +9,19 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, progress_bar, run, setup_logging, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, existing, progress_bar, run, setup_logging, version_option
 from s2tf_edge.cli.dataclass_flags import with_overrides
 from s2tf_edge.cli.repetition import repeat_words
 from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from s2tf_edge.data.training_data import TrainingData
-    from s2tf_edge.training import TrainConfig
+    from s2tf_edge.data.videos import Videos
+    from s2tf_edge.training import TrainConfig, TrainResult
 
 __all__ = ["command", "main", "train"]
 
@@ -35,6 +36,14 @@ _EXAMPLES = (
     "s2tf-train videos/ --model s2tf_x3d_s --pretrained k400.pt --recipe small-finetune --out runs/fine",
     "s2tf-train videos/ --config runs/a/train.toml --out runs/again",
 )
+
+
+class _Drawing(TypedDict):
+    """How validation videos are chosen."""
+
+    validation: str | None
+    group_by: str | None
+    seed: int
 
 
 def train(
@@ -124,40 +133,35 @@ def train(
     from s2tf_edge.extras import require
 
     require("lightning", extra="train", purpose="training")
-    from s2tf_edge.cli.teacher import Lesson, open_teacher, prepare_lesson
-    from s2tf_edge.data.datasets import open_videos
-    from s2tf_edge.data.side_checks import without_shared_videos
-    from s2tf_edge.data.training_data import divide_videos, open_training_data
+    from s2tf_edge.cli.teacher import Lesson, learn_from
+    from s2tf_edge.data.training_data import divide_videos
     from s2tf_edge.progress import no_progress
     from s2tf_edge.training import TrainConfig
     from s2tf_edge.training import train as fit
+    from s2tf_edge.training.checkpoints import keeps_best_epoch
+    from s2tf_edge.training.early_checks import check_run_files
     from s2tf_edge.training.recipes import AUTO, NONE, recipe_settings
 
     values = _overrides(config) | overrides
-    if "model" not in values:
-        msg = "there is no network to train; give --model NAME (s2tf-models lists them), or model in --config"
-        raise UsageError(msg)
-    # What is out of its range is said before data are looked at, which takes a while.
-    checked = TrainConfig(**values)
+    seed = _check_values(values).seed
     _check_sources(data, unlabelled, has_teacher=teacher is not None)
-    drawn: dict[str, Any] = {"validation": val_split, "group_by": group_by, "seed": checked.seed}
-    sides = None if data is None else open_training_data(data, **drawn)
-    more = None if unlabelled is None else open_videos(unlabelled, use="train")
-    if more is not None and sides is not None:
-        more = without_shared_videos(more, sides.validation)
-    count = (len(sides.train) if sides else 0) + len(more or ())
+    if teacher is not None:
+        existing(teacher)
+    check_run_files(out=out, pretrained=pretrained, resume=resume)
+    drawn: _Drawing = {"validation": val_split, "group_by": group_by, "seed": seed}
+    sides, more = _open_videos(data, unlabelled, drawn)
     name = recipe or (AUTO if config is None else NONE)
+    count = (len(sides.train) if sides else 0) + len(more or ())
     settings = TrainConfig(**recipe_settings(name, videos=count, pretrained=pretrained is not None) | values)
     if sides is not None:
+        keeps_best_epoch(settings, sides.validation)
         _say_what_was_understood(settings, sides, unlabeled=len(more or ()))
     if teacher is None:
         assert sides is not None
         lesson = Lesson(sides=sides)
     else:
-        with open_teacher(teacher, teacher_meta) as opened:
-            lesson = prepare_lesson(
-                opened, sides, more, divide=partial(divide_videos, **drawn), settings=settings, out=out
-            )
+        divide = partial(divide_videos, **drawn)
+        lesson = learn_from(teacher, teacher_meta, sides, more, divide=divide, settings=settings, out=out)
     if sides is None:
         _say_what_was_understood(settings, lesson.sides)
     with progress_bar("training") if first else nullcontext(no_progress) as progress:
@@ -173,12 +177,7 @@ def train(
             progress=progress,
         )
     if first:
-        measured = "top-1" if data is not None else "agreement with the teacher"
-        score = "no validation"
-        if result.top1 is not None:
-            score = f"{result.top1:.1f} % {measured} on {result.validated} validation videos"
-        typer.echo(f"{result.model}: {score} (epoch {result.epoch})")
-        typer.echo(f"next: s2tf-export {shlex.quote(str(result.model))} --target openvino")
+        _say_result(result, measured="top-1" if data is not None else "agreement with the teacher")
 
 
 def main() -> None:
@@ -209,6 +208,31 @@ def _overrides(config: Path | None) -> dict[str, Any]:
     return {} if config is None else read_overrides(config)
 
 
+def _check_values(values: dict[str, Any]) -> TrainConfig:
+    """The settings without a recipe: what is out of its range is said before data are looked at."""
+    from s2tf_edge.training import TrainConfig
+
+    if "model" not in values:
+        msg = "there is no network to train; give --model NAME (s2tf-models lists them), or model in --config"
+        raise UsageError(msg)
+    return TrainConfig(**values)
+
+
+def _open_videos(
+    data: str | None, unlabelled: str | None, drawn: _Drawing
+) -> tuple[TrainingData | None, Videos | None]:
+    """What has labels, and what has none."""
+    from s2tf_edge.data.datasets import open_videos
+    from s2tf_edge.data.side_checks import without_shared_videos
+    from s2tf_edge.data.training_data import open_training_data
+
+    sides = None if data is None else open_training_data(data, **drawn)
+    more = None if unlabelled is None else open_videos(unlabelled, use="train")
+    if more is not None and sides is not None:
+        more = without_shared_videos(more, sides.validation)
+    return sides, more
+
+
 def _check_sources(data: str | None, unlabelled: str | None, *, has_teacher: bool) -> None:
     if unlabelled is not None and not has_teacher:
         msg = f"nobody says what the videos of {unlabelled} show; give --teacher MODEL_OR_ARTIFACT, which does"
@@ -216,6 +240,14 @@ def _check_sources(data: str | None, unlabelled: str | None, *, has_teacher: boo
     if data is None and not has_teacher:
         msg = "there is nothing to learn from; give DATA, or --unlabelled VIDEOS and --teacher MODEL_OR_ARTIFACT"
         raise UsageError(msg)
+
+
+def _say_result(result: TrainResult, *, measured: str) -> None:
+    score = "no validation"
+    if result.top1 is not None:
+        score = f"{result.top1:.1f} % {measured} on {result.validated} validation videos"
+    typer.echo(f"{result.model}: {score} (epoch {result.epoch})")
+    typer.echo(f"next: s2tf-export {shlex.quote(str(result.model))} --target openvino")
 
 
 def _say_what_was_understood(settings: TrainConfig, sides: TrainingData, *, unlabeled: int = 0) -> None:

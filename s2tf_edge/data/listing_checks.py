@@ -51,7 +51,8 @@ def check_missing(
     """
     if not missing:
         return
-    says = f"{source} lists {counted(listed, 'video')}, of which {len(missing)} do not exist, the first is {missing[0]}"
+    gone = f"{len(missing)} do not exist, the first is" if len(missing) > 1 else "one does not exist,"
+    says = f"{source} lists {counted(listed, 'video')}, of which {gone} {missing[0]}"
     if len(missing) > allowed * listed:
         msg = f"{says}; {allowed:.0%} may be missing at most{advice}"
         raise InputFileError(msg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import sys
 import typing
 from dataclasses import dataclass
@@ -88,7 +89,9 @@ def read_overrides(path: Path) -> dict[str, Any]:
     names = sorted(field.name for field in dataclasses.fields(TrainConfig))
     unknown = sorted(set(values) - set(names))
     if unknown:
-        msg = f"{path} has unknown keys {unknown}; allowed are {names}"
+        alike = {key: meant for key in unknown for meant in difflib.get_close_matches(key, names, 1)}
+        meant = "".join(f"; {key} looks like {name} misspelt" for key, name in alike.items())
+        msg = f"{path} has unknown keys {unknown}{meant}; allowed are {names}"
         raise InputFileError(msg)
     types = typing.get_type_hints(TrainConfig)
     for key, value in values.items():

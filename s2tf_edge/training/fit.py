@@ -22,6 +22,7 @@ from s2tf_edge.training.checkpoints import Checkpoints, keeps_best_epoch
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.distillation.teaching import Teaching
 from s2tf_edge.training.divergence import DivergenceGuard
+from s2tf_edge.training.early_checks import check_run_files
 from s2tf_edge.training.epoch_log import EpochLog
 from s2tf_edge.training.loaders import find_unreadable, leave_cores_to, log_unreadable, make_loaders
 from s2tf_edge.training.module import TrainingModule
@@ -30,7 +31,7 @@ from s2tf_edge.training.optimization.precision import choose_precision
 from s2tf_edge.training.pace import Pace
 from s2tf_edge.training.result_file import ResultFile
 from s2tf_edge.training.resume import LAST_FILE, check_steps, check_weights_fit, describe_run, find_checkpoint
-from s2tf_edge.training.settings_file import SETTINGS_FILE, check_settings_file, describe_settings, write_settings
+from s2tf_edge.training.settings_file import SETTINGS_FILE, describe_settings, write_settings
 from s2tf_edge.training.trainer import fit, make_trainer, silence_advice
 
 __all__ = ["TrainResult", "train"]
@@ -93,7 +94,7 @@ def train(
         raise UsageError(msg)
     config = choose_precision(config)
     keeps_best = keeps_best_epoch(config, validation)
-    check_settings_file(out / SETTINGS_FILE)
+    check_run_files(out=out)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     processes = Processes.from_environment()

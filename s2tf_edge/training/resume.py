@@ -20,7 +20,15 @@ from s2tf_edge.training.config import TrainConfig, without_effect
 from s2tf_edge.training.module import RUN_KEY
 from s2tf_edge.training.position import POSITION_KEY, Position
 
-__all__ = ["LAST_FILE", "Resumption", "check_steps", "check_weights_fit", "describe_run", "find_checkpoint"]
+__all__ = [
+    "LAST_FILE",
+    "Resumption",
+    "check_checkpoint",
+    "check_steps",
+    "check_weights_fit",
+    "describe_run",
+    "find_checkpoint",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +95,15 @@ def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Re
     where = f"already trained for all {position.epochs} epochs" if is_done else position.describe(run["epochs"])
     logger.info("%s: %s", path, where if is_done else f"resuming {where}")
     return Resumption(checkpoint=path, position=position)
+
+
+def check_checkpoint(path: Path) -> None:
+    """Looks whether there is a checkpoint of a training run.
+
+    Raises:
+        InputFileError: it is missing, damaged or something else.
+    """
+    _read_run(path)
 
 
 def check_steps(resumption: Resumption, *, steps_of_epoch: int, clips_of_step: int) -> None:

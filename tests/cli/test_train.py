@@ -31,10 +31,9 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     cut = interrupt("train", *arguments, at="epoch 2/3", halts=True, cwd=tmp_path)
     assert cut.returncode == 130
     assert cut.stderr.splitlines()[-1] == (
-        "s2tf-train: error: interrupted; kept größer run/last.ckpt, after epoch 1 of 3: "
-        "the same command goes on from there"
+        "s2tf-train: error: interrupted; kept größer run/last.ckpt, after epoch 1 of 3, and größer run/model.pt "
+        "of epoch 1: the same command goes on from there"
     )
-    assert not (tmp_path / "größer run" / "model.pt").exists()
 
     done = _run(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -66,6 +65,16 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
             "text.pt is a text file; give the last.ckpt of a training run",
         ),
         (["synthetic?clips=20", *TINY, "--val-split", "2"], 2, "2"),
+        (["synthetic?clips=20", *TINY, "--val-split", "0", "--keep", "best"], 2, "--keep best needs videos to valid"),
+        # Before data are looked at, which has nothing either.
+        (["empty", *TINY, "--pretrained", "text.pt"], 9, "text.pt"),
+        (["empty", *TINY, "--resume", "none.ckpt"], 9, "none.ckpt does not exist"),
+        (["empty", *TINY, "--teacher", "none.onnx"], 9, "none.onnx does not exist"),
+        (
+            ["empty", *TINY, "--out", "text.pt/run"],
+            9,
+            r"cannot write into text\.pt/run, as .*text\.pt is no folder; give a",
+        ),
         (["synthetic?clips=20"], 2, "there is no network to train; give --model NAME"),
         (
             ["synthetic?clips=20", *TINY, "--recipe", "small"],
@@ -90,7 +99,7 @@ def test_bad_input_is_one_clear_line(
     (tmp_path / "text.pt").write_text("some notes", encoding="utf-8")
     (tmp_path / "bad.toml").write_text("epoch = 3", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["s2tf-train", *arguments, "--out", "run", "--quiet"])
+    monkeypatch.setattr(sys, "argv", ["s2tf-train", "--out", "run", *arguments, "--quiet"])
     with pytest.raises(SystemExit, match=rf"^{code}$"):
         command.main()
     printed, errors = capsys.readouterr()

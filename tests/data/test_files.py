@@ -184,7 +184,7 @@ def test_lists_that_make_no_sense_are_refused(folder: Path, text: str, message: 
 def test_lists_of_ucf101_away_from_their_videos_are_told_what_they_are(folder: Path) -> None:
     (folder / "trainlist02.txt").write_text("Run/v_Run_g01_c01.avi 1\n", encoding="utf-8")
     with pytest.raises(
-        InputFileError, match=r"of which 1 do not exist.*; UCF101 as it comes .* 'ucf101:ROOT\?split=2'"
+        InputFileError, match=r"of which one does not exist.*; UCF101 as it comes .* 'ucf101:ROOT\?split=2'"
     ):
         open_list(folder / "trainlist02.txt")
 
@@ -193,7 +193,7 @@ def test_one_missing_video_in_a_hundred_is_left_out(folder: Path, caplog: pytest
     (folder / "list.txt").write_text("run/b.mp4 run\n" * 99 + "run/x.mp4 walk\n", encoding="utf-8")
     videos = labeled(open_list(folder / "list.txt"))
     assert (len(videos), videos.labels) == (99, ("run", "walk"))
-    assert "lists 100 videos, of which 1 do not exist" in caplog.text
+    assert "lists 100 videos, of which one does not exist" in caplog.text
 
 
 def test_directions_are_not_mirrored(folder: Path) -> None:

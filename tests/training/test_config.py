@@ -53,7 +53,10 @@ def test_overrides_are_read_from_toml(tmp_path: Path) -> None:
 def test_unknown_keys_are_errors_that_name_them(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text("epoch = 3\n", encoding="utf-8")
-    with pytest.raises(InputFileError, match=r"unknown keys \['epoch'\]; allowed are \[.*'batch_size'.*'brightness'"):
+    with pytest.raises(
+        InputFileError,
+        match=r"unknown keys \['epoch'\]; epoch looks like epochs misspelt; allowed are \[.*'batch_size'.*'brightness'",
+    ):
         read_overrides(path)
 
 

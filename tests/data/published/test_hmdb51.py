@@ -70,7 +70,7 @@ def test_one_side_of_another_split(make_tree: Callable[..., Path]) -> None:
             r"wave_test_split1\.txt, line 1: expected 'name\.avi 1' with a 0",
         ),
         ("wave_test_split1.txt", "a.avi\n", "hmdb51:{}", r"got 'a\.avi'"),
-        ("wave_test_split1.txt", "gone.avi 2 \n", "hmdb51:{}", "of which 1 do not exist, the first is wave/gone.avi"),
+        ("wave_test_split1.txt", "gone.avi 2 \n", "hmdb51:{}", "of which one does not exist, wave/gone.avi"),
         ("notes.txt", "", "hmdb51:{}?split=3", r"no list of split=3, such as wave_test_split3\.txt; it holds"),
     ],
 )

@@ -100,9 +100,9 @@ def test_copies_on_both_sides_are_kept_as_published(
         (
             {"testlist01.txt": "Archery/v_Archery_g01_c01.avi\n"},
             "ucf101:{}",
-            "of which 1 do not exist, the first is Arch",
+            "of which one does not exist, Arch",
         ),
-        ({"testlist01.txt": "Fencing/v_Fencing_g01_c01.avi\n"}, "ucf101:{}", "has no class 'Fencing'|do not exist"),
+        ({"testlist01.txt": "Fencing/v_Fencing_g01_c01.avi\n"}, "ucf101:{}", "has no class 'Fencing'|does not exist"),
         (
             {"trainlist01.txt": TRAIN[0].replace("2", "1")},
             "ucf101:{}?part=train",
