@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import Any, Final
 
+import numpy as np
+
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.evaluation.confusions import ConfusionMatrix
 
@@ -15,6 +17,7 @@ _CELL_INCHES: Final = 0.24
 _CELL_INCHES_FEW: Final = 0.46
 _FEW: Final = 15
 """Classes up to which cells are large."""
+_MARGIN_INCHES: Final = 0.1
 _MAX_LABEL: Final = 32
 _DPI: Final = 130
 _INK, _MUTED, _LINE = "#1b1d1f", "#5b6168", "#dadbd6"
@@ -32,7 +35,9 @@ def require_plot() -> None:
 
 
 def draw_confusion(matrix: ConfusionMatrix, *, title: str) -> bytes:
-    """A PNG: a row a true class, a column a class that was said, colored by the share of the row, counts in the cells.
+    """A PNG: a row a true class, a column a class that was said, counts in the cells.
+
+    They are colored by the share of the row, blue where what was said is right and orange elsewhere.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -43,11 +48,15 @@ def draw_confusion(matrix: ConfusionMatrix, *, title: str) -> bytes:
     cell = _CELL_INCHES_FEW if count <= _FEW else _CELL_INCHES
     names = 0.085 * min(_MAX_LABEL, max(map(len, matrix.labels), default=0)) + 0.6
     side = max(3.0, cell * count)
-    figure = figures.Figure(figsize=(side + names + 0.6, side + names + 0.6), dpi=_DPI, layout="constrained")
+    figure = figures.Figure(figsize=(side + names + 0.7, side + names + 0.7), dpi=_DPI, layout="constrained")
+    figure.get_layout_engine().set(w_pad=_MARGIN_INCHES, h_pad=_MARGIN_INCHES)
     agg.FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     shares = matrix.shares
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    is_right = np.eye(count, dtype=bool)
+    for is_shown, colors in ((is_right, "Blues"), (~is_right, "Oranges")):
+        shown = np.ma.array(shares, mask=~(is_shown & (matrix.counts > 0)))
+        axes.imshow(shown, cmap=colors, vmin=0, vmax=1, interpolation="nearest")
     _name_axes(axes, [_shorten(label) for label in matrix.labels], size=10 if count <= _FEW else 7.5)
     for row, column in zip(*matrix.counts.nonzero(), strict=True):
         color = "white" if shares[row, column] > _PALE else _INK
