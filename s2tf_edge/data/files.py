@@ -188,10 +188,10 @@ def label_files(name: str | Path, files: Iterable[tuple[Path, str]], *, labels: 
     return LabeledVideos(name=str(name), labels=tuple(labels), videos=videos, flips=not directions_among(labels))
 
 
-def _of_ucf101(path: Path) -> str:
+def _of_ucf101(path: Path) -> str | None:
     """Advice on UCF101's own lists, whose paths count from another folder than theirs."""
     split = re.fullmatch(r"t(?:rain|est)list0([1-3])\.txt", path.name)
-    return f"; UCF101 as it comes is read as 'ucf101:ROOT?split={split[1]}'" if split else ""
+    return f"UCF101 as it comes is read as 'ucf101:ROOT?split={split[1]}'" if split else None
 
 
 def _without_labels(name: str | Path, paths: Sequence[Path]) -> Videos:

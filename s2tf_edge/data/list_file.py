@@ -76,9 +76,11 @@ def check_entries(entries: Sequence[ListedVideo], path: Path) -> None:
     for entry in entries:
         if not is_video_name(entry.path.name):
             text = str(entry.path.relative_to(path.parent) if entry.path.is_relative_to(path.parent) else entry.path)
+            is_header = entry is entries[0] and any(is_video_name(other.path.name) for other in entries)
+            advice = "; take it out, if it names columns" if is_header else ""
             msg = (
                 f"{path}, line {entry.line}: expected 'path', 'path label' or 'path,label' with a path that ends in "
-                f"one of {' '.join(VIDEO_SUFFIXES)}, got {text[:80]!r}"
+                f"one of {' '.join(VIDEO_SUFFIXES)}, got {text[:80]!r}{advice}"
             )
             raise InputFileError(msg)
     if not entries:

@@ -54,6 +54,6 @@ def check_missing(
     gone = f"{len(missing)} do not exist, the first is" if len(missing) > 1 else "one does not exist,"
     says = f"{source} lists {counted(listed, 'video')}, of which {gone} {missing[0]}"
     if len(missing) > allowed * listed:
-        msg = f"{says}; {allowed:.0%} may be missing at most{advice}"
+        msg = f"{says}; {allowed:.0%} may be missing at most; {advice or 'take them out of it, or put the files there'}"
         raise InputFileError(msg)
     logger.warning("%s; they are left out", says)

@@ -171,7 +171,11 @@ def test_class_index_names_the_numbers(folder: Path) -> None:
         ("run\n", r"list\.txt, line 1: expected 'path', 'path label' or 'path,label' .* got 'run'"),
         ("run/b.mp4 run\njump/notes.txt jump\n", "line 2: expected"),
         ("run/b.mp4\njump/a.mp4 jump\n", "has a label in line 2 and none in line 1; give all videos a label, or none"),
-        ("run/b.mp4 run\nrun/x.mp4 run\nrun/y.mp4 run\n", r"lists 3 videos, of which 2 do not exist, .*x\.mp4"),
+        (
+            "run/b.mp4 run\nrun/x.mp4 run\nrun/y.mp4 run\n",
+            r"lists 3 videos, of which 2 do not exist, .*x\.mp4.*; take them",
+        ),
+        ("path,label\nrun/b.mp4,run\n", r"line 1: expected .* got 'path,label'; take it out, if it names columns"),
         ("# nothing\n", r"list\.txt lists no video"),
     ],
 )
