@@ -35,7 +35,7 @@ def check_classes(found: tuple[str, ...], labels: Sequence[str] | None, *, sourc
 
 
 def check_missing(
-    missing: Sequence[str], *, listed: int, source: str, allowed: float = _MAX_MISSING, advice: str = ""
+    missing: Sequence[str], *, listed: int, source: str, allowed: float = _MAX_MISSING, advice: str | None = None
 ) -> None:
     """Warns of listed videos that are not there, which are left out.
 
