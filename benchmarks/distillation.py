@@ -16,6 +16,7 @@ the labels. Top-1, intervals and ``against`` are those of ``benchmarks/training.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from typing import Any
 
 import torch
 
-from folds import compare, keep_answers, perform, sides_of, without_answers, write_between
+from folds import check_page, compare, keep_answers, perform, sides_of, without_answers, write_between
 from s2tf_edge.cli.teacher import open_teacher
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labeled import LabeledVideos
@@ -40,6 +41,8 @@ DRAWN = "random"
 ALL_BUT_THE_HEAD = r"^(?!backbone\.head\.fc)"
 NO_STEP = 1e-12
 """A learning rate by which an epoch measures norms and changes no weight that can be seen."""
+MEASURED = 400
+"""Clips that norms are measured on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,11 @@ class Features:
     @property
     def model(self) -> Path:
         return self.folder / "model.pt"
+
+    @property
+    def facts(self) -> Path:
+        """There once the network is what it is to be: a run writes its ``model.pt`` long before."""
+        return self.folder / "facts.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +97,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--page", type=Path, help=f"a page whose lines between {BEGIN} and {END} are replaced")
     arguments = parser.parse_args()
+    check_page(arguments.page, BEGIN, END)
     videos = open_data(arguments.data)
     scores = ask_teacher(videos, arguments)
     runs = list(plan_runs(arguments))
-    missing = {run.features: 0 for run in runs if not run.features.model.is_file()}
+    missing = {run.features: 0 for run in runs if not run.features.facts.is_file()}
     perform(list(missing), make_features, scores, arguments, jobs=arguments.jobs)
     perform(without_answers(runs), train_one, arguments, jobs=arguments.jobs)
     lines = table(runs, videos, arguments)
@@ -128,7 +137,8 @@ def make_features(features: Features, scores: TeacherScores, arguments: argparse
     settings = read_overrides(arguments.config)
     started = time.monotonic()
     if features.name == DRAWN:
-        config = config_of(features.seed, settings | {"lr": NO_STEP, "epochs": 1}, arguments)
+        measured = {"lr": NO_STEP, "epochs": 1, "ema": 0.0, "precise_norms": MEASURED}
+        config = config_of(features.seed, settings | measured, arguments)
         train(config, videos=learned, validation=nothing, out=features.folder)
     else:
         unlabeled = label_by_teacher(learned, scores)
@@ -137,7 +147,9 @@ def make_features(features: Features, scores: TeacherScores, arguments: argparse
             scores=scores, labels=unlabeled.labels, temperature=config.temperature, labels_are_the_teachers=True
         )
         train(config, videos=unlabeled, validation=unlabeled.subset([]), out=features.folder, teaching=teaching)
-    return f"{time.monotonic() - started:.0f} s"
+    facts = {"seconds": time.monotonic() - started}
+    features.facts.write_text(json.dumps(facts), encoding="utf-8")
+    return f"{facts['seconds']:.0f} s"
 
 
 def train_one(run: Run, arguments: argparse.Namespace) -> str:

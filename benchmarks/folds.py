@@ -93,8 +93,9 @@ def keep_answers(run: Run, model: Path, unseen: LabeledVideos, *, views: str, fa
     return f"{100 * np.mean(right):.0f} % of {len(right)}, {facts['seconds']:.0f} s"
 
 
-def facts_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    return [json.loads((run.folder / "facts.json").read_text(encoding="utf-8")) for run in runs]
+def facts_of(run: Run) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((run.folder / "facts.json").read_text(encoding="utf-8"))
+    return facts
 
 
 def compare(runs: Sequence[Run], videos: LabeledVideos, *, group_by: str) -> dict[str, list[str]]:
@@ -145,11 +146,15 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def write_between(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:
-    """Replaces what a page has between two of its lines."""
-    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (found and ended):
+def check_page(page: Path | None, begin: str, end: str) -> None:
+    """Looks whether there is a page with both lines, before hours of work are to be written there."""
+    if page is not None and not re.search(f"{begin}.*{end}", page.read_text(encoding="utf-8"), re.DOTALL):
         msg = f"{page} has no lines {begin} and {end}"
         raise SystemExit(msg)
+
+
+def write_between(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:
+    """Replaces what a page has between two of its lines."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
     page.write_text("\n".join([before + begin, "", *lines, "", end + after]), encoding="utf-8")

@@ -28,14 +28,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-import numpy as np
 import torch
 
-from folds import compare, facts_of, groups_of, keep_answers, perform, sides_of, without_answers, write_between
+from folds import (
+    check_page,
+    compare,
+    facts_of,
+    groups_of,
+    keep_answers,
+    perform,
+    sides_of,
+    without_answers,
+    write_between,
+)
 from s2tf_edge import load_model
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labeled import LabeledVideos
-from s2tf_edge.runtime.hardware import hardware_facts
 from s2tf_edge.training import TrainConfig, train
 from s2tf_edge.training.config import read_overrides
 
@@ -66,6 +74,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--page", type=Path, help=f"a page whose lines between {BEGIN} and {END} are replaced")
     arguments = parser.parse_args()
+    check_page(arguments.page, BEGIN, END)
     networks = dict(network.split("=", 1) for network in arguments.network)
     runs = list(plan_runs(networks, arguments))
     perform(without_answers(runs), train_one, arguments, jobs=arguments.jobs)
@@ -119,15 +128,14 @@ def table(runs: Sequence[Run], videos: LabeledVideos, arguments: argparse.Namesp
     groups = len(set(groups_of(videos, arguments.group_by)))
     counted = f"{len(videos)} videos, {groups} groups in {arguments.folds} folds, {arguments.seeds} seeds"
     lines = [
-        f"{counted}, {arguments.views} views; {hardware_facts()['cpu']}, {arguments.jobs} at once.",
+        f"{counted}, {arguments.views} views.",
         "",
-        "| network | parameters | minutes | top-1 | seeds | 95 % interval | against the first |",
-        "|---|---|---|---|---|---|---|",
+        "| network | parameters | top-1 | seeds | 95 % interval | against the first |",
+        "|---|---|---|---|---|---|",
     ]
     for title, columns in compare(runs, videos, group_by=arguments.group_by).items():
-        facts = facts_of([run for run in runs if run.name == title])
-        minutes = np.median([each["seconds"] for each in facts]) / 60
-        lines.append(f"| {title} | {facts[0]['parameters'] / 1e6:.2f} M | {minutes:.1f} | {' | '.join(columns)} |")
+        facts = facts_of(next(run for run in runs if run.name == title))
+        lines.append(f"| {title} | {facts['parameters'] / 1e6:.2f} M | {' | '.join(columns)} |")
     return lines
 
 
