@@ -100,7 +100,13 @@ def train(
             metavar="VIDEOS",
         ),
     ] = None,
-    resume: Annotated[str, typer.Option(help="Continue from OUT/last.ckpt.", metavar="auto|never|PATH")] = "auto",
+    resume: Annotated[
+        str,
+        typer.Option(
+            help="Continue from OUT/last.ckpt; PATH is one to go on from with other settings.",
+            metavar="auto|never|PATH",
+        ),
+    ] = "auto",
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -138,23 +144,22 @@ def train(
     from s2tf_edge.progress import no_progress
     from s2tf_edge.training import TrainConfig
     from s2tf_edge.training import train as fit
-    from s2tf_edge.training.checkpoints import keeps_best_epoch
     from s2tf_edge.training.early_checks import check_run_files
-    from s2tf_edge.training.recipes import AUTO, NONE, recipe_settings
+    from s2tf_edge.training.recipes import AUTO, NONE, check_recipe, recipe_settings
 
     values = _overrides(config) | overrides
-    seed = _check_values(values).seed
+    checked = _check_values(values, val_split=val_split)
+    name = recipe or (AUTO if config is None else NONE)
+    check_recipe(name)
     _check_sources(data, unlabelled, has_teacher=teacher is not None)
     if teacher is not None:
         existing(teacher)
     check_run_files(out=out, pretrained=pretrained, resume=resume)
-    drawn: _Drawing = {"validation": val_split, "group_by": group_by, "seed": seed}
+    drawn: _Drawing = {"validation": val_split, "group_by": group_by, "seed": checked.seed}
     sides, more = _open_videos(data, unlabelled, drawn)
-    name = recipe or (AUTO if config is None else NONE)
     count = (len(sides.train) if sides else 0) + len(more or ())
     settings = TrainConfig(**recipe_settings(name, videos=count, pretrained=pretrained is not None) | values)
     if sides is not None:
-        keeps_best_epoch(settings, sides.validation)
         _say_what_was_understood(settings, sides, unlabeled=len(more or ()))
     if teacher is None:
         assert sides is not None
@@ -208,14 +213,19 @@ def _overrides(config: Path | None) -> dict[str, Any]:
     return {} if config is None else read_overrides(config)
 
 
-def _check_values(values: dict[str, Any]) -> TrainConfig:
+def _check_values(values: dict[str, Any], *, val_split: str | None) -> TrainConfig:
     """The settings without a recipe: what is out of its range is said before data are looked at."""
+    from s2tf_edge.data.datasets import share_of
     from s2tf_edge.training import TrainConfig
 
     if "model" not in values:
         msg = "there is no network to train; give --model NAME (s2tf-models lists them), or model in --config"
         raise UsageError(msg)
-    return TrainConfig(**values)
+    config = TrainConfig(**values)
+    if config.keep == "best" and share_of(val_split) == 0:
+        msg = "`keep='best'` needs videos to validate on; give `val_split` a share above 0, or `keep='last'`"
+        raise UsageError(msg)
+    return config
 
 
 def _open_videos(

@@ -22,6 +22,7 @@ from s2tf_edge.training.divergence import check_weights
 from s2tf_edge.training.module import TrainingModule
 from s2tf_edge.training.position import POSITION_KEY, Position
 from s2tf_edge.training.result_file import ResultFile
+from s2tf_edge.training.resume import Resumption
 from s2tf_edge.whole_file import whole_file
 
 __all__ = ["Checkpoints", "WholeCheckpoints", "keeps_best_epoch"]
@@ -71,16 +72,16 @@ class Checkpoints(Checkpoint):
         keeps_best: bool,
         minutes: float,
         result: ResultFile | None = None,
-        written: tuple[Path, Position] | None = None,
+        resumption: Resumption | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
         self._keeps_best = keeps_best
         self._seconds = minutes * _SECONDS_OF_A_MINUTE
         self._result = result
-        self._has_result = False
-        self._written = written
-        self._resumed = written is not None
+        self._result_epoch = 0
+        self._compares_epochs = resumption is None or resumption.measures_alike
+        self._written = (resumption.checkpoint, resumption.position) if resumption else None
         self._clock = clock
         self._written_at = clock()
         self._position: Position | None = None
@@ -105,22 +106,24 @@ class Checkpoints(Checkpoint):
             return "no checkpoint was written yet"
         path, position = self._written
         kept = f"kept {path}, {position.describe(epochs)}"
-        if self._result is None or not self._has_result:
+        if self._result is None or not self._result_epoch:
             return kept
-        return f"{kept}, and {self._result.path} of epoch {self.epoch}"
+        return f"{kept}, and {self._result.path} of epoch {self._result_epoch}"
 
     def describe_going_on(self, epochs: int, *, resume: str | Path) -> str:
         """What is on the disk, and how the run goes on that was begun with ``resume``."""
         how = "starts anew" if self._written is None else "goes on from there"
-        # A run that began at a checkpoint elsewhere has one of its own by now, if it has written any.
-        elsewhere = resume != "auto" and self._written is not None and not self._resumed
-        what = "`resume='auto'`" if elsewhere and Path(resume) != self._path else "the same command"
+        # A run that began at a checkpoint elsewhere has one of its own, once it has written any.
+        has_own = resume != "auto" and self.kept == self._path != Path(resume)
+        what = "`resume='auto'`" if has_own else "the same command"
         return f"{self.describe_kept(epochs)}: {what} {how}"
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock."""
-        del trainer, pl_module
+        """Starts the clock; a run that goes on has a network to deploy from the first moment."""
+        del pl_module
         self._written_at = self._clock()
+        if self.epoch:
+            self._write_result(trainer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -144,9 +147,8 @@ class Checkpoints(Checkpoint):
             self.top1, self.epoch = top1, trainer.current_epoch + 1
             self.weights = {key: _plain_copy(value) for key, value in pl_module.result.state_dict().items()}
         self._write(trainer, pl_module, _position(trainer, epochs=trainer.current_epoch + 1))
-        if is_kept and self._result is not None and trainer.is_global_zero:
-            self._result.write(self.weights, self.metrics)
-            self._has_result = True
+        if is_kept:
+            self._write_result(trainer)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -161,7 +163,9 @@ class Checkpoints(Checkpoint):
         return {"top1": self.top1, "epoch": self.epoch, "weights": self.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes back what ``state_dict`` gave."""
+        """Takes back what ``state_dict`` gave, but for epochs that were measured otherwise than this run's are."""
+        if not self._compares_epochs:
+            return
         self.top1, self.epoch, self.weights = (state_dict[key] for key in ("top1", "epoch", "weights"))
 
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, position: Position) -> None:
@@ -169,8 +173,12 @@ class Checkpoints(Checkpoint):
         self._position = position
         trainer.save_checkpoint(self._path)
         self._written = (self._path, position)
-        self._resumed = False
         self._written_at = self._clock()
+
+    def _write_result(self, trainer: pl.Trainer) -> None:
+        if self._result is not None and trainer.is_global_zero:
+            self._result.write(self.weights, self.metrics)
+            self._result_epoch = self.epoch
 
 
 def _plain_copy(value: Tensor) -> Tensor:

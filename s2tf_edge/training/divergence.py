@@ -60,10 +60,11 @@ def check_weights(trainer: pl.Trainer, module: pl.LightningModule, checkpoint: K
 
 def _divergence(trainer: pl.Trainer, what: str, checkpoint: KeptCheckpoint) -> UsageError:
     """Settings and data do not fit together: what helps is other settings, as with other wrong usage."""
+    how = "`resume='never'`" if checkpoint.kept is None else f"`resume={str(checkpoint.kept)!r}`"
     rate = float(trainer.optimizers[0].param_groups[0]["lr"])
     precision = "" if trainer.precision == "32-true" else " or `precision='fp32'`"
     return UsageError(
         f"{what} in epoch {trainer.current_epoch + 1}, with a learning rate of {rate:.2g}; "
         f"{checkpoint.describe_kept(trainer.max_epochs or 0)}; give a lower `lr`, such as a third of it{precision}, "
-        "and `resume='never'`"
+        f"and {how}"
     )

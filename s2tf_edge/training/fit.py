@@ -101,7 +101,7 @@ def train(
     taught = teaching.join(videos) if teaching else videos
     network = _make_network(config, teaching.widen(taught) if teaching else taught, pretrained)
     run = describe_run(config, taught, validation, pretrained, processes=processes.count)
-    run |= teaching.identity if teaching else {}
+    run["teacher"] = teaching.scores.fingerprint if teaching else None
     resumption = find_checkpoint(resume, out, run)
     result = ResultFile.of(network, out, teaching=teaching, run=run, seed=config.seed)
     kept = Checkpoints(
@@ -109,9 +109,10 @@ def train(
         keeps_best=keeps_best,
         minutes=config.checkpoint_minutes,
         result=result,
-        written=(resumption.checkpoint, resumption.position) if resumption else None,
+        resumption=resumption,
     )
-    module = TrainingModule(network, config, run=run, teaching=teaching)
+    epochs_done = resumption.epochs_done if resumption else None
+    module = TrainingModule(network, config, run=run, teaching=teaching, epochs_done=epochs_done)
     if resumption:
         check_weights_fit(resumption, module)
     with silence_advice(), leave_cores_to(config.workers):

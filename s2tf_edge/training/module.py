@@ -41,11 +41,18 @@ class TrainingModule(pl.LightningModule):
 
     ``run`` describes the run; checkpoints carry it under the key ``RUN_KEY``. ``means`` is to be a callback of the
     trainer: it logs what the steps add to it. With a teaching, training batches have its rows of targets in place of
-    labels, and the network its classes after the student's.
+    labels, and the network its classes after the student's. ``epochs_done`` are those before the first step, of a run
+    that goes on between two.
     """
 
     def __init__(
-        self, network: VideoNetwork, config: TrainConfig, *, run: Mapping[str, Any], teaching: Teaching | None = None
+        self,
+        network: VideoNetwork,
+        config: TrainConfig,
+        *,
+        run: Mapping[str, Any],
+        teaching: Teaching | None = None,
+        epochs_done: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -57,6 +64,7 @@ class TrainingModule(pl.LightningModule):
         if config.compile:
             network.compile()
         self._run = dict(run)
+        self._epochs_done = epochs_done
         self._config = config
         self.means = EpochMeans()
         self._loss = make_loss(config, has_saliency=network.saliency is not None, teaching=teaching)
@@ -85,6 +93,11 @@ class TrainingModule(pl.LightningModule):
     def on_train_start(self) -> None:
         """Goes on at the rates of this run, whatever those were of the one that a checkpoint is of."""
         schedule = cast("LambdaLR", self.lr_schedulers())
+        if self._epochs_done is not None:
+            # Its epochs may have had other steps.
+            trainer = self.trainer
+            steps = math.ceil(int(trainer.num_training_batches) / trainer.accumulate_grad_batches)
+            schedule.last_epoch = self._epochs_done * steps
         take_settings(self.trainer.optimizers[0], schedule, make_optimizer(self.network, self._config))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ __all__ = ["MODEL_FILE", "ResultFile"]
 MODEL_FILE: Final = "model.pt"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class ResultFile:
     """Writes the weights that a run keeps, as a network to deploy.
 
@@ -27,7 +27,7 @@ class ResultFile:
 
     path: Path
     network: VideoNetwork
-    """Before its first step: one that shares no weights with what is trained."""
+    """A copy of what is trained, that weights are loaded into to be written."""
     teaching: Teaching | None
     run: Mapping[str, Any]
     seed: int

@@ -19,6 +19,7 @@ from s2tf_edge.file_kinds import TRAINING_RUN, check_kind
 from s2tf_edge.training.config import TrainConfig, without_effect
 from s2tf_edge.training.module import RUN_KEY
 from s2tf_edge.training.position import POSITION_KEY, Position
+from s2tf_edge.words import first_few
 
 __all__ = [
     "LAST_FILE",
@@ -33,6 +34,11 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 LAST_FILE: Final = "last.ckpt"
+_NEEDED: Final = ("labels", "optimizer", "freeze")
+"""What is of no use to a run where it is another one's: what an optimizer remembers of each weight, what a class is."""
+_ANEW: Final = "begin a new run in another `out`, with the model.pt beside it as `pretrained`"
+_MEASURE: Final = ("validation", "frames", "size", "resize_short_side", "stride", "fps")
+"""What top-1 depends on beside the weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,13 @@ class Resumption:
 
     checkpoint: Path
     position: Position
+    measures_alike: bool = True
+    """Whether its epochs were validated on the same videos, by the same clips, as this run's are."""
+
+    @property
+    def epochs_done(self) -> int | None:
+        """Whole epochs, None within one."""
+        return None if self.position.is_within_epoch else self.position.epochs
 
 
 def describe_run(
@@ -74,12 +87,14 @@ def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Re
     Raises:
         InputFileError: the checkpoint is missing, damaged or no checkpoint of a training run.
         UsageError: ``auto`` found a checkpoint of a run with other settings, labels or videos; or the checkpoint is of
-            a run with another optimizer or other frozen weights, or has more epochs behind it than the run is to have.
+            a run with other classes, another optimizer or other frozen weights, or has more epochs behind it than the
+            run is to have.
     """
     path = out / LAST_FILE if resume == "auto" else Path(resume)
     if resume == "never" or (resume == "auto" and not path.is_file()):
         return None
     position, before = _read_run(path)
+    _check_alike(path, before, run)
     changes = "; ".join(_differences(before, run))
     if changes and resume == "auto":
         msg = (
@@ -88,13 +103,15 @@ def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Re
         )
         raise UsageError(msg)
     _check_epochs(path, position, run["epochs"])
-    _check_optimizer(path, before, run)
     if changes:
         logger.warning("going on from %s with other settings: %s", path, changes)
     is_done = position.epochs == run["epochs"]
     where = f"already trained for all {position.epochs} epochs" if is_done else position.describe(run["epochs"])
     logger.info("%s: %s", path, where if is_done else f"resuming {where}")
-    return Resumption(checkpoint=path, position=position)
+    measures_alike = is_done or all(before.get(name) == run[name] for name in _MEASURE)
+    if not measures_alike:
+        logger.warning("validated otherwise than before: the best epoch is one of those to come")
+    return Resumption(checkpoint=path, position=position, measures_alike=measures_alike)
 
 
 def check_checkpoint(path: Path) -> None:
@@ -135,19 +152,18 @@ def check_weights_fit(resumption: Resumption, module: nn.Module) -> None:
     if other:
         msg = (
             f"{resumption.checkpoint} has other weights than this run, such as {min(other)}; give the `model`, "
-            f"classes, `teacher` and `ema` that it was trained with, or `resume='never'` to start anew"
+            f"`teacher` and `ema` that it was trained with, or {_ANEW}"
         )
         raise UsageError(msg)
 
 
-def _check_optimizer(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """What an optimizer remembers of each weight is of no use to another one, or of other weights."""
-    for name in ("optimizer", "freeze"):
+def _check_alike(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for name in _NEEDED:
         if before.get(name) != now[name]:
-            msg = (
-                f"{path} cannot go on with another `{name}`: {before.get(name)} then, {now[name]} now; give that of "
-                f"then, or start anew from its weights: `pretrained` takes the model.pt beside it"
-            )
+            other = "other classes" if name == "labels" else f"another `{name}`"
+            values = before.get(name), now[name]
+            then, today = (first_few(value) if isinstance(value, list) else value for value in values)
+            msg = f"{path} cannot go on with {other}: {then} then, {today} now; give what was then, or {_ANEW}"
             raise UsageError(msg)
 
 

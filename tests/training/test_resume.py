@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
+from s2tf_edge.models.model_file import read_model_file
 from s2tf_edge.training import TrainConfig, train
 
 Sides = tuple[LabeledVideos, LabeledVideos]
@@ -24,10 +26,16 @@ def begun(tmp_path_factory: pytest.TempPathFactory, tiny: TrainConfig, sides: Si
     return folder / "last.ckpt"
 
 
-def _go_on(config: TrainConfig, sides: Sides, out: Path, begun: Path) -> dict[str, Any]:
-    train(config, videos=sides[0], validation=sides[1], out=out, resume=begun)
-    checkpoint: dict[str, Any] = torch.load(out / "last.ckpt", weights_only=True)
-    return checkpoint
+def _rates(folder: Path) -> list[float]:
+    """The learning rate at the end of each epoch after the first."""
+    rows = csv.DictReader((folder / "metrics.csv").read_text(encoding="utf-8").splitlines())
+    return [float(row["lr"]) for row in rows if row["epoch"] != "1"]
+
+
+def _groups(folder: Path) -> list[dict[str, Any]]:
+    checkpoint = torch.load(folder / "last.ckpt", weights_only=True)
+    groups: list[dict[str, Any]] = checkpoint["optimizer_states"][0]["param_groups"]
+    return groups
 
 
 @pytest.mark.parametrize(
@@ -37,23 +45,24 @@ def _go_on(config: TrainConfig, sides: Sides, out: Path, begun: Path) -> dict[st
         {"weight_decay": 0.0},
         {"saliency_lr_scale": 0.5, "lr": 1e-3},
         {"layer_decay": 0.5, "backbone_lr_scale": 0.3},
+        {"batch_size": 10},
     ],
     ids=str,
 )
 def test_rates_and_decay_are_those_that_are_asked_for_now(
-    tmp_path: Path, tiny: TrainConfig, sides: Sides, begun: Path, settings: dict[str, float]
+    tmp_path: Path, tiny: TrainConfig, sides: Sides, begun: Path, settings: dict[str, Any]
 ) -> None:
-    changed = dataclasses.replace(tiny, **settings)  # type: ignore[arg-type]  # all of them are numbers
-    groups = _go_on(changed, sides, tmp_path / "on", begun)["optimizer_states"][0]["param_groups"]
+    changed = dataclasses.replace(tiny, epochs=4, **settings)
+    train(changed, videos=sides[0], validation=sides[1], out=tmp_path / "on", resume=begun)
     train(changed, videos=sides[0], validation=sides[1], out=tmp_path / "new")
-    fresh = torch.load(tmp_path / "new" / "last.ckpt", weights_only=True)
-    assert groups == fresh["optimizer_states"][0]["param_groups"]
+    assert _rates(tmp_path / "on") == _rates(tmp_path / "new")
+    assert _groups(tmp_path / "on") == _groups(tmp_path / "new")
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"optimizer": "sgd"}, r"cannot go on with another `optimizer`: adamw then, sgd now.*`pretrained` takes"),
+        ({"optimizer": "sgd"}, r"cannot go on with another `optimizer`: adamw then, sgd now; .* as `pretrained`"),
         ({"freeze": "backbone.stem"}, r"cannot go on with another `freeze`: None then, backbone\.stem now"),
         ({"ema": 0.9}, r"has other weights than this run, such as average\..*`ema`"),
         ({"model": "r3d_10?width=0.0625"}, r"has other weights than this run, such as network\.saliency"),
@@ -64,8 +73,15 @@ def test_rates_and_decay_are_those_that_are_asked_for_now(
 def test_what_a_checkpoint_cannot_go_on_with_is_refused(
     tmp_path: Path, tiny: TrainConfig, sides: Sides, begun: Path, settings: dict[str, Any], message: str
 ) -> None:
+    changed = dataclasses.replace(tiny, **settings)
     with pytest.raises(UsageError, match=message):
-        _go_on(dataclasses.replace(tiny, **settings), sides, tmp_path, begun)
+        train(changed, videos=sides[0], validation=sides[1], out=tmp_path, resume=begun)
+
+
+def test_classes_that_were_renamed_are_refused(tmp_path: Path, tiny: TrainConfig, sides: Sides, begun: Path) -> None:
+    renamed = [dataclasses.replace(side, labels=tuple(reversed(side.labels))) for side in sides]
+    with pytest.raises(UsageError, match=r"cannot go on with other classes: moving left, .* then, .* now; give"):
+        train(tiny, videos=renamed[0], validation=renamed[1], out=tmp_path, resume=begun)
 
 
 def test_whoever_began_elsewhere_is_told_how_to_go_on(
@@ -82,3 +98,31 @@ def test_whoever_began_elsewhere_is_told_how_to_go_on(
         out = tmp_path / str(steps)
         with pytest.raises(KeyboardInterrupt, match=words):
             train(often, videos=sides[0], validation=sides[1], out=out, resume=begun, progress=interrupt)
+
+
+def test_a_network_is_there_from_the_first_moment_of_a_run_that_goes_on(
+    tmp_path: Path, tiny: TrainConfig, sides: Sides, begun: Path
+) -> None:
+    def interrupt(done: int, total: int) -> None:
+        del total
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r", and .*model\.pt of epoch 1: the same command goes on"):
+        train(tiny, videos=sides[0], validation=sides[1], out=tmp_path, resume=begun, progress=interrupt)
+    kept, before = (read_model_file(folder / "model.pt") for folder in (tmp_path, begun.parent))
+    assert all(torch.equal(kept.state_dict[name], value) for name, value in before.state_dict.items())
+
+
+@pytest.mark.parametrize("is_other", [False, True])
+def test_epochs_are_compared_where_they_were_measured_alike(
+    tmp_path: Path, tiny: TrainConfig, sides: Sides, begun: Path, is_other: bool
+) -> None:
+    # No epoch to come can be better than this.
+    checkpoint = torch.load(begun, weights_only=True)
+    next(iter(each for name, each in checkpoint["callbacks"].items() if "Checkpoints" in name))["top1"] = 100.0
+    torch.save(checkpoint, tmp_path / "perfect.ckpt")
+    validation = sides[1].subset(range(9)) if is_other else sides[1]
+    out, path = tmp_path / "out", tmp_path / "perfect.ckpt"
+    result = train(tiny, videos=sides[0], validation=validation, out=out, resume=path)
+    assert result.epoch == (2 if is_other else 1)

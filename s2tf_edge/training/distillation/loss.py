@@ -55,10 +55,15 @@ class TargetLayout:
         return own, taught, known.squeeze(1)
 
     def answers(self, targets: Tensor) -> Tensor:
-        """Int64 [N]: the class that counts as right: the label, or else what the teacher says; -1 where neither can."""
+        """Int64 [N]: the class that counts as right, of a mixed clip that of the larger part; -1 where nobody knows it.
+
+        Where a label does not say it the teacher does, if its classes are the student's.
+        """
         own, taught, known = self.split(targets)
-        unlabeled = taught.argmax(dim=1) if self.shares_head else torch.full(known.shape, -1, device=own.device)
-        return torch.where(known > 0, own.argmax(dim=1), unlabeled)
+        if not self.shares_head:
+            return torch.where(known > 0, own.argmax(dim=1), -1)
+        said = functional.one_hot(taught.argmax(dim=1), self.classes)
+        return (own + (1 - known)[:, None] * said).argmax(dim=1)
 
 
 class DistillationLoss(S2TFLoss):

@@ -136,11 +136,6 @@ class Teaching:
             f"({self.scores.spec.frames} frames, {self.scores.spec.span_seconds:.1f} s)"
         )
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What of it decides in which weights a run ends, as plain values."""
-        return {"teacher": self.scores.fingerprint}
-
     def join(self, videos: LabeledVideos) -> LabeledVideos:
         """All videos to learn from: those with labels, and those without, as ``NO_LABEL``.
 
@@ -190,15 +185,15 @@ class Teaching:
         """A trained network without what the teacher's classes had of it."""
         if network.labels == self.labels:
             return network
-        spec = network.spec
-        own = create_model(
-            network.name, num_classes=len(self.labels), labels=self.labels, frames=spec.frames, size=spec.size
-        )
+        spec, count = network.spec, len(self.labels)
+        # On "meta" no weights are drawn only to be replaced.
+        with torch.device("meta"):
+            own = create_model(network.name, num_classes=count, labels=self.labels, frames=spec.frames, size=spec.size)
         own.spec = spec
         wanted = own.state_dict()
         state = {
-            key: value if value.shape == wanted[key].shape else value[: len(wanted[key])]
+            key: value if value.shape == wanted[key].shape else value[: len(wanted[key])].clone()
             for key, value in network.state_dict().items()
         }
-        own.load_state_dict(state)
+        own.load_state_dict(state, assign=True)
         return own.train(network.training)

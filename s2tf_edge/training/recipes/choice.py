@@ -9,7 +9,7 @@ from typing import Any, Final
 from s2tf_edge.errors import UsageError
 from s2tf_edge.training.config import read_overrides
 
-__all__ = ["AUTO", "NONE", "list_recipes", "recipe_settings"]
+__all__ = ["AUTO", "NONE", "check_recipe", "list_recipes", "recipe_settings"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,18 @@ def list_recipes() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
+def check_recipe(name: str) -> None:
+    """Looks whether there is a recipe of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    allowed = [AUTO, NONE, *list_recipes()]
+    if name not in allowed:
+        msg = f"`recipe` must be one of {', '.join(allowed)}, got {name!r}; a file of your own goes to `config`"
+        raise UsageError(msg)
+
+
 def recipe_settings(name: str, *, videos: int, pretrained: bool) -> dict[str, Any]:
     """What a recipe sets, by the fields of ``TrainConfig``; says which it is.
 
@@ -36,10 +48,7 @@ def recipe_settings(name: str, *, videos: int, pretrained: bool) -> dict[str, An
     Raises:
         UsageError: there is no such recipe.
     """
-    allowed = [AUTO, NONE, *list_recipes()]
-    if name not in allowed:
-        msg = f"`recipe` must be one of {', '.join(allowed)}, got {name!r}; a file of your own goes to `config`"
-        raise UsageError(msg)
+    check_recipe(name)
     if name == NONE:
         return {}
     chosen, reason = _choose(videos, pretrained=pretrained) if name == AUTO else (name, "as asked for")
