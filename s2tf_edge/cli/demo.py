@@ -24,9 +24,10 @@ _EXAMPLES = ("s2tf-demo", "s2tf-demo --out somewhere/else --seed 1")
 _MODEL: Final = "s2tf_r3d_10?width=0.125&conv1_t_size=3"
 _RECIPE: Final = """\
 # A small network on small clips: minutes on two CPU cores.
-epochs = 14
+epochs = 16
 batch_size = 8
-lr = 0.003
+lr = 0.006
+saliency_lr_scale = 0.1
 ema = 0.99
 clip_grad = 1.0
 frames = 16
