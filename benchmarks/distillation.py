@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from folds import check_page, compare, keep_answers, perform, sides_of, without_answers, write_between
+from folds import compare, keep_answers, parse_with_folds, perform, sides_of, without_answers, write_between
 from s2tf_edge.cli.teacher import open_teacher
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labeled import LabeledVideos
@@ -90,14 +90,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True, help="TOML file of settings to follow the teacher by")
     parser.add_argument("--head-config", type=Path, required=True, help="those to train a linear head by")
     parser.add_argument("--fine-config", type=Path, help="those to train all of a taught network by, with labels")
-    parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--views", default="1x1")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, each on one thread")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--page", type=Path, help=f"a page whose lines between {BEGIN} and {END} are replaced")
-    arguments = parser.parse_args()
-    check_page(arguments.page, BEGIN, END)
+    arguments = parse_with_folds(parser, BEGIN, END)
     videos = open_data(arguments.data)
     scores = ask_teacher(videos, arguments)
     runs = list(plan_runs(arguments))

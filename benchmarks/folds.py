@@ -6,6 +6,7 @@ others. Answers are kept as CSV files of a run each; several runs go on at once,
 
 from __future__ import annotations
 
+import argparse
 import concurrent.futures
 import csv
 import json
@@ -146,11 +147,20 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def check_page(page: Path | None, begin: str, end: str) -> None:
-    """Looks whether there is a page with both lines, before hours of work are to be written there."""
+def parse_with_folds(parser: argparse.ArgumentParser, begin: str, end: str) -> argparse.Namespace:
+    """What was asked for, with what all comparisons over folds are asked; a page needs both lines."""
+    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--views", default="1x1")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, each on one thread")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--page", type=Path, help=f"a page whose lines between {begin} and {end} are replaced")
+    arguments = parser.parse_args()
+    # Before hours of work are to be written there.
+    page = arguments.page
     if page is not None and not re.search(f"{begin}.*{end}", page.read_text(encoding="utf-8"), re.DOTALL):
-        msg = f"{page} has no lines {begin} and {end}"
-        raise SystemExit(msg)
+        parser.error(f"{page} has no lines {begin} and {end}")
+    return arguments
 
 
 def write_between(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:

@@ -31,11 +31,11 @@ from urllib.parse import parse_qsl, urlencode
 import torch
 
 from folds import (
-    check_page,
     compare,
     facts_of,
     groups_of,
     keep_answers,
+    parse_with_folds,
     perform,
     sides_of,
     without_answers,
@@ -67,14 +67,7 @@ def main() -> None:
     parser.add_argument("--group-by", required=True, help="as for s2tf-train")
     parser.add_argument("--network", action="append", required=True, metavar="TITLE=NAME", help="settings behind ?")
     parser.add_argument("--config", type=Path, help="TOML file of settings that all networks have")
-    parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--views", default="1x1")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, each on one thread")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--page", type=Path, help=f"a page whose lines between {BEGIN} and {END} are replaced")
-    arguments = parser.parse_args()
-    check_page(arguments.page, BEGIN, END)
+    arguments = parse_with_folds(parser, BEGIN, END)
     networks = dict(network.split("=", 1) for network in arguments.network)
     runs = list(plan_runs(networks, arguments))
     perform(without_answers(runs), train_one, arguments, jobs=arguments.jobs)
