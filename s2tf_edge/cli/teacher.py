@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from s2tf_edge.cli.app import progress_bar
+from s2tf_edge.cli.app import existing, progress_bar
 from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from s2tf_edge.training.distillation.scoring import TeacherScores
     from s2tf_edge.training.distillation.teaching import Teaching
 
-__all__ = ["Lesson", "SessionTeacher", "learn_from", "open_teacher"]
+__all__ = ["Lesson", "SessionTeacher", "check_teacher_files", "learn_from", "open_teacher"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,31 @@ class SessionTeacher:
         return self._session.infer(clips).logits
 
 
+def check_teacher_files(path: Path, meta: Path | None) -> Path | None:
+    """The clip file of a teacher that is a plain ``.onnx``, None of one that describes itself; see ``open_teacher``.
+
+    Raises:
+        InputFileError: the teacher does not exist.
+        UsageError: a plain ``.onnx`` has no clip file, or something else has one.
+    """
+    from s2tf_edge.file_kinds import FileKind, find_kind
+
+    existing(path)
+    if find_kind(path).kind is not FileKind.ONNX:
+        if meta is not None:
+            msg = f"`teacher_meta` describes a plain .onnx file; {path} describes itself, so leave it out"
+            raise UsageError(msg)
+        return None
+    clip_file = meta or path.with_suffix(".json")
+    if not clip_file.is_file():
+        msg = (
+            f"{path.name} does not say what clips it takes, and there is no {clip_file.name} beside it; give "
+            f"`teacher_meta=FILE.json`, which s2tf-export {path} --describe writes to be filled in"
+        )
+        raise UsageError(msg)
+    return clip_file
+
+
 @contextmanager
 def open_teacher(path: Path, meta: Path | None) -> Iterator[SessionTeacher]:
     """A teacher, ready to be asked: a ``model.pt``, an artifact of any target, or a plain ``.onnx``.
@@ -73,16 +98,13 @@ def open_teacher(path: Path, meta: Path | None) -> Iterator[SessionTeacher]:
         MissingExtraError: what runs it is not installed.
         UsageError: a plain ``.onnx`` has no clip file, or something else has one.
     """
-    from s2tf_edge.file_kinds import FileKind, find_kind
+    from s2tf_edge.export.sources.network import open_network
     from s2tf_edge.runtime.open import open_session
 
-    if find_kind(path).kind is FileKind.ONNX:
-        meta = meta or path.with_suffix(".json")
-        session = _open_plain(path, meta)
-        files = [path, meta, *sorted(path.parent.glob(f"{path.name}.data"))]
-    elif meta is not None:
-        msg = f"`teacher_meta` describes a plain .onnx file; {path} describes itself, so leave it out"
-        raise UsageError(msg)
+    clip_file = check_teacher_files(path, meta)
+    if clip_file is not None:
+        session = open_network(path, meta=clip_file).session()
+        files = [path, clip_file, *sorted(path.parent.glob(f"{path.name}.data"))]
     else:
         session = open_session(path)
         # It has the hash of every other file of the artifact.
@@ -158,18 +180,6 @@ def _together(parts: list[Videos]) -> Videos:
     return Videos(
         name=" and ".join(part.name for part in parts), videos=[each for part in parts for each in part.videos]
     )
-
-
-def _open_plain(path: Path, meta: Path) -> Session:
-    from s2tf_edge.export.sources.network import open_network
-
-    if not meta.is_file():
-        msg = (
-            f"{path.name} does not say what clips it takes, and there is no {meta.name} beside it; give "
-            f"`teacher_meta=FILE.json`, which s2tf-export {path} --describe writes to be filled in"
-        )
-        raise UsageError(msg)
-    return open_network(path, meta=meta).session()
 
 
 def _fingerprint(files: list[Path], spec: ClipSpec) -> str:

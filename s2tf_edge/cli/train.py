@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, existing, progress_bar, run, setup_logging, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, progress_bar, run, setup_logging, version_option
 from s2tf_edge.cli.dataclass_flags import with_overrides
 from s2tf_edge.cli.repetition import repeat_words
 from s2tf_edge.errors import UsageError
@@ -139,7 +139,7 @@ def train(
     from s2tf_edge.extras import require
 
     require("lightning", extra="train", purpose="training")
-    from s2tf_edge.cli.teacher import Lesson, learn_from
+    from s2tf_edge.cli.teacher import Lesson, check_teacher_files, learn_from
     from s2tf_edge.data.training_data import divide_videos
     from s2tf_edge.progress import no_progress
     from s2tf_edge.training import TrainConfig
@@ -153,7 +153,7 @@ def train(
     check_recipe(name)
     _check_sources(data, unlabelled, has_teacher=teacher is not None)
     if teacher is not None:
-        existing(teacher)
+        check_teacher_files(teacher, teacher_meta)
     check_run_files(out=out, pretrained=pretrained, resume=resume)
     drawn: _Drawing = {"validation": val_split, "group_by": group_by, "seed": checked.seed}
     sides, more = _open_videos(data, unlabelled, drawn)

@@ -37,6 +37,6 @@ def check_run_files(*, out: Path, pretrained: Path | None = None, resume: str | 
 
 def _is_there(path: Path) -> bool:
     try:
-        return path.exists()
+        return path.exists() or path.is_symlink()
     except PermissionError:  # below a folder that may not be entered, which is then judged itself
         return False

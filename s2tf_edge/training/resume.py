@@ -97,10 +97,8 @@ def find_checkpoint(resume: str | Path, out: Path, run: Mapping[str, Any]) -> Re
     _check_alike(path, before, run)
     changes = "; ".join(_differences(before, run))
     if changes and resume == "auto":
-        msg = (
-            f"{path} is of another run: {changes}; give `resume='never'` to start anew, "
-            f"`resume={str(path)!r}` to go on all the same, or another `out`"
-        )
+        on = f"`resume={str(path)!r}` to go on all the same, " if _has_same_weights(before, run) else ""
+        msg = f"{path} is of another run: {changes}; give `resume='never'` to start anew, {on}or another `out`"
         raise UsageError(msg)
     _check_epochs(path, position, run["epochs"])
     if changes:
@@ -165,6 +163,12 @@ def _check_alike(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) 
             then, today = (first_few(value) if isinstance(value, list) else value for value in values)
             msg = f"{path} cannot go on with {other}: {then} then, {today} now; give what was then, or {_ANEW}"
             raise UsageError(msg)
+
+
+def _has_same_weights(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether one run can go on from the other, as far as their settings tell."""
+    averages = [bool(run.get("ema")) for run in (before, now)]
+    return before.get("model") == now["model"] and averages[0] == averages[1]
 
 
 def _check_epochs(path: Path, position: Position, epochs: int) -> None:

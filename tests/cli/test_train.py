@@ -75,6 +75,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
             9,
             r"cannot write into text\.pt/run, as .*text\.pt is no folder; give a",
         ),
+        (["empty", *TINY, "--out", "dangling/run"], 9, r"as .*dangling is no folder; give another --out"),
         (["synthetic?clips=20"], 2, "there is no network to train; give --model NAME"),
         (
             ["synthetic?clips=20", *TINY, "--recipe", "small"],
@@ -97,6 +98,7 @@ def test_bad_input_is_one_clear_line(
         (tmp_path / folder).mkdir()
     (tmp_path / "flat/a.mp4").touch()
     (tmp_path / "text.pt").write_text("some notes", encoding="utf-8")
+    (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "bad.toml").write_text("epoch = 3", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["s2tf-train", "--out", "run", *arguments, "--quiet"])

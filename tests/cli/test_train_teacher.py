@@ -89,7 +89,7 @@ def test_labels_and_videos_without_them_side_by_side(plain_onnx: Path, train: Ru
         (["--teacher", "{artifact}"], 2, "the teacher has no videos to teach by; give DATA, --unlabelled VIDEOS"),
         (["synthetic?clips=20", "--teacher", "none.pt"], 9, "none.pt does not exist"),
         (
-            ["synthetic?clips=20", "--teacher", "alone.onnx"],
+            ["none", "--teacher", "alone.onnx"],  # before data are looked at, which are not there either
             2,
             "no alone.json beside it; give --teacher-meta ",
         ),

@@ -37,6 +37,11 @@ def _checkpoint(out: Path) -> dict[str, Tensor]:
     return state
 
 
+def _scores(out: Path) -> list[float]:
+    rows = csv.DictReader((out / "metrics.csv").read_text(encoding="utf-8").splitlines())
+    return [float(row["val_top1"]) for row in rows]
+
+
 def _equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
@@ -166,9 +171,8 @@ def test_the_best_or_the_last_epoch_is_kept(tmp_path: Path, tiny: TrainConfig, s
     config = dataclasses.replace(tiny, epochs=3)
     last = train(dataclasses.replace(config, keep="last"), videos=videos, validation=validation, out=tmp_path / "last")
     best = train(config, videos=videos, validation=validation, out=tmp_path / "best")
-    rows = list(csv.DictReader((tmp_path / "last" / "metrics.csv").read_text(encoding="utf-8").splitlines()))
-    scores = [float(row["val_top1"]) for row in rows]
-    assert (last.epoch, last.top1) == (3, scores[-1])
+    assert (last.epoch, last.top1) == (3, _scores(tmp_path / "last")[-1])
+    scores = _scores(tmp_path / "best")
     assert (best.epoch, best.top1) == (1 + scores.index(max(scores)), max(scores))
 
 

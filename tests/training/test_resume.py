@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,20 @@ def test_what_a_checkpoint_cannot_go_on_with_is_refused(
         train(changed, videos=sides[0], validation=sides[1], out=tmp_path, resume=begun)
 
 
+@pytest.mark.parametrize(
+    ("settings", "can_go_on"),
+    [({"lr": 2e-3}, True), ({"ema": 0.9}, False), ({"model": "r3d_10?width=0.0625"}, False)],
+    ids=str,
+)
+def test_only_what_is_possible_is_advised(
+    tmp_path: Path, tiny: TrainConfig, sides: Sides, begun: Path, settings: dict[str, Any], can_go_on: bool
+) -> None:
+    shutil.copy(begun, tmp_path)
+    with pytest.raises(UsageError, match="give `resume='never'` to start anew") as caught:
+        train(dataclasses.replace(tiny, **settings), videos=sides[0], validation=sides[1], out=tmp_path)
+    assert ("to go on all the same" in str(caught.value)) is can_go_on
+
+
 def test_classes_that_were_renamed_are_refused(tmp_path: Path, tiny: TrainConfig, sides: Sides, begun: Path) -> None:
     renamed = [dataclasses.replace(side, labels=tuple(reversed(side.labels))) for side in sides]
     with pytest.raises(UsageError, match=r"cannot go on with other classes: moving left, .* then, .* now; give"):
@@ -100,18 +115,24 @@ def test_whoever_began_elsewhere_is_told_how_to_go_on(
             train(often, videos=sides[0], validation=sides[1], out=out, resume=begun, progress=interrupt)
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_a_network_is_there_from_the_first_moment_of_a_run_that_goes_on(
-    tmp_path: Path, tiny: TrainConfig, sides: Sides, begun: Path
+    tmp_path: Path, tiny: TrainConfig, sides: Sides, ema: float
 ) -> None:
+    config = dataclasses.replace(tiny, ema=ema)
+    first = dataclasses.replace(config, epochs=1)
+    before = train(first, videos=sides[0], validation=sides[1], out=tmp_path / "begun").model
+    on, last = tmp_path / "on", before.with_name("last.ckpt")
+
     def interrupt(done: int, total: int) -> None:
         del total
         if done == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt, match=r", and .*model\.pt of epoch 1: the same command goes on"):
-        train(tiny, videos=sides[0], validation=sides[1], out=tmp_path, resume=begun, progress=interrupt)
-    kept, before = (read_model_file(folder / "model.pt") for folder in (tmp_path, begun.parent))
-    assert all(torch.equal(kept.state_dict[name], value) for name, value in before.state_dict.items())
+        train(config, videos=sides[0], validation=sides[1], out=on, resume=last, progress=interrupt)
+    kept, then = (read_model_file(path).state_dict for path in (on / "model.pt", before))
+    assert all(torch.equal(kept[name], value) for name, value in then.items())
 
 
 @pytest.mark.parametrize("is_other", [False, True])
