@@ -11,9 +11,9 @@ import typer
 __all__ = ["repeat_words"]
 
 
-def repeat_words(context: typer.Context, *, without: Collection[str]) -> list[str]:
+def repeat_words(context: typer.Context, *, command: str, without: Collection[str]) -> list[str]:
     """What was typed for a command, as a shell reads it: its name, arguments and flags, but those of ``without``."""
-    words = [str(context.info_name)]
+    words = [command]
     for parameter in context.command.params:
         name = str(parameter.name)
         source = context.get_parameter_source(name)

@@ -31,7 +31,8 @@ def test_what_was_typed_is_typed_again(typed: list[str], expected: list[str]) ->
     ) -> None:
         """Does nothing."""
         del data, size, zone, flip, out
-        found.extend(repeat_words(context, without={"out"}))
+        found.extend(repeat_words(context, command="s2tf-x", without={"out"}))
 
-    make_app(command, name="s2tf-x")(typed, standalone_mode=False, prog_name="s2tf-x")
+    # Whatever program calls it, as the demo does.
+    make_app(command, name="s2tf-y")(typed, standalone_mode=False, prog_name="s2tf-y")
     assert found == expected
