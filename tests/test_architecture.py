@@ -34,7 +34,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "extras option_fields processes progress text_file whole_file",
         "process_group",
         "file_kinds",
-        "spec",
+        "spec step_spec",
         "clips preprocess label_file input_form clip_keys",
         "clip_file",
         "data",

@@ -17,6 +17,7 @@ from onnx_ir.passes.common import InlinePass
 from torch import Tensor, nn
 
 from s2tf_edge.export.graph.functions import DOMAIN, VERSION, function
+from s2tf_edge.models.causal import CausalConv3d
 from s2tf_edge.models.nl_i3d import NonLocal
 from s2tf_edge.models.saliency import FeaturePreserver, MiningBlock, SaliencyMiner, TemporalFusion
 
@@ -128,9 +129,10 @@ _NODES: Final[Mapping[type[nn.Module], Any]] = {
 
 
 def _pads(conv: nn.Conv3d) -> tuple[int, ...]:
-    """Padding as ONNX has it: the beginnings of all axes, then their ends."""
+    """Padding as ONNX has it: the beginnings of all axes, then their ends; a causal one has no end in time."""
     pads = cast("tuple[int, ...]", conv.padding)
-    return (*pads, *pads)
+    past = conv.past.taps - 1 if isinstance(conv, CausalConv3d) else pads[0]
+    return (past, *pads[1:], *pads)
 
 
 class InlineCustomOps(ir.passes.InPlacePass):

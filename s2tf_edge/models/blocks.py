@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from s2tf_edge.errors import UsageError
+from s2tf_edge.models.causal import CausalConv3d
 
 __all__ = [
     "NORM_EPS",
@@ -24,6 +25,7 @@ __all__ = [
     "StageShape",
     "halved",
     "init_convolutions",
+    "make_conv",
     "stage_sizes",
     "start_as_shortcuts",
 ]
@@ -73,7 +75,7 @@ class BackboneOptions:
 
 
 class ConvNorm(nn.Module):
-    """Convolution, in ``groups`` of channels, batch norm and, where asked for, ReLU."""
+    """Convolution, in ``groups`` of channels, batch norm and, where asked for, ReLU; a causal one looks back only."""
 
     def __init__(
         self,
@@ -86,10 +88,10 @@ class ConvNorm(nn.Module):
         bias: bool = False,
         groups: int = 1,
         eps: float = NORM_EPS,
+        causal: bool = False,
     ) -> None:
         super().__init__()
-        time, height, width = (side // 2 for side in kernel)
-        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, (time, height, width), groups=groups, bias=bias)
+        self.conv = make_conv(inputs, outputs, kernel=kernel, stride=stride, bias=bias, groups=groups, causal=causal)
         self.norm: nn.Module = nn.BatchNorm3d(outputs, eps=eps)
         self.relu = relu
 
@@ -97,6 +99,23 @@ class ConvNorm(nn.Module):
         """Maps [N, inputs, T, H, W] to [N, outputs, T', H', W']."""
         x = self.norm(self.conv(x))
         return functional.relu(x) if self.relu else x
+
+
+def make_conv(
+    inputs: int,
+    outputs: int,
+    *,
+    kernel: Triple,
+    stride: Triple = (1, 1, 1),
+    bias: bool = False,
+    groups: int = 1,
+    causal: bool = False,
+) -> nn.Conv3d:
+    """A convolution that is padded by half its kernel, in time on the left alone where it is causal."""
+    time, height, width = (side // 2 for side in kernel)
+    if causal and kernel[0] > 1:
+        return CausalConv3d(inputs, outputs, kernel, stride, (0, height, width), groups=groups, bias=bias)
+    return nn.Conv3d(inputs, outputs, kernel, stride, (time, height, width), groups=groups, bias=bias)
 
 
 class SeparatedConv(nn.Module):
@@ -180,6 +199,8 @@ class Backbone(nn.Module):
     head: nn.Module
     shapes: tuple[StageShape, StageShape, StageShape, StageShape]
     """Of F1..F4, for the clip that the network was built for."""
+    is_causal: bool = False
+    """Whether no feature map at a frame depends on later ones, so that a network may step."""
 
     def forward_stages(self, clip: Tensor) -> list[Tensor]:
         """The feature maps F1..F4 of clips [N, 3, T, H, W]."""

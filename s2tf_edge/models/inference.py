@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from s2tf_edge.models.blocks import ConvNorm
+from s2tf_edge.models.causal import CausalConv3d
 
 __all__ = ["fold_norms", "trim_taps"]
 
@@ -41,6 +42,8 @@ def trim_taps(model: nn.Module, clip_shape: Sequence[int]) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv3d) and name in shapes:
             for axis, size in enumerate(shapes[name]):
+                if axis == 0 and isinstance(module, CausalConv3d):
+                    continue  # in a stream all of its taps meet frames
                 _trim_axis(module, axis, size)
 
 

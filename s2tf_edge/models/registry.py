@@ -148,7 +148,8 @@ def create_model(
         raise UsageError(msg)
     request = _parse(name, frames=frames, size=size, options=options)
     backbone = _backbone(request, num_classes)
-    saliency = SaliencyPath(backbone.shapes, tsfp=request.form == "s2tf_") if request.form else None
+    path = {"tsfp": request.form == "s2tf_", "causal": backbone.is_causal}
+    saliency = SaliencyPath(backbone.shapes, **path) if request.form else None
     return VideoNetwork(
         backbone,
         name=request.name,
@@ -210,11 +211,25 @@ def _query(query: str) -> dict[str, Any]:
 def _options(base: str, architecture: _Architecture, values: Mapping[str, Any]) -> BackboneOptions:
     fields = {field.name: field for field in dataclasses.fields(architecture.options)}
     unknown = sorted(set(values) - set(fields))
+    if "causal" in unknown:
+        msg = (
+            f"{base} cannot look back only: it strides in time or attends to all frames at once, so each frame makes a "
+            "clip of its own; causal is an option of "
+            f"{', '.join(_with_option('causal'))}, each also with ssf_ or s2tf_ before it"
+        )
+        raise UsageError(msg)
     if unknown:
         msg = f"{base} has no option {', '.join(unknown)}; it has {', '.join([*fields, 'frames', 'size'])}"
         raise UsageError(msg)
     typed = {key: _typed(key, value, type(fields[key].default)) for key, value in values.items()}
     return architecture.options(**typed)
+
+
+def _with_option(name: str) -> list[str]:
+    """The backbones that have an option of that name."""
+    return [
+        each for each, found in _ARCHITECTURES.items() if any(f.name == name for f in dataclasses.fields(found.options))
+    ]
 
 
 def _written(value: Any) -> str:

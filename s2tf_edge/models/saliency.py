@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from s2tf_edge.errors import UsageError
-from s2tf_edge.models.blocks import StageShape, halved
+from s2tf_edge.models.blocks import StageShape, halved, make_conv
+from s2tf_edge.models.causal import LastFrames
 
 __all__ = ["FeaturePreserver", "Saliency", "SaliencyMiner", "SaliencyPath", "TemporalFusion", "average_pool"]
 
@@ -57,12 +58,12 @@ class Saliency(NamedTuple):
 class MiningBlock(nn.Module):
     """Residual bottleneck without norms: 1×1×1 to half the channels, 1×3×3, 3×1×1 and 1×1×1 back."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, causal: bool = False) -> None:
         super().__init__()
         inner = max(1, channels // 2)
         self.reduce = nn.Conv3d(channels, inner, 1, bias=False)
         self.spatial = nn.Conv3d(inner, inner, (1, 3, 3), padding=(0, 1, 1), bias=False)
-        self.temporal = nn.Conv3d(inner, inner, (3, 1, 1), padding=(1, 0, 0), bias=False)
+        self.temporal = make_conv(inner, inner, kernel=(3, 1, 1), causal=causal)
         self.expand = nn.Conv3d(inner, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,9 +77,9 @@ class MiningBlock(nn.Module):
 class SaliencyMiner(nn.Module):
     """SSF-Module: what is salient in one stage's feature map."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, causal: bool = False) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(MiningBlock(channels), MiningBlock(channels))
+        self.blocks = nn.Sequential(MiningBlock(channels, causal=causal), MiningBlock(channels, causal=causal))
         self.project = nn.Conv3d(channels, 1, 1, bias=False)
         # Its input is never negative: weights of both signs would leave the ReLU dead for about every second seed.
         nn.init.uniform_(self.project.weight, 0, 2 / channels)
@@ -148,19 +149,20 @@ class TemporalFusion(nn.Module):
 
 
 class SaliencyPath(nn.Module):
-    """From the feature maps F1, F2 and F3 to the mask for F4.
+    """From the feature maps F1, F2 and F3 to the mask for F4; a causal one fuses the last frames that it was built for.
 
     Raises:
         UsageError: a stage's frames or size are not what strides make of the stage before.
     """
 
-    def __init__(self, shapes: tuple[StageShape, ...], *, tsfp: bool) -> None:
+    def __init__(self, shapes: tuple[StageShape, ...], *, tsfp: bool, causal: bool = False) -> None:
         super().__init__()
         self.strides = [_temporal_stride(shape, after) for shape, after in itertools.pairwise(shapes)]
-        self.miners = nn.ModuleList(SaliencyMiner(shape.channels) for shape in shapes[:3])
+        self.miners = nn.ModuleList(SaliencyMiner(shape.channels, causal=causal) for shape in shapes[:3])
         # One norm for all three maps, as in the published checkpoints.
         self.norm = nn.BatchNorm3d(1)
         self.preservers = nn.ModuleList(FeaturePreserver() for _ in shapes[1:3] if tsfp)
+        self.window: nn.Module = LastFrames(shapes[3].frames) if causal else nn.Identity()
         self.fusion = TemporalFusion(shapes[3].frames, typical=_typical_last_map(tsfp=tsfp))
 
     def forward(self, features: Sequence[Tensor]) -> Saliency:
@@ -175,7 +177,7 @@ class SaliencyPath(nn.Module):
                 edges.append(edge)
             pooled.append(preserved)
             current, edge_input = (preserved + after) / 2, preserved
-        mask = self.fusion(average_pool(current, stride=self.strides[2]))
+        mask = self.fusion(self.window(average_pool(current, stride=self.strides[2])))
         return Saliency(mask, tuple(pooled), tuple(edges))
 
 

@@ -14,6 +14,7 @@ frames are kept. For 13 frames of 160 × 160, X3D-S (C is 24 times ``width``; a 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,7 +37,7 @@ from s2tf_edge.models.blocks import (
 from s2tf_edge.models.registry import register
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["X3D", "SqueezeExcitation", "X3DHead"]
+__all__ = ["X3D", "SqueezeExcitation", "X3DHead", "X3DOptions"]
 
 _BASE_BLOCKS: Final = (1, 2, 5, 3)
 """Residual blocks in each stage before expansion in depth."""
@@ -77,27 +78,51 @@ _VARIANTS: Final = {
 }
 
 
-class SqueezeExcitation(nn.Module):
-    """Weighs each channel by what its mean, and those of all others, say: Hu et al., 2018."""
+@dataclass(frozen=True, kw_only=True)
+class X3DOptions(BackboneOptions):
+    """Options of an X3D.
 
-    def __init__(self, channels: int) -> None:
+    Raises:
+        UsageError: a value is out of its range.
+    """
+
+    causal: bool = False
+    """Whether it looks back only, so that it may see a stream frame by frame."""
+
+
+class SqueezeExcitation(nn.Module):
+    """Weighs each channel by what its mean, and those of all others, say: Hu et al., 2018.
+
+    A causal one takes the means of each frame for itself.
+    """
+
+    def __init__(self, channels: int, *, causal: bool = False) -> None:
         super().__init__()
+        self.axes = (3, 4) if causal else (2, 3, 4)
         squeezed = _rounded(channels * _SQUEEZE)
         self.fc1 = nn.Conv3d(channels, squeezed, 1)
         self.fc2 = nn.Conv3d(squeezed, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Keeps the shape [N, C, T, H, W]."""
-        means = x.mean((2, 3, 4), keepdim=True)
+        means = x.mean(self.axes, keepdim=True)
         return x * torch.sigmoid(self.fc2(functional.relu(self.fc1(means))))
 
 
 class Depthwise(ConvNorm):
     """Depthwise 3×3×3 convolution and batch norm, squeeze-and-excitation where asked for, and swish."""
 
-    def __init__(self, channels: int, *, stride: int, squeeze: bool) -> None:
-        super().__init__(channels, channels, kernel=(3, 3, 3), stride=(1, stride, stride), relu=False, groups=channels)
-        self.squeeze = SqueezeExcitation(channels) if squeeze else nn.Identity()
+    def __init__(self, channels: int, *, stride: int, squeeze: bool, causal: bool = False) -> None:
+        super().__init__(
+            channels,
+            channels,
+            kernel=(3, 3, 3),
+            stride=(1, stride, stride),
+            relu=False,
+            groups=channels,
+            causal=causal,
+        )
+        self.squeeze = SqueezeExcitation(channels, causal=causal) if squeeze else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [N, C, T, H, W] to [N, C, T, ⌈H / stride⌉, ⌈W / stride⌉]."""
@@ -107,10 +132,10 @@ class Depthwise(ConvNorm):
 class X3DStem(nn.Module):
     """A convolution in space and a depthwise one in time, with one norm behind both."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, causal: bool = False) -> None:
         super().__init__()
         self.spatial = nn.Conv3d(3, channels, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
-        self.temporal = ConvNorm(channels, channels, kernel=(5, 1, 1), groups=channels)
+        self.temporal = ConvNorm(channels, channels, kernel=(5, 1, 1), groups=channels, causal=causal)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Maps [N, 3, T, H, W] to [N, C, T, ⌈H / 2⌉, ⌈W / 2⌉]."""
@@ -141,16 +166,17 @@ class X3DHead(PooledHead):
 
 
 class X3D(Backbone):
-    """The network of the module's table, for clips of any length and size."""
+    """The network of the module's table, with so many ``blocks`` in its stages, for clips of any length and size."""
 
-    def __init__(self, variant: str, *, options: BackboneOptions, frames: int, size: int, num_classes: int) -> None:
+    def __init__(self, blocks: Sequence[int], *, options: X3DOptions, frames: int, size: int, num_classes: int) -> None:
         super().__init__()
+        self.is_causal = options.causal
         channels = options.scaled(24)
         outputs = [channels * 2**stage for stage in range(4)]
-        self.stem = X3DStem(channels)
+        self.stem = X3DStem(channels, causal=options.causal)
         self.stages = nn.ModuleList(
-            _stage(inputs, width, blocks=blocks)
-            for inputs, width, blocks in zip([channels, *outputs[:3]], outputs, _VARIANTS[variant].blocks, strict=True)
+            _stage(inputs, width, blocks=count, causal=options.causal)
+            for inputs, width, count in zip([channels, *outputs[:3]], outputs, blocks, strict=True)
         )
         sizes = stage_sizes(halved(halved(size)))
         first, second, third, fourth = (
@@ -162,26 +188,27 @@ class X3D(Backbone):
         start_as_shortcuts(self)
 
 
-@register("x3d", recipes={name: variant.recipe for name, variant in _VARIANTS.items()}, options=BackboneOptions)
-def build(variant: str, *, options: BackboneOptions, frames: int, size: int, num_classes: int) -> Backbone:
+@register("x3d", recipes={name: variant.recipe for name, variant in _VARIANTS.items()}, options=X3DOptions)
+def build(variant: str, *, options: X3DOptions, frames: int, size: int, num_classes: int) -> Backbone:
     """The X3D ``variant``."""
-    return X3D(variant, options=options, frames=frames, size=size, num_classes=num_classes)
+    return X3D(_VARIANTS[variant].blocks, options=options, frames=frames, size=size, num_classes=num_classes)
 
 
-def _stage(inputs: int, outputs: int, *, blocks: int) -> nn.Sequential:
+def _stage(inputs: int, outputs: int, *, blocks: int, causal: bool) -> nn.Sequential:
     modules = nn.Sequential()
     for index in range(blocks):
-        modules.add_module(f"res{index}", _block(inputs, outputs, first=not index, squeeze=index % 2 == 0))
+        block = _block(inputs, outputs, first=not index, squeeze=index % 2 == 0, causal=causal)
+        modules.add_module(f"res{index}", block)
         inputs = outputs
     return modules
 
 
-def _block(inputs: int, outputs: int, *, first: bool, squeeze: bool) -> Residual:
+def _block(inputs: int, outputs: int, *, first: bool, squeeze: bool, causal: bool) -> Residual:
     inner, stride = max(1, int(outputs * _INNER)), 2 if first else 1
     shortcut = ConvNorm(inputs, outputs, kernel=(1, 1, 1), stride=(1, stride, stride), relu=False)
     return Residual(
         ConvNorm(inputs, inner, kernel=(1, 1, 1)),
-        Depthwise(inner, stride=stride, squeeze=squeeze),
+        Depthwise(inner, stride=stride, squeeze=squeeze, causal=causal),
         ConvNorm(inner, outputs, kernel=(1, 1, 1), relu=False),
         shortcut=shortcut if first else nn.Identity(),
     )
