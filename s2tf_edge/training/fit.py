@@ -29,6 +29,7 @@ from s2tf_edge.training.module import TrainingModule
 from s2tf_edge.training.networks import make_network
 from s2tf_edge.training.optimization.precision import choose_precision
 from s2tf_edge.training.pace import Pace
+from s2tf_edge.training.pasts import find_prefix
 from s2tf_edge.training.result_file import ResultFile
 from s2tf_edge.training.resume import LAST_FILE, check_steps, check_weights_fit, describe_run, find_checkpoint
 from s2tf_edge.training.settings_file import SETTINGS_FILE, describe_settings, write_settings
@@ -131,6 +132,7 @@ def train(
             epoch=resumption.position.epochs if resumption else 0,
             steps=resumption.position.steps if resumption else 0,
             teaching=teaching,
+            prefix=find_prefix(config, network),
         )
         if resumption:
             clips_of_step = config.batch_size * processes.count

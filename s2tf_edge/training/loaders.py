@@ -43,6 +43,7 @@ def make_loaders(
     epoch: int = 0,
     steps: int = 0,
     teaching: Teaching | None = None,
+    prefix: int = 0,
 ) -> Loaders:
     """Loaders of (clips float32 [N, 3, T, S, S], labels int64 [N]).
 
@@ -56,6 +57,8 @@ def make_loaders(
         epoch: the first that is read, counted from zero.
         steps: batches of that epoch that are behind a run which resumes.
         teaching: gives training clips rows of targets in place of labels.
+        prefix: most frames before a training clip; batches then have ``prefix`` frames more, and where each begins,
+            int64 [N].
     """
     augmentation = Augmentation(settings=config, flips=videos.flips)
     cache = FrameCache(config.cache) if config.cache is not None else None
@@ -63,7 +66,15 @@ def make_loaders(
         videos = cache.for_training(videos, augmentation.reading_spec(spec))
         validation = cache.for_validation(validation)
     repeats = config.repeats(len(videos))
-    dataset = ClipDataset(videos, spec, seed=config.seed, repeats=repeats, augmentation=augmentation, teaching=teaching)
+    dataset = ClipDataset(
+        videos,
+        spec,
+        seed=config.seed,
+        repeats=repeats,
+        augmentation=augmentation,
+        teaching=teaching,
+        prefix=prefix,
+    )
     sampler = EpochSampler(
         len(dataset),
         seed=config.seed,

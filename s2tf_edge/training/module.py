@@ -17,6 +17,8 @@ from torch.nn.utils import convert_conv3d_weight_memory_format
 from torch.optim.lr_scheduler import LambdaLR
 
 from s2tf_edge.models import VideoNetwork
+from s2tf_edge.models.causal import beginning_at
+from s2tf_edge.models.saliency import Saliency
 from s2tf_edge.training.augmentation.mixing import mix_batch
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.distillation.loss import DistillationLoss
@@ -28,6 +30,7 @@ from s2tf_edge.training.optimization.float32_convolutions import Float32Convolut
 from s2tf_edge.training.optimization.freezing import find_frozen_norms
 from s2tf_edge.training.optimization.norms import measure_norms, statistics_of
 from s2tf_edge.training.optimization.optimizers import make_optimizer, make_schedule, take_settings
+from s2tf_edge.training.pasts import cut_unseen
 
 __all__ = ["RUN_KEY", "TrainingModule", "make_loss"]
 
@@ -39,6 +42,7 @@ _SEEDS_OF_A_PROCESS: Final = 2**32
 class TrainingModule(pl.LightningModule):
     """Trains ``network`` on batches of (clips float32 [N, 3, T, S, S], labels int64 [N]).
 
+    Those of a causal one may have a third part, the frames int64 [N] that clips begin at.
     ``run`` describes the run; checkpoints carry it under the key ``RUN_KEY``. ``means`` is to be a callback of the
     trainer: it logs what the steps add to it. With a teaching, training batches have its rows of targets in place of
     labels, and the network its classes after the student's. ``epochs_done`` are those before the first step, of a run
@@ -109,11 +113,13 @@ class TrainingModule(pl.LightningModule):
         del batch
         torch.manual_seed(self._config.seed + self._batches_before(batch_idx) + _SEEDS_OF_A_PROCESS * self.global_rank)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], index: int) -> Tensor:
         """The total loss of a batch; its parts and top-1 are logged."""
-        clips, labels = self._mix(*batch, index) if self._config.mixes else batch
+        clips, labels, *starts = batch
+        if self._config.mixes:
+            clips, labels = self._mix(clips, labels, index)
         with self._exact_gradients():
-            logits, saliency = self.network(clips.contiguous(memory_format=self._layout), return_saliency=True)
+            logits, saliency = self._see(self.network, clips, *starts)
         total: Tensor
         total, parts = self._loss(logits, saliency, labels)
         self._log_top1("train_top1", logits, labels)
@@ -155,6 +161,16 @@ class TrainingModule(pl.LightningModule):
         if self.average is not None:
             self.average.update_parameters(self.network)
 
+    def _see(self, network: nn.Module, clips: Tensor, starts: Tensor | None = None) -> tuple[Tensor, Saliency | None]:
+        """Logits and saliency of clips, of those with ``starts`` from these frames on."""
+        if starts is not None:
+            clips, starts = cut_unseen(clips, starts)
+        with nullcontext() if starts is None else beginning_at(starts):
+            said: tuple[Tensor, Saliency | None] = network(
+                clips.contiguous(memory_format=self._layout), return_saliency=True
+            )
+        return said
+
     def _mix(self, clips: Tensor, labels: Tensor, index: int) -> tuple[Tensor, Tensor]:
         """The batch with its clips mixed with each other, and rows of targets: those of a teaching, or of classes."""
         if labels.ndim == 1:
@@ -172,9 +188,11 @@ class TrainingModule(pl.LightningModule):
             return
         steps = math.ceil(config.precise_norms / (config.batch_size * trainer.world_size))
         batches = itertools.islice(cast("Iterable[Any]", trainer.train_dataloader), steps)
-        ready = (batch[0].to(self.device).contiguous(memory_format=self._layout) for batch in batches)
+        seen = ((clips.to(self.device), *(each.to(self.device) for each in starts)) for clips, _, *starts in batches)
         with trainer.precision_plugin.forward_context():
-            measure_norms(self.result, ready, frozen=self._frozen_norms)
+            measure_norms(
+                self.result, seen, see=lambda batch: self._see(self.result, *batch), frozen=self._frozen_norms
+            )
         for values in statistics_of(self.result):
             values.copy_(trainer.strategy.reduce(values, reduce_op="mean"))
 

@@ -18,7 +18,7 @@ STRONG = Augmentation(settings=AugmentationSettings(min_scale=0.5, brightness=0.
 def _item(dataset: ClipDataset, index: int) -> tuple[Tensor, int | Tensor]:
     item = dataset[index]
     assert item is not None
-    return item
+    return item[0], item[1]
 
 
 def test_evaluation_clips_are_the_center_crop_of_the_center_clip() -> None:

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,19 @@ __all__ = ["measure_norms", "statistics_of"]
 
 
 @torch.no_grad()
-def measure_norms(network: nn.Module, batches: Iterable[Tensor], *, frozen: Collection[str] = ()) -> None:
+def measure_norms(
+    network: nn.Module,
+    batches: Iterable[Any],
+    *,
+    see: Callable[[Any], object] | None = None,
+    frozen: Collection[str] = (),
+) -> None:
     """Sets the statistics of batch norms to their means over ``batches``, each of which counts the same.
 
     Args:
         network: its weights and the modes of its modules stay as they are.
         batches: what it takes.
+        see: has the network see a batch, where calling it would not do.
         frozen: names of norms that stay as they are.
     """
     modes = {module: module.training for module in network.modules()}
@@ -32,7 +40,7 @@ def measure_norms(network: nn.Module, batches: Iterable[Tensor], *, frozen: Coll
         norm.reset_running_stats()
         norm.momentum = None  # a mean over all that comes
     for batch in batches:
-        network(batch)
+        (see or network)(batch)
     for norm, momentum in norms.items():
         norm.momentum = momentum
     for module, mode in modes.items():

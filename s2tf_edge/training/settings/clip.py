@@ -23,3 +23,8 @@ class ClipSettings:
     fps: float | None = setting(
         None, "Frames a second that the stride counts in; the network's own by default.", check=ABOVE_ZERO
     )
+    prefix: int | None = setting(
+        None,
+        "Most frames before a clip that a causal network sees too, as many as chance has; those of a clip by default.",
+        check=counts(0),
+    )
