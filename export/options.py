@@ -129,6 +129,15 @@ class ExportOptions:
     eval_mode: bool = _option(
         "Switch an .onnx whose batch norms or dropouts are in training mode to inference.", default=False
     )
+    form: str | None = _option(
+        "step: one step of a causal network, which costs its frames alone; clip: whole clips; step where it can be.",
+        default=None,
+        metavar="step|clip",
+        check=one_of(("step", "clip")),
+    )
+    hop: int | None = _option(
+        "Frames that one step takes, for one prediction; 1 by default.", default=None, check=counts(1, 1024)
+    )
     requantize: bool = _option(
         "Strip the Q/DQ of an .onnx that is quantized already; without, it is kept as it is.", default=False
     )

@@ -45,11 +45,18 @@ from s2tf_edge.export.targets.base import Build, BuildRequest, Integers
 from s2tf_edge.export.targets.precisions import AUTO
 from s2tf_edge.export.targets.registry import COMPILERS, is_engine, runnable_target
 from s2tf_edge.export.verify.judge import NetworkJudge
-from s2tf_edge.export.verify.reference import Reference, compare_stripped, verification_clips, verify_export
+from s2tf_edge.export.verify.reference import (
+    Reference,
+    compare_stripped,
+    verification_clips,
+    verified_spec,
+    verify_export,
+)
 from s2tf_edge.export.verify.verification import Verification
 from s2tf_edge.progress import Progress, begin_step, no_progress
 from s2tf_edge.runtime.artifact import CALIBRATION_FILE, GRAPH_FILE, ArtifactMeta, sha256
 from s2tf_edge.runtime.hardware import hardware_facts
+from s2tf_edge.runtime.session import STEP_INPUT
 
 if TYPE_CHECKING:
     from s2tf_edge.export.graph.lowering import Lowered
@@ -232,7 +239,10 @@ def _verify_floats(plan: ExportPlan, lowered: Lowered, graph: Path, reference: R
 
 
 def _reference(plan: ExportPlan, calibration: CalibrationClips | None, progress: Progress) -> Reference:
-    clips, kind = verification_clips(plan.spec, calibration=calibration, evaluation=plan.evaluation)
+    spec = verified_spec(plan.spec, plan.source.step)
+    clips, kind = verification_clips(
+        spec, calibration=calibration, evaluation=plan.evaluation, are_runs=plan.source.step is not None
+    )
     return Reference(source=plan.source, precision=plan.precision, clips=clips, kind=kind, progress=progress)
 
 
@@ -301,7 +311,7 @@ def _request(plan: ExportPlan, graph: Path, folder: Path, integers: Integers | N
 
 
 def _describe(plan: ExportPlan, lowered: Lowered, build: Build, *, seconds: float) -> ArtifactMeta:
-    source, spec = plan.source, plan.spec
+    source, spec = plan.source, dataclasses.replace(plan.spec, frames=plan.source.clip_frames)
     options = {"batch": plan.batch, "dynamic_batch": plan.options.dynamic_batch}
     return ArtifactMeta(
         network=source.name,
@@ -309,7 +319,7 @@ def _describe(plan: ExportPlan, lowered: Lowered, build: Build, *, seconds: floa
         clip=spec,
         target=plan.target.name,
         precision=_precision(plan, build),
-        inputs={"clip": {"shape": [plan.batch, *spec.input_shape()[1:]], "dtype": spec.dtype}},
+        inputs=_inputs(plan),
         outputs=_outputs(plan, lowered),
         model=build.files[0],
         files=dict.fromkeys(build.files, ""),
@@ -318,7 +328,18 @@ def _describe(plan: ExportPlan, lowered: Lowered, build: Build, *, seconds: floa
         build={"seconds": round(seconds, 3), **options, **lowered.facts, **build.options},
         versions=package_versions(),
         machine=hardware_facts(),
+        step=source.step,
     )
+
+
+def _inputs(plan: ExportPlan) -> dict[str, Any]:
+    """The input beside the past."""
+    spec, step = plan.spec, plan.source.step
+    if step is None:
+        return {"clip": {"shape": [plan.batch, *spec.input_shape()[1:]], "dtype": spec.dtype}}
+    sides = [spec.size, spec.size]
+    shape = [*sides, 3] if spec.dtype == "uint8" else [3, *sides]
+    return {STEP_INPUT: {"shape": [step.hop * (plan.batch or 1), *shape], "dtype": spec.dtype}}
 
 
 def _source(source: SourceNetwork) -> dict[str, Any]:
@@ -339,7 +360,8 @@ def _outputs(plan: ExportPlan, lowered: Lowered) -> dict[str, Any]:
 
 
 def _verify(reference: Reference, folder: Path, meta: ArtifactMeta) -> Verification:
-    logger.info("verifying on %d %s clips", len(reference.compared), reference.kind)
+    what = "runs" if reference.source.step else "clips"
+    logger.info("verifying on %d %s %s", len(reference.compared), reference.kind, what)
     begin_step(reference.progress, "verifying")
     compare_stripped(reference)
     return verify_export(reference, folder, meta)

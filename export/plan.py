@@ -11,7 +11,7 @@ from s2tf_edge.data.datasets import open_videos
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.sides import Use
 from s2tf_edge.data.videos import Videos
-from s2tf_edge.errors import UsageError
+from s2tf_edge.errors import UnsupportedError, UsageError
 from s2tf_edge.export.artifact_folder import check_destination
 from s2tf_edge.export.options import ExportOptions
 from s2tf_edge.export.rebuild import RebuildPlan, is_rebuild, plan_rebuild
@@ -19,11 +19,12 @@ from s2tf_edge.export.sensitivity_page import check_page
 from s2tf_edge.export.sources.network import SourceNetwork, open_network
 from s2tf_edge.export.targets.base import Target
 from s2tf_edge.export.targets.precisions import AUTO
-from s2tf_edge.export.targets.registry import FLOAT_TARGETS, find_target
+from s2tf_edge.export.targets.registry import FLOAT_TARGETS, TARGETS, find_target
 from s2tf_edge.export.targets.tensorrt_engine import find_builder
 from s2tf_edge.file_kinds import find_kind
 from s2tf_edge.runtime.evaluation.multi_view import network_classes
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.words import counted
 
 __all__ = ["ExportPlan", "plan_export"]
 
@@ -71,7 +72,7 @@ class ExportPlan:
         spec, source = self.source.spec, self.source
         clips = f"{len(source.labels)} classes, clips of {spec.frames}×{spec.size}×{spec.size}"
         lines = [
-            f"would export {source.name} ({clips}) from {source.given}",
+            f"would export {source.name} ({clips}) from {source.given}{self._describe_step()}",
             f"for {self.target.name} in {self.precision}, to {self.folder}",
         ]
         if self.is_quantized:
@@ -87,6 +88,10 @@ class ExportPlan:
         if self.options.defer_build:
             lines.append("leaving the engine to be built on the device")
         return [*lines, "and verify it against the network" if self.options.verify else "without verifying it"]
+
+    def _describe_step(self) -> str:
+        step = self.source.step
+        return "" if step is None else f", one step of {counted(step.hop, 'frame')}"
 
     def command(self) -> list[str] | None:
         """The command line that makes the same artifact again; None where videos were given that have no name."""
@@ -114,7 +119,16 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
         find_builder(target)
     if options.out is not None:
         check_destination(options.out)
-    source = open_network(path, meta=options.meta, float_targets=FLOAT_TARGETS, eval_mode=options.eval_mode)
+    source = open_network(
+        path,
+        meta=options.meta,
+        float_targets=FLOAT_TARGETS,
+        eval_mode=options.eval_mode,
+        form=options.form,
+        hop=options.hop,
+    )
+    if source.step is not None:
+        _check_step(source, target, options, precision)
     source, precision = _settle_quantized(source, target, options, precision)
     options.check(target, precision=precision, is_quantized=source.quantization is not None)
     folder = options.out or path.with_name(f"{path.stem}_{target.name}_{precision}")
@@ -134,6 +148,20 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
         calib=_open_videos(options.calib, use="train"),
         evaluation=evaluation,
     )
+
+
+def _check_step(source: SourceNetwork, target: Target, options: ExportOptions, precision: str) -> None:
+    clip = f"or export whole clips of {source.name} with `form='clip'`"
+    if not target.may_step:
+        steppers = ", ".join(each.name for each in TARGETS.values() if each.may_step)
+        msg = f"{target.name} runs no network that steps, {steppers} do; name one of them, {clip}"
+        raise UnsupportedError(msg)
+    if options.may_be_int8(precision):
+        msg = f"steps have no integer form; leave out `calib`, or name another precision, {clip}"
+        raise UnsupportedError(msg)
+    if options.dynamic_batch:
+        msg = "a step takes a fixed number of streams, whose states it has; give `batch` in place of `dynamic_batch`"
+        raise UsageError(msg)
 
 
 def _settle_quantized(

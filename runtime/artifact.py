@@ -26,6 +26,7 @@ from typing import Any, Final
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.file_kinds import META_FILE
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.step_spec import StepSpec
 
 __all__ = [
     "BUILD_SCRIPT",
@@ -106,6 +107,8 @@ class ArtifactMeta:
     """Options and seconds of the build."""
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
+    step: StepSpec | None = None
+    """How it steps; None for a network that sees whole clips. In the file its values stand beside the others."""
     format: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,7 +116,16 @@ class ArtifactMeta:
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         values["labels"] = list(self.labels)
         values["clip"] = self.clip.to_dict()
-        return {"format": values.pop("format"), **values}
+        del values["step"]
+        form = {"form": "clip"} if self.step is None else self.step.to_dict(self._batch)
+        return {"format": values.pop("format"), **values, **form}
+
+    @property
+    def _batch(self) -> int | None:
+        """Streams that a network takes side by side."""
+        assert self.step is not None
+        frames = self.inputs["frames"]["shape"][0]
+        return None if frames is None else int(frames) // self.step.hop
 
 
 def write_meta(meta: ArtifactMeta, folder: Path) -> None:
@@ -138,10 +150,11 @@ def read_meta(folder: Path) -> ArtifactMeta:
         raise InputFileError(msg)
     names = {item.name for item in dataclasses.fields(ArtifactMeta)}
     try:
-        known: dict[str, Any] = {key: value for key, value in values.items() if key in names}
+        known: dict[str, Any] = {key: value for key, value in values.items() if key in names - {"step"}}
         _check_types(known)
         known["labels"] = tuple(str(label) for label in known["labels"])
         known["clip"] = ClipSpec.from_dict(known["clip"])
+        known["step"] = _read_step(values)
         meta = ArtifactMeta(**known)
         _check_file_names(meta)
     except (KeyError, TypeError, ValueError) as error:
@@ -204,6 +217,14 @@ def _read_json(path: Path) -> dict[str, Any]:
         msg = f"{path} must hold one JSON object, got {type(values).__name__}; export again"
         raise InputFileError(msg)
     return values
+
+
+def _read_step(values: Mapping[str, Any]) -> StepSpec | None:
+    form = values.get("form", "clip")
+    if form not in {"clip", "step"}:
+        msg = f"form must be clip or step, got {form!r}"
+        raise ValueError(msg)
+    return StepSpec.from_dict(values) if form == "step" else None
 
 
 def _check_types(values: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.extras import require
 from s2tf_edge.file_kinds import META_FILE, RUNNABLE, FileKind, check_kind, find_kind
 from s2tf_edge.runtime.artifact import BUILD_SCRIPT, ArtifactMeta, check_files, read_meta
-from s2tf_edge.runtime.session import ModelInfo, Session, SessionOptions
+from s2tf_edge.runtime.session import STEP_INPUT, ModelInfo, Session, SessionOptions
 
 __all__ = ["artifact_info", "is_artifact", "open_session"]
 
@@ -113,12 +114,17 @@ def artifact_info(path: Path, meta: ArtifactMeta) -> ModelInfo:
     Raises:
         InputFileError: the shape of the input, or the precision, is missing or no such thing.
     """
+    name = "clip" if meta.step is None else STEP_INPUT
     try:
-        batch = meta.inputs["clip"]["shape"][0]
+        batch = meta.inputs[name]["shape"][0]
         precision = str(meta.precision["asked"])
     except (KeyError, IndexError, TypeError) as error:
-        msg = f"{path / META_FILE} lacks the shape of input 'clip' or the precision; export again"
+        msg = f"{path / META_FILE} lacks the shape of input {name!r} or the precision; export again"
         raise InputFileError(msg) from error
+    spec = meta.clip
+    if meta.step is not None:
+        batch = batch // meta.step.hop if isinstance(batch, int) else batch
+        spec = dataclasses.replace(spec, frames=meta.step.warm_up)
     if batch is not None and not (type(batch) is int and 1 <= batch <= _MAX_BATCH):
         msg = f"{path / META_FILE} has batch {batch!r}; it must be null or from 1 to {_MAX_BATCH}; export again"
         raise InputFileError(msg)
@@ -127,8 +133,9 @@ def artifact_info(path: Path, meta: ArtifactMeta) -> ModelInfo:
         network=meta.network,
         target=meta.target,
         precision=precision,
-        spec=meta.clip,
+        spec=spec,
         labels=meta.labels,
         batch=batch,
         has_mask="mask" in meta.outputs,
+        step=meta.step,
     )

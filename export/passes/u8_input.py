@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
 
 from s2tf_edge.export.passes.graph_edits import GraphEditor
+from s2tf_edge.runtime.session import STEP_INPUT
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["U8Input"]
 
 _LAYER = "input"
+_AXES: Final[dict[str | None, int]] = {"clip": 5, STEP_INPUT: 4}
+"""Of the input of pixels, by its name."""
 
 
 class U8Input(ir.passes.InPlacePass):
-    """Turns the input ``clip`` from float32 [N, 3, T, S, S] into uint8 [N, T, S, S, 3].
+    """Turns the input ``clip`` from float32 [N, 3, T, S, S] into uint8 [N, T, S, S, 3], ``frames`` of a step alike.
 
     The new nodes compute what ``s2tf_edge.preprocess.normalize`` computes, in the same order of arithmetic: cast to
     float32, minus 255 mean, divided by 255 std, then channels first. The cast comes first because TensorRT refuses to
@@ -28,16 +32,15 @@ class U8Input(ir.passes.InPlacePass):
         self._spec = spec
 
     def requires(self, model: ir.Model) -> None:
-        """The graph has an input ``clip`` of five axes.
+        """The graph has an input ``clip`` of five axes, or ``frames`` of four.
 
         Raises:
             PreconditionError: it has not.
         """
         clip = _clip(model)
-        if clip is None or clip.shape is None or len(clip.shape) != 5:
-            msg = (
-                f"the graph must have an input 'clip' [N, 3, T, S, S], got {[str(each) for each in model.graph.inputs]}"
-            )
+        if clip is None or clip.shape is None or len(clip.shape) != _AXES[clip.name]:
+            got = [str(each) for each in model.graph.inputs]
+            msg = f"the graph must have an input 'clip' [N, 3, T, S, S] or 'frames' [N, 3, S, S], got {got}"
             raise ir.passes.PreconditionError(msg)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -70,10 +73,14 @@ class U8Input(ir.passes.InPlacePass):
         )
         floats = insert("Cast", pixels, to=ir.DataType.FLOAT.value)
         scaled = insert("Div", insert("Sub", floats, mean), std)
-        moved = insert("Transpose", scaled, shape=channels_first, perm=(0, 4, 1, 2, 3))
+        moved = insert("Transpose", scaled, shape=channels_first, perm=_channels_first(len(channels_first)))
         clip.replace_all_uses_with(moved)
         graph.inputs[graph.inputs.index(clip)] = pixels
 
 
 def _clip(model: ir.Model) -> ir.Value | None:
-    return next((value for value in model.graph.inputs if value.name == "clip"), None)
+    return next((value for value in model.graph.inputs if value.name in _AXES), None)
+
+
+def _channels_first(axes: int) -> tuple[int, ...]:
+    return (0, axes - 1, *range(1, axes - 1))

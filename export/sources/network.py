@@ -7,18 +7,20 @@ find where an artifact leaves it.
 from __future__ import annotations
 
 import abc
+import dataclasses
 import functools
 import shlex
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
 from s2tf_edge.extras import require
 from s2tf_edge.file_kinds import NETWORK, FileKind, check_kind
 from s2tf_edge.runtime.artifact import ArtifactMeta, check_files, read_meta
 from s2tf_edge.runtime.session import Clips, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.step_spec import StepSpec
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from s2tf_edge.export.sources.plain_onnx import PlainOnnx
     from s2tf_edge.models.s2tf import VideoNetwork
 
-__all__ = ["OnnxNetwork", "SourceNetwork", "TorchNetwork", "open_network"]
+__all__ = ["OnnxNetwork", "SourceNetwork", "StepNetwork", "TorchNetwork", "open_network"]
 
 
 class SourceNetwork(abc.ABC):
@@ -51,8 +53,15 @@ class SourceNetwork(abc.ABC):
     has_mask: bool
     quantization: Quantization | None = None
     """What of it is quantized already; None where nothing is."""
+    step: StepSpec | None = None
+    """How it steps; None where it sees whole clips."""
     stripped_from: SourceNetwork | None = None
     """The quantized network that it was made of; None of any other."""
+
+    @property
+    def clip_frames(self) -> int:
+        """Frames of the clips that it was trained on."""
+        return self.spec.frames
 
     @abc.abstractmethod
     def graph(self, *, batch: int | None, mask: bool) -> ir.Model:
@@ -116,6 +125,47 @@ class TorchNetwork(SourceNetwork):
         return TorchLayers(self.network.to_inference(), self.graph(batch=1, mask=False), clip)
 
 
+class StepNetwork(TorchNetwork):
+    """One step of a causal network of a ``model.pt``."""
+
+    def __init__(self, path: Path, network: VideoNetwork, *, hop: int) -> None:
+        from s2tf_edge.models.step import describe_step
+
+        super().__init__(path, network)
+        self.step = describe_step(network, hop=hop)
+        # From a fresh start to the first prediction, in whole steps.
+        self.spec = dataclasses.replace(network.spec, frames=self.step.warm_up)
+
+    @property
+    def clip_frames(self) -> int:
+        """Of the network, and not of the whole steps that they take."""
+        return self.network.spec.frames
+
+    def graph(self, *, batch: int | None, mask: bool) -> ir.Model:
+        """Traced by PyTorch; see ``step_to_onnx``."""
+        from s2tf_edge.export.sources.torch_to_onnx import step_to_onnx
+
+        assert self.step is not None
+        return step_to_onnx(self.network, hop=self.step.hop, batch=batch or 1, mask=mask)
+
+    def session(self) -> Session:
+        """PyTorch, in the training form, step by step."""
+        from s2tf_edge.runtime.backends.torch_session import TorchSession
+
+        assert self.step is not None
+        options = SessionOptions(device="CPU")
+        return TorchSession.from_network(self.network, path=self.path, options=options, hop=self.step.hop)
+
+    def layers(self, clip: Clips) -> GraphLayers:
+        """Not of a network whose layers have a past.
+
+        Raises:
+            UnsupportedError: always.
+        """
+        msg = f"layers of {self.name} cannot be compared one by one, as each has a past"
+        raise UnsupportedError(msg)
+
+
 class OnnxNetwork(SourceNetwork):
     """A network of an ONNX file, which stands for itself."""
 
@@ -169,7 +219,13 @@ class OnnxNetwork(SourceNetwork):
 
 
 def open_network(
-    path: Path, *, meta: Path | None = None, float_targets: Collection[str] = frozenset(), eval_mode: bool = False
+    path: Path,
+    *,
+    meta: Path | None = None,
+    float_targets: Collection[str] = frozenset(),
+    eval_mode: bool = False,
+    form: str | None = None,
+    hop: int | None = None,
 ) -> SourceNetwork:
     """Reads what is to be exported.
 
@@ -178,15 +234,22 @@ def open_network(
         meta: the description of the clips that a plain ``.onnx`` takes.
         float_targets: targets whose fp32 artifacts keep it.
         eval_mode: whether to switch a plain ``.onnx`` that is in training mode to inference.
+        form: ``step`` or ``clip``; by default ``step`` for a causal network.
+        hop: frames of a step; 1 by default.
 
     Raises:
         InputFileError: a file cannot be read or is of the wrong kind.
         MissingExtraError: a package that reading it needs is not installed.
-        UsageError: ``meta`` is missing, or it or ``eval_mode`` is given for something that needs none.
+        UsageError: ``meta`` is missing, or it or ``eval_mode`` is given for something that needs none; or the network
+            cannot step, and that is asked for.
     """
     kind = check_kind(path, NETWORK).kind
     # By what is in it; a name alone tells of a file that is damaged or not there.
     is_onnx = kind is FileKind.ONNX or (path.suffix.lower() == ".onnx" and kind is not FileKind.MODEL)
+    if (is_onnx or path.is_dir()) and (form == "step" or hop is not None):
+        asked = "form='step'" if form == "step" else f"hop={hop}"
+        msg = f"`{asked}` needs a model.pt of a causal network, and {path} is a finished graph; leave it out"
+        raise UsageError(msg)
     if is_onnx and not path.is_dir():
         return _open_onnx(path, meta, eval_mode=eval_mode)
     if eval_mode:
@@ -200,7 +263,20 @@ def open_network(
     require("torch", extra="export", purpose="exporting a model.pt")
     from s2tf_edge.models.model_file import load_model
 
-    return TorchNetwork(path, load_model(path).eval())
+    return _choose_form(path, load_model(path).eval(), form=form, hop=hop)
+
+
+def _choose_form(path: Path, network: VideoNetwork, *, form: str | None, hop: int | None) -> TorchNetwork:
+    if not network.is_causal and (form == "step" or hop is not None):
+        asked = "form='step'" if form == "step" else f"hop={hop}"
+        msg = f"`{asked}` is for causal networks, and {network.name} sees whole clips; train one with causal=true"
+        raise UsageError(msg)
+    if network.is_causal and form != "clip":
+        return StepNetwork(path, network, hop=hop or 1)
+    if hop is not None:
+        msg = f"`hop={hop}` is for steps, and `form='clip'` asks for whole clips; leave one of them out"
+        raise UsageError(msg)
+    return TorchNetwork(path, network)
 
 
 def _open_onnx(path: Path, meta: Path | None, *, eval_mode: bool) -> SourceNetwork:
@@ -223,6 +299,10 @@ def _open_artifact(folder: Path, meta_file: Path | None, float_targets: Collecti
     check_files(meta, folder)
     if meta_file is not None:
         msg = f"`meta` describes a plain .onnx file; {folder} describes itself, so leave it out"
+        raise UsageError(msg)
+    if meta.step is not None:
+        origin = meta.source.get("file", "its model.pt")
+        msg = f"{folder} is one step of {meta.network}; for another target, give the model it was made from ({origin})"
         raise UsageError(msg)
     if meta.target not in float_targets or meta.precision.get("asked") != "fp32" or meta.clip.dtype != "float32":
         raise _no_float_graph(folder, meta)

@@ -13,21 +13,24 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import RemoveUnusedNodesPass
+from torch import nn
 
 from s2tf_edge.errors import UnsupportedError, UsageError
 from s2tf_edge.export.graph.custom_ops import add_bodies, leave_nodes
 from s2tf_edge.export.graph.describe import describe
 from s2tf_edge.export.passes.adaptive_pools import fix_adaptive_pools
+from s2tf_edge.models.step import StepGraph
+from s2tf_edge.runtime.session import STEP_INPUT
 
 if TYPE_CHECKING:
     from s2tf_edge.models.s2tf import VideoNetwork
 
-__all__ = ["OPSET", "to_onnx"]
+__all__ = ["OPSET", "step_to_onnx", "to_onnx"]
 
 OPSET: Final = 18
 """The exporter's own opset; any other is reached by a converter that inlines functions."""
@@ -57,39 +60,88 @@ def to_onnx(network: VideoNetwork, *, batch: int | None = 1, mask: bool = False)
     inference = network.to_inference().eval()
     fix_adaptive_pools(inference, network.spec.input_shape())
     leave_nodes(inference)
-    model = _trace(inference, network.spec.input_shape(batch or 2), dynamic_batch=batch is None, mask=mask)
-    _name_nodes(model)
+    free = ({0: "batch"}, None) if batch is None else None
+    clips = torch.zeros(network.spec.input_shape(batch or 2))
+    outputs = ("logits", "mask") if mask else ("logits",)
+    model = _trace(inference, (clips, mask), inputs=("clip",), outputs=outputs, free=free)
     _name_batch(model)
-    _strip_metadata(model)
     add_bodies(model)
     model.metadata_props.update(describe(network.name, network.labels, network.spec))
     return model
 
 
-def _trace(inference: VideoNetwork, shape: tuple[int, ...], *, dynamic_batch: bool, mask: bool) -> ir.Model:
-    batch = {0: "batch"} if dynamic_batch else None
+def step_to_onnx(network: VideoNetwork, *, hop: int, batch: int = 1, mask: bool = False) -> ir.Model:
+    """Traces one step of a causal network: standard operators on tensors of four axes.
+
+    Args:
+        network: in eval mode.
+        hop: frames of a step.
+        batch: streams that step side by side.
+        mask: whether the saliency mask [N, 1, H', W'] is an output besides the logits.
+
+    Returns:
+        A graph of opset ``OPSET`` with input ``frames`` [hop · N, 3, S, S] and output ``logits``, and ``mask`` where
+        asked for, and the slices of states as inputs and outputs, named as in ``s2tf_edge.step_spec``.
+
+    Raises:
+        UnsupportedError: an operator of the network has no ONNX form.
+        UsageError: the network cannot step, or not by so many frames; or it has no mask.
+    """
+    spec = network.spec
+    graph = StepGraph(network.to_inference(), hop=hop, mask=mask)
+    frames = torch.zeros(hop * batch, 3, spec.size, spec.size)
+    states = graph.states
+    past = [torch.zeros(batch, *state.shape) for state in states for _ in state.inputs]
+    inputs = (STEP_INPUT, *(name for state in states for name in state.inputs))
+    fresh = [name for state in states for name in state.outputs]
+    outputs = ("logits", *(["mask"] if mask else []), *fresh)
+    model = _trace(graph, (frames, *past), inputs=inputs, outputs=outputs)
+    model.metadata_props.update(describe(network.name, network.labels, spec))
+    return model
+
+
+def _trace(
+    module: nn.Module,
+    arguments: tuple[Any, ...],
+    *,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    free: tuple[Any, ...] | None = None,
+) -> ir.Model:
+    """Standard and custom nodes of a module, named after its layers.
+
+    Args:
+        module: in eval mode.
+        arguments: to call it with.
+        inputs: names of the tensors among them.
+        outputs: names of the first of what it returns; what comes after those is for training.
+        free: axes of the arguments that may have any length.
+    """
     try:
         with _quiet(), torch.inference_mode():
             program = torch.onnx.export(
-                inference,
-                (torch.zeros(shape), mask),
+                module,
+                arguments,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=["clip"],
-                dynamic_shapes=(batch, None),
+                input_names=list(inputs),
+                dynamic_shapes=free,
                 verbose=False,
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-        msg = f"{type(inference).__name__} cannot be exported to ONNX: {_reason(error)}; use operators that ONNX has"
+        msg = f"{type(module).__name__} cannot be exported to ONNX: {_reason(error)}; use operators that ONNX has"
         raise UnsupportedError(msg) from error
-    if program is None or inference.training:
+    if program is None or module.training:
         msg = "the exporter left the network in training mode; its batch norms and dropout would be wrong"
         raise UnsupportedError(msg)
-    return _with_outputs(program.model, ("logits", "mask") if mask else ("logits",))
+    model = _with_outputs(program.model, outputs)
+    _name_nodes(model)
+    _strip_metadata(model)
+    return model
 
 
 def _with_outputs(model: ir.Model, names: tuple[str, ...]) -> ir.Model:
-    """Keeps the first outputs, under these names; what else the saliency modules return is for training."""
+    """Keeps the first outputs, under these names."""
     del model.graph.outputs[len(names) :]
     for output, name in zip(model.graph.outputs, names, strict=True):
         output.name = name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from s2tf_edge.export.sources.network import SourceNetwork
 from s2tf_edge.export.targets.registry import is_engine
 from s2tf_edge.export.verify.agreement import verify_artifact
 from s2tf_edge.export.verify.expected import write_expected
-from s2tf_edge.export.verify.seeded_clips import Frames, seeded_clips
+from s2tf_edge.export.verify.seeded_clips import SEEDED_CLIPS, Frames, seeded_clips
 from s2tf_edge.export.verify.verification import (
     TOLERANCES,
     Verification,
@@ -37,6 +38,7 @@ from s2tf_edge.progress import Progress, begin_step, no_progress
 from s2tf_edge.runtime.artifact import ArtifactMeta
 from s2tf_edge.runtime.session import Clips, Outputs, concatenate
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.step_spec import StepSpec
 
 __all__ = ["Reference", "compare_stripped", "verification_clips", "verify_export"]
 
@@ -44,6 +46,9 @@ logger = logging.getLogger(__name__)
 
 _REAL_CLIPS: Final = 16
 """Clips of evaluation data, and of those that were not calibrated on, at most."""
+_REAL_RUNS: Final = 4
+_SEEDED_RUNS: Final = 2
+"""Of a network that steps, each of which is compared at every frame."""
 _WIDENED_CLIPS: Final = 2
 """Clips that a file in half precision is asked about as it came."""
 _REPEAT: Final = 1e-3
@@ -88,12 +93,18 @@ class Reference:
     @property
     def compared(self) -> Sequence[Frames]:
         """The clips of ``expected``."""
-        return self.clips[: len(self.expected.logits)]
+        return self.clips[: len(self.expected.logits) // self._answers_of_clip]
+
+    @property
+    def _answers_of_clip(self) -> int:
+        step = self.source.step
+        return 1 if step is None else 1 + (len(self.clips[0]) - step.warm_up) // step.hop
 
     def of_floats(self) -> Reference:
         """The same for the float form that integers are made from: few clips, and the tolerance of fp32."""
-        logits, mask = self.expected.logits[:_FLOAT_CLIPS], self.expected.mask
-        known = Outputs(logits=logits, mask=None if mask is None else mask[:_FLOAT_CLIPS])
+        count = _FLOAT_CLIPS * self._answers_of_clip
+        logits, mask = self.expected.logits[:count], self.expected.mask
+        known = Outputs(logits=logits, mask=None if mask is None else mask[:count])
         return dataclasses.replace(self, precision="fp32", clips=self.compared[:_FLOAT_CLIPS], known=known)
 
     def seeded(self, spec: ClipSpec) -> Outputs:
@@ -107,10 +118,12 @@ def _run(
     source: SourceNetwork, clips: Sequence[Frames], *, budget: Budget | None = None, progress: Progress = no_progress
 ) -> Outputs:
     answers: list[Outputs] = []
+    # A run is many answers.
+    fewest = _FEWEST if source.step is None else 1
     try:
         with source.session() as session:
             for clip in clips:
-                if budget is not None and budget.is_spent and len(answers) >= _FEWEST:
+                if budget is not None and budget.is_spent and len(answers) >= fewest:
                     _say_slow(len(answers), len(clips), budget)
                     break
                 answers.append(run_clips(session, [clip]))
@@ -127,7 +140,7 @@ def _run(
 
 def _check_repeats(source: SourceNetwork, outputs: Outputs, again: Outputs) -> None:
     """Whether the network says the same of a clip twice: else there is nothing to compare an artifact with."""
-    error = float(np.abs(outputs.logits[:1] - again.logits).max())
+    error = float(np.abs(outputs.logits[: len(again.logits)] - again.logits).max())
     if error <= _REPEAT * float(np.ptp(outputs.logits)):
         return
     msg = (
@@ -165,8 +178,16 @@ def _say_slow(done: int, total: int, budget: Budget) -> None:
     logger.warning("comparing on %d of %d clips: the network itself takes %.1f s for one here", done, total, seconds)
 
 
+def verified_spec(spec: ClipSpec, step: StepSpec | None) -> ClipSpec:
+    """What is compared: clips, and of a network that steps runs that outlast its past by a clip."""
+    if step is None:
+        return spec
+    steps = math.ceil((step.receptive_field + step.warm_up) / step.hop)
+    return dataclasses.replace(spec, frames=steps * step.hop)
+
+
 def verification_clips(
-    spec: ClipSpec, *, calibration: CalibrationClips | None, evaluation: Videos | None
+    spec: ClipSpec, *, calibration: CalibrationClips | None, evaluation: Videos | None, are_runs: bool = False
 ) -> tuple[Sequence[Frames], str]:
     """Clips to compare on, and which they are: of the evaluation data, else those not calibrated on, else seeded ones.
 
@@ -176,9 +197,9 @@ def verification_clips(
         InputFileError: none of the videos can be read.
     """
     if evaluation is not None:
-        return CalibrationClips(evaluation, spec, count=_REAL_CLIPS).frames(), "evaluation"
+        return CalibrationClips(evaluation, spec, count=_REAL_RUNS if are_runs else _REAL_CLIPS).frames(), "evaluation"
     if calibration is None:
-        return seeded_clips(spec), "seeded"
+        return seeded_clips(spec, count=_SEEDED_RUNS if are_runs else SEEDED_CLIPS), "seeded"
     if unseen := calibration.unseen(_REAL_CLIPS):
         return unseen, "unseen"
     seen = calibration.frames(_REAL_CLIPS)

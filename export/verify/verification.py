@@ -6,6 +6,7 @@ Errors are relative to the range that the network's logits span on the same clip
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from s2tf_edge.export.verify.seeded_clips import Frames
 from s2tf_edge.preprocess import normalize
 from s2tf_edge.progress import Progress, no_progress
-from s2tf_edge.runtime.session import Outputs, Session, concatenate
+from s2tf_edge.runtime.session import Clips, Outputs, Session, concatenate, time_axis
+from s2tf_edge.spec import ClipSpec
 
 __all__ = ["ON_GPU", "TOLERANCES", "Tolerance", "Verification", "compare_logits", "compare_session", "run_clips"]
 
@@ -175,12 +177,45 @@ def run_clips(
     remaining = iter(clips)
     outputs: list[Outputs] = []
     done = 0
+    run = session.infer if session.info.step is None else functools.partial(step_through, session)
     for size in sizes or [1] * len(clips):
-        batch = [normalize(frames, session.info.spec) for frames in itertools.islice(remaining, size)]
-        outputs.append(session.infer(np.stack(batch)))  # type: ignore[arg-type]  # all of one of two dtypes
+        batch = [_normalize(frames, session.info.spec) for frames in itertools.islice(remaining, size)]
+        outputs.append(run(np.stack(batch)))  # type: ignore[arg-type]  # all of one of two dtypes
         done += size
         progress(done, len(clips))
     return concatenate(outputs)
+
+
+def _normalize(frames: Frames, spec: ClipSpec) -> Clips:
+    """A clip of any length."""
+    return normalize(frames, dataclasses.replace(spec, frames=len(frames)))
+
+
+def step_through(session: Session, runs: Clips) -> Outputs:
+    """All that a network says while it steps through runs from their beginning, once it has seen enough of each.
+
+    Args:
+        session: open, of a network that steps.
+        runs: as ``Clips`` says, of any number of whole steps.
+
+    Returns:
+        The outputs of all steps of the first run, then those of the second.
+    """
+    info = session.info
+    assert info.step is not None
+    batch, axis = info.batch or 1, time_axis(info.spec)
+    said: list[Outputs] = []
+    for start in range(0, len(runs), batch):
+        group = runs[start : start + batch]
+        filled = np.concatenate([group, np.repeat(group[-1:], batch - len(group), axis=0)])
+        state = session.start(batch)
+        answers = []
+        for frames in np.split(filled, filled.shape[axis] // info.step.hop, axis=axis):
+            answer = session.step(np.ascontiguousarray(frames), state)
+            if state.is_warm():
+                answers.append(answer)
+        said += [concatenate([answer.of(stream) for answer in answers]) for stream in range(len(group))]
+    return concatenate(said)
 
 
 def _mask_error(got: Outputs, expected: Outputs) -> float | None:

@@ -9,7 +9,9 @@ import numpy as np
 
 from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
 from s2tf_edge.extras import require
-from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
+from s2tf_edge.runtime.session import STEP_INPUT, Clips, ModelInfo, Outputs, Session, SessionOptions, frames_first
+from s2tf_edge.runtime.session.step_state import HostBuffer, RingState, StepState
+from s2tf_edge.step_spec import StateSpec, StepSpec
 
 __all__ = ["KEPT_OUT", "OrtSession"]
 
@@ -84,18 +86,51 @@ class OrtSession(Session):
         self._outputs = [self._logits, *(each.name for each in self._engine.get_outputs() if each.name == _MASK)]
 
     def _run(self, clips: Clips) -> Outputs:
-        errors = self._runtime.capi.onnxruntime_pybind11_state
         try:
             results = self._engine.run(self._outputs, self._feed(clips))
-        except (errors.Fail, errors.RuntimeException, errors.InvalidArgument) as error:
-            msg = f"{self.path} contradicts itself when it runs ({error}); mend the graph, or export it again"
-            raise InputFileError(msg) from error
+        except self._errors as error:
+            raise self._contradiction(error) from error
         logits, *mask = (np.asarray(values, dtype=np.float32) for values in results)
         return Outputs(logits=logits, mask=mask[0] if mask else None)
+
+    def _start(self, spec: StepSpec, batch: int) -> StepState:
+        def make(state: StateSpec) -> HostBuffer:
+            array = np.zeros((batch, *state.shape), state.dtype)
+            return HostBuffer(array, self._runtime.OrtValue.ortvalue_from_numpy(array))
+
+        return RingState(spec, owner=self.network_key, batch=batch, make=make)
+
+    def _step(self, frames: Clips, state: StepState) -> Outputs:
+        assert isinstance(state, RingState)
+        binding = self._engine.io_binding()
+        binding.bind_cpu_input(STEP_INPUT, frames_first(frames, self.info.spec))
+        for name, value in state.inputs():
+            binding.bind_ortvalue_input(name, value)
+        for name in self._outputs:
+            binding.bind_output(name)
+        for name, value in state.outputs():
+            binding.bind_ortvalue_output(name, value)
+        try:
+            self._engine.run_with_iobinding(binding)
+        except self._errors as error:
+            raise self._contradiction(error) from error
+        logits, *mask = (
+            np.asarray(value.numpy(), dtype=np.float32) for value in binding.get_outputs()[: len(self._outputs)]
+        )
+        return Outputs(logits=logits, mask=mask[0][:, :, np.newaxis] if mask else None)
 
     def _feed(self, clips: Clips) -> dict[str, Any]:
         """Inputs of the graph by name."""
         return {self._input: clips}
+
+    @property
+    def _errors(self) -> tuple[type[Exception], ...]:
+        errors = self._runtime.capi.onnxruntime_pybind11_state
+        return errors.Fail, errors.RuntimeException, errors.InvalidArgument
+
+    def _contradiction(self, error: Exception) -> InputFileError:
+        msg = f"{self.path} contradicts itself when it runs ({error}); mend the graph, or export it again"
+        return InputFileError(msg)
 
     def _close(self) -> None:
         del self._engine

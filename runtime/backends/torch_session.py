@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from s2tf_edge.errors import UsageError
+from s2tf_edge.models.step import describe_step
 from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
+from s2tf_edge.runtime.session.step_state import StepState
+from s2tf_edge.step_spec import StepSpec
 
 if TYPE_CHECKING:
     from s2tf_edge.models.s2tf import VideoNetwork
@@ -43,9 +47,14 @@ class TorchSession(Session):
 
     @classmethod
     def from_network(
-        cls, network: VideoNetwork, *, path: Path = Path("model.pt"), options: SessionOptions | None = None
+        cls,
+        network: VideoNetwork,
+        *,
+        path: Path = Path("model.pt"),
+        options: SessionOptions | None = None,
+        hop: int = 1,
     ) -> TorchSession:
-        """A session for a network made by ``s2tf_edge.models.create_model``.
+        """A session for a network made by ``s2tf_edge.models.create_model``; a causal one steps too, by ``hop`` frames.
 
         Raises:
             UsageError: this PyTorch has no such device.
@@ -59,6 +68,7 @@ class TorchSession(Session):
             labels=tuple(network.labels),
             batch=None,
             has_mask=network.saliency is not None,
+            step=describe_step(network, hop=hop) if network.is_causal else None,
         )
         return cls(path, info, options or SessionOptions(), network=network)
 
@@ -85,11 +95,53 @@ class TorchSession(Session):
         mask = None if saliency is None else saliency.mask.float().cpu().numpy()
         return Outputs(logits=logits.float().cpu().numpy(), mask=mask)
 
+    @property
+    def _takes_clips(self) -> bool:
+        return True
+
+    def _start(self, spec: StepSpec, batch: int) -> StepState:
+        return TorchState(spec, self._network, owner=self.network_key, batch=batch, device=self._device)
+
+    def _step(self, frames: Clips, state: StepState) -> Outputs:
+        assert isinstance(state, TorchState)
+        normalized = torch.from_numpy(frames).to(self._device)
+        with torch.inference_mode():
+            logits, saliency, state.past = self._network.step_with_saliency(normalized, state.past)
+        mask = None if saliency is None else saliency.mask.float().cpu().numpy()
+        return Outputs(logits=logits.float().cpu().numpy(), mask=mask)
+
     def _fork(self) -> None:
         self._threads_before = torch.get_num_threads()
 
     def _close(self) -> None:
         torch.set_num_threads(self._threads_before)
+
+
+class TorchState(StepState):
+    """A state in PyTorch's tensors.
+
+    Attributes:
+        past: what ``VideoNetwork.step`` takes.
+    """
+
+    def __init__(
+        self, spec: StepSpec, network: VideoNetwork, *, owner: object, batch: int, device: torch.device
+    ) -> None:
+        super().__init__(spec, owner=owner, batch=batch)
+        self.past = {name: past.to(device) for name, past in network.start_state(batch).items()}
+
+    def _clear(self, stream: int | None) -> None:
+        which = slice(None) if stream is None else slice(stream, stream + 1)
+        # Not in place: what a step gave belongs to inference mode.
+        keep = [index for index in range(self.batch) if index not in range(self.batch)[which]]
+        self.past = {name: _only(past, keep) for name, past in self.past.items()}
+
+
+def _only(past: Tensor, streams: list[int]) -> Tensor:
+    """A state that has forgotten all streams but some."""
+    kept = torch.zeros_like(past)
+    kept[streams] = past[streams]
+    return kept
 
 
 def _device(name: str) -> torch.device:

@@ -76,6 +76,7 @@ class Row:
             "p99_ms": latency.p99_ms,
             "latency_n": latency.n,
             "clips_per_second": latency.clips_per_second,
+            "ms_per_second": self.measured.ms_per_second,
             "peak_memory_mb": self.measured.peak_memory_mb,
             "load_seconds": self.measured.load_seconds,
         }
@@ -111,6 +112,7 @@ class Row:
         if self.measured is not None:
             info = self.measured.info
             values |= {"network": info.network, "target": info.target, "precision": info.precision}
+            values |= {"form": "clip" if info.step is None else "step", "hop": info.hop}
             values |= {"baseline": self.is_baseline, "pareto_front": self.on_front}
             values["runtime"] = self.measured.runtime
         values |= self.metrics
@@ -146,6 +148,18 @@ class Report:
     def has_labels(self) -> bool:
         """Whether the videos have labels, without which there is no top-1."""
         return any(row.measured and row.measured.accuracy for row in self.rows)
+
+    @property
+    def mixes_forms(self) -> bool:
+        """Whether some step and some see whole clips: then only what a second of video costs can be compared."""
+        return len({row.measured.info.step is None for row in self.rows if row.measured}) > 1
+
+    def cost_of(self, row: Row) -> float:
+        """What a row is called fast by: ms of a prediction, or of a second of video where forms are mixed."""
+        if row.measured is None:
+            msg = f"{row.name} was skipped, so there is nothing to choose by"
+            raise ValueError(msg)
+        return row.measured.ms_per_second if self.mixes_forms else row.measured.latency.p50_ms
 
     @property
     def skipped_videos(self) -> tuple[str, ...]:
@@ -280,7 +294,8 @@ def _accuracy(outcome: Measurement | Skipped) -> Evaluation | None:
 def _find_front(outcomes: Sequence[Measurement | Skipped]) -> set[int]:
     """The artifacts on the Pareto front; without labels there is none."""
     points = {
-        index: (outcome.latency.p50_ms, outcome.accuracy.top1.percent)
+        # Of one form, a second of video costs in the ratio of predictions.
+        index: (outcome.ms_per_second, outcome.accuracy.top1.percent)
         for index, outcome in enumerate(outcomes)
         if isinstance(outcome, Measurement) and outcome.accuracy
     }

@@ -68,6 +68,7 @@ QUANTITIES: Final[dict[str, Quantity]] = {
     "p95": _latency("p95_ms"),
     "p99": _latency("p99_ms"),
     "clips/s": Quantity(key="clips_per_second", unit="clips/s", units={"clips/s": 1}, higher_is_better=True),
+    "cost": Quantity(key="ms_per_second", unit="ms/s", units={"ms/s": 1}, higher_is_better=False),
     "memory": _megabytes("peak_memory_mb"),
     "size": _megabytes("size_mb"),
 }

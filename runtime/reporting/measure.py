@@ -3,7 +3,7 @@
 Each artifact lives in a process of its own, so that its memory is its own and its crash stops nobody. All are opened
 first; then short rounds alternate over them, so that whatever else the machine does falls on all alike:
 
-    A ▁▁██▁▁▁▁▁▁██▁▁▁▁▁▁██▁▁▁▁▁▁        ██ one round: single clips, one after another
+    A ▁▁██▁▁▁▁▁▁██▁▁▁▁▁▁██▁▁▁▁▁▁        ██ one round: single predictions, one by one
     B ▁▁▁▁██▁▁▁▁▁▁██▁▁▁▁▁▁██▁▁▁▁
     C ▁▁▁▁▁▁██▁▁▁▁▁▁██▁▁▁▁▁▁██▁▁
 
@@ -71,15 +71,15 @@ class MeasureOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Times of single clips at batch 1, from input array to logits."""
+    """Times of single predictions at batch 1, from input array to logits: of a clip, or of one step."""
 
     n: int
-    """Clips timed."""
+    """Predictions timed."""
     p50_ms: float
     p95_ms: float
     p99_ms: float
     clips_per_second: float
-    """Clips divided by the sum of their times: one after another, never in parallel."""
+    """Predictions divided by the sum of their times: one after another, never in parallel."""
 
     @classmethod
     def from_nanoseconds(cls, times: Sequence[int]) -> Latency:
@@ -102,6 +102,14 @@ class Measurement:
     """Largest resident memory of its process through loading and inference, in MB of 10^6 bytes."""
     evaluation: Predictions
     """What it says of the videos; an ``Evaluation`` where they have labels."""
+
+    @property
+    def ms_per_second(self) -> float:
+        """Milliseconds of computing for a second of video at the artifact's own hop, by the median.
+
+        What a prediction costs says little where one is made with every frame, and another with every fourth.
+        """
+        return self.latency.p50_ms / (self.info.hop * self.info.spec.period_seconds)
 
     @property
     def accuracy(self) -> Evaluation | None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from s2tf_edge.extras import require
 
-__all__ = ["Point", "draw_scatter", "scatter_svg"]
+__all__ = ["LATENCY", "Point", "draw_scatter", "scatter_svg"]
 
 # Stand-ins while drawing; in the SVG they become variables of the page, for its light and its dark scheme.
 _INK, _MUTED, _ACCENT, _LINE, _PAPER = "#101112", "#717273", "#2a6fdb", "#d1d2d3", "#fdfefe"
@@ -21,6 +21,8 @@ _VARIABLES: Final = {
     _LINE: "--line",
     _PAPER: "--paper",
 }
+LATENCY: Final = "latency of one clip, p50, in ms (thin line: to p95)"
+"""What the axis of time shows, unless told otherwise."""
 _SIZE_INCHES = (8.0, 4.2)
 _DPI = 72
 _LOG_FROM_RATIO = 6
@@ -50,8 +52,12 @@ class Point:
     is_baseline: bool = False
 
 
-def scatter_svg(points: Sequence[Point]) -> str:
+def scatter_svg(points: Sequence[Point], time_axis: str = LATENCY) -> str:
     """Draws points with the interval of their accuracy and their way from p50 to p95, and the Pareto front.
+
+    Args:
+        points: one an artifact.
+        time_axis: what their times are of.
 
     Returns:
         An ``<svg>`` element to put into HTML; names are escaped. Colors come from the page's ``--ink``, ``--muted``,
@@ -65,11 +71,11 @@ def scatter_svg(points: Sequence[Point]) -> str:
     style = {"svg.fonttype": "none", "svg.hashsalt": "s2tf", "font.size": 11, "axes.unicode_minus": False}
     with matplotlib.rc_context(style):
         file = io.StringIO()
-        draw_scatter(points).savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        draw_scatter(points, time_axis).savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return _as_element(file.getvalue())
 
 
-def draw_scatter(points: Sequence[Point]) -> Any:
+def draw_scatter(points: Sequence[Point], time_axis: str = LATENCY) -> Any:
     """The ``matplotlib.figure.Figure`` that ``scatter_svg`` writes, in stand-ins for the colors of the page.
 
     Raises:
@@ -80,7 +86,7 @@ def draw_scatter(points: Sequence[Point]) -> Any:
     figure = figures.Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
     figure.patch.set_visible(False)
     axes = figure.add_subplot()
-    _style(axes, points)
+    _style(axes, points, time_axis)
     _draw_front(axes, [point for point in points if point.on_front])
     for point in points:
         _draw_point(axes, point)
@@ -91,9 +97,9 @@ def draw_scatter(points: Sequence[Point]) -> Any:
     return figure
 
 
-def _style(axes: Any, points: Sequence[Point]) -> None:
+def _style(axes: Any, points: Sequence[Point], time_axis: str) -> None:
     axes.patch.set_visible(False)
-    axes.set_xlabel("latency of one clip, p50, in ms (thin line: to p95)", color=_MUTED)
+    axes.set_xlabel(time_axis, color=_MUTED)
     axes.set_ylabel("top-1 in % (95 % interval)", color=_MUTED)
     axes.grid(color=_LINE, linewidth=0.7)
     axes.set_axisbelow(True)

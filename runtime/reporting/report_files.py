@@ -12,7 +12,7 @@ from typing import Any, Final
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.reporting.build import Report, Row
 from s2tf_edge.runtime.reporting.conditions import Condition
-from s2tf_edge.runtime.reporting.plot import Point, scatter_svg
+from s2tf_edge.runtime.reporting.plot import LATENCY, Point, scatter_svg
 from s2tf_edge.runtime.reporting.verdict import choose, report_command, shortfalls, stream_command, verdict
 from s2tf_edge.words import first_few, one_line
 
@@ -80,7 +80,7 @@ def write_report(report: Report, folder: Path, *, slo: Sequence[Condition] = ())
         "classes": tabulate_classes(report),
         "first_classes": _FIRST_CLASSES,
     }
-    plot = scatter_svg([_point(row) for row in report.measured]) if report.has_labels else ""
+    plot = scatter_svg(*_scatter(report)) if report.has_labels else ""
     (folder / "report.html").write_text(_render("report.html.j2", plot=plot, **shown), encoding="utf-8")
     (folder / "report.md").write_text(_render("report.md.j2", **shown), encoding="utf-8")
 
@@ -99,10 +99,20 @@ def tabulate_classes(report: Report) -> list[ClassRow]:
     return sorted(rows, key=lambda row: (-row.worst, row.label))
 
 
-def _point(row: Row) -> Point:
+def _scatter(report: Report) -> tuple[list[Point], str]:
+    """The points of the plot, and what its axis of time shows."""
+    steps = any(row.measured and row.measured.info.step for row in report.rows)
+    what = LATENCY.replace("clip", "step") if steps else LATENCY
+    if report.mixes_forms:
+        what = "computing for a second of video at each artifact's hop, median, in ms (thin line: to p95)"
+    return [_point(report, row) for row in report.measured], what
+
+
+def _point(report: Report, row: Row) -> Point:
     metrics = row.metrics
-    keys = ("p50_ms", "p95_ms", "top1", "top1_low", "top1_high")
-    numbers = {key: float(metrics[key] or 0) for key in keys}
+    numbers = {key: float(metrics[key] or 0) for key in ("p50_ms", "p95_ms", "top1", "top1_low", "top1_high")}
+    scale = report.cost_of(row) / numbers["p50_ms"]
+    numbers |= {key: scale * numbers[key] for key in ("p50_ms", "p95_ms")}
     return Point(name=row.name, on_front=row.on_front, is_baseline=row.is_baseline, **numbers)
 
 

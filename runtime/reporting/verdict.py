@@ -20,8 +20,8 @@ def choose(report: Report, conditions: Sequence[Condition]) -> Row | None:
     """
     fit = [row for row in report.measured if all(condition.holds(row.metrics) for condition in conditions)]
     if not report.has_labels or any(condition.quantity.about_accuracy for condition in conditions):
-        return min(fit, key=_p50, default=None)
-    return min(fit, key=lambda row: (-_top1(row), _p50(row)), default=None)
+        return min(fit, key=report.cost_of, default=None)
+    return min(fit, key=lambda row: (-_top1(row), report.cost_of(row)), default=None)
 
 
 def shortfalls(report: Report, conditions: Sequence[Condition]) -> list[str]:
@@ -41,15 +41,16 @@ def verdict(report: Report, slo: Sequence[Condition] = ()) -> str:
         if winner is None:
             return f"No artifact meets {wanted}."
         return f"{winner.name} is the one to use under {wanted}: {_speed(report, winner)}{_cost(report, winner)}."
-    fastest = min(report.measured, key=_p50)
+    fastest = min(report.measured, key=report.cost_of)
     sentence = f"{fastest.name} is the fastest: {_speed(report, fastest)}{_cost(report, fastest)}."
     if not report.has_labels:
         return f"{sentence} The videos have no labels, so there is no top-1."
     if len(report.measured) == 1:
         sentence = f"{fastest.name} takes {_speed(report, fastest)}, with {_top1(fastest):.1f} % top-1."
-    best = min(report.measured, key=lambda row: (-_top1(row), _p50(row)))
+    best = min(report.measured, key=lambda row: (-_top1(row), report.cost_of(row)))
     if _top1(best) > _top1(fastest):
-        sentence += f" The most accurate is {best.name}: {_top1(best):.1f} % top-1 at {_p50(best):.3g} ms."
+        cost = f"{report.cost_of(best):.3g} ms{' a second of video' if report.mixes_forms else ''}"
+        sentence += f" The most accurate is {best.name}: {_top1(best):.1f} % top-1 at {cost}."
     return sentence
 
 
@@ -79,10 +80,6 @@ def _measured(row: Row) -> Measurement:
     return row.measured
 
 
-def _p50(row: Row) -> float:
-    return _measured(row).latency.p50_ms
-
-
 def _top1(row: Row) -> float:
     accuracy = _measured(row).accuracy
     if accuracy is None:
@@ -92,11 +89,14 @@ def _top1(row: Row) -> float:
 
 
 def _speed(report: Report, row: Row) -> str:
-    latency = _measured(row).latency
-    text = f"{latency.p50_ms:.3g} ms a clip (p95 {latency.p95_ms:.3g})"
+    measured = _measured(row)
+    latency, what = measured.latency, "a clip" if measured.info.step is None else "a step"
+    text = f"{latency.p50_ms:.3g} ms {what} (p95 {latency.p95_ms:.3g})"
+    if report.mixes_forms:
+        text += f", {measured.ms_per_second:.3g} ms a second of video"
     if report.baseline is None or row.is_baseline:
         return text
-    times = _p50(report.baseline) / latency.p50_ms
+    times = report.cost_of(report.baseline) / report.cost_of(row)
     return f"{text}, {times:.1f}× as fast as {report.baseline.name}"
 
 

@@ -7,6 +7,7 @@ value)`` or ``("error", S2TFError)`` the other. A process that finds its pipe cl
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -16,12 +17,14 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import numpy as np
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.videos import Videos
@@ -30,7 +33,7 @@ from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.evaluation.multi_view import Views, evaluate, first_clip, network_classes
 from s2tf_edge.runtime.evaluation.predictions import Predictions
 from s2tf_edge.runtime.open import open_session
-from s2tf_edge.runtime.session import ModelInfo, Session, SessionOptions
+from s2tf_edge.runtime.session import Clips, ModelInfo, Session, SessionOptions, time_axis
 
 __all__ = ["ArtifactProcess", "Loaded", "peak_memory_mb"]
 
@@ -65,9 +68,9 @@ class ArtifactProcess:
         return loaded
 
     def time(self, seconds: float) -> list[int]:
-        """Nanoseconds of single clips, run one after another for ``seconds``; one at least.
+        """Nanoseconds of single predictions, one after another for ``seconds``; one at least: of clips, or of steps.
 
-        One untimed clip comes first: it finds caches and threads as the neighbors' round left them.
+        One untimed prediction comes first: it finds caches and threads as the neighbors' round left them.
         """
         times: list[int] = self._call("time", seconds)
         return times
@@ -149,16 +152,16 @@ class _ArtifactServer:
         self._data = data
         if isinstance(data, LabeledVideos):
             network_classes(self._session.info.labels, data)
-        self._clip = first_clip(data, self._session.info.spec)
+        self._predict = _make_prediction(self._session, first_clip(data, self._session.info.spec))
         return Loaded(info=self._session.info, runtime=self._session.describe(), seconds=seconds)
 
     def time(self, seconds: float) -> list[int]:
-        self._session.infer(self._clip)
+        self._predict()
         times: list[int] = []
         end = time.perf_counter() + seconds
         while not times or time.perf_counter() < end:
             started = time.perf_counter_ns()
-            self._session.infer(self._clip)
+            self._predict()
             times.append(time.perf_counter_ns() - started)
         return times
 
@@ -170,6 +173,15 @@ class _ArtifactServer:
             self._pipe.send(("progress", done, total))
 
         return evaluate(self._session, self._data, views=views, limit=limit, progress=progress)
+
+
+def _make_prediction(session: Session, clip: Clips) -> Callable[[], object]:
+    """What one prediction of a stream costs: a clip, or a step by a clip's first frames with a past that goes on."""
+    step = session.info.step
+    if step is None:
+        return functools.partial(session.infer, clip)
+    frames = np.ascontiguousarray(np.take(clip, range(step.hop), axis=time_axis(session.info.spec)))
+    return functools.partial(session.step, frames, session.start(1 if session.info.batch in {None, 1} else None))
 
 
 def _serve_requests(pipe: Connection, path: Path, options: SessionOptions) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,9 @@ from s2tf_edge.errors import UsageError
 from s2tf_edge.runtime.streaming.regions import Box
 
 __all__ = ["ClipRing", "Window"]
+
+
+_STRETCHES: Final = itertools.count()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,10 @@ class Window:
     """``perf_counter`` when the source presented the newest frame."""
     own_offset_seconds: float = 0.0
     """From presentation time to the source's own."""
+    stretch: int = 0
+    """What it is part of: no other stretch between two gaps, of any source, has that number."""
+    samples: int = 0
+    """Samples of that stretch up to its last frame."""
     made_at: float = field(default_factory=perf_counter)
     """``perf_counter`` when the window was complete."""
 
@@ -58,6 +67,8 @@ class ClipRing:
         self._images = np.zeros((2 * frames, size, size, 3), np.uint8)
         self._pts_seconds = np.zeros(2 * frames)
         self._count = 0
+        self.stretch = next(_STRETCHES)
+        """Number of all that was pushed since the last ``clear``."""
 
     def __len__(self) -> int:
         """Samples since the last ``clear``, all of them counted."""
@@ -74,6 +85,7 @@ class ClipRing:
     def clear(self) -> None:
         """Forgets all samples."""
         self._count = 0
+        self.stretch = next(_STRETCHES)
 
     def newest(self) -> tuple[NDArray[np.uint8], float]:
         """The last sample, uint8 [S, S, 3], and its time.

@@ -20,6 +20,7 @@ from s2tf_edge.runtime.streaming.reader import Reader, replace_if_hung
 from s2tf_edge.runtime.streaming.record_maker import RecordMaker
 from s2tf_edge.runtime.streaming.records import Picture, Record, Status
 from s2tf_edge.runtime.streaming.source_report import SourceReport
+from s2tf_edge.runtime.streaming.stepping import choose_hop
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
 __all__ = ["Coordinator"]
@@ -40,7 +41,7 @@ class Coordinator:
         stop: set to end early.
 
     Raises:
-        UsageError: what is to decode is not known.
+        UsageError: what is to decode is not known, or see ``choose_hop``.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Coordinator:
         self._session = session
         self._options = options
         self._stop = stop
-        self._hop = options.hop or max(1, session.info.spec.frames // 4)
+        self._hop = choose_hop(session.info, options.hop)
         regions = () if callable(options.regions) else tuple(options.regions)
         self._ledger = Ledger(sources, status_seconds=options.status_seconds, regions=regions)
         self._maker = RecordMaker(Postprocessor(session.info, options, times=self._ledger.label_times), self._ledger)

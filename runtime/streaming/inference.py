@@ -6,6 +6,8 @@
 As many runs go side by side as the session was made for. Where every window counts there is one thread more, which
 prepares its input while the others run; where only the newest counts there is none, as what it took would grow old.
 
+A network that steps has one thread: each window of a source needs the state that the one before it left (``stepping``).
+
 Runs may end in any order; results leave in the order in which their windows came, with what came between them. An entry
 is what one ``put`` brought, with the run of its windows:
 
@@ -21,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from time import perf_counter
 
@@ -30,7 +33,9 @@ from numpy.typing import NDArray
 from s2tf_edge.preprocess import normalize
 from s2tf_edge.runtime.session import Clips, Outputs, Session
 from s2tf_edge.runtime.streaming.clip_ring import Window
-from s2tf_edge.runtime.streaming.fair_queue import Item
+from s2tf_edge.runtime.streaming.fair_queue import Ended, Item
+from s2tf_edge.runtime.streaming.stepping import Stepper
+from s2tf_edge.runtime.streaming.zone_rings import RegionGone
 
 __all__ = ["InferencePool", "WindowResult"]
 
@@ -63,14 +68,16 @@ class InferencePool:
             overlap: whether one more input is prepared than there are runs.
             on_result: called, from another thread, whenever a run is over.
         """
-        count = session.requests + overlap
+        steps = session.info.step is not None
+        count = 1 if steps else session.requests + overlap
         runs = threading.Semaphore(session.requests)
         with ExitStack() as stack:
             forks = [session, *(_fork(session, stack) for _ in range(count - 1))]
             self._stack = stack.pop_all()
         self._free: SimpleQueue[_PoolWorker] = SimpleQueue()
+        self._stepper = Stepper(session) if steps else None
         for fork in forks:
-            self._free.put(_PoolWorker(fork, runs))
+            self._free.put(_PoolWorker(fork, runs, stepper=self._stepper))
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="infer")
         self._on_result = on_result
         self._entries: deque[tuple[Sequence[Item], Future[list[WindowResult]] | None]] = deque()
@@ -112,6 +119,11 @@ class InferencePool:
             future.add_done_callback(lambda _: self._on_result())
         if items:
             self._entries.append((items, future))
+        if self._stepper is not None:
+            for item in items:
+                if isinstance(item, RegionGone | Ended):
+                    # The one thread takes it after the windows before it.
+                    self._executor.submit(self._stepper.forget, item.source, getattr(item, "region", None))
 
     def finished(self, *, wait: bool = False) -> Iterator[tuple[Item, WindowResult | None]]:
         """Items whose turn it is, each window with its result.
@@ -138,9 +150,10 @@ class InferencePool:
 class _PoolWorker:
     """A session for one thread, with the memory for its input."""
 
-    def __init__(self, session: Session, runs: threading.Semaphore) -> None:
+    def __init__(self, session: Session, runs: threading.Semaphore, *, stepper: Stepper | None = None) -> None:
         self._session = session
         self._runs = runs
+        self._stepper = stepper
         self._clips: Clips | None = None
 
     def warm_up(self) -> None:
@@ -148,13 +161,20 @@ class _PoolWorker:
         self._session.infer(np.zeros(spec.input_shape(), spec.dtype))
 
     def run(self, windows: Sequence[Window]) -> list[WindowResult]:
+        if self._stepper is not None:
+            return [result for window in windows for result in self._run_together([window])]
+        return self._run_together(windows)
+
+    def _run_together(self, windows: Sequence[Window]) -> list[WindowResult]:
         began = perf_counter()
-        clips = self._prepare(windows)
+        infer = (
+            self._stepper.prepare(windows[0]) if self._stepper else partial(self._session.infer, self._prepare(windows))
+        )
         prepared = perf_counter()
         # The one thread more than there are runs waits here, its input made.
         with self._runs:
             started = perf_counter()
-            outputs = self._session.infer(clips)
+            outputs = infer()
             done_at = perf_counter()
         spent = {"preprocess": 1e3 * (prepared - began), "infer": 1e3 * (done_at - started)}
         # Less the time of preparing, so that the stages add up: made ─ queue ─ preprocess ─ queue ─ infer.
@@ -172,6 +192,12 @@ class _PoolWorker:
             )
             for index, window in enumerate(windows)
         ]
+
+    def _make_run(self, windows: Sequence[Window]) -> Callable[[], Outputs]:
+        if self._stepper is not None:
+            (window,) = windows
+            return self._stepper.prepare(window)
+        return partial(self._session.infer, self._prepare(windows))
 
     def _prepare(self, windows: Sequence[Window]) -> Clips:
         """The network's input, in memory that is used again and again; one clip of pixels is taken as it is."""

@@ -7,10 +7,13 @@ caches, for some 25 seconds.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
@@ -136,7 +139,8 @@ def self_test(session: Session, *, seconds: float, progress: Progress = no_progr
         raise UsageError(msg)
     spec = session.info.spec
     count = _sources(session)
-    options = StreamOptions(hop=1, policy="latest", duration_seconds=seconds, status_seconds=0.5)
+    hop = 1 if session.info.step is None else session.info.step.hop
+    options = StreamOptions(hop=hop, policy="latest", duration_seconds=seconds, status_seconds=0.5)
     seen, began = _Seen(), perf_counter()
     for record in recognize([_SOURCE.format(rate=spec.fps)] * count, session, options=options):
         passed = perf_counter() - began
@@ -156,14 +160,20 @@ def self_test(session: Session, *, seconds: float, progress: Progress = no_progr
 
 def _sources(session: Session) -> int:
     """How many sources give twice the windows that can be run, were there nothing else to do."""
-    spec = session.info.spec
-    clip = np.zeros(spec.input_shape(), spec.dtype)
+    spec, step = session.info.spec, session.info.step
+    hop = 1 if step is None else step.hop
+    run: Callable[[], object]
+    if step is None:
+        run = partial(session.infer, np.zeros(spec.input_shape(), spec.dtype))
+    else:
+        frames = np.zeros(dataclasses.replace(spec, frames=hop).input_shape(), spec.dtype)
+        run = partial(session.step, frames, session.start())
     times = []
     for _ in range(_RUNS):
         began = perf_counter()
-        session.infer(clip)
+        run()
         times.append(perf_counter() - began)
-    return min(_MAX_SOURCES, max(1, math.ceil(LOAD / statistics.median(times) * spec.period_seconds)))
+    return min(_MAX_SOURCES, max(1, math.ceil(LOAD / statistics.median(times) * hop * spec.period_seconds)))
 
 
 def _parts(seconds: float) -> tuple[tuple[float, float], tuple[float, float]]:

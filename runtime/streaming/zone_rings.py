@@ -215,4 +215,6 @@ class ZoneRings:
             t_end=t_end,
             presented_at=self._presented_at,
             own_offset_seconds=self._own_offset_seconds,
+            stretch=lane.ring.stretch,
+            samples=len(lane.ring),
         )

@@ -23,6 +23,7 @@ _COLUMNS = {
     "p50_ms": ("p50 ms", 2),
     "p95_ms": ("p95 ms", 2),
     "clips_per_second": ("clips/s", 1),
+    "ms_per_second": ("ms/s of video", 1),
     "peak_memory_mb": ("memory MB", 0),
 }
 """By metric: heading and decimals."""
@@ -74,7 +75,8 @@ def report(
 ) -> None:
     """Compare artifacts: [bold]accuracy against latency[/bold], measured side by side.
 
-    Bounds may name top1, top5, agreement, drop, p50, p95, p99, clips/s, memory and size.
+    Bounds may name top1, top5, agreement, drop, p50, p95, p99, clips/s, cost (ms of computing for a
+    second of video at the artifact's hop), memory and size.
     """
     del quiet, verbose, version  # taken by the app
     from s2tf_edge.data.datasets import open_videos

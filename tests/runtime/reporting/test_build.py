@@ -29,6 +29,7 @@ from s2tf_edge.runtime.reporting.report_files import report_values, tabulate_cla
 from s2tf_edge.runtime.reporting.verdict import choose, report_command, shortfalls, stream_command, verdict
 from s2tf_edge.runtime.session import ModelInfo
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.step_spec import StateSpec, StepSpec
 
 HOSTILE = "</script><script>alert(1)</script>|$\\frac{`x`}"
 LABELS = ("clap", "wave", HOSTILE)
@@ -115,6 +116,47 @@ def test_metrics_of_a_row() -> None:
     assert metrics["drop_low"] < 5 < metrics["drop_high"]
     assert metrics["agreement"] == pytest.approx(95.0)
     assert (metrics["p50_ms"], metrics["size_mb"], metrics["build_seconds"]) == (10.0, 2.5, None)
+
+
+def stepping(found: Report, *rows: int) -> Report:
+    """The same with some artifacts that step: a step takes as long as their clip took."""
+    state = StateSpec(name="ring", slots=3, shape=(8, 2, 2))
+    step = StepSpec(hop=1, receptive_field=9, warm_up=8, states=(state,))
+
+    def steps(row: Row) -> Row:
+        assert row.measured is not None
+        info = replace(row.measured.info, step=step, spec=ClipSpec(frames=8, size=8))
+        return replace(row, outcome=replace(row.measured, info=info))
+
+    return replace(found, rows=tuple(steps(row) if index in rows else row for index, row in enumerate(found.rows)))
+
+
+def test_steps_and_clips_are_compared_by_a_second_of_video() -> None:
+    # 25 frames a second: a clip of 4 frames has a hop of 1, as a step has.
+    clips = report(("base", 40.0, 3), ("quick", 10.0, 3))
+    assert clips.rows[0].metrics["ms_per_second"] == pytest.approx(25 * 40.0)
+    mixed = stepping(clips, 1)
+    assert (clips.mixes_forms, mixed.mixes_forms) == (False, True)
+    assert [row.to_dict()["form"] for row in mixed.rows] == ["clip", "step"]
+    assert mixed.rows[1].metrics["ms_per_second"] == pytest.approx(25 * 10.0)
+    assert "quick is the fastest: 10 ms a step (p95 15), 250 ms a second of video, 4.0× as fast as base" in verdict(
+        mixed
+    )
+    assert "10 ms a clip (p95 15), 4.0× as fast" in verdict(clips)
+    (cost,) = parse_slo("cost<300ms/s")
+    assert [cost.holds(row.metrics) for row in mixed.rows] == [False, True]
+
+
+def test_a_report_of_both_forms_says_what_it_compares(tmp_path: Path) -> None:
+    write_report(stepping(report(*THREE), 1), tmp_path)
+    page, text = ((tmp_path / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    assert "computing for a second of video at each artifact" in page
+    assert "◆ on the Pareto front of top-1 and the cost of a second of video" in text
+    assert "one clip or step at batch 1" in text
+    write_report(stepping(report(*THREE), 0, 1, 2), tmp_path)
+    page, text = ((tmp_path / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    assert "latency of one step, p50" in page
+    assert "one step at batch 1" in text
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,14 @@ one run needs of its own, which a backend whose runtime may not be shared as it 
 
     with open_session("model_openvino_int8") as session:
         outputs = session.infer(clips)          # float32 [N, 3, T, H, W] → outputs.logits float32 [N, K]
+
+A network that steps remembers what it saw, in a state that its user holds:
+
+    with open_session("causal_openvino_fp16") as session:
+        state = session.start()
+        outputs = session.step(frames, state)   # float32 [N, 3, hop, H, W] → outputs.logits float32 [N, K]
+
+Its ``infer`` takes whole clips all the same: each is stepped through from a fresh start, as the clip form sees it.
 """
 
 from __future__ import annotations
@@ -14,8 +22,6 @@ from __future__ import annotations
 import abc
 import copy
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -24,72 +30,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError, UsageError, VerificationError
-from s2tf_edge.spec import ClipSpec
+from s2tf_edge.runtime.session.step_state import StepState
+from s2tf_edge.runtime.session.values import Clips, ModelInfo, Outputs, SessionOptions, concatenate, time_axis
+from s2tf_edge.step_spec import StepSpec
 
-__all__ = ["Clips", "ModelInfo", "Outputs", "Session", "SessionOptions", "concatenate"]
-
-Clips = NDArray[np.float32] | NDArray[np.uint8]
-"""Clips in the layout and dtype of the network's ``ClipSpec``: float32 [N, 3, T, H, W] or uint8 [N, T, H, W, 3]."""
-
-HINTS = ("latency", "throughput")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SessionOptions:
-    """Where and how to run."""
-
-    device: str = "auto"
-    """Device as the runtime names it, such as CPU or GPU; auto lets the runtime choose."""
-    threads: int = 0
-    """CPU threads for one inference; 0 lets the runtime choose."""
-    hint: str = "latency"
-    """Optimize for latency or throughput."""
-    requests: int = 1
-    """Runs that are to go side by side, each in a fork of the session; 0 lets the runtime choose."""
-    cache: Path | None = None
-    """A folder in which OpenVINO keeps compiled networks for the next start; see ``s2tf_edge.runtime.cache``."""
-    custom_ops: tuple[Path, ...] = ()
-    """Shared libraries with kernels for ONNX Runtime to register: they run nodes in place of the bodies in the file."""
-
-    def __post_init__(self) -> None:
-        if self.threads < 0 or self.requests < 0:
-            msg = f"threads and requests must be zero or more, got {self.threads} and {self.requests}"
-            raise UsageError(msg)
-        if self.hint not in HINTS:
-            msg = f"hint must be one of {', '.join(HINTS)}, got {self.hint!r}"
-            raise UsageError(msg)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelInfo:
-    """What a session knows of its network before it is opened."""
-
-    name: str
-    """Name to show: the artifact folder's or file's stem."""
-    network: str
-    target: str
-    """torch, onnx, openvino, trt or trt-rtx."""
-    precision: str
-    spec: ClipSpec
-    labels: tuple[str, ...]
-    batch: int | None = 1
-    """Clips that one run takes; None for any number."""
-    has_mask: bool = False
-    """Whether outputs have the saliency mask."""
-
-    def label(self, index: int) -> str:
-        """The name of class ``index``."""
-        return self.labels[index] if index < len(self.labels) else f"class {index}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """What a network says about N clips."""
-
-    logits: NDArray[np.float32]
-    """Float32 [N, K], before softmax."""
-    mask: NDArray[np.float32] | None = None
-    """Float32 [N, 1, 1, H', W'], where the network was exported with its saliency mask."""
+__all__ = ["Session"]
 
 
 class Session(abc.ABC):
@@ -103,6 +48,8 @@ class Session(abc.ABC):
         self.info = info
         self.options = options
         self._is_open = False
+        self._key = object()
+        self._clip_state: StepState | None = None
 
     def open(self) -> None:
         """Loads and compiles the network.
@@ -135,6 +82,52 @@ class Session(abc.ABC):
         self._check_logits(outputs.logits)
         return outputs
 
+    def start(self, batch: int | None = None) -> StepState:
+        """The state of streams that have not begun.
+
+        Args:
+            batch: how many step side by side, where the network takes any number; as many as it takes by default.
+
+        Raises:
+            UsageError: the session is not open, its network sees whole clips, or takes another number of streams.
+        """
+        spec = self._check_steps()
+        fixed = self.info.batch
+        if batch is not None and fixed not in {None, batch}:
+            msg = f"{self.info.name} steps {fixed} streams side by side, got batch={batch}; export it with that batch"
+            raise UsageError(msg)
+        return self._start(spec, batch or fixed or 1)
+
+    def step(self, frames: Clips, state: StepState) -> Outputs:
+        """Goes on by the next frames of every stream.
+
+        Args:
+            frames: as ``Clips`` says, with ``info.step.hop`` frames in place of T, of ``state.batch`` streams.
+            state: of this session; it is what the step after this one takes.
+
+        Returns:
+            What the network says now; it is worth something once ``state.is_warm()``.
+
+        Raises:
+            UsageError: the session is not open, its network sees whole clips, the state is of another one, or shape or
+                dtype are not what the network takes.
+            VerificationError: a logit is not finite, as where float16 overflows.
+        """
+        spec = self._check_steps()
+        if state.owner is not self.network_key:
+            msg = f"the state is not of {self.info.name}; take what start() of its session gives"
+            raise UsageError(msg)
+        self._check_shape(frames, frames_wanted=spec.hop, batch=state.batch)
+        outputs = self._step(frames, state)
+        state.count(spec.hop)
+        self._check_logits(outputs.logits)
+        return outputs
+
+    @property
+    def network_key(self) -> object:
+        """Stands for the network in memory: forks have it in common, and states are of it."""
+        return self._key
+
     def fork(self) -> Session:
         """Another open session over the same network in memory, for another thread; close it before this one.
 
@@ -143,6 +136,7 @@ class Session(abc.ABC):
         """
         self._check_open()
         fork = copy.copy(self)
+        fork._clip_state = None
         fork._fork()
         return fork
 
@@ -155,6 +149,7 @@ class Session(abc.ABC):
         """Frees the network; closing twice is allowed."""
         if self._is_open:
             self._is_open = False
+            self._clip_state = None
             self._close()
 
     def describe(self) -> dict[str, Any]:
@@ -169,6 +164,14 @@ class Session(abc.ABC):
 
     @abc.abstractmethod
     def _close(self) -> None: ...
+
+    def _start(self, spec: StepSpec, batch: int) -> StepState:
+        """The state of ``batch`` streams, of a backend whose networks may step."""
+        raise NotImplementedError
+
+    def _step(self, frames: Clips, state: StepState) -> Outputs:
+        """Runs one step, of such a backend."""
+        raise NotImplementedError
 
     def _fork(self) -> None:  # noqa: B027  # most runtimes may be shared as they are
         """Replaces what two threads must not share; called on a copy of an open session."""
@@ -189,12 +192,26 @@ class Session(abc.ABC):
 
     def _check(self, clips: Clips) -> None:
         self._check_open()
-        spec = self.info.spec
+        self._check_shape(clips, frames_wanted=self.info.spec.frames)
+
+    def _check_steps(self) -> StepSpec:
+        self._check_open()
+        if self.info.step is None:
+            msg = (
+                f"{self.info.name} sees whole clips and cannot step; give it to infer(), or export a network with "
+                "causal=true"
+            )
+            raise UsageError(msg)
+        return self.info.step
+
+    def _check_shape(self, clips: Clips, *, frames_wanted: int, batch: int | None = None) -> None:
+        spec = dataclasses.replace(self.info.spec, frames=frames_wanted)
         expected = spec.input_shape()[1:]
-        if clips.ndim != 5 or clips.shape[1:] != expected or not len(clips) or clips.dtype.name != spec.dtype:
-            wanted = ", ".join(str(side) for side in expected)
+        is_batch = len(clips) == batch if batch else len(clips) > 0
+        if clips.ndim != 5 or clips.shape[1:] != expected or not is_batch or clips.dtype.name != spec.dtype:
+            wanted = ", ".join(str(side) for side in (batch or "N", *expected))
             got = f"{clips.dtype.name} [{', '.join(str(side) for side in clips.shape)}]"
-            msg = f"{self.info.name} takes {spec.dtype} [N, {wanted}] ({spec.layout}), got {got}"
+            msg = f"{self.info.name} takes {spec.dtype} [{wanted}] ({spec.layout}), got {got}"
             raise UsageError(msg)
 
     def _check_logits(self, logits: NDArray[np.float32]) -> None:
@@ -208,20 +225,27 @@ class Session(abc.ABC):
             raise VerificationError(msg)
 
     def _run_padded(self, clips: Clips, batch: int) -> Outputs:
+        run = self._run if self._takes_clips else self._run_by_steps
         missing = batch - len(clips)
         if not missing:
-            return self._run(clips)
+            return run(clips)
         padded = np.concatenate([clips, np.repeat(clips[-1:], missing, axis=0)])
-        outputs = self._run(padded)
+        outputs = run(padded)
         mask = None if outputs.mask is None else outputs.mask[:-missing]
         return Outputs(logits=outputs.logits[:-missing], mask=mask)
 
+    @property
+    def _takes_clips(self) -> bool:
+        """Whether ``_run`` is there to take whole clips; else they are stepped through."""
+        return self.info.step is None
 
-def concatenate(parts: Sequence[Outputs]) -> Outputs:
-    """The outputs of several runs as those of one."""
-    masks = [part.mask for part in parts if part.mask is not None]
-    return dataclasses.replace(
-        parts[0],
-        logits=np.concatenate([part.logits for part in parts]),
-        mask=np.concatenate(masks) if masks else None,
-    )
+    def _run_by_steps(self, clips: Clips) -> Outputs:
+        spec = self._check_steps()
+        if self._clip_state is None or self._clip_state.batch != len(clips):
+            self._clip_state = self._start(spec, len(clips))
+        self._clip_state.reset()
+        axis = time_axis(self.info.spec)
+        for frames in np.split(clips, clips.shape[axis] // spec.hop, axis=axis):
+            outputs = self._step(np.ascontiguousarray(frames), self._clip_state)
+            self._clip_state.count(spec.hop)
+        return outputs

@@ -1,0 +1,179 @@
+"""A network by the step and by the clip: milliseconds of a prediction, side by side in one process.
+
+    python benchmarks/step.py --models s2tf_x3d_s x3d_s --threads 1 2 --out docs/step.md
+
+Networks have random weights, which cost what trained ones cost, and are causal. Each is exported as one step (fp32 and
+fp16, for OpenVINO; fp32 for ONNX Runtime; and with as many frames a call as a stream takes of a clip by default) and as
+whole clips (the same, and int8 as the search of ``--precision int8`` finds it fastest). All forms take turns: a round
+has a few predictions of each after an untimed one. Where OpenVINO computes fp16 artifacts in bfloat16, it says so.
+
+    ms a second of video   at each form's own hop
+    clip / step            a prediction of a clip in the same runtime and precision, divided by one of the step
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from folds import write_between
+from s2tf_edge.export import ExportOptions, export
+from s2tf_edge.models import create_model, save_model
+from s2tf_edge.runtime import SessionOptions, open_session
+from s2tf_edge.runtime.hardware import hardware_facts
+from s2tf_edge.runtime.session import Session
+
+BEGIN, END = "<!-- benchmarks/step.py: begin -->", "<!-- benchmarks/step.py: end -->"
+CALIBRATION = "synthetic?clips=20"
+FORMS: dict[str, dict[str, Any]] = {
+    "step, OpenVINO fp32": {"target": "openvino", "precision": "fp32"},
+    "step, OpenVINO fp16": {"target": "openvino", "precision": "fp16"},
+    "step of {hop} frames, OpenVINO fp16": {"target": "openvino", "precision": "fp16", "hop": "quarter"},
+    "step, ONNX Runtime fp32": {"target": "onnx", "precision": "fp32"},
+    "clip, OpenVINO fp32": {"target": "openvino", "precision": "fp32", "form": "clip"},
+    "clip, OpenVINO fp16": {"target": "openvino", "precision": "fp16", "form": "clip"},
+    "clip, OpenVINO int8": {"target": "openvino", "precision": "int8", "form": "clip", "calib": CALIBRATION},
+    "clip, ONNX Runtime fp32": {"target": "onnx", "precision": "fp32", "form": "clip"},
+}
+TIMED = 6
+"""Predictions of a form in a round."""
+
+
+@dataclass(kw_only=True)
+class Form:
+    """One artifact, and what was measured of it."""
+
+    name: str
+    session: Session
+    predict: Callable[[], object]
+    times_ms: list[float] = field(default_factory=list)
+
+    @property
+    def median_ms(self) -> float:
+        return statistics.median(self.times_ms)
+
+    @property
+    def second_ms(self) -> float:
+        """Of a second of video."""
+        return self.median_ms / (self.session.info.hop * self.session.info.spec.period_seconds)
+
+    @property
+    def is_step(self) -> bool:
+        return self.session.info.step is not None
+
+    def spread(self) -> str:
+        low, high = np.percentile(self.times_ms, [10, 90])
+        return f"{self.median_ms:.1f} ({low:.1f}–{high:.1f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["s2tf_x3d_s", "x3d_s", "s2tf_x3d_m"])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--artifacts", type=Path, help="folder to keep artifacts in, and to take those of before from")
+    parser.add_argument("--out", type=Path, help=f"page whose part between {BEGIN} and {END} the tables become")
+    arguments = parser.parse_args()
+    lines = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.artifacts or Path(scratch)
+        for model in arguments.models:
+            paths = build(model, folder)
+            for threads in arguments.threads:
+                lines += [*measure(model, paths, threads=threads, rounds=arguments.rounds), ""]
+                print("\n".join(lines[-len(paths) - 8 :]), flush=True)
+    if arguments.out:
+        write_between(arguments.out, BEGIN, END, lines[:-1])
+
+
+def build(model: str, folder: Path) -> dict[str, Path]:
+    """The artifacts of all forms, by their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{model}.pt"
+    if not path.is_file():
+        torch.manual_seed(0)
+        save_model(path, create_model(f"{model}?causal=true", num_classes=400))
+    quarter = max(1, create_model(model, num_classes=2).spec.frames // 4)
+    built = {}
+    for name, options in FORMS.items():
+        given: dict[str, Any] = {key: quarter if value == "quarter" else value for key, value in options.items()}
+        out = folder / f"{model} {name.format(hop=quarter)}"
+        if not out.is_dir():
+            print(f"exporting {out.name}", flush=True)
+            export(path, ExportOptions(**given, out=out))
+        built[name.format(hop=quarter)] = out
+    return built
+
+
+def measure(model: str, paths: dict[str, Path], *, threads: int, rounds: int) -> list[str]:
+    """A table of all forms of a network."""
+    with ExitStack() as stack:
+        forms = []
+        for name, path in paths.items():
+            session = stack.enter_context(open_session(path, SessionOptions(threads=threads)))
+            forms.append(Form(name=name, session=session, predict=make_prediction(session)))
+        for _ in range(rounds):
+            for form in forms:
+                form.predict()
+                for _ in range(TIMED):
+                    began = time.perf_counter()
+                    form.predict()
+                    form.times_ms.append(1e3 * (time.perf_counter() - began))
+        return tabulate(model, forms, threads=threads)
+
+
+def make_prediction(session: Session) -> Callable[[], object]:
+    """One prediction, on noise: what the pixels are costs nothing."""
+    spec, step = session.info.spec, session.info.step
+    random = np.random.default_rng(0)
+    shown = spec if step is None else dataclasses.replace(spec, frames=step.hop)
+    clip = random.normal(size=shown.input_shape()).astype(np.float32)
+    return (
+        functools.partial(session.infer, clip)
+        if step is None
+        else functools.partial(session.step, clip, session.start())
+    )
+
+
+def tabulate(model: str, forms: Sequence[Form], *, threads: int) -> list[str]:
+    """A row a form."""
+    facts = hardware_facts()
+    by_name = {form.name: form for form in forms}
+    count = len(forms[0].times_ms)
+    on = f"{threads} thread{'' if threads == 1 else 's'}"
+    lines = [
+        f"`{model}`, {on}, n = {count} predictions of each form, {facts['cpu']}:",
+        "",
+        "| form | computes in | ms a prediction (10–90 %) | ms a second of video | clip / step |",
+        "|---|---|--:|--:|--:|",
+    ]
+    for form in forms:
+        kind = form.session.describe()["inference_precision"]
+        clip = by_name.get("clip, " + _short(form)) if form.is_step else None
+        ratio = f"{clip.median_ms / form.median_ms:.1f}×" if clip else ""
+        lines.append(f"| {form.name} | {kind} | {form.spread()} | {form.second_ms:.0f} | {ratio} |")
+    steps = [form for form in forms if form.is_step and form.session.info.hop == 1]
+    clips = [form for form in forms if not form.is_step]
+    best_step, best_clip = min(steps, key=lambda form: form.median_ms), min(clips, key=lambda form: form.median_ms)
+    times, names = best_clip.median_ms / best_step.median_ms, [_short(form) for form in (best_clip, best_step)]
+    return [*lines, "", f"The best clip ({names[0]}) takes {times:.1f} times as long as the best step ({names[1]})."]
+
+
+def _short(form: Form) -> str:
+    return form.name.partition(", ")[2]
+
+
+if __name__ == "__main__":
+    main()

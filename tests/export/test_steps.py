@@ -1,0 +1,358 @@
+"""Artifacts of one step, and the sessions that run them: they say what the network says, frame by frame."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from s2tf_edge.errors import InputFileError, S2TFError, UnsupportedError, UsageError
+from s2tf_edge.export import ExportOptions, export
+from s2tf_edge.export.plan import plan_export
+from s2tf_edge.models import VideoNetwork, create_model, load_model, registry, save_model
+from s2tf_edge.models.x3d import X3D, X3DOptions
+from s2tf_edge.preprocess import normalize
+from s2tf_edge.runtime.open import open_session
+from s2tf_edge.runtime.session import Session, SessionOptions
+from s2tf_edge.runtime.session.step_state import HostBuffer, RingState, StepState
+from s2tf_edge.spec import ClipSpec
+
+Build = Callable[..., Path]
+Floats = NDArray[np.float32]
+FRAMES = 5
+SIZE = 32
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tiny_x3d() -> Iterator[None]:
+    """An X3D of five blocks: tracing the 26 of the smallest that is published takes half a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_ARCHITECTURES", dict(registry._ARCHITECTURES))
+
+        @registry.register("x3d", recipes={"tiny": ClipSpec(frames=FRAMES, size=SIZE)}, options=X3DOptions)
+        def build(variant: str, *, options: X3DOptions, frames: int, size: int, num_classes: int) -> X3D:
+            del variant
+            return X3D((1, 1, 2, 1), options=options, frames=frames, size=size, num_classes=num_classes)
+
+        yield
+
+
+@pytest.fixture(scope="module")
+def causal_file(_tiny_x3d: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small S2TF-X3D that steps, with norms as training leaves them."""
+    torch.manual_seed(0)
+    network = create_model("s2tf_x3d_tiny?width=0.5&causal=true", num_classes=10, frames=FRAMES, size=SIZE)
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm3d):
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            norm.running_mean.uniform_(-0.2, 0.2)
+            norm.running_var.uniform_(0.5, 1.5)
+    path = tmp_path_factory.mktemp("causal") / "causal net.pt"
+    save_model(path, network)
+    return path
+
+
+@pytest.fixture(scope="module")
+def network(causal_file: Path) -> VideoNetwork:
+    return load_model(causal_file).eval()
+
+
+@pytest.fixture(scope="module")
+def build(causal_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Exports once what several tests look at."""
+    built: dict[str, Path] = {}
+
+    def make(**options: Any) -> Path:
+        key = str(options)
+        if key not in built:
+            out = tmp_path_factory.mktemp("artifact") / "step"
+            built[key] = export(causal_file, ExportOptions(**options, out=out)).folder
+        return built[key]
+
+    return make
+
+
+ONNX: dict[str, Any] = {"target": "onnx", "precision": "fp32"}
+OPENVINO: dict[str, Any] = {"target": "openvino", "precision": "fp32"}
+HALF: dict[str, Any] = {"target": "openvino", "precision": "fp16"}
+WIDE: dict[str, Any] = {**OPENVINO, "hop": 2, "batch": 2, "input": "u8", "mask": True}
+TOLERANCES = {"fp32": 1e-4, "fp16": 0.05}
+
+
+@pytest.fixture(params=[ONNX, OPENVINO], ids=["onnx", "openvino"])
+def session(request: pytest.FixtureRequest, build: Build) -> Iterator[Session]:
+    with open_session(build(**request.param), SessionOptions(threads=1)) as session:
+        yield session
+
+
+def _pixels(count: int, *, seed: int = 0) -> NDArray[np.uint8]:
+    """Frames [count, S, S, 3] that change from one to the next."""
+    return np.random.default_rng(seed).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def _input(session: Session, frames: NDArray[np.uint8]) -> Any:
+    return normalize(frames, dataclasses.replace(session.info.spec, frames=len(frames)))[np.newaxis]
+
+
+def _step_all(session: Session, frames: NDArray[np.uint8], state: StepState | None = None) -> Floats:
+    """Logits [len(frames), K] of a network that steps by single frames."""
+    state = state or session.start()
+    return np.concatenate([session.step(_input(session, frame[np.newaxis]), state).logits for frame in frames])
+
+
+@torch.no_grad()
+def _expected(network: VideoNetwork, frames: NDArray[np.uint8], *, hop: int = 1) -> Floats:
+    spec = dataclasses.replace(network.spec, frames=len(frames))
+    clip, state, said = torch.from_numpy(normalize(frames, spec))[None], network.start_state(), []
+    for seen in torch.split(clip, hop, dim=2):
+        logits, state = network.step(seen, state)
+        said.append(logits)
+    return torch.cat(said).numpy()
+
+
+@pytest.mark.parametrize("options", [ONNX, OPENVINO, HALF], ids=["onnx", "openvino", "half"])
+def test_a_session_says_what_the_network_says_at_every_frame(
+    build: Build, network: VideoNetwork, options: dict[str, Any]
+) -> None:
+    frames = _pixels(network.receptive_field + 40)
+    expected = _expected(network, frames)[network.warm_up - 1 :]
+    with open_session(build(**options)) as session:
+        got = _step_all(session, frames)[network.warm_up - 1 :]
+    allowed = TOLERANCES[options["precision"]] * float(np.ptp(expected))
+    assert np.abs(got - expected).max() <= allowed
+    # Which is not for want of anything that changes.
+    assert np.abs(np.diff(expected, axis=0)).max() > 2 * TOLERANCES["fp32"] * float(np.ptp(expected))
+
+
+def test_several_frames_a_call_of_streams_side_by_side(build: Build, network: VideoNetwork) -> None:
+    streams = [_pixels(24, seed=seed) for seed in (1, 2)]
+    with open_session(build(**WIDE)) as session:
+        state, got, masks = session.start(), [], []
+        for start in range(0, 24, 2):
+            outputs = session.step(np.stack([frames[start : start + 2] for frames in streams]), state)
+            got.append(outputs.logits)
+            masks.append(outputs.mask)
+        assert (session.info.spec.frames, session.info.hop, state.frames()) == (6, 2, 24)
+    for index, frames in enumerate(streams):
+        expected = _expected(network, frames, hop=2)[2:]
+        assert np.abs(np.stack(got)[2:, index] - expected).max() <= 1e-4 * float(np.ptp(expected))
+    assert masks[-1] is not None
+    assert masks[-1].shape == (2, 1, 1, 1, 1)
+
+
+def test_a_clip_is_seen_from_a_fresh_start(session: Session, network: VideoNetwork) -> None:
+    clips = np.concatenate([_input(session, _pixels(FRAMES, seed=seed)) for seed in range(3)])
+    with torch.no_grad():
+        expected = network(torch.from_numpy(clips)).numpy()
+    for _ in range(2):
+        np.testing.assert_allclose(session.infer(clips).logits, expected, atol=1e-4 * float(np.ptp(expected)))
+
+
+def test_two_beginnings_agree_once_the_past_is_forgotten(session: Session, network: VideoNetwork) -> None:
+    assert session.info.step is not None
+    reach = session.info.step.receptive_field
+    states = [session.start() for _ in range(2)]
+    _step_all(session, _pixels(7, seed=5), states[0])
+    _step_all(session, _pixels(7, seed=6), states[1])
+    frames = _pixels(reach + 3)
+    first, second = (_step_all(session, frames, state) for state in states)
+    assert not np.array_equal(first[:5], second[:5])
+    np.testing.assert_array_equal(first[reach - 1 :], second[reach - 1 :])
+
+
+def test_what_is_to_be_written_over_is_never_read(session: Session) -> None:
+    frames = _pixels(12)
+    clean, state = _step_all(session, frames), session.start()
+    assert isinstance(state, RingState)
+    got = []
+    for frame in frames:
+        for ring in state.rings:
+            for buffer in ring.fresh:
+                assert isinstance(buffer, HostBuffer)
+                buffer.array.view(f"u{buffer.array.itemsize}")[:] = 2 ** (8 * buffer.array.itemsize) - 1  # no number
+        got.append(session.step(_input(session, frame[np.newaxis]), state).logits)
+    np.testing.assert_array_equal(np.concatenate(got), clean)
+
+
+def test_states_are_independent_and_begin_anew(session: Session) -> None:
+    frames, other = _pixels(9), _pixels(9, seed=3)
+    alone = _step_all(session, frames)
+    state, second = session.start(), session.start()
+    together = []
+    for frame, another in zip(frames, other, strict=True):
+        together.append(session.step(_input(session, frame[np.newaxis]), state).logits)
+        session.step(_input(session, another[np.newaxis]), second)
+    np.testing.assert_array_equal(np.concatenate(together), alone)
+    assert (state.frames(), state.is_warm()) == (9, True)
+    state.reset()
+    assert (state.frames(), state.is_warm()) == (0, False)
+    np.testing.assert_array_equal(_step_all(session, frames, state), alone)
+    with session.fork() as fork:
+        np.testing.assert_array_equal(_step_all(fork, frames, session.start()), alone)
+
+
+def test_one_of_several_streams_begins_anew(build: Build) -> None:
+    frames = _pixels(6)
+    pairs = [np.stack([frames[start : start + 2]] * 2) for start in range(0, 6, 2)]
+    with open_session(build(**WIDE)) as session:
+        state, fresh = session.start(), session.start()
+        for pair in pairs:
+            session.step(pair, state)
+        state.reset(1)
+        got = [session.step(pair, state).logits for pair in pairs[:2]]
+        expected = [session.step(pair, fresh).logits for pair in pairs[:2]]
+    assert (state.frames(0), state.frames(1)) == (10, 4)
+    np.testing.assert_allclose(got[-1][1], expected[-1][1], atol=1e-6)
+    assert not np.allclose(got[-1][0], expected[-1][0], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_ten_thousand_steps_do_not_drift(session: Session) -> None:
+    assert session.info.step is not None
+    frames = _pixels(100)
+    state = session.start()
+    for _ in range(100):
+        long = _step_all(session, frames, state)
+    fresh = _step_all(session, frames)
+    np.testing.assert_array_equal(long[session.info.step.receptive_field :], fresh[session.info.step.receptive_field :])
+
+
+def test_an_artifact_says_how_it_is_driven(build: Build, network: VideoNetwork) -> None:
+    folder = build(**ONNX)
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    assert (meta["form"], meta["hop"], meta["warm_up"]) == ("step", 1, FRAMES)
+    assert meta["receptive_field"] == network.receptive_field
+    assert meta["clip"]["frames"] == FRAMES
+    assert meta["inputs"] == {"frames": {"shape": [1, 3, SIZE, SIZE], "dtype": "float32"}}
+    graph = onnx.load(folder / "model.onnx").graph
+    shapes = {
+        value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output, *graph.value_info)
+    }
+    names = [f"{state['name']}_p{slot}" for state in meta["states"] for slot in range(state["slots"])]
+    assert [value.name for value in graph.input] == ["frames", *names]
+    assert [value.name for value in graph.output] == ["logits", *(state["output"] for state in meta["states"])]
+    for state in meta["states"]:
+        assert (state["layout"], state["dtype"], state["start"]) == ("NCHW", "float32", 0.0)
+        assert shapes[f"{state['name']}_p0"] == shapes[state["output"]] == state["shape"]
+    assert max(map(len, shapes.values())) == 4
+    assert not {node.op_type for node in graph.node} & {"Loop", "If", "Scan", "ScatterND", "Gather", "Slice", "Split"}
+    verified = json.loads((folder / "verify.json").read_text(encoding="utf-8"))
+    assert verified["n"] == 2 * (1 + network.receptive_field)
+
+
+def test_what_does_not_step_is_told(build: Build, causal_file: Path, plain: Path, session: Session) -> None:
+    state, frame = session.start(), _input(session, _pixels(1))
+    with open_session(causal_file) as other:
+        with pytest.raises(UsageError, match=r"the state is not of causal net; take what start\(\) "):
+            other.step(frame, state)
+        np.testing.assert_allclose(
+            _step_all(other, _pixels(9))[-1], _step_all(session, _pixels(9))[-1], atol=1e-5, rtol=0
+        )
+    with pytest.raises(UsageError, match=r"takes float32 \[1, 3, 1, 32, 32\] \(NCTHW\), got float32 \[2, "):
+        session.step(np.concatenate([frame, frame]), state)
+    with pytest.raises(UsageError, match=r"step steps 1 streams side by side, got batch=2; export it with that batch"):
+        session.start(2)
+    clip = export(plain, ExportOptions(target="onnx", meta=plain.with_suffix(".json"), out=plain.with_name("clip")))
+    with open_session(clip.folder) as whole, pytest.raises(UsageError, match="sees whole clips and cannot step; give"):
+        whole.start()
+
+
+def test_the_host_of_the_documentation_runs_as_it_stands(
+    build: Build, causal_file: Path, network: VideoNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "step.md"
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for options in (ONNX, {**ONNX, "hop": 2}):
+        folder = tmp_path / f"hop {options.get('hop', 1)}"
+        shutil.copytree(build(**options), folder / "model_onnx_fp32")
+        monkeypatch.chdir(folder)
+        host: dict[str, Any] = {}
+        exec(compile(example, str(page), "exec"), host)
+        frames, hop = _pixels(12), options.get("hop", 1)
+        with open_session(causal_file) as session:
+            seen = np.moveaxis(_input(session, frames)[0], 1, 0)
+        got = np.concatenate([host["step"](seen[start : start + hop]) for start in range(0, 12, hop)])
+        expected = _expected(network, frames, hop=hop)
+        assert np.abs(got - expected).max() <= 1e-4 * float(np.ptp(expected))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"hop": 5}, UsageError, r"a step takes from 1 to 4 frames, fewer than a clip has; got `hop=5`"),
+        ({"hop": 2, "form": "clip"}, UsageError, r"`hop=2` is for steps, and `form='clip'` asks for whole clips"),
+        (
+            {"dynamic_batch": True},
+            UsageError,
+            "a step takes a fixed number of streams, whose states it ",
+        ),
+        (
+            {"target": "trt", "defer_build": True},
+            UnsupportedError,
+            r"trt runs no network that steps, onnx, openvino ",
+        ),
+        ({"precision": "int8", "calib": "synthetic?clips=10"}, UnsupportedError, "steps have no integer form; leave"),
+    ],
+    ids=str,
+)
+def test_what_a_step_cannot_be_is_told_before_anything_is_built(
+    causal_file: Path, tmp_path: Path, options: dict[str, Any], error: type[S2TFError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        plan_export(causal_file, ExportOptions(**{"target": "onnx", "out": tmp_path / "out", **options}))
+
+
+def test_steps_are_of_causal_networks(model_file: Path, plain: Path, build: Build, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for options, asked in (({"form": "step"}, "form='step'"), ({"hop": 2}, "hop=2")):
+        with pytest.raises(UsageError, match=rf"`{asked}` is for causal networks, and s2tf_r3d_10.* sees whole clips"):
+            plan_export(model_file, ExportOptions(target="onnx", out=out, **options))
+        with pytest.raises(UsageError, match=rf"`{asked}` needs a model\.pt of a causal network"):
+            plan_export(plain, ExportOptions(target="onnx", out=out, meta=plain.with_suffix(".json"), **options))
+    with pytest.raises(UsageError, match=r"is one step of s2tf_x3d_tiny.*; for another target, give the model it was"):
+        plan_export(build(**ONNX), ExportOptions(target="openvino", out=out))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"form": "walk"}, "form must be clip or step, got 'walk'"),
+        ({"hop": 0}, "hop 0, warm_up 5"),
+        ({"hop": 2}, "do not go together"),
+        ({"states": []}, "0 states do not go together"),
+        ({"states": "many"}, "states must be a list of objects"),
+        ({"states": [{"name": "a"}]}, "shape"),
+        ({"receptive_field": "far"}, "receptive_field must be a whole number, got 'far'"),
+    ],
+    ids=str,
+)
+def test_a_description_that_contradicts_itself_is_refused(
+    build: Build, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    values = json.loads((build(**ONNX) / "meta.json").read_text(encoding="utf-8")) | change
+    (tmp_path / "meta.json").write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(InputFileError, match=r"meta\.json is not a valid artifact description .*" + words):
+        open_session(tmp_path)
+
+
+def test_the_clip_form_of_the_same_network(causal_file: Path, network: VideoNetwork, tmp_path: Path) -> None:
+    folder = export(causal_file, ExportOptions(target="onnx", form="clip", out=tmp_path / "clip")).folder
+    clips = np.random.default_rng(0).normal(size=(2, 3, FRAMES, SIZE, SIZE)).astype(np.float32)
+    with open_session(folder) as session, torch.no_grad():
+        assert session.info.step is None
+        expected = network(torch.from_numpy(clips)).numpy()
+        np.testing.assert_allclose(session.infer(clips).logits, expected, atol=1e-4 * float(np.ptp(expected)))
