@@ -6,6 +6,7 @@ Every class has its turn, so that rare classes are seen too, and long videos giv
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -100,7 +101,7 @@ class CalibrationClips:
         """
         budget = Budget(_SECONDS)
         for index, choice in enumerate(self._choices[: self._limit]):
-            frames = self._read(choice)
+            frames = self._read(choice, self._spec)
             if frames is not None and index not in self._hashes:
                 # Of the first pass alone: a later one goes as far as that did.
                 if budget.is_spent and len(self._hashes) >= _FEWEST:
@@ -135,40 +136,46 @@ class CalibrationClips:
                 "%d calibration clips; give %d or more for ranges to rely on", len(self._hashes), RECOMMENDED_CLIPS
             )
 
-    def frames(self, count: int | None = None) -> list[NDArray[np.uint8]]:
+    def frames(self, count: int | None = None, *, length: int | None = None) -> list[NDArray[np.uint8]]:
         """The first ``count`` of the clips, all for None; cropped but not normalized, each uint8 [T, S, S, 3].
+
+        Args:
+            count: how many.
+            length: frames of each (T), where they are to be longer than those that are calibrated on.
 
         Raises:
             InputFileError: none of the videos can be read.
         """
-        frames = self._crop(self._choices, count)
+        frames = self._crop(self._choices, count, length)
         if not frames:
             raise self._nothing_readable()
         return frames
 
-    def unseen(self, count: int) -> list[NDArray[np.uint8]]:
+    def unseen(self, count: int, *, length: int | None = None) -> list[NDArray[np.uint8]]:
         """At most ``count`` clips that iterating does not give, each cropped but not normalized, uint8 [T, S, S, 3].
 
-        They are of other videos as far as the data set has more, and then of the same videos at other moments. There
-        are none where all videos are as short as a clip, or none can be read.
+        Arguments as of ``frames``. They are of other videos as far as there are more, then of the same ones at other
+        moments. There are none where all videos are as short as a clip, or none can be read.
         """
-        return self._crop(choose_others(self._data, self._spec, chosen=self._choices, seed=self._seed), count)
+        others = choose_others(self._data, self._spec, chosen=self._choices, seed=self._seed)
+        return self._crop(others, count, length)
 
-    def _crop(self, choices: Iterable[ClipChoice], count: int | None) -> list[NDArray[np.uint8]]:
+    def _crop(self, choices: Iterable[ClipChoice], count: int | None, length: int | None) -> list[NDArray[np.uint8]]:
         """At most ``count`` of those that can be read."""
-        read = (frames for choice in choices if (frames := self._read(choice)) is not None)
-        return [crop_frames(frames, self._spec) for frames in itertools.islice(read, count)]
+        spec = dataclasses.replace(self._spec, frames=length or self._spec.frames)
+        read = (frames for choice in choices if (frames := self._read(choice, spec)) is not None)
+        return [crop_frames(frames, spec) for frames in itertools.islice(read, count)]
 
     def _nothing_readable(self) -> InputFileError:
         _, reason = next(iter(self._skipped.values()), ("", "it is empty"))
         return InputFileError(f"no calibration clip of {self._data.name} can be read; the first: {reason}")
 
-    def _read(self, choice: ClipChoice) -> NDArray[np.uint8] | None:
+    def _read(self, choice: ClipChoice, spec: ClipSpec) -> NDArray[np.uint8] | None:
         video = id(choice.video)
         if video in self._skipped:
             return None
         try:
-            return choice.video.read(self._spec, at=choice.at)
+            return choice.video.read(spec, at=choice.at)
         except InputFileError as error:
             logger.warning("left out of calibration: %s", error)
             self._skipped[video] = (choice.video.name, str(error))

@@ -306,6 +306,7 @@ def _request(plan: ExportPlan, graph: Path, folder: Path, integers: Integers | N
         integers=integers,
         is_quantized=plan.is_quantized,
         engine=options.engine(),
+        step=plan.source.step,
         defer=options.defer_build,
     )
 

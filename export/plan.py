@@ -156,9 +156,6 @@ def _check_step(source: SourceNetwork, target: Target, options: ExportOptions, p
         steppers = ", ".join(each.name for each in TARGETS.values() if each.may_step)
         msg = f"{target.name} runs no network that steps, {steppers} do; name one of them, {clip}"
         raise UnsupportedError(msg)
-    if options.may_be_int8(precision):
-        msg = f"steps have no integer form; leave out `calib`, or name another precision, {clip}"
-        raise UnsupportedError(msg)
     if options.dynamic_batch:
         msg = "a step takes a fixed number of streams, whose states it has; give `batch` in place of `dynamic_batch`"
         raise UsageError(msg)

@@ -93,3 +93,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         fails = os.environ.get(f"FAIL_WITHOUT_{name.removeprefix('needs_').upper()}") == "1"
         if item.get_closest_marker(name) and not fails and not is_here():
             pytest.skip(f"needs {what}")
+
+
+@pytest.fixture(scope="module")
+def tiny_x3d() -> Iterator[None]:
+    """``x3d_tiny`` beside the networks that are published, of 5 blocks: tracing the 26 of the smallest takes long."""
+    from s2tf_edge.models import registry
+    from s2tf_edge.models.x3d import X3D, X3DOptions
+    from s2tf_edge.spec import ClipSpec
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_ARCHITECTURES", dict(registry._ARCHITECTURES))
+
+        @registry.register("x3d", recipes={"tiny": ClipSpec(frames=5, size=32)}, options=X3DOptions)
+        def build(variant: str, *, options: X3DOptions, frames: int, size: int, num_classes: int) -> X3D:
+            del variant
+            return X3D((1, 1, 2, 1), options=options, frames=frames, size=size, num_classes=num_classes)
+
+        yield

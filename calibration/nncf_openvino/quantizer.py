@@ -43,11 +43,11 @@ from s2tf_edge.calibration.nncf_openvino.ranges import (
     widen,
 )
 from s2tf_edge.calibration.qdq.quantizer import QdqQuantizer
-from s2tf_edge.calibration.ranges.batches import Batches
+from s2tf_edge.calibration.ranges.batches import Batches, Inputs
 from s2tf_edge.runtime.artifact import IR_FILE
 from s2tf_edge.runtime.backends.openvino_session import OpenVinoSession
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
-from s2tf_edge.runtime.session import Clips, ModelInfo, Session, SessionOptions
+from s2tf_edge.runtime.session import ModelInfo, Session, SessionOptions
 
 __all__ = ["OpenVinoGraphQuantizer", "OpenVinoQuantizer"]
 
@@ -59,7 +59,7 @@ class SizedClips(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Clips]: ...
+    def __iter__(self) -> Iterator[Inputs]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +168,7 @@ class OpenVinoGraphQuantizer(QdqQuantizer):
         self,
         graph: Path,
         *,
-        clips: Iterable[Clips],
+        clips: Iterable[Inputs],
         info: ModelInfo,
         method: str,
         inference_precision: str = "default",

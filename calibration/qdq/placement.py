@@ -85,8 +85,11 @@ def place(graph: ir.Graph, style: Style, *, excluded: Collection[str] = ()) -> P
 
 
 def before_layers(graph: ir.Graph) -> set[ir.Value]:
-    """Inputs of the graph and what is computed from them before the first convolution or matrix product."""
-    before = set(graph.inputs)
+    """The input of pixels and what is computed from it before the first convolution or matrix product.
+
+    It is the first input; what a network that steps remembers, the others, has been through layers.
+    """
+    before = set(graph.inputs[:1])
     for node in graph:
         if node.op_type not in _LAYERS and all(value in before or _is_constant(value) for value in node.inputs):
             before |= set(node.outputs)

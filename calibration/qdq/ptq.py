@@ -22,10 +22,11 @@ from s2tf_edge.calibration.qdq.insertion import InsertQdq
 from s2tf_edge.calibration.qdq.placement import PRODUCT, ExcludedLayer, Placement, before_layers, place
 from s2tf_edge.calibration.qdq.pool_padding import MergePads
 from s2tf_edge.calibration.qdq.styles import Style, find_style
+from s2tf_edge.calibration.ranges.batches import Inputs
 from s2tf_edge.calibration.ranges.ranges import Range, measure_ranges
+from s2tf_edge.calibration.ranges.rolling import RolledSteps
 from s2tf_edge.errors import UnsupportedError
 from s2tf_edge.preprocess import normalize
-from s2tf_edge.runtime.session import Clips
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["MeasuredGraph", "QdqReport", "check_quantizable", "measure_graph"]
@@ -96,7 +97,7 @@ class MeasuredGraph:
 
 
 def measure_graph(
-    graph: Path, *, clips: Iterable[Clips], style: str, method: str = "minmax", spec: ClipSpec | None = None
+    graph: Path, *, clips: Iterable[Inputs], style: str, method: str = "minmax", spec: ClipSpec | None = None
 ) -> MeasuredGraph:
     """Measures all activations of a float32 graph that may be quantized.
 
@@ -122,15 +123,18 @@ def measure_graph(
     tensors = {str(value.name): None for value in (*placement.values, *sums) if value is not None}
     ranges = measure_ranges(model, clips, tensors=list(tensors), method=method, is_signed=chosen.is_signed)
     if spec is not None:
-        ranges |= _measure_pixel_ranges(model, spec, tensors=tensors)
+        extremes = [
+            normalize(np.full((spec.frames, spec.size, spec.size, 3), pixel, np.uint8), spec) for pixel in (0, 255)
+        ]
+        shown = [clip[np.newaxis] for clip in extremes]
+        feeds = [clips.of_pixels(clip) for clip in shown] if isinstance(clips, RolledSteps) else shown
+        ranges |= _measure_pixel_ranges(model, feeds, tensors=tensors)
     return MeasuredGraph(graph=graph, style=chosen, method=method, ranges=ranges)
 
 
-def _measure_pixel_ranges(model: ir.Model, spec: ClipSpec, *, tensors: Collection[str]) -> dict[str, Range]:
+def _measure_pixel_ranges(model: ir.Model, clips: Iterable[Inputs], *, tensors: Collection[str]) -> dict[str, Range]:
     """Of those tensors that no layer comes before, over a black clip and a white one."""
     names = [str(value.name) for value in before_layers(model.graph) if value.name in tensors]
-    shape = (spec.frames, spec.size, spec.size, 3)
-    clips = [normalize(np.full(shape, pixel, np.uint8), spec)[np.newaxis] for pixel in (0, 255)]
     return measure_ranges(model, clips, tensors=names, method="minmax", is_signed=lambda _: True, is_sample=False)
 
 

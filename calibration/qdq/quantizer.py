@@ -12,9 +12,10 @@ from typing import Any
 from s2tf_edge.calibration.audit import Audit, audit_graph, audit_onnxruntime
 from s2tf_edge.calibration.base import Quantizer
 from s2tf_edge.calibration.qdq.ptq import MeasuredGraph, QdqReport, measure_graph
+from s2tf_edge.calibration.ranges.batches import Inputs
 from s2tf_edge.runtime.artifact import GRAPH_FILE
 from s2tf_edge.runtime.backends.ort_session import OrtSession
-from s2tf_edge.runtime.session import Clips, ModelInfo, Session, SessionOptions
+from s2tf_edge.runtime.session import ModelInfo, Session, SessionOptions
 
 __all__ = ["QdqQuantizer"]
 
@@ -22,7 +23,7 @@ __all__ = ["QdqQuantizer"]
 class QdqQuantizer(Quantizer):
     """One preset, whose ranges are measured once; ONNX Runtime runs the result, for whatever runtime it is made."""
 
-    def __init__(self, graph: Path, *, clips: Iterable[Clips], info: ModelInfo, style: str, method: str) -> None:
+    def __init__(self, graph: Path, *, clips: Iterable[Inputs], info: ModelInfo, style: str, method: str) -> None:
         """Takes what to quantize; ranges are measured when they are first asked for.
 
         Args:

@@ -8,7 +8,7 @@ clip until the last has run, which for 300 clips of a 3D network is hundreds of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from s2tf_edge.calibration.onnx_files import open_in_onnxruntime
-from s2tf_edge.calibration.ranges.batches import Batches
+from s2tf_edge.calibration.ranges.batches import Batches, Inputs
 from s2tf_edge.errors import UsageError
 from s2tf_edge.extras import require
-from s2tf_edge.runtime.session import Clips
 
 __all__ = ["GROUP_BYTES", "Activations"]
 
@@ -36,7 +35,7 @@ class Activations:
         """Opens a session for each group.
 
         Args:
-            model: with one input, the clip; stays as it is.
+            model: its first input is the clip, or frames of a step; stays as it is.
             tensors: names of float32 values of the graph.
             group_bytes: see ``GROUP_BYTES``.
 
@@ -56,19 +55,20 @@ class Activations:
         """Tensors that are in memory at the same time."""
         return [names for names, _ in self._groups]
 
-    def of(self, clips: Iterable[Clips]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    def of(self, clips: Iterable[Inputs]) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Every tensor of every batch of clips, one clip after the other.
 
         Args:
             clips: each as the graph takes it, the batch axis of length 1 in front. Where the graph takes several at
-                once, the last batch is filled up with its last clip.
+                once, the last batch is filled up with its last clip. Of a graph that steps, all inputs of each step.
 
         Yields:
             A tensor's name and its values.
         """
         for batch in Batches(clips, size=self._batch):
+            feed = dict(batch) if isinstance(batch, Mapping) else {self._input: batch}
             for names, session in self._groups:
-                yield from zip(names, session.run(names, {self._input: batch}), strict=True)
+                yield from zip(names, session.run(names, feed), strict=True)
 
 
 def _batch(model: ir.Model) -> int:

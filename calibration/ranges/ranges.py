@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from s2tf_edge.calibration.calibration_clips import headroom
 from s2tf_edge.calibration.ranges.activations import Activations
+from s2tf_edge.calibration.ranges.batches import Inputs
 from s2tf_edge.calibration.ranges.histograms import BINS, THRESHOLDS, Histogram, count_magnitudes
 from s2tf_edge.errors import UsageError, VerificationError
-from s2tf_edge.runtime.session import Clips
 
 __all__ = ["METHODS", "Range", "measure_ranges"]
 
@@ -54,7 +54,7 @@ class Range:
 
 def measure_ranges(
     graph: onnx.ModelProto | ir.Model | Path,
-    clips: Iterable[Clips],
+    clips: Iterable[Inputs],
     *,
     tensors: Sequence[str],
     method: str,
@@ -98,11 +98,11 @@ def measure_ranges(
 class _Counted:
     """Clips, counted as they are gone through."""
 
-    def __init__(self, clips: Iterable[Clips]) -> None:
+    def __init__(self, clips: Iterable[Inputs]) -> None:
         self._clips = clips
         self.count = 0
 
-    def __iter__(self) -> Iterator[Clips]:
+    def __iter__(self) -> Iterator[Inputs]:
         for clip in self._clips:
             self.count += 1
             yield clip
@@ -114,7 +114,7 @@ def _load(graph: onnx.ModelProto | ir.Model | Path) -> ir.Model:
     return ir.load(graph) if isinstance(graph, Path) else ir.from_proto(graph)
 
 
-def _extremes(activations: Activations, clips: Iterable[Clips]) -> dict[str, Range]:
+def _extremes(activations: Activations, clips: Iterable[Inputs]) -> dict[str, Range]:
     ranges = {name: Range() for names in activations.groups for name in names}
     seen = False
     for name, values in activations.of(clips):
@@ -134,7 +134,7 @@ def _extent(name: str, values: NDArray[np.float32]) -> Range:
     return Range(low=low, high=high)
 
 
-def _histograms(activations: Activations, clips: Iterable[Clips], ranges: Mapping[str, Range]) -> dict[str, Histogram]:
+def _histograms(activations: Activations, clips: Iterable[Inputs], ranges: Mapping[str, Range]) -> dict[str, Histogram]:
     histograms = {name: np.zeros(BINS, np.int64) for name in ranges}
     for name, values in activations.of(clips):
         if ranges[name].magnitude:

@@ -15,6 +15,7 @@ from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.session import ModelInfo
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.step_spec import StepSpec
 
 if TYPE_CHECKING:
     from s2tf_edge.calibration.base import Judge
@@ -53,7 +54,7 @@ class BuildRequest:
     network: str
     labels: tuple[str, ...]
     spec: ClipSpec
-    """What the graph takes."""
+    """What the graph takes; of a step, a clip of whole steps."""
     target: Target
     precision: str
     folder: Path
@@ -66,6 +67,8 @@ class BuildRequest:
     """Whether the graph holds integers already, and is kept as it is."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     """For TensorRT."""
+    step: StepSpec | None = None
+    """How the graph steps; None where it takes clips."""
     defer: bool = False
     """Whether to stop before the engine, which is then built on the device."""
 
@@ -80,6 +83,7 @@ class BuildRequest:
             spec=self.spec,
             labels=self.labels,
             batch=self.batch,
+            step=self.step,
         )
 
 

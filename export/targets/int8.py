@@ -18,11 +18,13 @@ import onnx
 
 from s2tf_edge.calibration.audit import Audit
 from s2tf_edge.calibration.base import Quantizer
+from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.calibration.candidates import Candidate
 from s2tf_edge.calibration.gate import GateResult, find_within_bound
 from s2tf_edge.calibration.nncf_openvino.quantizer import OpenVinoGraphQuantizer, OpenVinoQuantizer
 from s2tf_edge.calibration.qdq.ptq import check_quantizable
 from s2tf_edge.calibration.qdq.quantizer import QdqQuantizer
+from s2tf_edge.calibration.ranges.rolling import RolledSteps
 from s2tf_edge.calibration.search import rank_candidates, try_presets
 from s2tf_edge.calibration.sensitivity import LayerNoise, measure_sensitivity, worst_first
 from s2tf_edge.errors import UsageError
@@ -100,7 +102,8 @@ def qdq_quantizer(request: BuildRequest, *, style: str) -> Quantizer:
         UsageError: there are no calibration clips.
     """
     integers = _require_integers(request)
-    return QdqQuantizer(request.graph, clips=integers.clips, info=request.info, style=style, method=integers.method)
+    clips = _make_inputs(request, integers)
+    return QdqQuantizer(request.graph, clips=clips, info=request.info, style=style, method=integers.method)
 
 
 def openvino_quantizer(read: Callable[[], Any], request: BuildRequest, *, inference_precision: str) -> Quantizer:
@@ -115,12 +118,19 @@ def openvino_quantizer(read: Callable[[], Any], request: BuildRequest, *, infere
         UsageError: there are no calibration clips.
     """
     integers = _require_integers(request)
-    info, clips = request.info, integers.clips
+    info, clips = request.info, _make_inputs(request, integers)
     if integers.method == "minmax":
         return OpenVinoQuantizer(read, clips=clips, info=info, inference_precision=inference_precision)
     return OpenVinoGraphQuantizer(
         request.graph, clips=clips, info=info, method=integers.method, inference_precision=inference_precision
     )
+
+
+def _make_inputs(request: BuildRequest, integers: Integers) -> CalibrationClips | RolledSteps:
+    """What ranges are measured on: clips, or steps through them."""
+    if request.step is None:
+        return integers.clips
+    return RolledSteps(request.graph, integers.clips, request.info)
 
 
 def describe_kept(build: Build, audit: Audit, request: BuildRequest) -> Build:

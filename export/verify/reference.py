@@ -196,13 +196,14 @@ def verification_clips(
     Raises:
         InputFileError: none of the videos can be read.
     """
+    count = _REAL_RUNS if are_runs else _REAL_CLIPS
     if evaluation is not None:
-        return CalibrationClips(evaluation, spec, count=_REAL_RUNS if are_runs else _REAL_CLIPS).frames(), "evaluation"
+        return CalibrationClips(evaluation, spec, count=count).frames(), "evaluation"
     if calibration is None:
         return seeded_clips(spec, count=_SEEDED_RUNS if are_runs else SEEDED_CLIPS), "seeded"
-    if unseen := calibration.unseen(_REAL_CLIPS):
+    if unseen := calibration.unseen(count, length=spec.frames):
         return unseen, "unseen"
-    seen = calibration.frames(_REAL_CLIPS)
+    seen = calibration.frames(count, length=spec.frames)
     logger.warning(
         "no clip is left that is not calibrated on; verifying on %d that are; `eval` takes others", len(seen)
     )

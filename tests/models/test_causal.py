@@ -13,11 +13,13 @@ from s2tf_edge.errors import UsageError
 from s2tf_edge.models import VideoNetwork, create_model, load_model, save_model
 from s2tf_edge.models.causal import CausalConv3d, SlidingMean, find_pasts, remembering
 
+pytestmark = pytest.mark.usefixtures("tiny_x3d")
+
 NAMES = (
-    "x3d_xs?width=0.25&causal=true",
-    "ssf_x3d_xs?width=0.25&causal=true",
-    "s2tf_x3d_s?width=0.25&causal=true",
-    "s2tf_x3d_xs?width=0.125&causal=true&motion=true",
+    "x3d_tiny?width=0.25&causal=true",
+    "ssf_x3d_tiny?width=0.25&causal=true",
+    "s2tf_x3d_tiny?width=0.25&causal=true",
+    "s2tf_x3d_tiny?width=0.25&causal=true&motion=true",
 )
 EXACT: dict[str, Any] = {"atol": 1e-10, "rtol": 0}
 
@@ -141,11 +143,11 @@ def test_what_cannot_step_says_so() -> None:
         UsageError, match=r"r3d_18 cannot look back only: it strides in time .* option of x3d_xs, x3d_s"
     ):
         create_model("s2tf_r3d_18?causal=true", num_classes=2)
-    causal = create_model("x3d_xs?width=0.125&causal=true", num_classes=2, frames=4, size=32)
+    causal = create_model("x3d_tiny?width=0.25&causal=true", num_classes=2, frames=4, size=32)
     with pytest.raises(UsageError, match=r"takes clips of shape \[N, 3, 4 or more, H, W\], got \[1, 3, 3, 32, 32\]"):
         causal(torch.zeros(1, 3, 3, 32, 32))
     with pytest.raises(UsageError, match=r"steps by frames of shape \[N, 3, h, H, W\], got \[1, 3, 32, 32\]"):
         causal.step(torch.zeros(1, 3, 32, 32), causal.start_state())
     for state in (causal.start_state(2), causal.start_state(size=(64, 32)), {}):
-        with pytest.raises(UsageError, match=r"the state is not one of x3d_xs.*; begin with start_state"):
+        with pytest.raises(UsageError, match=r"the state is not one of x3d_tiny.*; begin with start_state"):
             causal.step(torch.zeros(1, 3, 1, 32, 32), state)

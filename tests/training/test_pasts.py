@@ -87,7 +87,7 @@ def test_the_past_is_as_long_as_a_clip_unless_told_otherwise(tiny: TrainConfig) 
 def test_a_causal_network_trains_on_its_past_and_is_validated_from_a_fresh_start(
     tmp_path: Path, tiny: TrainConfig, sides: Sides
 ) -> None:
-    config = dataclasses.replace(tiny, model=MODEL, batch_size=5, mixup=0.2, precise_norms=10)
+    config = dataclasses.replace(tiny, model=MODEL, stride=1, mixup=0.2, precise_norms=10)
     spec = make_network(config, sides[0], None).spec
     loaders = make_loaders(config, videos=sides[0], validation=sides[1], spec=spec, prefix=6)
     seen = [batch[2] for batch in loaders[0]]

@@ -12,11 +12,13 @@ from s2tf_edge.errors import UsageError
 from s2tf_edge.models import VideoNetwork, create_model
 from s2tf_edge.models.step import StepGraph
 
+pytestmark = pytest.mark.usefixtures("tiny_x3d")
+
 NAMES = (
-    "x3d_xs?width=0.25&causal=true",
-    "ssf_x3d_xs?width=0.25&causal=true",
-    "s2tf_x3d_s?width=0.25&causal=true",
-    "s2tf_x3d_xs?width=0.25&causal=true&motion=true",
+    "x3d_tiny?width=0.25&causal=true",
+    "ssf_x3d_tiny?width=0.25&causal=true",
+    "s2tf_x3d_tiny?width=0.25&causal=true",
+    "s2tf_x3d_tiny?width=0.25&causal=true&motion=true",
 )
 EXACT: dict[str, Any] = {"atol": 1e-10, "rtol": 0}
 Past = dict[str, list[Tensor]]
@@ -68,7 +70,7 @@ def test_a_step_says_what_the_network_says(network: VideoNetwork, hop: int) -> N
 
 @torch.no_grad()
 def test_it_puts_out_the_mask() -> None:
-    network = create_model("ssf_x3d_xs?width=0.25&causal=true", num_classes=5, frames=5, size=32).double()
+    network = create_model("ssf_x3d_tiny?width=0.25&causal=true", num_classes=5, frames=5, size=32).double()
     network = network.to_inference()
     frames = _frames(5)
     graph, past = StepGraph(network, mask=True), _start(StepGraph(network))
@@ -79,7 +81,7 @@ def test_it_puts_out_the_mask() -> None:
     assert saliency is not None
     torch.testing.assert_close(mask, saliency.mask[:, :, 0], **EXACT)
     with pytest.raises(UsageError, match="has no saliency mask to put out"):
-        StepGraph(create_model("x3d_xs?width=0.25&causal=true", num_classes=5).to_inference(), mask=True)
+        StepGraph(create_model("x3d_tiny?width=0.25&causal=true", num_classes=5).to_inference(), mask=True)
 
 
 @pytest.mark.parametrize("hop", [0, 5])
