@@ -11,7 +11,7 @@ from s2tf_edge.data.datasets import open_videos
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.sides import Use
 from s2tf_edge.data.videos import Videos
-from s2tf_edge.errors import UnsupportedError, UsageError
+from s2tf_edge.errors import UsageError
 from s2tf_edge.export.artifact_folder import check_destination
 from s2tf_edge.export.options import ExportOptions
 from s2tf_edge.export.rebuild import RebuildPlan, is_rebuild, plan_rebuild
@@ -19,7 +19,7 @@ from s2tf_edge.export.sensitivity_page import check_page
 from s2tf_edge.export.sources.network import SourceNetwork, open_network
 from s2tf_edge.export.targets.base import Target
 from s2tf_edge.export.targets.precisions import AUTO
-from s2tf_edge.export.targets.registry import FLOAT_TARGETS, TARGETS, find_target
+from s2tf_edge.export.targets.registry import FLOAT_TARGETS, find_target
 from s2tf_edge.export.targets.tensorrt_engine import find_builder
 from s2tf_edge.file_kinds import find_kind
 from s2tf_edge.runtime.evaluation.multi_view import network_classes
@@ -127,8 +127,9 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
         form=options.form,
         hop=options.hop,
     )
-    if source.step is not None:
-        _check_step(source, target, options, precision)
+    if source.step is not None and options.dynamic_batch:
+        msg = "a step takes a fixed number of streams, whose states it has; give `batch` in place of `dynamic_batch`"
+        raise UsageError(msg)
     source, precision = _settle_quantized(source, target, options, precision)
     options.check(target, precision=precision, is_quantized=source.quantization is not None)
     folder = options.out or path.with_name(f"{path.stem}_{target.name}_{precision}")
@@ -148,17 +149,6 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
         calib=_open_videos(options.calib, use="train"),
         evaluation=evaluation,
     )
-
-
-def _check_step(source: SourceNetwork, target: Target, options: ExportOptions, precision: str) -> None:
-    clip = f"or export whole clips of {source.name} with `form='clip'`"
-    if not target.may_step:
-        steppers = ", ".join(each.name for each in TARGETS.values() if each.may_step)
-        msg = f"{target.name} runs no network that steps, {steppers} do; name one of them, {clip}"
-        raise UnsupportedError(msg)
-    if options.dynamic_batch:
-        msg = "a step takes a fixed number of streams, whose states it has; give `batch` in place of `dynamic_batch`"
-        raise UsageError(msg)
 
 
 def _settle_quantized(

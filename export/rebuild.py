@@ -192,7 +192,7 @@ def _verify(plan: RebuildPlan, folder: Path, meta: ArtifactMeta) -> Verification
         folder,
         meta,
         expected=read_expected(folder, meta),
-        clips=seeded_clips(meta.clip),
+        clips=seeded_clips(artifact_info(folder, meta).spec),
         kind="seeded",
         explain=lambda found: (
             f"the engine does not agree with the network: {found}; {plan.artifact} is as it was; try fp32"

@@ -124,7 +124,5 @@ class Target:
     """Whether engines need no GPU to be built, and so may be for others than this machine's."""
     ships_graph: bool = True
     """Whether its artifacts hold the ONNX graph, as their model or beside it."""
-    may_step: bool = False
-    """Whether its sessions hold the state of a network that steps."""
     keeps_float_graph: bool = False
     """Whether an fp32 artifact is a network that can be exported again: no rewrite has touched its graph."""

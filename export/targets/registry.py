@@ -75,7 +75,6 @@ TARGETS: Final[Mapping[str, Target]] = {
             rules=GraphRules(compiler=ONNX_RUNTIME, custom_ops="keep", computes_in_graph_types=True),
             build=_build_onnx,
             read=_read_onnx,
-            may_step=True,
             keeps_float_graph=True,
         ),
         Target(
@@ -85,7 +84,6 @@ TARGETS: Final[Mapping[str, Target]] = {
             rules=GraphRules(compiler=OPENVINO, custom_ops="inline", computes_in_graph_types=False, folds_strides=True),
             build=_build_openvino,
             read=_read_openvino,
-            may_step=True,
             ships_graph=False,
         ),
         _engine("trt", TENSORRT, builds_without_gpu=False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import logging
+import weakref
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
@@ -14,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from s2tf_edge.errors import MissingExtraError, UnsupportedError
 
-__all__ = ["CudaBuffer", "CudaRuntime", "Gpu", "load_cuda"]
+__all__ = ["CudaBuffer", "CudaRuntime", "CudaSlice", "Gpu", "load_cuda"]
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +121,22 @@ class CudaBuffer:
         """Gives both sides back."""
         self._cuda.release("cudaFreeHost", self._address)
         self._cuda.release("cudaFree", self.device)
+
+
+class CudaSlice:
+    """Memory on the GPU for a slice of a state, which no host looks at; given back with the object."""
+
+    def __init__(self, cuda: CudaRuntime, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self._cuda = cuda
+        self._rows, self._bytes_per_row = shape[0], int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
+        self.handle: int = int(cuda.call("cudaMalloc", self._rows * self._bytes_per_row))
+        """Its address."""
+        weakref.finalize(self, cuda.release, "cudaFree", self.handle)
+
+    def clear(self, stream: int | None) -> None:
+        """Fills it with zeros, for one of the streams of video or for all."""
+        start, rows = (0, self._rows) if stream is None else (stream, 1)
+        self._cuda.call("cudaMemset", self.handle + start * self._bytes_per_row, 0, rows * self._bytes_per_row)
 
 
 def load_cuda(*, extra: str, purpose: str) -> CudaRuntime:

@@ -12,25 +12,36 @@ from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
 from s2tf_edge.runtime.artifact import META_FILE
-from s2tf_edge.runtime.backends.cuda_memory import CudaBuffer, load_cuda
+from s2tf_edge.runtime.backends.cuda_memory import CudaBuffer, CudaSlice, load_cuda
 from s2tf_edge.runtime.backends.tensorrt_library import EXTRAS, EngineLog, load_tensorrt
-from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, SessionOptions
+from s2tf_edge.runtime.session import (
+    STEP_INPUT,
+    Clips,
+    ModelInfo,
+    Outputs,
+    Session,
+    SessionOptions,
+    frames_first,
+    input_shape,
+)
+from s2tf_edge.runtime.session.step_state import RingState, StepState
+from s2tf_edge.step_spec import StateSpec, StepSpec
 
 __all__ = ["TensorRtSession"]
 
 _DEVICE: Final = re.compile(r"auto|(?:gpu|cuda)(?:[.:](\d+))?", re.IGNORECASE)
 _PRECISIONS: Final = {"fp32": "f32", "fp16": "f16", "int8": "i8"}
-_INPUT: Final = "clip"
+_CLIP: Final = "clip"
 _OUTPUTS: Final = ("logits", "mask")
 _PORTABLE_FROM: Final = (8, 0)
 """Compute capability of Ampere, the oldest that portable engines run on."""
 
 
 class TensorRtSession(Session):
-    """Runs an engine with input ``clip`` and outputs ``logits`` and, where it has one, ``mask``.
+    """Runs an engine with input ``clip`` and outputs ``logits`` and, where it has one, ``mask``; or one that steps.
 
     One execution context on one stream. Requests larger than what the engine was built for are split; buffers are made
-    once, for its largest.
+    once, for its largest. What a step remembers stays on the GPU: each names the addresses of its slices anew.
     """
 
     backend: ClassVar[str] = "tensorrt"
@@ -63,6 +74,7 @@ class TensorRtSession(Session):
         self._engine: Any = None
         self._context: Any = None
         self._buffers: dict[str, CudaBuffer] = {}
+        self._input = _CLIP if info.step is None else STEP_INPUT
 
     def describe(self) -> dict[str, Any]:
         """Backend, version, GPU, and the precision it was built in; ``threads`` is 0: the CPU only waits."""
@@ -114,12 +126,12 @@ class TensorRtSession(Session):
 
     def _allocate(self) -> None:
         """One buffer for each tensor, as large as the largest request."""
-        shape = tuple(self._engine.get_tensor_shape(_INPUT))
+        shape = tuple(self._engine.get_tensor_shape(self._input))
         self._fewest = self._most = shape[0]
         if shape[0] == -1:
-            smallest, _, largest = self._engine.get_tensor_profile_shape(_INPUT, 0)
+            smallest, _, largest = self._engine.get_tensor_profile_shape(self._input, 0)
             self._fewest, self._most = smallest[0], largest[0]
-        self._context.set_input_shape(_INPUT, (self._most, *shape[1:]))
+        self._context.set_input_shape(self._input, (self._most, *shape[1:]))
         for name in self._tensors():
             dtype = self._library.module.nptype(self._engine.get_tensor_dtype(name))
             self._buffers[name] = CudaBuffer(self._cuda, tuple(self._context.get_tensor_shape(name)), dtype)
@@ -136,19 +148,52 @@ class TensorRtSession(Session):
     def _run_once(self, clips: Clips) -> dict[str, NDArray[np.float32]]:
         # Fewer clips than the engine takes: what lies behind them in the buffer is run along and left out.
         count, rows = len(clips), max(len(clips), self._fewest)
-        source = self._buffers[_INPUT]
-        source.host[:count] = clips
+        self._context.set_input_shape(self._input, (rows, *clips.shape[1:]))
+        return {name: values[:count] for name, values in self._execute(clips, rows).items()}
+
+    def _start(self, spec: StepSpec, batch: int) -> StepState:
+        self._cuda.call("cudaSetDevice", self._index)
+
+        def make(state: StateSpec) -> CudaSlice:
+            shape = (batch, *state.shape)
+            dtypes = set()
+            for name in (*state.inputs, *state.outputs):
+                found = tuple(self._engine.get_tensor_shape(name))
+                if found != shape:
+                    msg = f"{self.path} has {name} {list(found)}, its {META_FILE} says {list(shape)}; {self._rebuild}"
+                    raise InputFileError(msg)
+                dtypes.add(np.dtype(self._library.module.nptype(self._engine.get_tensor_dtype(name))))
+            if len(dtypes) > 1:
+                msg = f"{self.path} takes {state.name} in one type and gives it in another; {self._rebuild}"
+                raise InputFileError(msg)
+            return CudaSlice(self._cuda, shape, dtypes.pop())
+
+        return RingState(spec, owner=self.network_key, batch=batch, make=make)
+
+    def _step(self, frames: Clips, state: StepState) -> Outputs:
+        assert isinstance(state, RingState)
+        self._cuda.call("cudaSetDevice", self._index)
+        for name, address in (*state.inputs(), *state.outputs()):
+            self._context.set_tensor_address(name, address)
+        seen = frames_first(frames, self.info.spec)
+        outputs = self._execute(seen, len(seen))
+        mask = outputs["mask"][:, :, np.newaxis] if "mask" in outputs else None
+        return Outputs(logits=outputs["logits"], mask=mask)
+
+    def _execute(self, pixels: Clips, rows: int) -> dict[str, NDArray[np.float32]]:
+        """The outputs after a run on what fits the input, of as many ``rows`` as the engine was told."""
+        source = self._buffers[self._input]
+        source.host[: len(pixels)] = pixels
         source.upload(rows, stream=self._stream)
-        self._context.set_input_shape(_INPUT, (rows, *clips.shape[1:]))
         if not self._context.execute_async_v3(stream_handle=int(self._stream)):
             msg = f"{self._library} failed on {self._gpu.name}: {self._log.last_error}"
             raise UnsupportedError(msg)
-        outputs = {name: buffer for name, buffer in self._buffers.items() if name != _INPUT}
+        outputs = {name: buffer for name, buffer in self._buffers.items() if name != self._input}
         for buffer in outputs.values():
-            buffer.download(rows, stream=self._stream)
+            buffer.download(min(rows, len(buffer.host)), stream=self._stream)
         self._cuda.call("cudaStreamSynchronize", self._stream)
         # Copies: the next request overwrites the buffers.
-        return {name: np.array(buffer.host[:count], dtype=np.float32) for name, buffer in outputs.items()}
+        return {name: np.array(buffer.host, dtype=np.float32) for name, buffer in outputs.items()}
 
     def _fork(self) -> None:
         # A context of its own, with stream and buffers; the engine is shared.
@@ -195,19 +240,20 @@ class TensorRtSession(Session):
 
     def _check_tensors(self) -> None:
         spec, names = self.info.spec, self._tensors()
-        if _INPUT not in names or "logits" not in names:
-            msg = f"{self.path} has tensors {', '.join(names)}; it must have clip and logits; {self._rebuild}"
+        if self._input not in names or "logits" not in names:
+            msg = f"{self.path} has tensors {', '.join(names)}; it must have {self._input} and logits; {self._rebuild}"
             raise InputFileError(msg)
-        dtype = np.dtype(self._library.module.nptype(self._engine.get_tensor_dtype(_INPUT))).name
-        shape = tuple(self._engine.get_tensor_shape(_INPUT))
-        if dtype != spec.dtype or shape[1:] != spec.input_shape()[1:]:
-            got, expected = f"{dtype} {list(shape)}", f"{spec.dtype} {list(spec.input_shape())}"
+        dtype = np.dtype(self._library.module.nptype(self._engine.get_tensor_dtype(self._input))).name
+        shape = tuple(self._engine.get_tensor_shape(self._input))
+        wanted = input_shape(self.info)
+        if dtype != spec.dtype or shape[1:] != wanted[1:] or (self.info.step and shape != wanted):
+            got, expected = f"{dtype} {list(shape)}", f"{spec.dtype} {list(wanted)}"
             msg = f"{self.path} takes {got}, its {META_FILE} says {expected}; {self._rebuild}"
             raise InputFileError(msg)
 
     def _tensors(self) -> list[str]:
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
-        return [name for name in names if name in {_INPUT, *_OUTPUTS}]
+        return [name for name in names if name in {self._input, *_OUTPUTS}]
 
 
 def _backend(target: str) -> str:

@@ -9,6 +9,7 @@ from s2tf_edge.runtime.session.values import (
     SessionOptions,
     concatenate,
     frames_first,
+    input_shape,
     time_axis,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "SessionOptions",
     "concatenate",
     "frames_first",
+    "input_shape",
     "time_axis",
 ]

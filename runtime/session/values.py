@@ -23,6 +23,7 @@ __all__ = [
     "SessionOptions",
     "concatenate",
     "frames_first",
+    "input_shape",
     "time_axis",
 ]
 
@@ -117,6 +118,15 @@ def frames_first(frames: Clips, spec: ClipSpec) -> Clips:
     moved = np.moveaxis(frames, time_axis(spec), 0)
     joined: Clips = np.ascontiguousarray(moved.reshape(-1, *moved.shape[2:]))  # type: ignore[assignment]
     return joined
+
+
+def input_shape(info: ModelInfo) -> tuple[int, ...]:
+    """The shape of a graph's input of pixels: [N, 3, T, S, S] or [N, T, S, S, 3]; of a step, [hop · N, …] without T."""
+    shape = info.spec.input_shape(info.batch or 1)
+    if info.step is None:
+        return shape
+    sides = [side for axis, side in enumerate(shape) if axis not in {0, time_axis(info.spec)}]
+    return (info.step.hop * shape[0], *sides)
 
 
 def concatenate(parts: Sequence[Outputs]) -> Outputs:

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from s2tf_edge.data.datasets import open_data
-from s2tf_edge.errors import InputFileError, S2TFError, UnsupportedError, UsageError
+from s2tf_edge.errors import InputFileError, S2TFError, UsageError
 from s2tf_edge.export import ExportOptions, export
 from s2tf_edge.export.plan import plan_export
 from s2tf_edge.models import VideoNetwork, create_model, load_model, save_model
 from s2tf_edge.preprocess import crop_frames, normalize
+from s2tf_edge.runtime.artifact import read_meta
 from s2tf_edge.runtime.open import open_session
 from s2tf_edge.runtime.session import Session, SessionOptions
 from s2tf_edge.runtime.session.step_state import HostBuffer, RingState, StepState
@@ -239,6 +240,22 @@ def test_ten_thousand_steps_do_not_drift(session: Session) -> None:
     np.testing.assert_array_equal(long[session.info.step.receptive_field :], fresh[session.info.step.receptive_field :])
 
 
+@pytest.mark.slow
+@pytest.mark.needs_rtx
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_an_engine_of_a_step_is_built_and_its_graph_agrees(build: Build, tmp_path: Path, precision: str) -> None:
+    calib = {"calib": "synthetic?clips=8"} if precision == "int8" else {}
+    folder = build(target="trt-rtx", precision=precision, **calib)
+    meta = read_meta(folder)
+    assert meta.step is not None
+    assert meta.model == "model.engine"
+    assert (folder / "model.engine").stat().st_size > 10_000
+    again = export(folder, ExportOptions(target="trt-rtx", out=tmp_path / "again"))
+    assert again.meta.step == meta.step
+    assert again.verification is not None
+    assert (again.verification.passed, again.verification.n) == (True, 8)
+
+
 def test_an_artifact_says_how_it_is_driven(build: Build, network: VideoNetwork) -> None:
     folder = build(**ONNX)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
@@ -308,11 +325,6 @@ def test_the_host_of_the_documentation_runs_as_it_stands(
             {"dynamic_batch": True},
             UsageError,
             "a step takes a fixed number of streams, whose states it ",
-        ),
-        (
-            {"target": "trt", "defer_build": True},
-            UnsupportedError,
-            r"trt runs no network that steps, onnx, openvino ",
         ),
     ],
     ids=str,
