@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from s2tf_edge.models import create_model, save_model
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -80,7 +82,7 @@ def test_a_device_streams_without_torch(device: Path, artifact: Path) -> None:
     ],
 )
 def test_a_device_says_what_it_lacks(device: Path, tmp_path: Path, command: str, extra: str) -> None:
-    (tmp_path / "model.pt").write_bytes(b"anything")
+    save_model(tmp_path / "model.pt", create_model("r3d_10?width=0.0625", num_classes=2, frames=4, size=32))
     name, *arguments = command.split()
     done = _call(device / name, *arguments, cwd=tmp_path)
     assert done.returncode == 7, done.stderr
