@@ -2,10 +2,10 @@
 
     python benchmarks/step.py --models s2tf_x3d_s x3d_s --threads 1 2 --out docs/step.md
 
-Networks have random weights, which cost what trained ones cost, and are causal. Each is exported as one step (fp32 and
-fp16, for OpenVINO; fp32 for ONNX Runtime; and with as many frames a call as a stream takes of a clip by default) and as
-whole clips (the same, and int8 as the search of ``--precision int8`` finds it fastest). All forms take turns: a round
-has a few predictions of each after an untimed one. Where OpenVINO computes fp16 artifacts in bfloat16, it says so.
+Networks have random weights, which cost what trained ones cost, and are causal. Each is exported as one step and as
+whole clips: for OpenVINO fp32, fp16 and int8 (the fastest form that ``--precision int8`` finds), and fp32 for ONNX
+Runtime; and as a step of as many frames as a stream goes on by with a clip. All forms take turns: a round has a few
+predictions of each after an untimed one. Where OpenVINO computes fp16 artifacts in bfloat16, it says so.
 
     ms a second of video   at each form's own hop
     clip / step            a prediction of a clip in the same runtime and precision, divided by one of the step
@@ -40,6 +40,7 @@ CALIBRATION = "synthetic?clips=20"
 FORMS: dict[str, dict[str, Any]] = {
     "step, OpenVINO fp32": {"target": "openvino", "precision": "fp32"},
     "step, OpenVINO fp16": {"target": "openvino", "precision": "fp16"},
+    "step, OpenVINO int8": {"target": "openvino", "precision": "int8", "calib": CALIBRATION},
     "step of {hop} frames, OpenVINO fp16": {"target": "openvino", "precision": "fp16", "hop": "quarter"},
     "step, ONNX Runtime fp32": {"target": "onnx", "precision": "fp32"},
     "clip, OpenVINO fp32": {"target": "openvino", "precision": "fp32", "form": "clip"},
