@@ -14,6 +14,7 @@ from s2tf_edge.spec import ClipSpec
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.expected_time import expected_seconds, rounded_time
 from s2tf_edge.training.networks import make_network
+from s2tf_edge.training.pasts import find_prefix
 from s2tf_edge.words import counted, first_few
 
 __all__ = ["describe_run_lines"]
@@ -40,7 +41,7 @@ def describe_run_lines(config: TrainConfig, data: TrainingData, *, unlabeled: in
         "training": _describe_training(data, unlabeled),
         "validation": _describe_validation(data),
         "mirroring": _describe_mirroring(config, data.train),
-        "clip": _describe_clip(network.spec),
+        "clip": _describe_clip(network.spec, past=find_prefix(config, network)),
         "network": _describe_network(config.model, network),
         "steps": _describe_steps(config, len(data.train) + unlabeled, processes),
         "time": _describe_time(expected_seconds(config, data, network, unlabeled=unlabeled, processes=processes)),
@@ -77,9 +78,10 @@ def _describe_mirroring(config: TrainConfig, videos: LabeledVideos) -> str:
     return f"off, as classes are directions: {first_few(named)}" if named else "off, as classes are directions"
 
 
-def _describe_clip(spec: ClipSpec) -> str:
+def _describe_clip(spec: ClipSpec, *, past: int) -> str:
     every = "every frame" if spec.stride == 1 else f"one of {spec.stride} frames"
-    return f"{spec.frames} frames of {spec.size}x{spec.size}, {every} at {spec.fps:g} fps: {spec.span_seconds:.2f} s"
+    clip = f"{spec.frames} frames of {spec.size}x{spec.size}, {every} at {spec.fps:g} fps: {spec.span_seconds:.2f} s"
+    return f"{clip}, in training with up to {past} frames before it" if past else clip
 
 
 def _describe_network(name: str, network: VideoNetwork) -> str:

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from s2tf_edge.data.training_data import TrainingData, open_training_data
+from s2tf_edge.errors import UsageError
 from s2tf_edge.training import TrainConfig
 from s2tf_edge.training.expected_time import expected_seconds, rounded_time
 from s2tf_edge.training.networks import make_network
@@ -38,6 +39,15 @@ def test_all_that_a_mistake_would_show_in_is_said(data: TrainingData) -> None:
         "network": "s2tf_r3d_10?width=0.0625, 0.18 M parameters, 0.02 GMAC a clip",
         "steps": "6 of 8 clips, in 3 epochs of 2",
     }
+
+
+def test_what_a_causal_network_sees_before_a_clip_is_said(data: TrainingData) -> None:
+    causal = dataclasses.replace(CONFIG, model="x3d_xs?width=0.125&causal=true", stride=1)
+    clip = "8 frames of 32x32, every frame at 30 fps: 0.23 s"
+    assert facts(causal, data)["clip"] == f"{clip}, in training with up to 8 frames before it"
+    assert facts(dataclasses.replace(causal, prefix=0), data)["clip"] == clip
+    with pytest.raises(UsageError, match="`prefix` is for causal networks"):
+        facts(dataclasses.replace(CONFIG, prefix=2), data)
 
 
 def test_groups_are_named(data: TrainingData) -> None:
