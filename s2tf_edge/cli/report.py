@@ -23,11 +23,12 @@ _COLUMNS = {
     "p50_ms": ("p50 ms", 2),
     "p95_ms": ("p95 ms", 2),
     "clips_per_second": ("clips/s", 1),
-    "ms_per_second": ("ms/s of video", 1),
     "peak_memory_mb": ("memory MB", 0),
 }
 """By metric: heading and decimals."""
 _AGREEMENT = ("agreement %", 1)
+_COST = ("ms a s of video", 1)
+"""Where steps and clips are measured beside each other, whose predictions cannot be compared."""
 _EXAMPLES = (
     "s2tf-report model.pt model_onnx_fp32 model_openvino_int8 --data clips/test",
     "s2tf-report model_openvino_* --data clips/test --threads 1 --slo 'p95<40ms,drop<1'",
@@ -123,6 +124,7 @@ def _print_summary(found: Report, values: dict[str, Any], out: Path) -> None:
 
     table = Table(box=None, pad_edge=False)
     columns = _COLUMNS if found.has_labels else {"agreement": _AGREEMENT, **_COLUMNS}
+    columns = {**columns, "ms_per_second": _COST} if found.mixes_forms else columns
     table.add_column("artifact", overflow="fold")
     for heading, _ in columns.values():
         table.add_column(heading, justify="right", overflow="fold")

@@ -357,6 +357,8 @@ def test_every_flag_is_explained(run: Callable[..., Printed], monkeypatch: pytes
 
 _INT8_OPTIONS: dict[str, Any] = {"precision": "int8", "calib": "synthetic?clips=9"}
 _OTHER_VALUES: dict[str, dict[str, Any]] = {
+    "form": {"form": "clip"},
+    "hop": {"hop": 2},
     "target": {"target": "onnx"},
     "precision": {"precision": "fp32"},
     "out": {"out": Path("/out/it's é")},
