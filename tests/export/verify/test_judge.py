@@ -49,6 +49,8 @@ class _Colors(Session):
 class _Network:
     """What was exported; counts how often it was asked."""
 
+    step = None
+
     def __init__(self) -> None:
         self.asked = 0
 
