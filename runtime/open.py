@@ -123,7 +123,10 @@ def artifact_info(path: Path, meta: ArtifactMeta) -> ModelInfo:
         raise InputFileError(msg) from error
     spec = meta.clip
     if meta.step is not None:
-        batch = batch // meta.step.hop if isinstance(batch, int) else batch
+        if type(batch) is not int or batch % meta.step.hop:
+            msg = f"{path / META_FILE} has {batch!r} frames a step, no multiple of hop {meta.step.hop}; export again"
+            raise InputFileError(msg)
+        batch //= meta.step.hop
         spec = dataclasses.replace(spec, frames=meta.step.warm_up)
     if batch is not None and not (type(batch) is int and 1 <= batch <= _MAX_BATCH):
         msg = f"{path / META_FILE} has batch {batch!r}; it must be null or from 1 to {_MAX_BATCH}; export again"

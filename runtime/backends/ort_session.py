@@ -103,14 +103,14 @@ class OrtSession(Session):
     def _step(self, frames: Clips, state: StepState) -> Outputs:
         assert isinstance(state, RingState)
         binding = self._engine.io_binding()
-        binding.bind_cpu_input(STEP_INPUT, frames_first(frames, self.info.spec))
-        for name, value in state.inputs():
-            binding.bind_ortvalue_input(name, value)
-        for name in self._outputs:
-            binding.bind_output(name)
-        for name, value in state.outputs():
-            binding.bind_ortvalue_output(name, value)
         try:
+            binding.bind_cpu_input(STEP_INPUT, frames_first(frames, self.info.spec))
+            for name, value in state.inputs():
+                binding.bind_ortvalue_input(name, value)
+            for name in self._outputs:
+                binding.bind_output(name)
+            for name, value in state.outputs():
+                binding.bind_ortvalue_output(name, value)
             self._engine.run_with_iobinding(binding)
         except self._errors as error:
             raise self._contradiction(error) from error
@@ -126,7 +126,8 @@ class OrtSession(Session):
     @property
     def _errors(self) -> tuple[type[Exception], ...]:
         errors = self._runtime.capi.onnxruntime_pybind11_state
-        return errors.Fail, errors.RuntimeException, errors.InvalidArgument
+        # Of bindings, any of these; the last where a name or a shape is not the graph's.
+        return errors.Fail, errors.RuntimeException, errors.InvalidArgument, RuntimeError
 
     def _contradiction(self, error: Exception) -> InputFileError:
         msg = f"{self.path} contradicts itself when it runs ({error}); mend the graph, or export it again"

@@ -181,7 +181,8 @@ def _make_prediction(session: Session, clip: Clips) -> Callable[[], object]:
     if step is None:
         return functools.partial(session.infer, clip)
     frames = np.ascontiguousarray(np.take(clip, range(step.hop), axis=time_axis(session.info.spec)))
-    return functools.partial(session.step, frames, session.start(1 if session.info.batch in {None, 1} else None))
+    state = session.start()
+    return functools.partial(session.step, np.repeat(frames, state.batch, axis=0), state)
 
 
 def _serve_requests(pipe: Connection, path: Path, options: SessionOptions) -> None:

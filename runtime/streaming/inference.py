@@ -167,9 +167,7 @@ class _PoolWorker:
 
     def _run_together(self, windows: Sequence[Window]) -> list[WindowResult]:
         began = perf_counter()
-        infer = (
-            self._stepper.prepare(windows[0]) if self._stepper else partial(self._session.infer, self._prepare(windows))
-        )
+        infer = self._make_run(windows)
         prepared = perf_counter()
         # The one thread more than there are runs waits here, its input made.
         with self._runs:

@@ -80,8 +80,9 @@ class Stepper:
         """Makes the input of the steps that a window needs; what it returns takes them, for what the last one says."""
         memory = self._memory(window.key)
         count = self._count_unseen(memory, window)
-        if count == len(window.frames):
+        if count is None:
             memory.state.reset()
+            count = len(window.frames)
         memory.stretch, memory.samples = window.stretch, window.samples
         steps = list(self._split(window.frames[-count:]))
         return lambda: self._take(steps, memory.state)
@@ -96,11 +97,11 @@ class Stepper:
             self._memories[key] = _SourceState(state=self._session.start(1))
         return self._memories[key]
 
-    def _count_unseen(self, memory: _SourceState, window: Window) -> int:
-        """How many of the last frames of a window are new to a state; all, where it begins anew."""
+    def _count_unseen(self, memory: _SourceState, window: Window) -> int | None:
+        """How many of the last frames of a window are new to a state that goes on; None where it begins anew."""
         new = window.samples - memory.samples
-        goes_on = memory.stretch == window.stretch and 0 < new < len(window.frames) and new % self._hop == 0
-        return new if goes_on else len(window.frames)
+        goes_on = memory.stretch == window.stretch and 0 < new <= len(window.frames) and new % self._hop == 0
+        return new if goes_on else None
 
     def _split(self, frames: NDArray[np.uint8]) -> Iterator[Clips]:
         spec = dataclasses.replace(self._session.info.spec, frames=self._hop)

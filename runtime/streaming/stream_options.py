@@ -73,7 +73,7 @@ class StreamOptions(ReadOptions):
     smoothing: Smoothing = field(default_factory=Smoothing)
     """How scores are made steady over windows."""
     hop: int | None = None
-    """Sampled frames from the start of one window to the start of the next; None for a quarter of a clip."""
+    """Sampled frames from the start of one window to the next; None for a quarter of a clip, or one step."""
     policy: str = "auto"
     """every runs each window, latest the newest one; auto is every for files and latest for live sources."""
     max_age_seconds: float | None = None

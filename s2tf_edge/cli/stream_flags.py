@@ -152,7 +152,7 @@ Smooth = Annotated[
 Hop = Annotated[
     int | None,
     typer.Option(
-        help="Frames of a clip from one window's start to the next's; a quarter of a clip by default.",
+        help="Frames of a clip from one window's start to the next's; a quarter of a clip by default, or one step.",
         rich_help_panel=_RECOGNITION,
     ),
 ]

@@ -369,6 +369,20 @@ def test_a_description_that_contradicts_itself_is_refused(
         open_session(tmp_path)
 
 
+def test_a_graph_that_is_not_as_it_is_described_is_told(build: Build, tmp_path: Path) -> None:
+    folder = tmp_path / "step"
+    shutil.copytree(build(**ONNX), folder)
+    values = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    values["states"][0]["shape"][1] += 1
+    (folder / "meta.json").write_text(json.dumps(values), encoding="utf-8")
+    with open_session(folder) as session, pytest.raises(InputFileError, match="contradicts itself when it runs"):
+        session.step(_input(session, _pixels(1)), session.start())
+    values["inputs"]["frames"]["shape"][0] = None
+    (folder / "meta.json").write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(InputFileError, match="has None frames a step, no multiple of hop 1; export again"):
+        open_session(folder)
+
+
 def test_the_clip_form_of_the_same_network(causal_file: Path, network: VideoNetwork, tmp_path: Path) -> None:
     folder = export(causal_file, ExportOptions(target="onnx", form="clip", out=tmp_path / "clip")).folder
     clips = np.random.default_rng(0).normal(size=(2, 3, FRAMES, SIZE, SIZE)).astype(np.float32)

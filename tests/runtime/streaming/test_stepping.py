@@ -102,9 +102,11 @@ def test_windows_that_are_left_out_are_caught_up_with(session: _CountingSession,
     before = session.steps
     np.testing.assert_allclose(_run(stepper, windows[6]), _expected(network, frames[:6]), atol=1e-6)
     assert session.steps - before == 2 // hop
+    # A whole clip is new, and nothing is missing.
+    np.testing.assert_allclose(_run(stepper, windows[10]), _expected(network, frames[:10]), atol=1e-6)
     # More than a clip is missing: a fresh start, and from there on.
-    np.testing.assert_allclose(_run(stepper, windows[12]), _expected(network, frames[8:12]), atol=1e-6)
-    np.testing.assert_allclose(_run(stepper, windows[14]), _expected(network, frames[8:14]), atol=1e-6)
+    np.testing.assert_allclose(_run(stepper, windows[16]), _expected(network, frames[12:16]), atol=1e-6)
+    np.testing.assert_allclose(_run(stepper, windows[18]), _expected(network, frames[12:18]), atol=1e-6)
 
 
 def test_a_gap_is_a_fresh_start_however_many_windows_are_left_out(
