@@ -50,11 +50,17 @@ def read_expected(folder: Path, meta: ArtifactMeta) -> Outputs:
                 raise ValueError(msg)
             return Outputs(
                 logits=_array(arrays, "logits", (len(meta.labels),)),
-                mask=_array(arrays, "mask", meta.outputs["mask"]["shape"][1:]) if "mask" in meta.outputs else None,
+                mask=_array(arrays, "mask", _mask_sides(meta)) if "mask" in meta.outputs else None,
             )
     except (AttributeError, *_DAMAGE) as error:
         msg = f"{path} does not hold what a network said of seeded clips ({error}); export the model again"
         raise InputFileError(msg) from error
+
+
+def _mask_sides(meta: ArtifactMeta) -> list[int]:
+    """Of a mask as sessions give it: a graph that steps has no axis of time."""
+    sides = list(meta.outputs["mask"]["shape"][1:])
+    return sides if meta.step is None else [sides[0], 1, *sides[1:]]
 
 
 def _array(arrays: Mapping[str, NDArray[Any]], name: str, sides: Sequence[int]) -> NDArray[np.float32]:

@@ -105,7 +105,11 @@ class OpenVinoSession(Session):
         network = self._read()
         if self.info.step is not None:
             self._state_type = state_type(self._core, self._device, inference_precision=self._inference_precision)
-            network = with_own_states(self._openvino, network, self.info.step, element_type=self._state_type)
+            try:
+                network = with_own_states(self._openvino, network, self.info.step, element_type=self._state_type)
+            except (RuntimeError, ValueError) as error:
+                msg = f"{self.path} is not as its {META_FILE} says ({last_line(error)}); export it again"
+                raise InputFileError(msg) from error
         try:
             self._compiled: Any = self._core.compile_model(network, self._device, config)
         except RuntimeError as error:

@@ -1,7 +1,7 @@
 """States of a network that steps as OpenVINO's kernels have them: channels last, and in the type that they compute in.
 
-Handed in as the file declares them, float32 and channels first, each slice would be reordered on its way in and out,
-which took half as long as the step itself. Nobody looks into a state, so it may stay as the kernels left it.
+Handed in as the file declares them, float32 and channels first, each slice would be reordered on its way in and out.
+Nobody looks into a state, so it may stay as the kernels left it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from s2tf_edge.runtime.session import STEP_INPUT
 from s2tf_edge.runtime.session.step_state import HostBuffer
 from s2tf_edge.step_spec import StateSpec, StepSpec
 
@@ -42,7 +43,18 @@ def with_own_states(openvino: Any, network: Any, step: StepSpec, *, element_type
         network: an ``openvino.Model``, which is changed.
         step: what its states are.
         element_type: such as ``f32``.
+
+    Raises:
+        ValueError: the network has other inputs than the frames and those of the states, or there is no such type.
+        RuntimeError: it lacks one of them, or has it in another shape.
     """
+    given = {STEP_INPUT, *(name for state in step.states for name in state.inputs)}
+    if others := [sorted(port.names) for port in network.inputs if not port.names & given]:
+        msg = f"it has inputs {others[:3]} that are not described"
+        raise ValueError(msg)
+    if not hasattr(openvino.Type, element_type):
+        msg = f"OpenVINO has no type {element_type!r}"
+        raise ValueError(msg)
     preprocessing: Any = openvino.preprocess.PrePostProcessor(network)
     layouts = openvino.Layout("NHWC"), openvino.Layout("NCHW")
     kind = getattr(openvino.Type, element_type)

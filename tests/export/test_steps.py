@@ -21,6 +21,7 @@ from s2tf_edge.data.datasets import open_data
 from s2tf_edge.errors import InputFileError, S2TFError, UsageError
 from s2tf_edge.export import ExportOptions, export
 from s2tf_edge.export.plan import plan_export
+from s2tf_edge.export.verify.expected import read_expected
 from s2tf_edge.models import VideoNetwork, create_model, load_model, save_model
 from s2tf_edge.preprocess import crop_frames, normalize
 from s2tf_edge.runtime.artifact import read_meta
@@ -381,6 +382,33 @@ def test_a_graph_that_is_not_as_it_is_described_is_told(build: Build, tmp_path: 
     (folder / "meta.json").write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(InputFileError, match="has None frames a step, no multiple of hop 1; export again"):
         open_session(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda values: values["states"].pop(), r"has inputs .* that are not described"),
+        (lambda values: values["states"][0].update(name="other"), r"that are not described"),
+        (lambda values: values["precision"].update(inference="fast"), r"OpenVINO has no type 'fast'"),
+    ],
+)
+def test_openvino_is_given_all_that_a_step_takes(
+    build: Build, tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    folder = tmp_path / "step"
+    shutil.copytree(build(**OPENVINO), folder)
+    values = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    change(values)
+    (folder / "meta.json").write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(InputFileError, match=r"is not as its meta\.json says .*" + message):
+        open_session(folder).open()
+
+
+def test_a_deferred_engine_of_a_step_keeps_what_the_mask_was(build: Build) -> None:
+    folder = build(target="trt", precision="fp32", defer_build=True, mask=True)
+    expected = read_expected(folder, read_meta(folder))
+    assert expected.mask is not None
+    assert expected.mask.shape[:3] == (8, 1, 1)
 
 
 def test_the_clip_form_of_the_same_network(causal_file: Path, network: VideoNetwork, tmp_path: Path) -> None:
