@@ -34,6 +34,7 @@ from s2tf_edge.preprocess import normalize
 from s2tf_edge.runtime.session import Clips, Outputs, Session
 from s2tf_edge.runtime.streaming.clip_ring import Window
 from s2tf_edge.runtime.streaming.fair_queue import Ended, Item
+from s2tf_edge.runtime.streaming.records import Gap
 from s2tf_edge.runtime.streaming.stepping import Stepper
 from s2tf_edge.runtime.streaming.zone_rings import RegionGone
 
@@ -112,6 +113,8 @@ class InferencePool:
     def put(self, items: Sequence[Item]) -> None:
         """Takes items; the windows among them, as many as one run takes, start at once if the pool is free."""
         windows = [item for item in items if isinstance(item, Window)]
+        first = items.index(windows[0]) if windows else len(items)
+        self._forget(items[:first])
         future = None
         if windows:
             self._batches += 1
@@ -119,11 +122,15 @@ class InferencePool:
             future.add_done_callback(lambda _: self._on_result())
         if items:
             self._entries.append((items, future))
-        if self._stepper is not None:
-            for item in items:
-                if isinstance(item, RegionGone | Ended):
-                    # The one thread takes it after the windows before it.
-                    self._executor.submit(self._stepper.forget, item.source, getattr(item, "region", None))
+        self._forget(items[first:])
+
+    def _forget(self, items: Sequence[Item]) -> None:
+        """Frees the states of what is gone, and of all that was before a gap; the one thread takes it in its turn."""
+        if self._stepper is None:
+            return
+        for item in items:
+            if isinstance(item, RegionGone | Ended | Gap):
+                self._executor.submit(self._stepper.forget, item.source, getattr(item, "region", None))
 
     def finished(self, *, wait: bool = False) -> Iterator[tuple[Item, WindowResult | None]]:
         """Items whose turn it is, each window with its result.

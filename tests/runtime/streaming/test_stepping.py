@@ -137,6 +137,19 @@ def test_sources_and_regions_have_states_of_their_own(session: _CountingSession,
     assert not stepper._memories
 
 
+def test_a_pool_forgets_what_was_before_a_gap_and_not_what_comes_after(session: _CountingSession) -> None:
+    before, after = _windows(_pixels(4), hop=1, region="a"), _windows(_pixels(4), hop=1, region="b")
+    gap = Gap(source=0, t_start=0.0, t_end=9.0)
+    with InferencePool(session, overlap=False, on_result=lambda: None) as pool:
+        pool.put(before)
+        assert len([*pool.finished(wait=True)]) == 1
+        pool.put([gap, *after])
+        assert len([*pool.finished(wait=True)]) == 2
+        pool._executor.submit(lambda: None).result()
+        assert pool._stepper is not None
+        assert list(pool._stepper._memories) == [(0, "b")]
+
+
 def test_a_pool_steps_in_order_and_forgets_what_is_gone(session: _CountingSession, network: VideoNetwork) -> None:
     frames, hop = _pixels(12), session.info.hop
     windows = _windows(frames, hop=hop, region="door")
