@@ -102,22 +102,29 @@ class OrtSession(Session):
 
     def _step(self, frames: Clips, state: StepState) -> Outputs:
         assert isinstance(state, RingState)
-        binding = self._engine.io_binding()
         try:
+            binding = state.bound(self._bind)
             binding.bind_cpu_input(STEP_INPUT, frames_first(frames, self.info.spec))
-            for name, value in state.inputs():
-                binding.bind_ortvalue_input(name, value)
-            for name in self._outputs:
-                binding.bind_output(name)
-            for name, value in state.outputs():
-                binding.bind_ortvalue_output(name, value)
             self._engine.run_with_iobinding(binding)
         except self._errors as error:
             raise self._contradiction(error) from error
         logits, *mask = (
-            np.asarray(value.numpy(), dtype=np.float32) for value in binding.get_outputs()[: len(self._outputs)]
+            # Copies: a period later, the binding writes to the same memory.
+            np.array(value.numpy(), dtype=np.float32)
+            for value in binding.get_outputs()[: len(self._outputs)]
         )
         return Outputs(logits=logits, mask=mask[0][:, :, np.newaxis] if mask else None)
+
+    def _bind(self, state: RingState) -> Any:
+        """A binding to the state's buffers as they stand."""
+        binding = self._engine.io_binding()
+        for name, value in state.inputs():
+            binding.bind_ortvalue_input(name, value)
+        for name in self._outputs:
+            binding.bind_output(name)
+        for name, value in state.outputs():
+            binding.bind_ortvalue_output(name, value)
+        return binding
 
     def _feed(self, clips: Clips) -> dict[str, Any]:
         """Inputs of the graph by name."""

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from s2tf_edge.step_spec import StateSpec, StepSpec
 
-__all__ = ["Buffer", "HostBuffer", "Ring", "RingState", "StepState"]
+__all__ = ["Buffer", "HostBuffer", "Ring", "RingState", "StepState", "plan_buffers"]
+
+_LONG_PERIOD = 32
+"""Steps after which buffers stand as at first, where no ring needs more."""
+_LITTLE_MORE = 1.05
+"""Times the least memory."""
 
 
 class StepState(abc.ABC):
@@ -75,49 +82,65 @@ class HostBuffer:
 
 
 class Ring:
-    """The buffers of one state: those with past slices, and those that the next step writes to.
+    """The buffers of one state, in the order of time: some have past slices, the next step writes to those behind them.
 
-    Where the order of slices matters, all of them move on with each step. Where it does not, a fresh slice takes the
-    place of the oldest one, and the others stay where they are.
+    They turn with each step: what was written is the youngest of the past, and what was the oldest is written to once
+    its time comes round.
+
+    Args:
+        spec: of the state.
+        make: makes a buffer.
+        buffers: as many as a step needs, or more.
     """
 
-    def __init__(self, spec: StateSpec, make: Callable[[], Buffer]) -> None:
+    def __init__(self, spec: StateSpec, make: Callable[[], Buffer], *, buffers: int) -> None:
         self.spec = spec
-        self.past = [make() for _ in range(spec.slots)]
-        self.fresh = [make() for _ in range(spec.fresh)]
+        self._buffers = [make() for _ in range(buffers)]
         self._oldest = 0
 
+    @property
+    def past(self) -> list[Buffer]:
+        """What the next step takes, the oldest first."""
+        return self._slice(0, self.spec.slots)
+
+    @property
+    def fresh(self) -> list[Buffer]:
+        """What the next step writes to."""
+        return self._slice(self.spec.slots, self.spec.fresh)
+
     def turn(self) -> None:
-        """Takes what a step wrote for the youngest, and gives what was the oldest free to be written to."""
-        count = self.spec.fresh
-        if self.spec.is_ordered:
-            buffers = self.past + self.fresh
-            self.past, self.fresh = buffers[count:], buffers[:count]
-            return
-        for index in range(count):
-            place = (self._oldest + index) % self.spec.slots
-            self.past[place], self.fresh[index] = self.fresh[index], self.past[place]
-        self._oldest = (self._oldest + count) % self.spec.slots
+        """Goes on by a step."""
+        self._oldest = (self._oldest + self.spec.fresh) % len(self._buffers)
 
     def clear(self, stream: int | None) -> None:
         """Forgets what was."""
         for buffer in self.past:
             buffer.clear(stream)
-        if stream is None:
-            # So that sums over slices go as they went the first time.
-            self._oldest = 0
+
+    def _slice(self, start: int, count: int) -> list[Buffer]:
+        places = range(self._oldest + start, self._oldest + start + count)
+        return [self._buffers[place % len(self._buffers)] for place in places]
 
 
 class RingState(StepState):
-    """A state in a runtime's buffers.
+    """A state in a runtime's buffers, which after ``period`` steps stand as at first.
+
+    To tell a runtime of a hundred buffers takes it long, so what it was told is kept: see ``bound``.
 
     Attributes:
         rings: of all states of the network.
+        period: steps.
+        bindings: by the place in the period, what was made for it.
     """
 
     def __init__(self, spec: StepSpec, *, owner: object, batch: int, make: Callable[[StateSpec], Buffer]) -> None:
         super().__init__(spec, owner=owner, batch=batch)
-        self.rings = [Ring(state, lambda state=state: make(state)) for state in spec.states]  # type: ignore[misc]
+        self.period, counts = plan_buffers(spec.states)
+        self.rings = [
+            Ring(state, partial(make, state), buffers=count) for state, count in zip(spec.states, counts, strict=True)
+        ]
+        self.bindings: dict[int, Any] = {}
+        self._place = 0
         self._clear(None)
 
     def inputs(self) -> Sequence[tuple[str, Any]]:
@@ -128,15 +151,47 @@ class RingState(StepState):
         """Names and handles of all slices that the next step writes."""
         return [pair for ring in self.rings for pair in _named(ring.spec.outputs, ring.fresh)]
 
+    def bound(self, bind: Callable[[RingState], Any]) -> Any:
+        """What ``bind`` once made of ``inputs()`` and ``outputs()`` as they stand."""
+        if self._place not in self.bindings:
+            self.bindings[self._place] = bind(self)
+        return self.bindings[self._place]
+
     def count(self, frames: int) -> None:
         """Turns the rings; see ``StepState``."""
         super().count(frames)
+        self._place = (self._place + 1) % self.period
         for ring in self.rings:
             ring.turn()
 
     def _clear(self, stream: int | None) -> None:
         for ring in self.rings:
             ring.clear(stream)
+
+
+def plan_buffers(states: Sequence[StateSpec]) -> tuple[int, tuple[int, ...]]:
+    """How many buffers each state has, so that all stand as at first after few steps.
+
+    The shortest period with about the least memory: with a ring of 3, one of 5 and one of 14 that is 15 steps, and one
+    buffer more.
+
+    Returns:
+        That period in steps, and the buffers of each state.
+    """
+    # In a period, each of a state's buffers is written to once or more.
+    shortest = max(math.ceil((state.slots + state.fresh) / state.fresh) for state in states)
+    plans, values = {}, {}
+    for period in range(shortest, max(shortest, _LONG_PERIOD) + 1):
+        counts = tuple(_smallest_divisor(period * state.fresh, least=state.slots + state.fresh) for state in states)
+        values[period] = sum(math.prod(state.shape) * count for state, count in zip(states, counts, strict=True))
+        plans[period] = counts
+    enough = _LITTLE_MORE * min(values.values())
+    period = min(period for period in plans if values[period] <= enough)
+    return period, plans[period]
+
+
+def _smallest_divisor(number: int, *, least: int) -> int:
+    return next(divisor for divisor in range(least, number + 1) if number % divisor == 0)
 
 
 def _named(names: Sequence[str], buffers: Sequence[Buffer]) -> list[tuple[str, Any]]:
