@@ -112,7 +112,7 @@ class Row:
         if self.measured is not None:
             info = self.measured.info
             values |= {"network": info.network, "target": info.target, "precision": info.precision}
-            values |= {"form": "clip" if info.step is None else "step", "hop": info.hop}
+            values |= {"form": info.form, "hop": info.hop}
             values |= {"baseline": self.is_baseline, "pareto_front": self.on_front}
             values["runtime"] = self.measured.runtime
         values |= self.metrics
@@ -150,16 +150,21 @@ class Report:
         return any(row.measured and row.measured.accuracy for row in self.rows)
 
     @property
-    def mixes_forms(self) -> bool:
-        """Whether some step and some see whole clips: then only what a second of video costs can be compared."""
-        return len({row.measured.info.step is None for row in self.rows if row.measured}) > 1
+    def forms(self) -> frozenset[str]:
+        """What the artifacts that ran make a prediction of: ``clip``, ``step``."""
+        return frozenset(row.measured.info.form for row in self.rows if row.measured)
+
+    @property
+    def by_second(self) -> bool:
+        """Whether artifacts are compared by what a second of video costs, and not by a prediction."""
+        return compares_seconds([row.measured for row in self.rows if row.measured])
 
     def cost_of(self, row: Row) -> float:
-        """What a row is called fast by: ms of a prediction, or of a second of video where forms are mixed."""
+        """What a row is called fast by: ms of a prediction, or of a second of video."""
         if row.measured is None:
             msg = f"{row.name} was skipped, so there is nothing to choose by"
             raise ValueError(msg)
-        return row.measured.ms_per_second if self.mixes_forms else row.measured.latency.p50_ms
+        return _cost(row.measured, by_second=self.by_second)
 
     @property
     def skipped_videos(self) -> tuple[str, ...]:
@@ -291,11 +296,24 @@ def _accuracy(outcome: Measurement | Skipped) -> Evaluation | None:
     return None if isinstance(outcome, Skipped) else outcome.accuracy
 
 
+def compares_seconds(measured: Sequence[Measurement]) -> bool:
+    """Whether only what a second of video costs can be compared: where steps stand beside clips, or other hops.
+
+    How far a stream goes on by with each clip is chosen when it is run, how far by a step when it is exported.
+    """
+    paces = {(one.info.form, one.info.hop * one.info.spec.period_seconds) for one in measured}
+    return len(paces) > 1 and any(form == "step" for form, _ in paces)
+
+
+def _cost(measured: Measurement, *, by_second: bool) -> float:
+    return measured.ms_per_second if by_second else measured.latency.p50_ms
+
+
 def _find_front(outcomes: Sequence[Measurement | Skipped]) -> set[int]:
     """The artifacts on the Pareto front; without labels there is none."""
+    by_second = compares_seconds([outcome for outcome in outcomes if isinstance(outcome, Measurement)])
     points = {
-        # Of one form, a second of video costs in the ratio of predictions.
-        index: (outcome.ms_per_second, outcome.accuracy.top1.percent)
+        index: (_cost(outcome, by_second=by_second), outcome.accuracy.top1.percent)
         for index, outcome in enumerate(outcomes)
         if isinstance(outcome, Measurement) and outcome.accuracy
     }

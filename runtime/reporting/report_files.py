@@ -103,7 +103,7 @@ def _scatter(report: Report) -> tuple[list[Point], str]:
     """The points of the plot, and what its axis of time shows."""
     steps = any(row.measured and row.measured.info.step for row in report.rows)
     what = LATENCY.replace("clip", "step") if steps else LATENCY
-    if report.mixes_forms:
+    if report.by_second:
         what = "computing for a second of video at each artifact's hop, median, in ms (thin line: to p95)"
     return [_point(report, row) for row in report.measured], what
 

@@ -49,7 +49,7 @@ def verdict(report: Report, slo: Sequence[Condition] = ()) -> str:
         sentence = f"{fastest.name} takes {_speed(report, fastest)}, with {_top1(fastest):.1f} % top-1."
     best = min(report.measured, key=lambda row: (-_top1(row), report.cost_of(row)))
     if _top1(best) > _top1(fastest):
-        cost = f"{report.cost_of(best):.3g} ms{' a second of video' if report.mixes_forms else ''}"
+        cost = f"{report.cost_of(best):.3g} ms{' a second of video' if report.by_second else ''}"
         sentence += f" The most accurate is {best.name}: {_top1(best):.1f} % top-1 at {cost}."
     return sentence
 
@@ -92,7 +92,7 @@ def _speed(report: Report, row: Row) -> str:
     measured = _measured(row)
     latency, what = measured.latency, "a clip" if measured.info.step is None else "a step"
     text = f"{latency.p50_ms:.3g} ms {what} (p95 {latency.p95_ms:.3g})"
-    if report.mixes_forms:
+    if report.by_second:
         text += f", {measured.ms_per_second:.3g} ms a second of video"
     if report.baseline is None or row.is_baseline:
         return text

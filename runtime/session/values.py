@@ -81,6 +81,11 @@ class ModelInfo:
     """How it steps; None for a network that sees whole clips."""
 
     @property
+    def form(self) -> str:
+        """What a prediction is made of: ``clip`` or ``step``."""
+        return "clip" if self.step is None else "step"
+
+    @property
     def hop(self) -> int:
         """Samples from one prediction of a stream to the next by default: those of a step, or a quarter of a clip."""
         return max(1, self.spec.frames // 4) if self.step is None else self.step.hop

@@ -124,7 +124,7 @@ def _print_summary(found: Report, values: dict[str, Any], out: Path) -> None:
 
     table = Table(box=None, pad_edge=False)
     columns = _COLUMNS if found.has_labels else {"agreement": _AGREEMENT, **_COLUMNS}
-    columns = {**columns, "ms_per_second": _COST} if found.mixes_forms else columns
+    columns = {**columns, "ms_per_second": _COST} if found.by_second else columns
     table.add_column("artifact", overflow="fold")
     for heading, _ in columns.values():
         table.add_column(heading, justify="right", overflow="fold")

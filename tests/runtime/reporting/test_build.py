@@ -118,10 +118,10 @@ def test_metrics_of_a_row() -> None:
     assert (metrics["p50_ms"], metrics["size_mb"], metrics["build_seconds"]) == (10.0, 2.5, None)
 
 
-def stepping(found: Report, *rows: int) -> Report:
+def stepping(found: Report, *rows: int, hop: int = 1) -> Report:
     """The same with some artifacts that step: a step takes as long as their clip took."""
     state = StateSpec(name="ring", slots=3, shape=(8, 2, 2))
-    step = StepSpec(hop=1, receptive_field=9, warm_up=8, states=(state,))
+    step = StepSpec(hop=hop, receptive_field=9, warm_up=8, states=(state,))
 
     def steps(row: Row) -> Row:
         assert row.measured is not None
@@ -136,7 +136,7 @@ def test_steps_and_clips_are_compared_by_a_second_of_video() -> None:
     clips = report(("base", 40.0, 3), ("quick", 10.0, 3))
     assert clips.rows[0].metrics["ms_per_second"] == pytest.approx(25 * 40.0)
     mixed = stepping(clips, 1)
-    assert (clips.mixes_forms, mixed.mixes_forms) == (False, True)
+    assert (clips.by_second, mixed.by_second) == (False, True)
     assert [row.to_dict()["form"] for row in mixed.rows] == ["clip", "step"]
     assert mixed.rows[1].metrics["ms_per_second"] == pytest.approx(25 * 10.0)
     assert "quick is the fastest: 10 ms a step (p95 15), 250 ms a second of video, 4.0× as fast as base" in verdict(
@@ -145,6 +145,16 @@ def test_steps_and_clips_are_compared_by_a_second_of_video() -> None:
     assert "10 ms a clip (p95 15), 4.0× as fast" in verdict(clips)
     (cost,) = parse_slo("cost<300ms/s")
     assert [cost.holds(row.metrics) for row in mixed.rows] == [False, True]
+
+
+def test_steps_of_other_hops_are_compared_by_a_second_of_video() -> None:
+    # The second takes longer for a prediction, and four frames at a time it costs the less.
+    steps = stepping(report(("single", 10.0, 3), ("four", 20.0, 3)), 0, 1)
+    assert not steps.by_second
+    assert "single is the fastest: 10 ms a step (p95 15)," in verdict(steps)
+    quick = stepping(steps, 1, hop=4)
+    assert quick.by_second
+    assert "four is the fastest: 20 ms a step (p95 30), 125 ms a second of video, 2.0× as fast" in verdict(quick)
 
 
 def test_a_report_of_both_forms_says_what_it_compares(tmp_path: Path) -> None:
