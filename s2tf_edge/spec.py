@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError, UsageError
 
-__all__ = ["LAYOUT_DTYPES", "ClipSpec"]
+__all__ = ["LAYOUT_DTYPES", "MAX_FRAMES", "ClipSpec"]
 
 LAYOUT_DTYPES: Final = {"NCTHW": "float32", "NTHWC": "uint8"}
 """The two forms in which a network takes a clip, and the dtype that goes with each layout."""
 
-_MAX_FRAMES = 1024
+MAX_FRAMES: Final = 1024
+"""In a clip."""
 _MAX_SIZE = 4096
 
 
@@ -52,7 +53,7 @@ class ClipSpec:
     def __post_init__(self) -> None:
         if not self.resize_short_side:
             object.__setattr__(self, "resize_short_side", self.size)
-        _check_range("frames", self.frames, 1, _MAX_FRAMES)
+        _check_range("frames", self.frames, 1, MAX_FRAMES)
         _check_range("size", self.size, 1, _MAX_SIZE)
         _check_range("stride", self.stride, 1, 1000)
         _check_range("resize_short_side", self.resize_short_side, self.size, _MAX_SIZE)

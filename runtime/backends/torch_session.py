@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -59,16 +60,18 @@ class TorchSession(Session):
         Raises:
             UsageError: this PyTorch has no such device.
         """
+        step = describe_step(network, hop=hop) if network.is_causal else None
         info = ModelInfo(
             name=path.stem,
             network=network.name,
             target="torch",
             precision="fp32",
-            spec=network.spec,
+            # Whole steps, as an artifact of that hop takes.
+            spec=dataclasses.replace(network.spec, frames=step.warm_up) if step else network.spec,
             labels=tuple(network.labels),
             batch=None,
             has_mask=network.saliency is not None,
-            step=describe_step(network, hop=hop) if network.is_causal else None,
+            step=step,
         )
         return cls(path, info, options or SessionOptions(), network=network)
 

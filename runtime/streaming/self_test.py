@@ -25,6 +25,7 @@ from s2tf_edge.runtime.hardware import resident_memory_mb
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.records import Prediction, Record, Status, Summary
+from s2tf_edge.runtime.streaming.stepping import choose_hop
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
 __all__ = ["SelfTest", "self_test"]
@@ -132,14 +133,14 @@ def self_test(session: Session, *, seconds: float, progress: Progress = no_progr
         progress: called about every second.
 
     Raises:
-        UsageError: ``seconds`` is too short to compare anything.
+        UsageError: ``seconds`` is too short to compare anything, or see ``choose_hop``.
     """
     if seconds < _MIN_SECONDS:
         msg = f"a self-test takes {_MIN_SECONDS:.0f} seconds or more, got {seconds:g}"
         raise UsageError(msg)
     spec = session.info.spec
-    count = _sources(session)
-    hop = 1 if session.info.step is None else session.info.step.hop
+    hop = choose_hop(session.info, 1 if session.info.step is None else None)
+    count = _sources(session, hop)
     options = StreamOptions(hop=hop, policy="latest", duration_seconds=seconds, status_seconds=0.5)
     seen, began = _Seen(), perf_counter()
     for record in recognize([_SOURCE.format(rate=spec.fps)] * count, session, options=options):
@@ -158,16 +159,15 @@ def self_test(session: Session, *, seconds: float, progress: Progress = no_progr
     )
 
 
-def _sources(session: Session) -> int:
+def _sources(session: Session, hop: int) -> int:
     """How many sources give twice the windows that can be run, were there nothing else to do."""
-    spec, step = session.info.spec, session.info.step
-    hop = 1 if step is None else step.hop
+    spec = session.info.spec
     run: Callable[[], object]
-    if step is None:
+    if session.info.step is None:
         run = partial(session.infer, np.zeros(spec.input_shape(), spec.dtype))
     else:
         frames = np.zeros(dataclasses.replace(spec, frames=hop).input_shape(), spec.dtype)
-        run = partial(session.step, frames, session.start())
+        run = partial(session.step, frames, session.start(1))
     times = []
     for _ in range(_RUNS):
         began = perf_counter()

@@ -15,6 +15,7 @@ from s2tf_edge.models.s2tf import VideoNetwork
 from s2tf_edge.preprocess import preprocess
 from s2tf_edge.training.config import TrainConfig
 from s2tf_edge.training.loaders import leave_cores_to
+from s2tf_edge.training.pasts import find_prefix
 
 __all__ = ["expected_seconds", "rounded_time"]
 
@@ -42,8 +43,10 @@ def expected_seconds(
         if clip is None:
             return None
         learning = _time_learning(network, torch.from_numpy(np.stack([clip] * _TRIED_CLIPS))) / _TRIED_CLIPS
+    # Clips lie side by side in a batch, as long as the one with the longest past, which is nearly the longest there is.
+    longer = 1 + find_prefix(config, network) / network.spec.frames
     videos = len(data.train) + unlabeled
-    trained = videos * config.repeats(videos) * _together(reading, learning, config.workers)
+    trained = videos * config.repeats(videos) * longer * _together(reading, learning, config.workers)
     validated = len(data.validation) * _together(reading, learning / _PASSES_OF_A_STEP, config.workers)
     return config.epochs * (trained + validated) / processes
 

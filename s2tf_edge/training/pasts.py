@@ -20,7 +20,7 @@ from torch import Tensor
 from s2tf_edge.data.videos import Video
 from s2tf_edge.errors import UsageError
 from s2tf_edge.models.s2tf import VideoNetwork
-from s2tf_edge.spec import ClipSpec
+from s2tf_edge.spec import MAX_FRAMES, ClipSpec
 from s2tf_edge.training.config import TrainConfig
 
 __all__ = ["cut_unseen", "draw_past", "fill_up", "find_prefix"]
@@ -33,10 +33,15 @@ def find_prefix(config: TrainConfig, network: VideoNetwork) -> int:
     other make a bell, and not a box.
 
     Raises:
-        UsageError: they are asked for of a network that is not causal.
+        UsageError: they are asked for of a network that is not causal, or are more than can be read with a clip.
     """
+    frames = network.spec.frames
     if network.is_causal:
-        return network.spec.frames if config.prefix is None else config.prefix
+        most = frames if config.prefix is None else config.prefix
+        if frames + most > MAX_FRAMES:
+            msg = f"`prefix` and the clip's {frames} frames must be {MAX_FRAMES} at most together, got {most}"
+            raise UsageError(msg)
+        return most
     if config.prefix:
         msg = f"`prefix` is for causal networks, and {network.name} sees whole clips; leave it out, or give causal=true"
         raise UsageError(msg)

@@ -82,6 +82,8 @@ def test_the_past_is_as_long_as_a_clip_unless_told_otherwise(tiny: TrainConfig) 
         UsageError, match=r"`prefix` is for causal networks, and x3d_xs.* sees whole clips; leave it ou"
     ):
         find_prefix(dataclasses.replace(whole, prefix=3), networks[1])
+    with pytest.raises(UsageError, match=r"`prefix` and the clip's 8 frames must be 1024 at most together, got 1017"):
+        find_prefix(dataclasses.replace(causal, prefix=1017), networks[0])
 
 
 def test_a_causal_network_trains_on_its_past_and_is_validated_from_a_fresh_start(

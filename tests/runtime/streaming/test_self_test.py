@@ -15,6 +15,7 @@ from s2tf_edge.runtime.streaming.records import Prediction, Record, Status, Summ
 from s2tf_edge.runtime.streaming.self_test import SelfTest, self_test
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.step_spec import StateSpec, StepSpec
 
 GOOD = SelfTest(seconds=60, sources=2, windows=100, superseded=150, age_ms=(50.0, 59.0), memory_mb=(200.0, 203.0))
 
@@ -113,3 +114,12 @@ def test_what_grows_is_named(changed: dict[str, Any], complaint: str) -> None:
 def test_too_short_a_test_is_refused(make_session: Callable[..., Any], spec: ClipSpec) -> None:
     with pytest.raises(UsageError, match="a self-test takes 30 seconds or more, got 3"):
         self_test(make_session(spec), seconds=3)
+
+
+def test_streams_that_step_side_by_side_are_refused(make_session: Callable[..., Any], spec: ClipSpec) -> None:
+    session = make_session(spec)
+    state = StateSpec(name="ring", slots=3, shape=(8, 2, 2))
+    step = StepSpec(hop=1, receptive_field=9, warm_up=8, states=(state,))
+    session.info = dataclasses.replace(session.info, batch=2, step=step)
+    with pytest.raises(UsageError, match="steps 2 streams side by side"):
+        self_test(session, seconds=30)

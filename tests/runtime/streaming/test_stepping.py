@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -40,12 +41,13 @@ def network() -> VideoNetwork:
 
 
 class _CountingSession(TorchSession):
-    """Counts its steps."""
+    """Counts its steps, and keeps the last frames."""
 
     steps = 0
 
     def _step(self, frames: Clips, state: StepState) -> Outputs:
         self.steps += 1
+        self.seen = deque([*getattr(self, "seen", ()), frames.copy()], maxlen=100)
         return super()._step(frames, state)
 
 
@@ -171,20 +173,31 @@ def test_a_pool_steps_in_order_and_forgets_what_is_gone(session: _CountingSessio
         assert result.mask is not None
 
 
-@pytest.mark.parametrize("hop", [None, 2, 4])
-def test_a_stream_of_a_file_says_what_the_network_says_of_all_of_it(network: VideoNetwork, hop: int | None) -> None:
-    with TorchSession.from_network(network, hop=2) as session:
+@pytest.mark.parametrize(("step", "hop"), [(2, None), (2, 2), (2, 4), (3, None)])
+def test_a_stream_of_a_file_says_what_the_network_says_of_all_of_it(
+    network: VideoNetwork, step: int, hop: int | None
+) -> None:
+    session = _CountingSession.from_network(network, hop=step)
+    assert isinstance(session, _CountingSession)
+    with session:
         options = StreamOptions(smoothing=Smoothing(kind="none"), hop=hop, policy="every")
         source = "lavfi:testsrc2=size=64x48:rate=25:duration=3"
         records = list(recognize([source], session, options=options))
     start = next(record for record in records if isinstance(record, Start))
     predictions = [record for record in records if isinstance(record, Prediction)]
-    assert start.hop == (hop or 2)
+    hop, first = hop or step, session.info.spec.frames
+    assert (start.hop, first) == (hop, 6 if step == 3 else FRAMES)
     period = network.spec.period_seconds
     ends = [record.t_end for record in predictions]
-    assert ends[0] == pytest.approx((FRAMES - 1) * period, abs=0.05)
-    assert np.diff(ends) == pytest.approx((hop or 2) * period, abs=0.05)
+    assert ends[0] == pytest.approx((first - 1) * period, abs=0.05)
+    assert np.diff(ends) == pytest.approx(hop * period, abs=0.05)
     assert not [record for record in records if isinstance(record, Gap)]
+    shown = torch.from_numpy(np.concatenate(session.seen, axis=2)[:, :, -(first + hop * (len(ends) - 1)) :])
+    with torch.no_grad():
+        for index, record in enumerate(predictions):
+            scores = network(shown[:, :, : first + hop * index]).softmax(1)[0]
+            assert record.label == network.labels[int(scores.argmax())]
+            assert record.score == pytest.approx(float(scores.max()), abs=1e-5)
 
 
 def test_a_hop_is_of_whole_steps(session: Session) -> None:
