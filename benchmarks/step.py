@@ -2,10 +2,11 @@
 
     python benchmarks/step.py --models s2tf_x3d_s x3d_s --threads 1 2 --out docs/step.md
 
-Networks have random weights, which cost what trained ones cost, and are causal. Each is exported as one step and as
-whole clips: for OpenVINO fp32, fp16 and int8 (the fastest form that ``--precision int8`` finds), and fp32 for ONNX
-Runtime; and as a step of as many frames as a stream goes on by with a clip. All forms take turns: a round has a few
-predictions of each after an untimed one. Where OpenVINO computes fp16 artifacts in bfloat16, it says so.
+Networks have random weights, which cost what trained ones cost. The causal one is exported as a step, the one that is
+not causal as whole clips: for OpenVINO fp32, fp16 and int8 (the fastest form that ``--precision int8`` finds), and fp32
+for ONNX Runtime; and as a step of as many frames as a stream goes on by with a clip. PyTorch runs both as they are. All
+forms take turns: a round has a few predictions of each after an untimed one. Where OpenVINO computes fp16 artifacts in
+bfloat16, it says so.
 
     ms a second of video   at each form's own hop
     clip / step            a prediction of a clip in the same runtime and precision, divided by one of the step
@@ -43,10 +44,10 @@ FORMS: dict[str, dict[str, Any]] = {
     "step, OpenVINO int8": {"target": "openvino", "precision": "int8", "calib": CALIBRATION},
     "step of {hop} frames, OpenVINO fp16": {"target": "openvino", "precision": "fp16", "hop": "quarter"},
     "step, ONNX Runtime fp32": {"target": "onnx", "precision": "fp32"},
-    "clip, OpenVINO fp32": {"target": "openvino", "precision": "fp32", "form": "clip"},
-    "clip, OpenVINO fp16": {"target": "openvino", "precision": "fp16", "form": "clip"},
-    "clip, OpenVINO int8": {"target": "openvino", "precision": "int8", "form": "clip", "calib": CALIBRATION},
-    "clip, ONNX Runtime fp32": {"target": "onnx", "precision": "fp32", "form": "clip"},
+    "clip, OpenVINO fp32": {"target": "openvino", "precision": "fp32"},
+    "clip, OpenVINO fp16": {"target": "openvino", "precision": "fp16"},
+    "clip, OpenVINO int8": {"target": "openvino", "precision": "int8", "calib": CALIBRATION},
+    "clip, ONNX Runtime fp32": {"target": "onnx", "precision": "fp32"},
 }
 TIMED = 6
 """Predictions of a form in a round."""
@@ -54,12 +55,27 @@ TIMED = 6
 
 @dataclass(kw_only=True)
 class Form:
-    """One artifact, and what was measured of it."""
+    """One way to a prediction, and what was measured of it."""
 
     name: str
-    session: Session
     predict: Callable[[], object]
+    kind: str
+    """What it computes in."""
+    seconds: float
+    """Of video that a stream goes on by with each prediction."""
+    is_step: bool
+    hop: int
     times_ms: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, name: str, session: Session) -> Form:
+        info = session.info
+        kind = session.describe()["inference_precision"]
+        seconds = info.hop * info.spec.period_seconds
+        is_step = info.step is not None
+        return cls(
+            name=name, predict=make_prediction(session), kind=kind, seconds=seconds, is_step=is_step, hop=info.hop
+        )
 
     @property
     def median_ms(self) -> float:
@@ -68,11 +84,7 @@ class Form:
     @property
     def second_ms(self) -> float:
         """Of a second of video."""
-        return self.median_ms / (self.session.info.hop * self.session.info.spec.period_seconds)
-
-    @property
-    def is_step(self) -> bool:
-        return self.session.info.step is not None
+        return self.median_ms / self.seconds
 
     def spread(self) -> str:
         low, high = np.percentile(self.times_ms, [10, 90])
@@ -85,6 +97,7 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--artifacts", type=Path, help="folder to keep artifacts in, and to take those of before from")
+    parser.add_argument("--continual", action="store_true", help="CoX3D beside an X3D: benchmarks/cox3d.py")
     parser.add_argument("--out", type=Path, help=f"page whose part between {BEGIN} and {END} the tables become")
     arguments = parser.parse_args()
     lines = []
@@ -93,8 +106,11 @@ def main() -> None:
         for model in arguments.models:
             paths = build(model, folder)
             for threads in arguments.threads:
-                lines += [*measure(model, paths, threads=threads, rounds=arguments.rounds), ""]
-                print("\n".join(lines[-len(paths) - 8 :]), flush=True)
+                table = measure(
+                    model, paths, folder, threads=threads, rounds=arguments.rounds, continual=arguments.continual
+                )
+                lines += [*table, ""]
+                print("\n".join(table), flush=True)
     if arguments.out:
         write_between(arguments.out, BEGIN, END, lines[:-1])
 
@@ -102,29 +118,34 @@ def main() -> None:
 def build(model: str, folder: Path) -> dict[str, Path]:
     """The artifacts of all forms, by their names."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{model}.pt"
-    if not path.is_file():
-        torch.manual_seed(0)
-        save_model(path, create_model(f"{model}?causal=true", num_classes=400))
+    networks = {"step": folder / f"{model} causal.pt", "clip": folder / f"{model}.pt"}
+    for kind, path in networks.items():
+        if not path.is_file():
+            torch.manual_seed(0)
+            save_model(path, create_model(f"{model}?causal=true" if kind == "step" else model, num_classes=400))
     quarter = max(1, create_model(model, num_classes=2).spec.frames // 4)
-    built = {}
+    built = {f"{kind}, PyTorch fp32": path for kind, path in networks.items()}
     for name, options in FORMS.items():
         given: dict[str, Any] = {key: quarter if value == "quarter" else value for key, value in options.items()}
         out = folder / f"{model} {name.format(hop=quarter)}"
         if not out.is_dir():
             print(f"exporting {out.name}", flush=True)
-            export(path, ExportOptions(**given, out=out))
+            export(networks[name[:4]], ExportOptions(**given, out=out))
         built[name.format(hop=quarter)] = out
     return built
 
 
-def measure(model: str, paths: dict[str, Path], *, threads: int, rounds: int) -> list[str]:
+def measure(
+    model: str, paths: dict[str, Path], folder: Path, *, threads: int, rounds: int, continual: bool
+) -> list[str]:
     """A table of all forms of a network."""
     with ExitStack() as stack:
         forms = []
         for name, path in paths.items():
             session = stack.enter_context(open_session(path, SessionOptions(threads=threads)))
-            forms.append(Form(name=name, session=session, predict=make_prediction(session)))
+            forms.append(Form.of(name, session))
+        if continual and model.startswith("x3d_"):
+            forms += continual_forms(model, folder, threads=threads, seconds=forms[0].seconds)
         for _ in range(rounds):
             for form in forms:
                 form.predict()
@@ -133,6 +154,24 @@ def measure(model: str, paths: dict[str, Path], *, threads: int, rounds: int) ->
                     form.predict()
                     form.times_ms.append(1e3 * (time.perf_counter() - began))
         return tabulate(model, forms, threads=threads)
+
+
+def continual_forms(model: str, folder: Path, *, threads: int, seconds: float) -> list[Form]:
+    """The published way to step through an X3D."""
+    import cox3d
+
+    torch.set_num_threads(threads)
+    return [
+        Form(
+            name=f"CoX3D, {name}",
+            predict=predict,
+            kind="bfloat16" if "bf16" in name else "float32",
+            seconds=seconds,
+            is_step=True,
+            hop=1,
+        )
+        for name, predict in cox3d.predictions(model, folder, threads=threads)
+    ]
 
 
 def make_prediction(session: Session) -> Callable[[], object]:
@@ -161,11 +200,10 @@ def tabulate(model: str, forms: Sequence[Form], *, threads: int) -> list[str]:
         "|---|---|--:|--:|--:|",
     ]
     for form in forms:
-        kind = form.session.describe()["inference_precision"]
         clip = by_name.get("clip, " + _short(form)) if form.is_step else None
         ratio = f"{clip.median_ms / form.median_ms:.1f}×" if clip else ""
-        lines.append(f"| {form.name} | {kind} | {form.spread()} | {form.second_ms:.0f} | {ratio} |")
-    steps = [form for form in forms if form.is_step and form.session.info.hop == 1]
+        lines.append(f"| {form.name} | {form.kind} | {form.spread()} | {form.second_ms:.0f} | {ratio} |")
+    steps = [form for form in forms if form.is_step and form.hop == 1 and not form.name.startswith("CoX3D")]
     clips = [form for form in forms if not form.is_step]
     best_step, best_clip = min(steps, key=lambda form: form.median_ms), min(clips, key=lambda form: form.median_ms)
     times, names = best_clip.median_ms / best_step.median_ms, [_short(form) for form in (best_clip, best_step)]
