@@ -5,8 +5,8 @@
 Networks have random weights, which cost what trained ones cost. The causal one is exported as a step, the one that is
 not causal as whole clips: for OpenVINO fp32, fp16 and int8 (the fastest form that ``--precision int8`` finds), and fp32
 for ONNX Runtime; and as a step of as many frames as a stream goes on by with a clip. PyTorch runs both as they are. All
-forms take turns: a round has a few predictions of each after an untimed one. Where OpenVINO computes fp16 artifacts in
-bfloat16, it says so.
+forms take turns: in a round each predicts for a while, after predictions that are not timed. Where OpenVINO computes
+fp16 artifacts in bfloat16, it says so.
 
     ms a second of video   at each form's own hop
     clip / step            a prediction of a clip in the same runtime and precision, divided by one of the step
@@ -49,8 +49,9 @@ FORMS: dict[str, dict[str, Any]] = {
     "clip, OpenVINO int8": {"target": "openvino", "precision": "int8", "calib": CALIBRATION},
     "clip, ONNX Runtime fp32": {"target": "onnx", "precision": "fp32"},
 }
-TIMED = 6
-"""Predictions of a form in a round."""
+UNTIMED, SECONDS = 3, 0.6
+"""Predictions of a form in a round before those that are timed, and how long these go on: a step is seen as it is in a
+stream that goes on, and not only with what other forms left in caches."""
 
 
 @dataclass(kw_only=True)
@@ -63,8 +64,6 @@ class Form:
     """What it computes in."""
     seconds: float
     """Of video that a stream goes on by with each prediction."""
-    is_step: bool
-    hop: int
     times_ms: list[float] = field(default_factory=list)
 
     @classmethod
@@ -72,10 +71,7 @@ class Form:
         info = session.info
         kind = session.describe()["inference_precision"]
         seconds = info.hop * info.spec.period_seconds
-        is_step = info.step is not None
-        return cls(
-            name=name, predict=make_prediction(session), kind=kind, seconds=seconds, is_step=is_step, hop=info.hop
-        )
+        return cls(name=name, predict=make_prediction(session), kind=kind, seconds=seconds)
 
     @property
     def median_ms(self) -> float:
@@ -86,6 +82,14 @@ class Form:
         """Of a second of video."""
         return self.median_ms / self.seconds
 
+    def predict_for(self, seconds: float) -> None:
+        for _ in range(UNTIMED):
+            self.predict()
+        end = time.perf_counter() + seconds
+        while (began := time.perf_counter()) < end:
+            self.predict()
+            self.times_ms.append(1e3 * (time.perf_counter() - began))
+
     def spread(self) -> str:
         low, high = np.percentile(self.times_ms, [10, 90])
         return f"{self.median_ms:.1f} ({low:.1f}–{high:.1f})"
@@ -95,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["s2tf_x3d_s", "x3d_s", "s2tf_x3d_m"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--artifacts", type=Path, help="folder to keep artifacts in, and to take those of before from")
     parser.add_argument("--continual", action="store_true", help="CoX3D beside an X3D: benchmarks/cox3d.py")
     parser.add_argument("--out", type=Path, help=f"page whose part between {BEGIN} and {END} the tables become")
@@ -148,11 +152,7 @@ def measure(
             forms += continual_forms(model, folder, threads=threads, seconds=forms[0].seconds)
         for _ in range(rounds):
             for form in forms:
-                form.predict()
-                for _ in range(TIMED):
-                    began = time.perf_counter()
-                    form.predict()
-                    form.times_ms.append(1e3 * (time.perf_counter() - began))
+                form.predict_for(SECONDS)
         return tabulate(model, forms, threads=threads)
 
 
@@ -167,8 +167,6 @@ def continual_forms(model: str, folder: Path, *, threads: int, seconds: float) -
             predict=predict,
             kind="bfloat16" if "bf16" in name else "float32",
             seconds=seconds,
-            is_step=True,
-            hop=1,
         )
         for name, predict in cox3d.predictions(model, folder, threads=threads)
     ]
@@ -191,20 +189,21 @@ def tabulate(model: str, forms: Sequence[Form], *, threads: int) -> list[str]:
     """A row a form."""
     facts = hardware_facts()
     by_name = {form.name: form for form in forms}
-    count = len(forms[0].times_ms)
     on = f"{threads} thread{'' if threads == 1 else 's'}"
     lines = [
-        f"`{model}`, {on}, n = {count} predictions of each form, {facts['cpu']}:",
+        f"`{model}`, {on}, {facts['cpu']}:",
         "",
-        "| form | computes in | ms a prediction (10–90 %) | ms a second of video | clip / step |",
-        "|---|---|--:|--:|--:|",
+        "| form | computes in | ms a prediction (10–90 %) | n | ms a second of video | clip / step |",
+        "|---|---|--:|--:|--:|--:|",
     ]
     for form in forms:
-        clip = by_name.get("clip, " + _short(form)) if form.is_step else None
+        clip = by_name.get("clip, " + _short(form)) if form.name.startswith("step") else None
         ratio = f"{clip.median_ms / form.median_ms:.1f}×" if clip else ""
-        lines.append(f"| {form.name} | {form.kind} | {form.spread()} | {form.second_ms:.0f} | {ratio} |")
-    steps = [form for form in forms if form.is_step and form.hop == 1 and not form.name.startswith("CoX3D")]
-    clips = [form for form in forms if not form.is_step]
+        lines.append(
+            f"| {form.name} | {form.kind} | {form.spread()} | {len(form.times_ms)} | {form.second_ms:.0f} | {ratio} |"
+        )
+    steps = [form for form in forms if form.name.startswith("step,")]
+    clips = [form for form in forms if form.name.startswith("clip")]
     best_step, best_clip = min(steps, key=lambda form: form.median_ms), min(clips, key=lambda form: form.median_ms)
     times, names = best_clip.median_ms / best_step.median_ms, [_short(form) for form in (best_clip, best_step)]
     return [*lines, "", f"The best clip ({names[0]}) takes {times:.1f} times as long as the best step ({names[1]})."]

@@ -12,7 +12,7 @@ from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.calibration.ranges.batches import Feed
 from s2tf_edge.errors import UsageError
 from s2tf_edge.runtime.backends.ort_session import OrtSession
-from s2tf_edge.runtime.session import STEP_INPUT, Clips, ModelInfo, SessionOptions, frames_first, time_axis
+from s2tf_edge.runtime.session import STEP_INPUT, Clips, ModelInfo, SessionOptions, frames_first, split_steps, time_axis
 from s2tf_edge.runtime.session.step_state import HostBuffer, RingState
 
 __all__ = ["RolledSteps"]
@@ -47,18 +47,16 @@ class RolledSteps:
         return _STEPS_OF_CLIP * len(self._clips)
 
     def __iter__(self) -> Iterator[Feed]:
-        axis, batch = time_axis(self._info.spec), self._info.batch or 1
+        batch = self._info.batch or 1
         with OrtSession(self._graph, self._info, SessionOptions(device="CPU")) as session:
             for clip in self._clips:
                 state = session.start()
                 assert isinstance(state, RingState)
-                steps: list[Any] = np.split(
-                    np.repeat(clip, batch, axis=0), clip.shape[axis] // self._step.hop, axis=axis
-                )
+                steps = split_steps(np.repeat(clip, batch, axis=0), self._info)
                 for index, frames in enumerate(steps):
                     if index in {0, len(steps) - 1}:
                         yield self._feed(frames, state)
-                    session.step(np.ascontiguousarray(frames), state)
+                    session.step(frames, state)
 
     def of_pixels(self, frames: Clips) -> Feed:
         """The first step of a clip, as ``info.spec`` says with a batch axis of length 1."""

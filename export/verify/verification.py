@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from s2tf_edge.export.verify.seeded_clips import Frames
 from s2tf_edge.preprocess import normalize
 from s2tf_edge.progress import Progress, no_progress
-from s2tf_edge.runtime.session import Clips, Outputs, Session, concatenate, time_axis
+from s2tf_edge.runtime.session import Clips, Outputs, Session, concatenate, split_steps
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["ON_GPU", "TOLERANCES", "Tolerance", "Verification", "compare_logits", "compare_session", "run_clips"]
@@ -202,16 +202,15 @@ def step_through(session: Session, runs: Clips) -> Outputs:
         The outputs of all steps of the first run, then those of the second.
     """
     info = session.info
-    assert info.step is not None
-    batch, axis = info.batch or 1, time_axis(info.spec)
+    batch = info.batch or 1
     said: list[Outputs] = []
     for start in range(0, len(runs), batch):
         group = runs[start : start + batch]
         filled = np.concatenate([group, np.repeat(group[-1:], batch - len(group), axis=0)])
         state = session.start(batch)
         answers = []
-        for frames in np.split(filled, filled.shape[axis] // info.step.hop, axis=axis):
-            answer = session.step(np.ascontiguousarray(frames), state)
+        for frames in split_steps(filled, info):
+            answer = session.step(frames, state)
             if state.is_warm():
                 answers.append(answer)
         said += [concatenate([answer.of(stream) for answer in answers]) for stream in range(len(group))]

@@ -10,6 +10,7 @@ from s2tf_edge.runtime.session.values import (
     concatenate,
     frames_first,
     input_shape,
+    split_steps,
     time_axis,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "concatenate",
     "frames_first",
     "input_shape",
+    "split_steps",
     "time_axis",
 ]

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError, UsageError, VerificationError
 from s2tf_edge.runtime.session.step_state import StepState
-from s2tf_edge.runtime.session.values import Clips, ModelInfo, Outputs, SessionOptions, concatenate, time_axis
+from s2tf_edge.runtime.session.values import Clips, ModelInfo, Outputs, SessionOptions, concatenate, split_steps
 from s2tf_edge.step_spec import StepSpec
 
 __all__ = ["Session"]
@@ -244,8 +244,7 @@ class Session(abc.ABC):
         if self._clip_state is None or self._clip_state.batch != len(clips):
             self._clip_state = self._start(spec, len(clips))
         self._clip_state.reset()
-        axis = time_axis(self.info.spec)
-        for frames in np.split(clips, clips.shape[axis] // spec.hop, axis=axis):
-            outputs = self._step(np.ascontiguousarray(frames), self._clip_state)
+        for frames in split_steps(clips, self.info):
+            outputs = self._step(frames, self._clip_state)
             self._clip_state.count(spec.hop)
         return outputs

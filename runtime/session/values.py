@@ -125,6 +125,12 @@ def frames_first(frames: Clips, spec: ClipSpec) -> Clips:
     return joined
 
 
+def split_steps(clips: Clips, info: ModelInfo) -> list[Clips]:
+    """Clips of any number of whole steps as what a network that steps takes one after the other, C-contiguous."""
+    hop, axis = 1 if info.step is None else info.step.hop, time_axis(info.spec)
+    return [np.ascontiguousarray(part) for part in np.split(clips, clips.shape[axis] // hop, axis=axis)]
+
+
 def input_shape(info: ModelInfo) -> tuple[int, ...]:
     """The shape of a graph's input of pixels: [N, 3, T, S, S] or [N, T, S, S, 3]; of a step, [hop · N, …] without T."""
     shape = info.spec.input_shape(info.batch or 1)

@@ -14,15 +14,14 @@ state goes on as if it had seen all in time. Only where more is missing than a w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from s2tf_edge.errors import UsageError
 from s2tf_edge.preprocess import normalize
-from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session
+from s2tf_edge.runtime.session import Clips, ModelInfo, Outputs, Session, split_steps
 from s2tf_edge.runtime.session.step_state import StepState
 from s2tf_edge.runtime.streaming.clip_ring import Window
 
@@ -84,7 +83,8 @@ class Stepper:
             memory.state.reset()
             count = len(window.frames)
         memory.stretch, memory.samples = window.stretch, window.samples
-        steps = list(self._split(window.frames[-count:]))
+        spec = dataclasses.replace(self._session.info.spec, frames=count)
+        steps = split_steps(normalize(window.frames[-count:], spec)[np.newaxis], self._session.info)
         return lambda: self._take(steps, memory.state)
 
     def forget(self, source: int, region: str | None) -> None:
@@ -102,11 +102,6 @@ class Stepper:
         new = window.samples - memory.samples
         goes_on = memory.stretch == window.stretch and 0 < new <= len(window.frames) and new % self._hop == 0
         return new if goes_on else None
-
-    def _split(self, frames: NDArray[np.uint8]) -> Iterator[Clips]:
-        spec = dataclasses.replace(self._session.info.spec, frames=self._hop)
-        for start in range(0, len(frames), self._hop):
-            yield normalize(frames[start : start + self._hop], spec)[np.newaxis]
 
     def _take(self, steps: list[Clips], state: StepState) -> Outputs:
         outputs = [self._session.step(frames, state) for frames in steps]
