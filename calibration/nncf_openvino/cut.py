@@ -51,7 +51,9 @@ def name_layers(network: Any, graph: Path) -> None:
     names = {output: node.name for node in nodes for output in node.output}
     for result in network.get_results():
         value = result.input_value(0)
-        value.get_node().set_friendly_name(names[value.get_any_name()])
+        # What no node gives is a constant: that of a step that only counts its frames.
+        if layer := names.get(value.get_any_name()):
+            value.get_node().set_friendly_name(layer)
 
 
 def integer_layers(network: Any, *, operators: Collection[str]) -> tuple[str, ...]:

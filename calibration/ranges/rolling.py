@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class RolledSteps:
             for clip in self._clips:
                 state = session.start()
                 assert isinstance(state, RingState)
-                steps = split_steps(np.repeat(clip, batch, axis=0), self._info)
+                steps = split_steps(cast("Clips", np.repeat(clip, batch, axis=0)), self._info)
                 for index, frames in enumerate(steps):
                     if index in {0, len(steps) - 1}:
                         yield self._feed(frames, state)

@@ -80,15 +80,19 @@ class ClipMean(nn.Module):
 
 
 class SlidingMean(nn.Module):
-    """The mean of each frame and the ``taps - 1`` before it; what was before the first is zero."""
+    """The mean of each frame and the ``taps - 1`` before it, or of as many as there were."""
 
     def __init__(self, taps: int) -> None:
         super().__init__()
         self.past = Past(taps)
+        self.count = Past(taps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Keeps the shape [N, C, T, H, W]."""
-        return functional.avg_pool3d(self.past(x), (self.past.taps, 1, 1), stride=1)
+        """Keeps the shape [N, C, T, H, W]; before the frame that a clip begins at, it is zero."""
+        window = (self.past.taps, 1, 1)
+        ones = x.new_ones((x.shape[0], 1, x.shape[2], 1, 1))
+        share = functional.avg_pool3d(self.count(ones), window, stride=1)
+        return functional.avg_pool3d(self.past(x), window, stride=1) / (share + (share == 0))
 
 
 class LastFrames(Past):

@@ -148,6 +148,31 @@ def test_a_session_says_what_the_network_says_at_every_frame(
     assert np.abs(np.diff(expected, axis=0)).max() > 1e-3 * float(np.ptp(expected))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(ONNX, id="onnx"),
+        pytest.param(OPENVINO, id="openvino"),
+        pytest.param({**INTEGER, "target": "openvino"}, id="openvino int8", marks=pytest.mark.slow),
+    ],
+)
+def test_motion_is_seen_from_the_first_frame_on(tiny_x3d: None, tmp_path: Path, options: dict[str, Any]) -> None:
+    del tiny_x3d
+    torch.manual_seed(0)
+    name = "x3d_tiny?width=0.25&causal=true&motion=true"
+    network = create_model(name, num_classes=10, frames=FRAMES, size=SIZE).eval()
+    save_model(tmp_path / "motion.pt", network)
+    frames = _moving(12)
+    still = np.repeat(frames[:1], 12, axis=0)
+    folder = export(tmp_path / "motion.pt", ExportOptions(**options, out=tmp_path / "out")).folder
+    with open_session(folder) as session:
+        got, nothing = _step_all(session, frames), _step_all(session, still)
+    expected = _expected(network, frames)
+    assert np.abs(got - expected).max() <= TOLERANCES[options["precision"]] * float(np.ptp(expected))
+    # A still picture is no motion, however few of it were seen.
+    assert np.abs(nothing[5:] - _expected(network, np.zeros_like(still))[5:]).max() <= 0.1 * float(np.ptp(expected))
+
+
 def test_several_frames_a_call_of_streams_side_by_side(build: Build, network: VideoNetwork) -> None:
     streams = [_pixels(24, seed=seed) for seed in (1, 2)]
     with open_session(build(**WIDE)) as session:

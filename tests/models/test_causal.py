@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from s2tf_edge.errors import UsageError
 from s2tf_edge.models import VideoNetwork, create_model, load_model, save_model
-from s2tf_edge.models.causal import CausalConv3d, SlidingMean, find_pasts, remembering
+from s2tf_edge.models.causal import CausalConv3d, SlidingMean, beginning_at, find_pasts, remembering
 
 pytestmark = pytest.mark.usefixtures("tiny_x3d")
 
@@ -66,8 +66,12 @@ def test_a_layer_steps_as_it_sees_a_padded_clip(kernel: tuple[int, int, int], st
 @torch.no_grad()
 def test_a_sliding_mean_is_of_the_last_frames() -> None:
     x = torch.randn(1, 2, 7, 3, 3)
-    expected = torch.stack([x[:, :, max(0, t - 2) : t + 1].sum(2) / 3 for t in range(7)], dim=2)
+    expected = torch.stack([x[:, :, max(0, t - 2) : t + 1].mean(2) for t in range(7)], dim=2)
     torch.testing.assert_close(SlidingMean(3)(x), expected)
+    with beginning_at(torch.tensor([4])):
+        late = SlidingMean(3)(x)
+    torch.testing.assert_close(late[:, :, 4:], SlidingMean(3)(x[:, :, 4:]))
+    assert not late[:, :, :4].any()
 
 
 @pytest.mark.parametrize("name", NAMES)

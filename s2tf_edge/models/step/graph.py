@@ -32,7 +32,8 @@ from s2tf_edge.step_spec import StateSpec, StepSpec
 __all__ = ["StepGraph", "describe_step"]
 
 _MOTION: Final = "motion"
-_NAMES: Final = {"motion_mean": _MOTION, "window": FEATURES, "saliency.window": MAPS}
+_COUNT: Final = "motion_count"
+_NAMES: Final = {"motion_mean": _MOTION, "motion_mean.count": _COUNT, "window": FEATURES, "saliency.window": MAPS}
 """States of the network itself, by the modules that have them; others are called after their layers."""
 
 
@@ -110,9 +111,10 @@ class StepGraph(nn.Module):
         return (*said, *(each for state in self.states for each in tape.fresh(state)))
 
     def _see_motion(self, frames: Tensor, tape: Tape) -> Tensor:
-        slices = tape.turn(_MOTION, frames)
-        means = [_sum(slices[frame : frame + self.frames]) / self.frames for frame in range(self.hop)]
-        return frames - join(means)
+        ones = torch.ones_like(frames[:, :1, :1, :1])
+        slices, counts = tape.turn(_MOTION, frames), tape.turn(_COUNT, ones)
+        windows = [slice(frame, frame + self.frames) for frame in range(self.hop)]
+        return frames - join([_sum(slices[window]) / _sum(counts[window]) for window in windows])
 
 
 def _sum(values: Sequence[Tensor]) -> Tensor:
@@ -136,7 +138,7 @@ def _find_states(network: VideoNetwork, hop: int) -> tuple[StateSpec, ...]:
                 name=name,
                 slots=slots,
                 shape=(channels, height, width),
-                is_ordered=name != FEATURES and (name != _MOTION or hop > 1),
+                is_ordered=name != FEATURES and (name not in {_MOTION, _COUNT} or hop > 1),
                 fresh=min(hop, slots),
             )
         )

@@ -105,6 +105,8 @@ def test_the_order_of_slices_counts_where_it_is_said_to(network: VideoNetwork, h
         _, past = _step(graph, frames, past)
     expected, _ = _step(graph, last, past)
     for state in graph.states:
+        if state.name == "motion_count":
+            continue  # All ones by now, so that their order does not show.
         turned = past | {state.name: past[state.name][::-1]}
         same = torch.allclose(_step(graph, last, turned)[0], expected, **EXACT)
         assert same != state.is_ordered, state
