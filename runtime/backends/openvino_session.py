@@ -167,8 +167,9 @@ class OpenVinoSession(Session):
         request = self._compiled.create_infer_request()
         for name, tensor in (*state.inputs(), *state.outputs()):
             request.set_tensor(self._ports[name], tensor)
-        for other in (*state.bindings.values(),)[:1]:
-            request.set_tensor(self._ports[STEP_INPUT], other.get_tensor(self._ports[STEP_INPUT]))
+        first = next(iter(state.bindings.values()), None)
+        if first is not None:
+            request.set_tensor(self._ports[STEP_INPUT], first.get_tensor(self._ports[STEP_INPUT]))
         return request
 
     def _fork(self) -> None:
