@@ -18,7 +18,7 @@ from s2tf_edge.preprocess import preprocess
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.training.augmentation import Augmentation
 from s2tf_edge.training.distillation.teaching import Teaching
-from s2tf_edge.training.pasts import draw_past, fill_up
+from s2tf_edge.training.pasts import fill_up, reach_back
 from s2tf_edge.training.unreadable import Unreadable
 
 __all__ = ["ClipDataset"]
@@ -92,7 +92,7 @@ class ClipDataset(Dataset[Item | None]):
             at, target = self._teaching.target(video, reading, at)
         if not self._prefix:
             return self._augment(video.read(reading, at=at), rng), target
-        reading, at = draw_past(video, reading, at=at, most=self._prefix, rng=rng)
+        reading, at = reach_back(video, reading, at=at, most=self._prefix)
         clip = self._augment(video.read(reading, at=at), rng)
         clip, start = fill_up(clip, self._spec.frames + self._prefix)
         return clip, target, start

@@ -43,8 +43,8 @@ def expected_seconds(
         if clip is None:
             return None
         learning = _time_learning(network, torch.from_numpy(np.stack([clip] * _TRIED_CLIPS))) / _TRIED_CLIPS
-    # Clips lie side by side in a batch, as long as the one with the longest past, which is nearly the longest there is.
-    longer = 1 + find_prefix(config, network) / network.spec.frames
+    # Of a past, half is seen in the mean.
+    longer = 1 + find_prefix(config, network) / 2 / network.spec.frames
     videos = len(data.train) + unlabeled
     trained = videos * config.repeats(videos) * longer * _together(reading, learning, config.workers)
     validated = len(data.validation) * _together(reading, learning / _PASSES_OF_A_STEP, config.workers)

@@ -30,7 +30,7 @@ from s2tf_edge.training.optimization.float32_convolutions import Float32Convolut
 from s2tf_edge.training.optimization.freezing import find_frozen_norms
 from s2tf_edge.training.optimization.norms import measure_norms, statistics_of
 from s2tf_edge.training.optimization.optimizers import make_optimizer, make_schedule, take_settings
-from s2tf_edge.training.pasts import cut_unseen
+from s2tf_edge.training.pasts import cut_past
 
 __all__ = ["RUN_KEY", "TrainingModule", "make_loss"]
 
@@ -119,7 +119,7 @@ class TrainingModule(pl.LightningModule):
         if self._config.mixes:
             clips, labels = self._mix(clips, labels, index)
         with self._exact_gradients():
-            logits, saliency = self._see(self.network, clips, *starts)
+            logits, saliency = self._see(self.network, clips, *starts, number=self._batches_before(index))
         total: Tensor
         total, parts = self._loss(logits, saliency, labels)
         self._log_top1("train_top1", logits, labels)
@@ -161,10 +161,14 @@ class TrainingModule(pl.LightningModule):
         if self.average is not None:
             self.average.update_parameters(self.network)
 
-    def _see(self, network: nn.Module, clips: Tensor, starts: Tensor | None = None) -> tuple[Tensor, Saliency | None]:
-        """Logits and saliency of clips, of those with ``starts`` from these frames on."""
+    def _see(
+        self, network: nn.Module, clips: Tensor, starts: Tensor | None = None, *, number: int
+    ) -> tuple[Tensor, Saliency | None]:
+        """Logits and saliency of clips; of those with ``starts``, after a past that depends on the batch's number."""
         if starts is not None:
-            clips, starts = cut_unseen(clips, starts)
+            # The same in all processes, which wait for each other.
+            rng = np.random.default_rng((self._config.seed, number))
+            clips, starts = cut_past(clips, starts, frames=self.network.spec.frames, rng=rng)
         with nullcontext() if starts is None else beginning_at(starts):
             said: tuple[Tensor, Saliency | None] = network(
                 clips.contiguous(memory_format=self._layout), return_saliency=True
@@ -189,9 +193,13 @@ class TrainingModule(pl.LightningModule):
         steps = math.ceil(config.precise_norms / (config.batch_size * trainer.world_size))
         batches = itertools.islice(cast("Iterable[Any]", trainer.train_dataloader), steps)
         seen = ((clips.to(self.device), *(each.to(self.device) for each in starts)) for clips, _, *starts in batches)
+        numbers = itertools.count()
         with trainer.precision_plugin.forward_context():
             measure_norms(
-                self.result, seen, see=lambda batch: self._see(self.result, *batch), frozen=self._frozen_norms
+                self.result,
+                seen,
+                see=lambda batch: self._see(self.result, *batch, number=next(numbers)),
+                frozen=self._frozen_norms,
             )
         for values in statistics_of(self.result):
             values.copy_(trainer.strategy.reduce(values, reduce_op="mean"))

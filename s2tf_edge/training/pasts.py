@@ -1,11 +1,14 @@
 """What a causal network sees before a clip, so that it knows both a fresh start and a past that goes on.
 
-Each training clip is read with the frames before it, up to a number that chance has, as far as the video has any. They
-make clips of several lengths, which lie side by side from the right:
+Each training clip is read with the frames before it, as far as the video has any. They make clips of several lengths,
+which lie side by side from the right:
 
     start 0   p p p p | c c c c c c        p  seen before the clip
     start 3   · · · p | c c c c c c        ·  nothing: a network begins at the first p
     start 4   · · · · | c c c c c c           (the first picture stands there, so that norms see no black)
+
+Of each batch as much is then left as chance has, for all clips alike: norms measure what is there, and positions before
+a beginning, where there is nothing, would count among it.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from s2tf_edge.models.s2tf import VideoNetwork
 from s2tf_edge.spec import MAX_FRAMES, ClipSpec
 from s2tf_edge.training.config import TrainConfig
 
-__all__ = ["cut_unseen", "draw_past", "fill_up", "find_prefix"]
+__all__ = ["cut_past", "fill_up", "find_prefix", "reach_back"]
 
 
 def find_prefix(config: TrainConfig, network: VideoNetwork) -> int:
@@ -48,17 +51,14 @@ def find_prefix(config: TrainConfig, network: VideoNetwork) -> int:
     return 0
 
 
-def draw_past(
-    video: Video, spec: ClipSpec, *, at: float, most: int, rng: np.random.Generator
-) -> tuple[ClipSpec, float]:
+def reach_back(video: Video, spec: ClipSpec, *, at: float, most: int) -> tuple[ClipSpec, float]:
     """A clip and the frames before it, as one longer clip.
 
     Args:
         video: what is read.
         spec: of the clip.
         at: where in the video the clip is.
-        most: frames before it, of which as many are taken as chance has, and the video.
-        rng: what that is drawn from.
+        most: frames before it, fewer where the video has fewer.
 
     Returns:
         What to read, and where: it ends where the clip ends.
@@ -66,9 +66,8 @@ def draw_past(
     Raises:
         InputFileError: the video cannot be read.
     """
-    drawn = int(rng.integers(most + 1))
     room = video.room(spec) * spec.frames
-    before = min(drawn, math.floor(at * room))
+    before = min(most, math.floor(at * room))
     if not before:
         return spec, at
     longer = dataclasses.replace(spec, frames=spec.frames + before)
@@ -81,7 +80,18 @@ def fill_up(clip: Tensor, frames: int) -> tuple[Tensor, int]:
     return torch.cat([clip[:, :1].expand(-1, missing, -1, -1), clip], dim=1), missing
 
 
-def cut_unseen(clips: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
-    """A batch [N, 3, T, S, S] without the frames that are before the beginnings of all, which are counted anew."""
-    first = int(starts.min())
-    return clips[:, :, first:], starts - first
+def cut_past(clips: Tensor, starts: Tensor, *, frames: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """A batch with as much of its past as chance has, from nothing to all that some clip in it has.
+
+    Args:
+        clips: float [N, 3, T, S, S].
+        starts: the frame that each begins at, int64 [N].
+        frames: of the clip itself, which are the last.
+        rng: what is drawn from.
+
+    Returns:
+        The shorter batch, and the frames that its clips begin at.
+    """
+    most = clips.shape[2] - frames - int(starts.min())
+    first = clips.shape[2] - frames - int(rng.integers(most + 1))
+    return clips[:, :, first:], (starts - first).clamp(min=0)

@@ -20,7 +20,7 @@ from s2tf_edge.spec import ClipSpec
 from s2tf_edge.training import TrainConfig, train
 from s2tf_edge.training.loaders import make_loaders
 from s2tf_edge.training.networks import make_network
-from s2tf_edge.training.pasts import cut_unseen, draw_past, fill_up, find_prefix
+from s2tf_edge.training.pasts import cut_past, fill_up, find_prefix, reach_back
 
 Sides = tuple[LabeledVideos, LabeledVideos]
 MODEL = "s2tf_x3d_xs?width=0.25&causal=true"
@@ -42,17 +42,13 @@ class _Counted:
         return np.arange(round(start), round(start) + spec.frames)
 
 
-@pytest.mark.parametrize("start", [0, 1, 5, 20, 36])
+@pytest.mark.parametrize("start", [0, 1, 5, 8, 20, 36])
 def test_a_past_ends_where_the_clip_begins_and_is_no_longer_than_the_video_has(start: int) -> None:
     video, at = _Counted(), start / 36
-    clip = video.read(SPEC, at=at)
-    lengths = set()
-    for seed in range(60):
-        reading, where = draw_past(video, SPEC, at=at, most=8, rng=np.random.default_rng(seed))
-        frames = video.read(reading, at=where)
-        np.testing.assert_array_equal(frames[-4:], clip)
-        lengths.add(len(frames) - 4)
-    assert lengths == set(range(min(8, start) + 1))
+    reading, where = reach_back(video, SPEC, at=at, most=8)
+    frames = video.read(reading, at=where)
+    np.testing.assert_array_equal(frames[-4:], video.read(SPEC, at=at))
+    assert len(frames) - 4 == min(8, start)
 
 
 @torch.no_grad()
@@ -61,14 +57,29 @@ def test_clips_of_several_lengths_side_by_side_are_seen_as_each_alone() -> None:
     network = create_model(MODEL, num_classes=5, frames=4, size=32).double().eval()
     clips = [torch.randn(3, 4 + past, 32, 32, dtype=torch.float64) for past in (0, 2, 5)]
     filled, starts = zip(*(fill_up(clip, 4 + 7) for clip in clips), strict=True)
-    batch, begins = cut_unseen(torch.stack(filled), torch.tensor(starts))
-    assert (batch.shape[2], begins.tolist()) == (9, [5, 3, 0])
-    with beginning_at(begins):
-        together = network(batch)
-    alone = torch.cat([network(clip[None]) for clip in clips])
-    torch.testing.assert_close(together, alone, atol=1e-12, rtol=0)
-    # Without being told, it takes the picture that fills up for what was seen.
-    assert not torch.allclose(network(batch), alone, atol=1e-5)
+    lengths = set()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        batch, begins = cut_past(torch.stack(filled), torch.tensor(starts), frames=4, rng=rng)
+        past = batch.shape[2] - 4
+        assert begins.tolist() == [past - min(past, each) for each in (0, 2, 5)]
+        if past in lengths:
+            continue
+        lengths.add(past)
+        with beginning_at(begins):
+            together = network(batch)
+        alone = torch.cat([network(clip[None, :, -(4 + past) :]) for clip in clips])
+        torch.testing.assert_close(together, alone, atol=1e-12, rtol=0)
+        # Without being told, it takes the picture that fills up for what was seen.
+        assert past == 0 or not torch.allclose(network(batch), alone, atol=1e-5)
+    assert lengths == set(range(6))
+
+
+def test_of_a_past_that_all_clips_have_no_position_is_before_a_beginning() -> None:
+    clips = torch.arange(10.0)[None, None, :, None, None].expand(3, -1, -1, -1, -1)
+    for seed in range(20):
+        batch, begins = cut_past(clips, torch.zeros(3).long(), frames=4, rng=np.random.default_rng(seed))
+        assert (begins.tolist(), batch[0, 0, -4:].flatten().tolist()) == ([0, 0, 0], [6, 7, 8, 9])
 
 
 def test_the_past_is_as_long_as_a_clip_unless_told_otherwise(tiny: TrainConfig) -> None:
@@ -91,9 +102,9 @@ def test_a_causal_network_trains_on_its_past_and_is_validated_from_a_fresh_start
 ) -> None:
     config = dataclasses.replace(tiny, model=MODEL, stride=1, mixup=0.2, precise_norms=10)
     spec = make_network(config, sides[0], None).spec
-    loaders = make_loaders(config, videos=sides[0], validation=sides[1], spec=spec, prefix=6)
+    loaders = make_loaders(config, videos=sides[0], validation=sides[1], spec=spec, prefix=40)
     seen = [batch[2] for batch in loaders[0]]
-    assert len(set(torch.cat(seen).tolist())) > 3
+    assert len(set(torch.cat(seen).tolist())) > 1
     assert [len(batch) for batch in loaders[1]] == [2, 2]
 
     first, again = (train(config, videos=sides[0], validation=sides[1], out=tmp_path / name) for name in "ab")
