@@ -13,7 +13,8 @@ on: what counts are the weights after the last epoch, and they are scored by ``s
 - ``against`` is the difference to the first network, video by video, with an interval of the same bootstrap.
 
 A run that was done is not done again: its predictions lie in OUT. Several runs go on at once (``--jobs``), each on one
-thread.
+thread. ``--network 'causal=…?causal=true&pretrained=clip'`` begins with the weights that the network titled ``clip``
+ended with in the same fold and seed, which have not seen the videos that are tested on either.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class Run:
     fold: int
     seed: int
     folder: Path
+    pretrained: Path | None = None
+    """The weights to begin with, of a run of another network."""
 
 
 def main() -> None:
@@ -70,7 +73,9 @@ def main() -> None:
     arguments = parse_with_folds(parser, BEGIN, END)
     networks = dict(network.split("=", 1) for network in arguments.network)
     runs = list(plan_runs(networks, arguments))
-    perform(without_answers(runs), train_one, arguments, jobs=arguments.jobs)
+    for waits in (False, True):
+        ready = [run for run in without_answers(runs) if (run.pretrained is not None) == waits]
+        perform(ready, train_one, arguments, jobs=arguments.jobs)
     lines = table(runs, open_data(arguments.data), arguments)
     print("\n".join(lines))
     if arguments.page:
@@ -88,11 +93,23 @@ def plan_runs(networks: dict[str, str], arguments: argparse.Namespace) -> Iterat
                 options = dict(parse_qsl(query))
                 # What is a setting of the run is none of the network.
                 own = {key: _value(value) for key, value in options.items() if key in fields and key != "dropout"}
+                first = options.pop("pretrained", None)
                 rest = {key: value for key, value in options.items() if key not in own}
                 model = f"{base}?{urlencode(rest)}" if rest else base
-                folder = arguments.out / re.sub(r"\W+", "_", title) / f"fold{fold}_seed{seed}"
-                settings = shared | own | {"model": model, "seed": seed}
-                yield Run(name=title, settings=settings, fold=fold, seed=seed, folder=folder)
+                place = f"fold{fold}_seed{seed}"
+                yield Run(
+                    name=title,
+                    settings=shared | own | {"model": model, "seed": seed},
+                    fold=fold,
+                    seed=seed,
+                    folder=_folder(arguments, title) / place,
+                    pretrained=_folder(arguments, first) / place / "model.pt" if first else None,
+                )
+
+
+def _folder(arguments: argparse.Namespace, title: str) -> Path:
+    folder: Path = arguments.out / re.sub(r"\W+", "_", title)
+    return folder
 
 
 def _value(text: str) -> Any:
@@ -108,7 +125,8 @@ def train_one(run: Run, arguments: argparse.Namespace) -> str:
     videos = open_data(arguments.data)
     learned, unseen = sides_of(videos, run.fold, group_by=arguments.group_by, folds=arguments.folds)
     started = time.monotonic()
-    result = train(TrainConfig(**run.settings), videos=learned, validation=unseen, out=run.folder)
+    config = TrainConfig(**run.settings)
+    result = train(config, videos=learned, validation=unseen, out=run.folder, pretrained=run.pretrained)
     facts = {"seconds": time.monotonic() - started, "parameters": parameters_of(result.model)}
     return keep_answers(run, result.model, unseen, views=arguments.views, facts=facts)
 
