@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from s2tf_edge.spec import MAX_FRAMES
+
 __all__ = ["StateSpec", "StepSpec"]
 
 _MOST_SLOTS: Final = 4096
@@ -86,7 +88,7 @@ class StepSpec:
     states: tuple[StateSpec, ...]
 
     def __post_init__(self) -> None:
-        is_possible = 1 <= self.hop <= self.warm_up <= 2**16 and 1 <= self.receptive_field <= 2**20
+        is_possible = 1 <= self.hop <= self.warm_up <= MAX_FRAMES and 1 <= self.receptive_field <= 2**20
         if not is_possible or self.warm_up % self.hop or not 0 < len(self.states) <= _MOST_STATES:
             msg = (
                 f"hop {self.hop}, warm_up {self.warm_up}, receptive_field {self.receptive_field} and "

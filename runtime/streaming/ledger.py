@@ -90,6 +90,7 @@ class Ledger:
             network=info.network,
             target=info.target,
             precision=info.precision,
+            form=info.form,
             clip=info.spec,
             labels=len(info.labels),
             hop=hop,

@@ -75,6 +75,8 @@ class Start:
     """Classes that the network tells apart."""
     hop: int
     """Sampled frames from the start of one window to the start of the next."""
+    form: str = "clip"
+    """``clip``, or ``step`` where a prediction takes new frames alone and what is remembered."""
     policy: str | tuple[str, ...]
     """every or latest, also where auto was asked for; one for each source where they differ."""
     smooth: str

@@ -399,7 +399,8 @@ const TAKE = {
     const name = record.artifact.split(/[\\/]/).filter(Boolean).at(-1) ?? record.artifact;
     $("artifact").textContent = name;
     $("artifact").title = record.artifact;
-    $("facts").textContent = [record.network, record.precision, record.target, `${record.labels} labels`, `clips of ${record.clip.frames} frames`].join(" · ");
+    const eats = record.form === "step" ? `steps of ${record.hop} frame${record.hop > 1 ? "s" : ""}` : `clips of ${record.clip.frames} frames`;
+    $("facts").textContent = [record.network, record.precision, record.target, `${record.labels} labels`, eats].join(" · ");
     document.title = `${name} · S2TF-Edge`;
   },
   prediction: (record) => sources[record.source]?.predicted(record),

@@ -379,6 +379,7 @@ def test_steps_are_of_causal_networks(model_file: Path, plain: Path, build: Buil
         ({"form": "walk"}, "form must be clip or step, got 'walk'"),
         ({"hop": 0}, "hop 0, warm_up 5"),
         ({"hop": 2}, "do not go together"),
+        ({"warm_up": 1025}, "warm_up 1025, .* do not go together"),
         ({"states": []}, "0 states do not go together"),
         ({"states": "many"}, "states must be a list of objects"),
         ({"states": [{"name": "a"}]}, "shape"),

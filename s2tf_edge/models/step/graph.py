@@ -27,6 +27,7 @@ from s2tf_edge.models.s2tf import VideoNetwork
 from s2tf_edge.models.step.layers import FEATURES, MAPS, HeadStep, SaliencyStep, flatten
 from s2tf_edge.models.step.tape import Tape, join
 from s2tf_edge.models.x3d import X3DHead
+from s2tf_edge.spec import MAX_FRAMES
 from s2tf_edge.step_spec import StateSpec, StepSpec
 
 __all__ = ["StepGraph", "describe_step"]
@@ -41,13 +42,17 @@ def describe_step(network: VideoNetwork, *, hop: int = 1) -> StepSpec:
     """What a step of a causal network takes and gives.
 
     Raises:
-        UsageError: the network is not causal, or ``hop`` is not from 1 to less than a clip's frames.
+        UsageError: the network is not causal, ``hop`` is not from 1 to less than a clip's frames, or the clip in
+            whole steps is longer than any may be.
     """
     reach, frames = network.receptive_field, network.spec.frames
     if not 1 <= hop < max(2, frames):
         msg = f"a step takes from 1 to {frames - 1} frames, fewer than a clip has; got `hop={hop}`"
         raise UsageError(msg)
     warm_up = math.ceil(network.warm_up / hop) * hop
+    if warm_up > MAX_FRAMES:
+        msg = f"{frames} frames in steps of {hop} are more than {MAX_FRAMES}; give a hop that divides {frames}"
+        raise UsageError(msg)
     return StepSpec(hop=hop, receptive_field=reach, warm_up=warm_up, states=_find_states(network, hop))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from s2tf_edge.errors import UsageError
 from s2tf_edge.models import VideoNetwork, create_model
-from s2tf_edge.models.step import StepGraph
+from s2tf_edge.models.step import StepGraph, describe_step
 
 pytestmark = pytest.mark.usefixtures("tiny_x3d")
 
@@ -88,6 +88,13 @@ def test_it_puts_out_the_mask() -> None:
 def test_a_hop_is_shorter_than_a_clip(network: VideoNetwork, hop: int) -> None:
     with pytest.raises(UsageError, match=rf"a step takes from 1 to 4 frames, fewer than a clip has; got `hop={hop}`"):
         StepGraph(network, hop=hop)
+
+
+def test_a_clip_in_whole_steps_is_no_longer_than_any_clip_may_be() -> None:
+    network = create_model("x3d_xs?width=0.25&causal=true", num_classes=5, frames=1024, size=32)
+    assert describe_step(network, hop=2).warm_up == 1024
+    with pytest.raises(UsageError, match=r"1024 frames in steps of 3 are more than 1024; give a hop that divides 1024"):
+        describe_step(network, hop=3)
 
 
 def test_it_is_of_four_dimensions_throughout(network: VideoNetwork) -> None:

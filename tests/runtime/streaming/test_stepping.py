@@ -186,7 +186,7 @@ def test_a_stream_of_a_file_says_what_the_network_says_of_all_of_it(
     start = next(record for record in records if isinstance(record, Start))
     predictions = [record for record in records if isinstance(record, Prediction)]
     hop, first = hop or step, session.info.spec.frames
-    assert (start.hop, first) == (hop, 6 if step == 3 else FRAMES)
+    assert (start.form, start.hop, first) == ("step", hop, 6 if step == 3 else FRAMES)
     period = network.spec.period_seconds
     ends = [record.t_end for record in predictions]
     assert ends[0] == pytest.approx((first - 1) * period, abs=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -68,7 +69,7 @@ def test_it_shows_a_stream(page: WebSink, make: SimpleNamespace, tab: Page, prob
     page.write(make.status(make.source_status(frames=75), seconds=3.0))
     tab.goto(page.url)
     expect(tab.locator("h1")).to_have_text("net_openvino_fp16")
-    expect(tab.locator("#facts")).to_contain_text("x3d_s · fp16 · openvino")
+    expect(tab.locator("#facts")).to_have_text("x3d_s · fp16 · openvino · 3 labels · clips of 16 frames")
     expect(tab.locator("#connection")).to_have_text("live")
     expect(tab.locator(".state")).to_have_text("playing")
     expect(tab.locator(".caption .label")).to_have_text("waving")
@@ -95,6 +96,13 @@ def _is_drawn(tab: Page, selector: str) -> bool:
         return false;
     }"""
     return bool(tab.locator(selector).evaluate(script))
+
+
+@pytest.mark.parametrize(("hop", "steps"), [(1, "steps of 1 frame"), (3, "steps of 3 frames")])
+def test_it_says_that_a_network_steps(page: WebSink, make: SimpleNamespace, tab: Page, hop: int, steps: str) -> None:
+    page.write(dataclasses.replace(make.start(), form="step", hop=hop))
+    tab.goto(page.url)
+    expect(tab.locator("#facts")).to_have_text(f"x3d_s · fp16 · openvino · 3 labels · {steps}")
 
 
 def test_it_follows(page: WebSink, make: SimpleNamespace, tab: Page, problems: list[str]) -> None:
