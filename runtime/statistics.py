@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from s2tf_edge.errors import UsageError
 
-__all__ = ["Interval", "paired_difference_interval", "pareto_front", "percentiles", "softmax", "wilson_interval"]
+__all__ = [
+    "Interval",
+    "Share",
+    "paired_difference_interval",
+    "pareto_front",
+    "percentiles",
+    "softmax",
+    "wilson_interval",
+]
 
 _Z: Final = NormalDist().inv_cdf(0.975)
 _BISECTIONS: Final = 60
@@ -64,6 +72,29 @@ def wilson_interval(successes: int, n: int) -> Interval:
     half = _Z / weight * math.sqrt(proportion * (1 - proportion) / n + _Z**2 / (4 * n**2))
     # Exact at the ends, where rounding would leave 1e-17 of something that is zero.
     return Interval(low=center - half if successes else 0.0, high=center + half if successes < n else 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """How many of ``n``, one or more, with the 95 % Wilson interval."""
+
+    count: int
+    n: int
+
+    @property
+    def percent(self) -> float:
+        """In [0, 100]."""
+        return 100 * self.count / self.n
+
+    @property
+    def low(self) -> float:
+        """Lower bound of the 95 % interval, in percent."""
+        return 100 * wilson_interval(self.count, self.n).low
+
+    @property
+    def high(self) -> float:
+        """Upper bound of the 95 % interval, in percent."""
+        return 100 * wilson_interval(self.count, self.n).high
 
 
 def paired_difference_interval(*, only_first: int, only_second: int, n: int) -> Interval:

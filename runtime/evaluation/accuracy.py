@@ -11,32 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge.runtime.evaluation.predictions import Predictions, measure_agreement, pair_rows
-from s2tf_edge.runtime.statistics import paired_difference_interval, wilson_interval
+from s2tf_edge.runtime.statistics import Share, paired_difference_interval
 
-__all__ = ["Accuracy", "Drop", "Evaluation", "measure_drop"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accuracy:
-    """How many of ``n`` videos are right, with the 95 % Wilson interval."""
-
-    correct: int
-    n: int
-
-    @property
-    def percent(self) -> float:
-        """In [0, 100]."""
-        return 100 * self.correct / self.n
-
-    @property
-    def low(self) -> float:
-        """Lower bound of the 95 % interval, in percent."""
-        return 100 * wilson_interval(self.correct, self.n).low
-
-    @property
-    def high(self) -> float:
-        """Upper bound of the 95 % interval, in percent."""
-        return 100 * wilson_interval(self.correct, self.n).high
+__all__ = ["Drop", "Evaluation", "measure_drop"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,22 +39,22 @@ class Evaluation(Predictions):
         return ranks
 
     @property
-    def top1(self) -> Accuracy:
+    def top1(self) -> Share:
         """Videos whose best class is the true one."""
-        return Accuracy(correct=int((self.ranks < 1).sum()), n=self.n)
+        return Share(count=int((self.ranks < 1).sum()), n=self.n)
 
     @property
-    def top5(self) -> Accuracy:
+    def top5(self) -> Share:
         """Videos whose true class is among the best five."""
-        return Accuracy(correct=int((self.ranks < 5).sum()), n=self.n)
+        return Share(count=int((self.ranks < 5).sum()), n=self.n)
 
     @property
-    def per_class(self) -> dict[str, Accuracy]:
+    def per_class(self) -> dict[str, Share]:
         """Top-1 of each class that has videos, in the network's order."""
         found = {}
         for index in np.unique(self.targets):
             right = self.ranks[self.targets == index] < 1
-            found[self.labels[index]] = Accuracy(correct=int(right.sum()), n=len(right))
+            found[self.labels[index]] = Share(count=int(right.sum()), n=len(right))
         return found
 
     @property
@@ -103,7 +80,7 @@ class Evaluation(Predictions):
             "confusion": [[self.labels[i], self.labels[j], count] for i, j, count in mistaken],
         }
 
-    def _class_row(self, label: str, accuracy: Accuracy, counts: NDArray[np.int64]) -> dict[str, Any]:
+    def _class_row(self, label: str, accuracy: Share, counts: NDArray[np.int64]) -> dict[str, Any]:
         """A class with what its videos were most often mistaken for, None where never."""
         own = self.labels.index(label)
         mistakes = np.where(np.arange(len(counts)) == own, 0, counts[own])
@@ -112,7 +89,7 @@ class Evaluation(Predictions):
             "label": label,
             "top1": accuracy.percent,
             "n": accuracy.n,
-            "correct": accuracy.correct,
+            "correct": accuracy.count,
             "top1_low": accuracy.low,
             "top1_high": accuracy.high,
             "taken_for": self.labels[said] if mistakes[said] else None,
@@ -124,7 +101,7 @@ class Evaluation(Predictions):
 class Drop:
     """How much top-1 a network loses against a baseline, on the videos that both scored.
 
-    Everything but ``n`` is in percent, or in points of it.
+    Everything but the counts of videos is in percent, or in points of it.
     """
 
     n: int
@@ -137,6 +114,10 @@ class Drop:
     high: float
     agreement: float
     """Videos that both give the same class."""
+    lost: int
+    """Videos that the baseline alone has right."""
+    won: int
+    """Videos that the other alone has right."""
 
 
 def measure_drop(baseline: Evaluation, other: Evaluation) -> Drop:
@@ -158,5 +139,7 @@ def measure_drop(baseline: Evaluation, other: Evaluation) -> Drop:
         points=100 * (lost - won) / n,
         low=100 * interval.low,
         high=100 * interval.high,
-        agreement=measure_agreement(baseline, other),
+        agreement=measure_agreement(baseline, other).percent,
+        lost=lost,
+        won=won,
     )

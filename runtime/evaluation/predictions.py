@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge.errors import UsageError
+from s2tf_edge.runtime.statistics import Share
 
 __all__ = ["Predictions", "measure_agreement", "pair_rows"]
 
@@ -72,8 +73,8 @@ class Predictions:
         }
 
 
-def measure_agreement(baseline: Predictions, other: Predictions) -> float:
-    """The share of videos, in percent, that both give the same class, of those that both scored.
+def measure_agreement(baseline: Predictions, other: Predictions) -> Share:
+    """How many videos both give the same class, of those that both scored.
 
     Raises:
         UsageError: they have no video in common.
@@ -83,7 +84,7 @@ def measure_agreement(baseline: Predictions, other: Predictions) -> float:
         baseline.labels[i] == other.labels[j]
         for i, j in zip(baseline.predictions[first], other.predictions[second], strict=True)
     ]
-    return 100 * float(np.mean(same))
+    return Share(count=sum(same), n=len(same))
 
 
 def pair_rows(baseline: Predictions, other: Predictions) -> tuple[Rows, Rows]:

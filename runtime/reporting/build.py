@@ -16,11 +16,11 @@ from typing import Any, NoReturn
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.file_kinds import RUNNABLE, check_kind, find_kind
-from s2tf_edge.runtime.evaluation.accuracy import Accuracy, Drop, Evaluation, measure_drop
+from s2tf_edge.runtime.evaluation.accuracy import Drop, Evaluation, measure_drop
 from s2tf_edge.runtime.evaluation.predictions import measure_agreement
 from s2tf_edge.runtime.reporting.facts import ArtifactFacts, machine_facts, read_facts
 from s2tf_edge.runtime.reporting.measure import Measurement, MeasureOptions, Skipped, Steps, measure, no_steps
-from s2tf_edge.runtime.statistics import pareto_front
+from s2tf_edge.runtime.statistics import Share, pareto_front
 from s2tf_edge.words import first_few
 
 __all__ = ["Report", "Row", "make_report"]
@@ -40,8 +40,8 @@ class Row:
     drop: Drop | None = None
     """Against the baseline; None for the baseline itself, for what was skipped, and where there is no baseline, or no
     label."""
-    agreement: float | None = None
-    """Percentage of the videos that get the same class as from the baseline; None where there is nothing to compare."""
+    agreement: Share | None = None
+    """Videos that get the same class as from the baseline; None where there is nothing to compare."""
     is_baseline: bool = False
     on_front: bool = False
     """Whether no other artifact is both as accurate and as fast, and better in one of them."""
@@ -93,15 +93,20 @@ class Row:
             if evaluation is None:
                 found |= dict.fromkeys(keys)
             else:
-                part: Accuracy = getattr(evaluation, name)
+                part: Share = getattr(evaluation, name)
                 found |= dict(zip(keys, (part.percent, part.low, part.high), strict=True))
         return found
 
     def _compare_with_baseline(self) -> dict[str, float | None]:
         keys, drop = ("drop", "drop_low", "drop_high"), self.drop
-        found: dict[str, float | None] = {"agreement": self.agreement, **dict.fromkeys(keys)}
+        found: dict[str, float | None] = dict.fromkeys(("agreement", "agreement_low", "agreement_high", *keys))
         if self.is_baseline:
-            return {**found, "agreement": 100.0, **(dict.fromkeys(keys, 0.0) if self._accuracy else {})}
+            # It is itself, whatever the videos.
+            found |= dict.fromkeys(("agreement", "agreement_low", "agreement_high"), 100.0)
+            return found | (dict.fromkeys(keys, 0.0) if self._accuracy else {})
+        if self.agreement is not None:
+            same = self.agreement
+            found |= {"agreement": same.percent, "agreement_low": same.low, "agreement_high": same.high}
         if drop is None:
             return found
         return found | dict(zip(keys, (drop.points, drop.low, drop.high), strict=True))
@@ -285,7 +290,7 @@ def _measure_drop(outcomes: Sequence[Measurement | Skipped], base: int, index: i
     return measure_drop(first, other) if first and other and base != index else None
 
 
-def _measure_agreement(outcomes: Sequence[Measurement | Skipped], base: int, index: int) -> float | None:
+def _measure_agreement(outcomes: Sequence[Measurement | Skipped], base: int, index: int) -> Share | None:
     first, other = outcomes[base], outcomes[index]
     if base == index or isinstance(first, Skipped) or isinstance(other, Skipped):
         return None

@@ -1,4 +1,12 @@
-"""Bounds on what a report found, as a user writes them: ``p95<40ms,drop<1`` and ``top1=70,p95=40ms``."""
+"""Bounds on what a report found, as a user writes them: ``p95<40ms,drop<1`` and ``top1=70,p95=40ms``.
+
+A bound is judged by the 95 % interval of what it bounds, so that a few videos cannot pass what many would not:
+
+    drop < 1    ├──────●──────┤              shown
+                    ├──────●──────┤          not shown: it may lie on either side
+                              ├──●──┤        refuted
+    points     −1      0      1      2
+"""
 
 from __future__ import annotations
 
@@ -6,13 +14,14 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import UsageError
 
-__all__ = ["QUANTITIES", "Condition", "Quantity", "check_known", "parse_fail_under", "parse_slo"]
+__all__ = ["QUANTITIES", "By", "Condition", "Finding", "Quantity", "check_known", "parse_fail_under", "parse_slo"]
 
 _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     "<=": operator.le,
@@ -21,6 +30,35 @@ _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     ">": operator.gt,
 }
 _PATTERN = re.compile(r"([a-z0-9_/]+)\s*(<=|>=|<|>|=)\s*(-?\d+(?:\.\d+)?)\s*([a-z%/]*)")
+
+
+class Finding(Enum):
+    """What a measurement says of a bound."""
+
+    SHOWN = "shown"
+    NOT_SHOWN = "not shown"
+    REFUTED = "refuted"
+
+
+class By(Enum):
+    """What a bound is judged by."""
+
+    BOUND = "bound"
+    """The end of the 95 % interval that is worse for it."""
+    ESTIMATE = "estimate"
+    """The value that was measured, however uncertain."""
+
+    @classmethod
+    def parse(cls, text: str) -> By:
+        """Reads ``bound`` or ``estimate``.
+
+        Raises:
+            UsageError: it is neither.
+        """
+        if text not in {each.value for each in cls}:
+            msg = f"`by` must be bound, which is the worse end of the 95 % interval, or estimate; got {text!r}"
+            raise UsageError(msg)
+        return cls(text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,16 +129,36 @@ class Condition:
         """What is bounded."""
         return QUANTITIES[self.name]
 
-    def holds(self, metrics: Mapping[str, float | None]) -> bool:
-        """Whether a row meets it; a value that is not known does not."""
-        value = metrics.get(self.quantity.key)
-        return value is not None and _OPERATORS[self.comparison](value, self.bound)
+    def holds(self, value: float) -> bool:
+        """Whether a value meets it."""
+        return _OPERATORS[self.comparison](value, self.bound)
+
+    def judge(self, metrics: Mapping[str, float | None], *, by: By = By.BOUND) -> Finding:
+        """What a row's metrics say of it; of a value that is not known, nothing is shown.
+
+        Args:
+            metrics: values, and of those that have an interval its ends as ``<key>_low`` and ``<key>_high``.
+            by: the interval, or the value alone.
+        """
+        ends = self._ends(metrics) if by is By.BOUND else [metrics.get(self.quantity.key)]
+        held = {self.holds(end) for end in ends if end is not None}
+        if len(held) != 1:
+            return Finding.NOT_SHOWN
+        return Finding.SHOWN if held == {True} else Finding.REFUTED
 
     def explain(self, metrics: Mapping[str, float | None]) -> str:
-        """The value found beside the bound, such as ``p95 is 51.2 ms, wanted < 40 ms``."""
+        """The value found beside the bound, such as ``drop is 0.33 (-0.91 to 1.87) points, wanted < 1 points``."""
         value, unit = metrics.get(self.quantity.key), self.quantity.unit
-        found = "is not known" if value is None else f"is {value:.2f} {unit}"
+        ends = [f"{end:.2f}" for end in self._ends(metrics) if end is not None]
+        interval = f" ({' to '.join(ends)})" if len(set(ends)) > 1 else ""
+        found = "is not known" if value is None else f"is {value:.2f}{interval} {unit}"
         return f"{self.name} {found}, wanted {self.comparison} {self.bound:g} {unit}"
+
+    def _ends(self, metrics: Mapping[str, float | None]) -> list[float | None]:
+        """Of the 95 % interval; the value alone where there is none."""
+        key = self.quantity.key
+        ends = [metrics.get(f"{key}_{end}") for end in ("low", "high")]
+        return [metrics.get(key)] if None in ends else ends
 
     def __str__(self) -> str:
         return f"{self.name} {self.comparison} {self.bound:g} {self.quantity.unit}"

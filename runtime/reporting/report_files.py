@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.reporting.build import Report, Row
-from s2tf_edge.runtime.reporting.conditions import Condition
+from s2tf_edge.runtime.reporting.conditions import By, Condition
 from s2tf_edge.runtime.reporting.plot import LATENCY, Point, scatter_svg
 from s2tf_edge.runtime.reporting.verdict import choose, report_command, shortfalls, stream_command, verdict
 from s2tf_edge.words import first_few, one_line
@@ -49,12 +49,17 @@ def require_report_extra() -> None:
         require(module, extra="report", purpose="writing a report")
 
 
-def report_values(report: Report, *, slo: Sequence[Condition] = ()) -> dict[str, Any]:
+def report_values(report: Report, *, slo: Sequence[Condition] = (), by: By = By.BOUND) -> dict[str, Any]:
     """What ``report.json`` holds: the report with its verdict, winner and commands."""
-    winner = choose(report, slo) if slo else None
+    winner = choose(report, slo, by=by) if slo else None
     return {
-        "verdict": verdict(report, slo),
+        "verdict": verdict(report, slo, by=by),
         "slo": [str(condition) for condition in slo],
+        "by": by.value,
+        "findings": {
+            row.name: {str(condition): condition.judge(row.metrics, by=by).value for condition in slo}
+            for row in report.measured
+        },
         "winner": winner.name if winner else None,
         "run": stream_command(winner, threads=report.options.session.threads) if winner else None,
         "command": report_command(report),
@@ -62,20 +67,20 @@ def report_values(report: Report, *, slo: Sequence[Condition] = ()) -> dict[str,
     }
 
 
-def write_report(report: Report, folder: Path, *, slo: Sequence[Condition] = ()) -> None:
+def write_report(report: Report, folder: Path, *, slo: Sequence[Condition] = (), by: By = By.BOUND) -> None:
     """Writes ``report.html``, ``report.md``, ``report.json`` and ``report.csv`` into an existing folder.
 
     Raises:
         MissingExtraError: jinja2, matplotlib or adjustText is not installed.
     """
-    values = report_values(report, slo=slo)
+    values = report_values(report, slo=slo, by=by)
     text = json.dumps(values, indent=1, ensure_ascii=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     _write_csv(values["artifacts"], folder / "report.csv")
     shown = {
         "report": report,
         "values": values,
-        "shortfalls": shortfalls(report, slo),
+        "shortfalls": shortfalls(report, slo, by=by),
         "skipped_videos": first_few(report.skipped_videos, 3, separator="; "),
         "classes": tabulate_classes(report),
         "first_classes": _FIRST_CLASSES,

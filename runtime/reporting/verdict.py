@@ -6,40 +6,44 @@ import shlex
 from collections.abc import Sequence
 
 from s2tf_edge.runtime.reporting.build import Report, Row
-from s2tf_edge.runtime.reporting.conditions import Condition
+from s2tf_edge.runtime.reporting.conditions import By, Condition, Finding
+from s2tf_edge.runtime.reporting.evidence import count_videos_needed
 from s2tf_edge.runtime.reporting.measure import Measurement
 
-__all__ = ["choose", "report_command", "shortfalls", "stream_command", "verdict"]
+__all__ = ["choose", "judge", "report_command", "shortfalls", "stream_command", "verdict"]
 
 
-def choose(report: Report, conditions: Sequence[Condition]) -> Row | None:
-    """The artifact to use under ``conditions``, None where none meets them all.
+def choose(report: Report, conditions: Sequence[Condition], *, by: By = By.BOUND) -> Row | None:
+    """The artifact to use under ``conditions``, None where none is shown to meet them all.
 
     Where a condition bounds the accuracy, every artifact that meets it is accurate enough: the fastest one wins. Where
     none does, the most accurate wins, the faster of two equals; without labels the fastest.
     """
-    fit = [row for row in report.measured if all(condition.holds(row.metrics) for condition in conditions)]
-    if not report.has_labels or any(condition.quantity.about_accuracy for condition in conditions):
-        return min(fit, key=report.cost_of, default=None)
-    return min(fit, key=lambda row: (-_top1(row), report.cost_of(row)), default=None)
+    return _best(report, conditions, [row for row in report.measured if judge(row, conditions, by=by) is Finding.SHOWN])
 
 
-def shortfalls(report: Report, conditions: Sequence[Condition]) -> list[str]:
-    """For each artifact that ran and misses a condition, its name and what it misses."""
+def judge(row: Row, conditions: Sequence[Condition], *, by: By) -> Finding:
+    """What is known of a row and all conditions together."""
+    findings = {condition.judge(row.metrics, by=by) for condition in conditions}
+    return next((each for each in (Finding.REFUTED, Finding.NOT_SHOWN) if each in findings), Finding.SHOWN)
+
+
+def shortfalls(report: Report, conditions: Sequence[Condition], *, by: By = By.BOUND) -> list[str]:
+    """For each artifact that ran and is not shown to meet a condition, its name, what was found, and what it takes."""
     found = []
     for row in report.measured:
-        missed = [condition.explain(row.metrics) for condition in conditions if not condition.holds(row.metrics)]
-        if missed:
-            found.append(f"{row.name}: {'; '.join(missed)}")
+        missed = [_explain(condition, row, by) for condition in conditions]
+        if any(missed):
+            found.append(f"{row.name}: {'; '.join(filter(None, missed))}")
     return found
 
 
-def verdict(report: Report, slo: Sequence[Condition] = ()) -> str:
+def verdict(report: Report, slo: Sequence[Condition] = (), *, by: By = By.BOUND) -> str:
     """One or two sentences that say what to use and what it costs."""
     if slo:
-        winner, wanted = choose(report, slo), " and ".join(map(str, slo))
+        winner, wanted = choose(report, slo, by=by), " and ".join(map(str, slo))
         if winner is None:
-            return f"No artifact meets {wanted}."
+            return _explain_no_winner(report, slo, by)
         return f"{winner.name} is the one to use under {wanted}: {_speed(report, winner)}{_cost(report, winner)}."
     fastest = min(report.measured, key=report.cost_of)
     sentence = f"{fastest.name} is the fastest: {_speed(report, fastest)}{_cost(report, fastest)}."
@@ -71,6 +75,37 @@ def report_command(report: Report) -> str:
     if report.baseline is not None:
         words += ["--baseline", str(report.baseline.path)]
     return shlex.join(words)
+
+
+def _best(report: Report, conditions: Sequence[Condition], fit: Sequence[Row]) -> Row | None:
+    if not report.has_labels or any(condition.quantity.about_accuracy for condition in conditions):
+        return min(fit, key=report.cost_of, default=None)
+    return min(fit, key=lambda row: (-_top1(row), report.cost_of(row)), default=None)
+
+
+def _explain_no_winner(report: Report, slo: Sequence[Condition], by: By) -> str:
+    wanted = " and ".join(map(str, slo))
+    open_ = [row for row in report.measured if judge(row, slo, by=by) is Finding.NOT_SHOWN]
+    likely = _best(report, slo, [row for row in open_ if judge(row, slo, by=By.ESTIMATE) is Finding.SHOWN])
+    if likely is None:
+        return f"No artifact {'is shown to meet' if open_ else 'meets'} {wanted}."
+    reasons = [_explain(condition, likely, by) for condition in slo]
+    return f"No artifact is shown to meet {wanted}. {likely.name} may: {'; '.join(filter(None, reasons))}."
+
+
+def _explain(condition: Condition, row: Row, by: By) -> str:
+    """What a row is found to miss or leave open of a condition; empty where it meets it."""
+    finding = condition.judge(row.metrics, by=by)
+    if finding is Finding.SHOWN:
+        return ""
+    text = condition.explain(row.metrics)
+    if finding is Finding.REFUTED or by is By.ESTIMATE:
+        return text
+    needed = count_videos_needed(condition, row)
+    if needed is None:
+        return f"{text}: not shown"
+    likely = condition.judge(row.metrics, by=By.ESTIMATE) is Finding.SHOWN
+    return f"{text}: not shown; some {needed:,} videos that go like these would {'show' if likely else 'refute'} it"
 
 
 def _measured(row: Row) -> Measurement:
@@ -105,8 +140,7 @@ def _cost(report: Report, row: Row) -> str:
     if not report.has_labels:
         if report.baseline is None or row.agreement is None:
             return ""
-        n = _measured(row).evaluation.n
-        return f", and agrees with {report.baseline.name} on {row.agreement:.1f} % of {n} videos"
+        return f", and agrees with {report.baseline.name} on {row.agreement.percent:.1f} % of {row.agreement.n} videos"
     if drop is None:
         return f", {_top1(row):.1f} % top-1"
     # A gain is told as a positive number too, and its interval is turned round with it.

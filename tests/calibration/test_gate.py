@@ -106,7 +106,15 @@ class _Judge:
             raise UsageError(msg)
         lost = _noise(session)
         return Drop(
-            n=100, baseline_top1=90.0, top1=90 - lost, points=lost, low=lost - 10, high=lost + 10, agreement=100 - lost
+            n=100,
+            baseline_top1=90.0,
+            top1=90 - lost,
+            points=lost,
+            low=lost - 10,
+            high=lost + 10,
+            agreement=100 - lost,
+            lost=round(lost),
+            won=0,
         )
 
 

@@ -90,7 +90,7 @@ def test_bounds_that_are_missed_end_in_6_with_the_report_written(small_artifact:
     done = run(small_artifact, *SHORT, "--fail-under", "top1=100,p95=60s", "--out", "r", cwd=tmp_path)
     assert done.returncode == 6
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("s2tf-report: error: below the bounds of --fail-under; small é artifact: top1 is ")
+    assert last.startswith("s2tf-report: error: not shown to meet --fail-under; small é artifact: top1 is ")
     assert "p95" not in last
     assert "small é artifact takes" in done.stdout.replace("\n", " ")
     assert (tmp_path / "r" / "report.html").exists()
@@ -101,6 +101,7 @@ def test_bounds_that_are_missed_end_in_6_with_the_report_written(small_artifact:
     [
         (["gone", *SHORT], 9, "no artifact could run here; gone: gone does not exist"),
         (["gone", *SHORT, "--slo", "fast"], 2, "--slo must look like"),
+        (["gone", *SHORT, "--by", "luck"], 2, "--by must be bound, which is the worse end"),
         (["gone", *SHORT, "--hint", "speed"], 2, "hint must be one of latency, throughput"),
         (["gone", "gone", *SHORT], 2, "each given once"),
         (["gone", *SHORT, "--baseline", "gone"], 9, "the baseline gone could not run here: gone does not exist"),

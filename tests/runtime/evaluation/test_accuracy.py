@@ -62,7 +62,7 @@ def test_nan_is_never_right() -> None:
     found = Evaluation(labels=tuple("abcdef"), names=("x", "y", "z"), targets=np.array([0, 2, 0]), scores=scores)
     assert found.ranks.tolist() == [6, 0, 6]
     assert found.predictions.tolist()[1:] == [2, 2]
-    assert (found.top1.correct, found.top5.correct) == (1, 1)
+    assert (found.top1.count, found.top5.count) == (1, 1)
 
 
 def test_a_tie_goes_to_the_lower_class() -> None:

@@ -41,10 +41,10 @@ def test_a_score_that_is_no_number_ranks_last() -> None:
 
 
 def test_agreement_is_of_the_same_videos_and_names() -> None:
-    assert measure_agreement(_found(0, 1, 2, 2), _found(0, 1, 1, 0)) == 50
-    assert measure_agreement(_found(0, 1, 2), _found(0, 1, names="bcx")) == 0
-    assert measure_agreement(_found(0, 1), _found(2, 1, labels=("bright", "middle", "dark"))) == 100
+    assert measure_agreement(_found(0, 1, 2, 2), _found(0, 1, 1, 0)).percent == 50
+    assert measure_agreement(_found(0, 1, 2), _found(0, 1, names="bcx")).percent == 0
+    assert measure_agreement(_found(0, 1), _found(2, 1, labels=("bright", "middle", "dark"))).percent == 100
     # The second of the two videos of one name is compared with the second.
-    assert measure_agreement(_found(0, 1, names="aa"), _found(0, 1, names="aa")) == 100
+    assert measure_agreement(_found(0, 1, names="aa"), _found(0, 1, names="aa")).percent == 100
     with pytest.raises(UsageError, match="2 and 1 videos were scored, and none is the same"):
         measure_agreement(_found(0, 1), _found(0, names="x"))
