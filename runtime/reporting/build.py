@@ -18,8 +18,9 @@ from s2tf_edge.errors import UsageError
 from s2tf_edge.file_kinds import RUNNABLE, check_kind, find_kind
 from s2tf_edge.runtime.evaluation.accuracy import Drop, Evaluation, measure_drop
 from s2tf_edge.runtime.evaluation.predictions import measure_agreement
-from s2tf_edge.runtime.reporting.facts import ArtifactFacts, machine_facts, read_facts
+from s2tf_edge.runtime.reporting.facts import ArtifactFacts, machine_facts, read_calibration, read_facts
 from s2tf_edge.runtime.reporting.measure import Measurement, MeasureOptions, Skipped, Steps, measure, no_steps
+from s2tf_edge.runtime.reporting.overlap import find_overlap
 from s2tf_edge.runtime.statistics import Share, pareto_front
 from s2tf_edge.words import first_few
 
@@ -42,6 +43,8 @@ class Row:
     label."""
     agreement: Share | None = None
     """Videos that get the same class as from the baseline; None where there is nothing to compare."""
+    calibrated_on: tuple[str, ...] = ()
+    """Videos of the evaluation that it was calibrated on."""
     is_baseline: bool = False
     on_front: bool = False
     """Whether no other artifact is both as accurate and as fast, and better in one of them."""
@@ -55,6 +58,13 @@ class Row:
     def skipped(self) -> str | None:
         """Why it could not run here; None where it ran."""
         return str(self.outcome.error) if isinstance(self.outcome, Skipped) else None
+
+    @property
+    def overlap(self) -> str:
+        """That it was calibrated on videos of the evaluation, and on how many; empty where it was not."""
+        if self.measured is None or not self.calibrated_on:
+            return ""
+        return f"was calibrated on {len(self.calibrated_on)} of the {self.measured.evaluation.n} videos"
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -120,6 +130,7 @@ class Row:
             values |= {"form": info.form, "hop": info.hop}
             values |= {"baseline": self.is_baseline, "pareto_front": self.on_front}
             values["runtime"] = self.measured.runtime
+            values["calibrated_on"] = len(self.calibrated_on)
         values |= self.metrics
         values["precision_obtained"] = self.facts.obtained
         values["verification"] = self.facts.verification
@@ -247,6 +258,7 @@ def make_report(
             outcome=outcomes[index],
             drop=_measure_drop(outcomes, base, index),
             agreement=_measure_agreement(outcomes, base, index),
+            calibrated_on=_find_overlap(path, outcomes[index], data.limit(options.limit)),
             is_baseline=index == base,
             on_front=index in front,
         )
@@ -256,6 +268,9 @@ def make_report(
     report = Report(rows=rows, data=data.name, options=options, machine=machine_facts(), created=now)
     if skipped := report.skipped_videos:
         logger.warning("videos that could not be read are left out: %s", first_few(skipped, 3, separator="; "))
+    for row in rows:
+        if row.overlap:
+            logger.warning("%s %s; give other videos to learn how accurate it is", row.name, row.overlap)
     return report
 
 
@@ -295,6 +310,10 @@ def _measure_agreement(outcomes: Sequence[Measurement | Skipped], base: int, ind
     if base == index or isinstance(first, Skipped) or isinstance(other, Skipped):
         return None
     return measure_agreement(first.evaluation, other.evaluation)
+
+
+def _find_overlap(path: Path, outcome: Measurement | Skipped, data: Videos) -> tuple[str, ...]:
+    return () if isinstance(outcome, Skipped) else find_overlap(read_calibration(path), data, outcome.info.spec)
 
 
 def _accuracy(outcome: Measurement | Skipped) -> Evaluation | None:

@@ -14,7 +14,7 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.artifact import CALIBRATION_FILE, VERIFICATION_FILE, read_meta
 from s2tf_edge.runtime.hardware import hardware_facts
 
-__all__ = ["ArtifactFacts", "machine_facts", "read_facts"]
+__all__ = ["ArtifactFacts", "machine_facts", "read_calibration", "read_facts"]
 
 _MAX_JSON_BYTES = 2**20
 
@@ -49,8 +49,13 @@ def read_facts(path: Path) -> ArtifactFacts:
         build_seconds=float(seconds) if isinstance(seconds, (int, float)) else None,
         obtained=_describe_layers(meta.precision.get("obtained")),
         verification=_describe_verification(_read_json(path / VERIFICATION_FILE)),
-        calibration=_describe_calibration(_read_json(path / CALIBRATION_FILE)),
+        calibration=_describe_calibration(read_calibration(path)),
     )
+
+
+def read_calibration(path: Path) -> Mapping[str, Any]:
+    """What ``calib.json`` of an artifact folder says; empty where there is none that can be read."""
+    return _read_json(path / CALIBRATION_FILE)
 
 
 def machine_facts() -> dict[str, str]:

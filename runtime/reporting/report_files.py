@@ -13,7 +13,7 @@ from s2tf_edge.extras import require
 from s2tf_edge.runtime.reporting.build import Report, Row
 from s2tf_edge.runtime.reporting.conditions import By, Condition
 from s2tf_edge.runtime.reporting.plot import LATENCY, Point, scatter_svg
-from s2tf_edge.runtime.reporting.verdict import choose, report_command, shortfalls, stream_command, verdict
+from s2tf_edge.runtime.reporting.verdict import choose, judge_one, report_command, shortfalls, stream_command, verdict
 from s2tf_edge.words import first_few, one_line
 
 __all__ = ["ClassRow", "report_values", "require_report_extra", "tabulate_classes", "write_report"]
@@ -57,7 +57,7 @@ def report_values(report: Report, *, slo: Sequence[Condition] = (), by: By = By.
         "slo": [str(condition) for condition in slo],
         "by": by.value,
         "findings": {
-            row.name: {str(condition): condition.judge(row.metrics, by=by).value for condition in slo}
+            row.name: {str(condition): judge_one(row, condition, by=by).value for condition in slo}
             for row in report.measured
         },
         "winner": winner.name if winner else None,

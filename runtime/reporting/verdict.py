@@ -10,7 +10,7 @@ from s2tf_edge.runtime.reporting.conditions import By, Condition, Finding
 from s2tf_edge.runtime.reporting.evidence import count_videos_needed
 from s2tf_edge.runtime.reporting.measure import Measurement
 
-__all__ = ["choose", "judge", "report_command", "shortfalls", "stream_command", "verdict"]
+__all__ = ["choose", "judge", "judge_one", "report_command", "shortfalls", "stream_command", "verdict"]
 
 
 def choose(report: Report, conditions: Sequence[Condition], *, by: By = By.BOUND) -> Row | None:
@@ -24,8 +24,15 @@ def choose(report: Report, conditions: Sequence[Condition], *, by: By = By.BOUND
 
 def judge(row: Row, conditions: Sequence[Condition], *, by: By) -> Finding:
     """What is known of a row and all conditions together."""
-    findings = {condition.judge(row.metrics, by=by) for condition in conditions}
+    findings = {judge_one(row, condition, by=by) for condition in conditions}
     return next((each for each in (Finding.REFUTED, Finding.NOT_SHOWN) if each in findings), Finding.SHOWN)
+
+
+def judge_one(row: Row, condition: Condition, *, by: By) -> Finding:
+    """What is known of a row and one condition: of accuracy on videos that it was calibrated on, nothing is shown."""
+    finding = condition.judge(row.metrics, by=by)
+    is_flattered = by is By.BOUND and condition.quantity.about_accuracy and row.overlap
+    return Finding.NOT_SHOWN if is_flattered and finding is Finding.SHOWN else finding
 
 
 def shortfalls(report: Report, conditions: Sequence[Condition], *, by: By = By.BOUND) -> list[str]:
@@ -95,12 +102,14 @@ def _explain_no_winner(report: Report, slo: Sequence[Condition], by: By) -> str:
 
 def _explain(condition: Condition, row: Row, by: By) -> str:
     """What a row is found to miss or leave open of a condition; empty where it meets it."""
-    finding = condition.judge(row.metrics, by=by)
+    finding = judge_one(row, condition, by=by)
     if finding is Finding.SHOWN:
         return ""
     text = condition.explain(row.metrics)
     if finding is Finding.REFUTED or by is By.ESTIMATE:
         return text
+    if condition.quantity.about_accuracy and row.overlap:
+        return f"{text}: not shown, as it {row.overlap}"
     needed = count_videos_needed(condition, row)
     if needed is None:
         return f"{text}: not shown"

@@ -96,6 +96,24 @@ def test_bounds_that_are_missed_end_in_6_with_the_report_written(small_artifact:
     assert (tmp_path / "r" / "report.html").exists()
 
 
+def test_an_artifact_that_was_calibrated_on_the_videos_shows_nothing(small_artifact: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(small_artifact, other)
+    clips = [{"video": f"synthetic/0/train/{index}", "at": 0.5, "sha256": ""} for index in range(10)]
+    (other / "calib.json").write_text(json.dumps({"method": "minmax", "clips": clips}), encoding="utf-8")
+    done = run(other, *SHORT, "--slo", "top1>=0", "--out", "r", cwd=tmp_path)
+    assert done.returncode == 6
+    said = "other was calibrated on 3 of the 3 videos; give other videos to learn how accurate it is"
+    assert said in done.stderr.replace("\n", " ")
+    assert "not shown, as it was calibrated on 3 of the 3 videos" in done.stderr
+    done = run(other, small_artifact, *SHORT, "--slo", "top1>=0", "--out", "r", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    values = json.loads((tmp_path / "r" / "report.json").read_text("utf-8"))
+    assert values["winner"] == small_artifact.name
+    assert values["findings"]["other"] == {"top1 >= 0 %": "not shown"}
+    assert run(other, *SHORT, "--slo", "top1>=0", "--by", "estimate", "--out", "r", cwd=tmp_path).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -245,6 +245,24 @@ def test_as_many_videos_as_are_said_to_be_needed_are_enough_and_half_are_not(slo
     assert finding(1.1) is not Finding.NOT_SHOWN
 
 
+def test_what_was_calibrated_on_the_videos_shows_nothing_of_its_accuracy(tmp_path: Path) -> None:
+    found = report(*THREE)
+    rows = [replace(row, calibrated_on=("video3", "video5") if row.name == "quick" else ()) for row in found.rows]
+    found = replace(found, rows=tuple(rows))
+    slo = parse_slo("drop<20,p95<20ms")
+    assert choose(found, slo) is None
+    assert judge(found.rows[1], parse_slo("p95<20ms"), by=By.BOUND) is Finding.SHOWN
+    assert judge(found.rows[1], parse_slo("top1>95"), by=By.BOUND) is Finding.NOT_SHOWN
+    assert judge(found.rows[1], parse_slo("top1>99"), by=By.BOUND) is Finding.REFUTED
+    assert getattr(choose(found, slo, by=By.ESTIMATE), "name", None) == "quick"
+    assert verdict(found, slo).endswith("wanted < 20 points: not shown, as it was calibrated on 2 of the 60 videos.")
+    write_report(found, tmp_path, slo=slo)
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert text.count("was calibrated on 2 of the 60 videos, so they do not show how accurate it is") == 1
+    assert [row["calibrated_on"] for row in report_values(found)["artifacts"]] == [0, 2, 0]
+
+
 def test_no_number_of_videos_tells_what_is_the_bound_itself() -> None:
     row = report(*THREE).rows[1]
     bounds = parse_slo("top1>90,drop<5,p95<15ms")
