@@ -14,19 +14,29 @@ from s2tf_edge.errors import InputFileError
 
 __all__ = ["check_page", "sensitivity_page", "write_sensitivity"]
 
-_FULL_BAR_DB: Final = 80.0
-"""Signal-to-noise ratio of a bar as wide as its column: what is better does not matter any more."""
+_NO_BAR_DB: Final = 80.0
+"""Signal-to-noise ratio of a bar of no length: what is better does not matter any more. The longest is of 0 dB."""
 _LOW_DB: Final = 20.0
 """Below this, noise is more than a tenth of the signal: such bars are red."""
 _WORST: Final = 10
 _STYLE: Final = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; width: 100%; table-layout: fixed }
+:root { color-scheme: light dark; --paper: #fcfcfa; --ink: #1b1d1f; --muted: #5b6168; --line: #dadbd6;
+  --bar: #0b5cad; --bad: #b3261e }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #15171a; --ink: #e8e9ea; --muted: #9ea5ad; --line: #353a40; --bar: #6cb0ff; --bad: #ff8a80 }
+}
+body { font: 1rem/1.55 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem;
+  background: var(--paper); color: var(--ink) }
+p { max-width: 46rem }
+table { border-collapse: collapse; width: 100%; table-layout: fixed; font-size: .92rem }
 td, th { padding: .15rem .6rem .15rem 0; text-align: left; vertical-align: middle }
-tr + tr { border-top: 1px solid #e6e6e6 }
-col.name { width: 45% } col.number { width: 11rem } td { overflow-wrap: anywhere }
+th { color: var(--muted); font-weight: 600 }
+tr + tr { border-top: 1px solid var(--line) }
+col.name { width: 45% } col.number { width: 8rem } td { overflow-wrap: anywhere }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
-.bar div { height: .8rem; border-radius: 2px; background: #2a78b8 } .bar div.low { background: #c8452e }
+.bar div { height: .8rem; border-radius: 2px; background: var(--bar) } .bar div.low { background: var(--bad) }
+@media (max-width: 40rem) { col.name { width: 40% } col.number { width: 5.5rem } }
+@media print { .bar div { print-color-adjust: exact } }
 """
 
 
@@ -58,10 +68,12 @@ def write_sensitivity(path: Path, noises: Sequence[LayerNoise]) -> None:
 def sensitivity_page(noises: Sequence[LayerNoise]) -> str:
     """One self-contained page: all layers in the order in which they run, before them the ten worst of many."""
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Sensitivity to int8</title><style>{_STYLE}</style></head><body>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Sensitivity to int8</title><style>{_STYLE}</style></head><body>
 <h1>Sensitivity to int8</h1>
 <p>Each layer was quantized alone, and the logits compared with those of the network in float on a few calibration
-clips. A long bar is good: 20 dB means noise of a tenth of the signal, 40 dB of a hundredth; below 20 dB bars are red.
+clips. A long bar is harm: the longest is noise as large as the signal (0 dB). At 20 dB noise is a tenth of the signal,
+at 40 dB a hundredth; below 20 dB bars are red.
 With <code>--max-drop</code> the most sensitive layers are the first to return to float, after the saliency path;
 <code>--exclude</code> takes their names.</p>
 {_worst(noises)}<h2>All {len(noises)} layers, in the order in which they run</h2>
@@ -87,8 +99,8 @@ def _table(noises: Sequence[LayerNoise]) -> str:
 
 def _row(noise: LayerNoise) -> str:
     snr = noise.snr_db
-    width = 0.0 if math.isnan(snr) else 100 * min(max(snr / _FULL_BAR_DB, 0.01), 1.0)
-    kind = ' class="low"' if not snr >= _LOW_DB else ""
+    width = 0.0 if math.isnan(snr) else 100 * min(max(1 - snr / _NO_BAR_DB, 0.0), 1.0)
+    kind = ' class="low"' if snr < _LOW_DB else ""
     bar = f'<div{kind} style="width: {width:.1f}%"></div>'
     name = html.escape(noise.layer)
     return f'<tr><td>{name}</td><td class="number">{_words(snr)}</td><td class="bar">{bar}</td></tr>'

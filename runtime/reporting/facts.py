@@ -29,7 +29,7 @@ class ArtifactFacts:
     obtained: str | None = None
     """Precision that the layers got, such as ``Conv 12 i8 + 1 f32``."""
     verification: str | None = None
-    """Agreement with the PyTorch network at export."""
+    """Agreement with the network it was made from, at export."""
     calibration: str | None = None
     """How an integer artifact was calibrated."""
 

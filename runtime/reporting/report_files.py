@@ -16,8 +16,10 @@ from s2tf_edge.runtime.reporting.plot import LATENCY, Point, scatter_svg
 from s2tf_edge.runtime.reporting.verdict import choose, judge_one, report_command, shortfalls, stream_command, verdict
 from s2tf_edge.words import first_few, one_line
 
-__all__ = ["ClassRow", "report_values", "require_report_extra", "tabulate_classes", "write_report"]
+__all__ = ["SCHEMA_VERSION", "ClassRow", "report_values", "require_report_extra", "tabulate_classes", "write_report"]
 
+SCHEMA_VERSION: Final = 1
+"""Of ``report.json``: a name that goes, or means something else, makes it another."""
 _FIRST_CLASSES: Final = 12
 _MARKDOWN_SPECIAL: Final = "\\`*_[]<>|#$~"
 
@@ -53,6 +55,7 @@ def report_values(report: Report, *, slo: Sequence[Condition] = (), by: By = By.
     """What ``report.json`` holds: the report with its verdict, winner and commands."""
     winner = choose(report, slo, by=by) if slo else None
     return {
+        "schema_version": SCHEMA_VERSION,
         "verdict": verdict(report, slo, by=by),
         "slo": [str(condition) for condition in slo],
         "by": by.value,

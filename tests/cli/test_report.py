@@ -30,6 +30,7 @@ def test_writes_four_files_and_keeps_the_skipped(small_artifact: Path, tmp_path:
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
     assert values == json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+    assert next(iter(values.items())) == ("schema_version", 1)
     assert {path.name for path in tmp_path.iterdir()} == {"report"}
     names = {path.name for path in (tmp_path / "report").iterdir()}
     assert names == {"report.html", "report.md", "report.json", "report.csv"}

@@ -74,13 +74,15 @@ def test_numbers_that_are_none_are_words() -> None:
     assert not {"nan", "inf", "-inf"} & set(sensitivity_page(NOISES).lower().split())
 
 
-def test_bars_are_as_long_as_the_ratio_and_red_where_it_is_low() -> None:
+def test_long_bars_are_harm_and_red_where_it_is_great() -> None:
     bars = dict(zip([noise.layer for noise in NOISES], _Page(sensitivity_page(NOISES)).bars[10:], strict=True))
-    assert bars["stem/Conv"] == (51.6, False)
-    assert bars["same/Conv"] == (100.0, False)
-    assert bars["alone/Conv"] == (0.0, True)
-    assert bars["zero/Conv"][1]
-    assert bars['<b>"bold" & fat</b>/Conv'] == (15.0, True)
+    assert bars["stem/Conv"] == (48.4, False)
+    assert bars["same/Conv"] == (0.0, False)
+    assert bars["alone/Conv"] == (0.0, False)  # nothing is known
+    assert bars["zero/Conv"] == bars["negative/Conv"] == (100.0, True)
+    assert bars['<b>"bold" & fat</b>/Conv'] == (85.0, True)
+    assert bars["block0/Conv"] == (62.5, False)
+    assert bars["block0/Conv"][0] > bars["block1/Conv"][0]
     assert all(0 <= width <= 100 for width, _ in bars.values())
 
 
