@@ -43,10 +43,12 @@ def expected_seconds(
         if clip is None:
             return None
         learning = _time_learning(network, torch.from_numpy(np.stack([clip] * _TRIED_CLIPS))) / _TRIED_CLIPS
-    # Of a past, half is seen in the mean.
-    longer = 1 + find_prefix(config, network) / 2 / network.spec.frames
+    # A past is read as a whole, and half of it seen in the mean.
+    past = find_prefix(config, network) / network.spec.frames
     videos = len(data.train) + unlabeled
-    trained = videos * config.repeats(videos) * longer * _together(reading, learning, config.workers)
+    trained = (
+        videos * config.repeats(videos) * _together(reading * (1 + past), learning * (1 + past / 2), config.workers)
+    )
     validated = len(data.validation) * _together(reading, learning / _PASSES_OF_A_STEP, config.workers)
     return config.epochs * (trained + validated) / processes
 

@@ -37,6 +37,8 @@ __all__ = ["RUN_KEY", "TrainingModule", "make_loss"]
 RUN_KEY: Final = "s2tf_run"
 _SEEDS_OF_A_PROCESS: Final = 2**32
 """Processes do not drop the same features; no run has as many steps."""
+_PAST: Final = 1
+"""Of the seeds of what is drawn for a batch: lengths of past have nothing to do with how clips are mixed."""
 
 
 class TrainingModule(pl.LightningModule):
@@ -119,7 +121,7 @@ class TrainingModule(pl.LightningModule):
         if self._config.mixes:
             clips, labels = self._mix(clips, labels, index)
         with self._exact_gradients():
-            logits, saliency = self._see(self.network, clips, *starts, number=self._batches_before(index))
+            logits, saliency = self._see(self.network, clips, *starts, share=self._draw_share(index))
         total: Tensor
         total, parts = self._loss(logits, saliency, labels)
         self._log_top1("train_top1", logits, labels)
@@ -162,18 +164,20 @@ class TrainingModule(pl.LightningModule):
             self.average.update_parameters(self.network)
 
     def _see(
-        self, network: nn.Module, clips: Tensor, starts: Tensor | None = None, *, number: int
+        self, network: nn.Module, clips: Tensor, starts: Tensor | None = None, *, share: float
     ) -> tuple[Tensor, Saliency | None]:
-        """Logits and saliency of clips; of those with ``starts``, after a past that depends on the batch's number."""
+        """Logits and saliency of clips; of those with ``starts``, after that share of their past."""
         if starts is not None:
-            # The same in all processes, which wait for each other.
-            rng = np.random.default_rng((self._config.seed, number))
-            clips, starts = cut_past(clips, starts, frames=self.network.spec.frames, rng=rng)
+            clips, starts = cut_past(clips, starts, frames=self.network.spec.frames, share=share)
         with nullcontext() if starts is None else beginning_at(starts):
             said: tuple[Tensor, Saliency | None] = network(
                 clips.contiguous(memory_format=self._layout), return_saliency=True
             )
         return said
+
+    def _draw_share(self, index: int) -> float:
+        """How much of its past a batch is seen after: the same in all processes, which wait for each other."""
+        return float(np.random.default_rng((self._config.seed, self._batches_before(index), 0, _PAST)).random())
 
     def _mix(self, clips: Tensor, labels: Tensor, index: int) -> tuple[Tensor, Tensor]:
         """The batch with its clips mixed with each other, and rows of targets: those of a teaching, or of classes."""
@@ -193,12 +197,12 @@ class TrainingModule(pl.LightningModule):
         steps = math.ceil(config.precise_norms / (config.batch_size * trainer.world_size))
         batches = itertools.islice(cast("Iterable[Any]", trainer.train_dataloader), steps)
         seen = ((clips.to(self.device), *(each.to(self.device) for each in starts)) for clips, _, *starts in batches)
-        numbers = itertools.count()
+        shares = (step / steps for step in range(steps))
         with trainer.precision_plugin.forward_context():
             measure_norms(
                 self.result,
                 seen,
-                see=lambda batch: self._see(self.result, *batch, number=next(numbers)),
+                see=lambda batch: self._see(self.result, *batch, share=next(shares)),
                 frozen=self._frozen_norms,
             )
         for values in statistics_of(self.result):

@@ -7,8 +7,8 @@ which lie side by side from the right:
     start 3   · · · p | c c c c c c        ·  nothing: a network begins at the first p
     start 4   · · · · | c c c c c c           (the first picture stands there, so that norms see no black)
 
-Of each batch as much is then left as chance has, for all clips alike: norms measure what is there, and positions before
-a beginning, where there is nothing, would count among it.
+Of each batch as much is then left as chance has, for all clips alike: norms measure all positions, and so fewer that
+are before a beginning, where there is nothing. Some are where videos have less of a past.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,18 +79,18 @@ def fill_up(clip: Tensor, frames: int) -> tuple[Tensor, int]:
     return torch.cat([clip[:, :1].expand(-1, missing, -1, -1), clip], dim=1), missing
 
 
-def cut_past(clips: Tensor, starts: Tensor, *, frames: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A batch with as much of its past as chance has, from nothing to all that some clip in it has.
+def cut_past(clips: Tensor, starts: Tensor, *, frames: int, share: float) -> tuple[Tensor, Tensor]:
+    """A batch with some of its past, from nothing to all that some clip in it has.
 
     Args:
         clips: float [N, 3, T, S, S].
         starts: the frame that each begins at, int64 [N].
         frames: of the clip itself, which are the last.
-        rng: what is drawn from.
+        share: in [0, 1), of the lengths that there are.
 
     Returns:
         The shorter batch, and the frames that its clips begin at.
     """
     most = clips.shape[2] - frames - int(starts.min())
-    first = clips.shape[2] - frames - int(rng.integers(most + 1))
+    first = clips.shape[2] - frames - int(share * (most + 1))
     return clips[:, :, first:], (starts - first).clamp(min=0)

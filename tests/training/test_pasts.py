@@ -58,9 +58,8 @@ def test_clips_of_several_lengths_side_by_side_are_seen_as_each_alone() -> None:
     clips = [torch.randn(3, 4 + past, 32, 32, dtype=torch.float64) for past in (0, 2, 5)]
     filled, starts = zip(*(fill_up(clip, 4 + 7) for clip in clips), strict=True)
     lengths = set()
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        batch, begins = cut_past(torch.stack(filled), torch.tensor(starts), frames=4, rng=rng)
+    for share in np.arange(0, 1, 1 / 12):
+        batch, begins = cut_past(torch.stack(filled), torch.tensor(starts), frames=4, share=share)
         past = batch.shape[2] - 4
         assert begins.tolist() == [past - min(past, each) for each in (0, 2, 5)]
         if past in lengths:
@@ -77,8 +76,9 @@ def test_clips_of_several_lengths_side_by_side_are_seen_as_each_alone() -> None:
 
 def test_of_a_past_that_all_clips_have_no_position_is_before_a_beginning() -> None:
     clips = torch.arange(10.0)[None, None, :, None, None].expand(3, -1, -1, -1, -1)
-    for seed in range(20):
-        batch, begins = cut_past(clips, torch.zeros(3).long(), frames=4, rng=np.random.default_rng(seed))
+    for share in (0.0, 0.3, 0.999):
+        batch, begins = cut_past(clips, torch.zeros(3).long(), frames=4, share=share)
+        assert batch.shape[2] == 4 + int(7 * share)
         assert (begins.tolist(), batch[0, 0, -4:].flatten().tolist()) == ([0, 0, 0], [6, 7, 8, 9])
 
 
