@@ -35,6 +35,7 @@ tr + tr { border-top: 1px solid var(--line) }
 col.name { width: 45% } col.number { width: 8rem } td { overflow-wrap: anywhere }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 .bar div { height: .8rem; border-radius: 2px; background: var(--bar) } .bar div.low { background: var(--bad) }
+.bar div.unknown { background: repeating-linear-gradient(45deg, var(--line) 0 4px, transparent 4px 8px) }
 @media (max-width: 40rem) { col.name { width: 40% } col.number { width: 5.5rem } }
 @media print { .bar div { print-color-adjust: exact } }
 """
@@ -72,8 +73,8 @@ def sensitivity_page(noises: Sequence[LayerNoise]) -> str:
 <title>Sensitivity to int8</title><style>{_STYLE}</style></head><body>
 <h1>Sensitivity to int8</h1>
 <p>Each layer was quantized alone, and the logits compared with those of the network in float on a few calibration
-clips. A long bar is harm: the longest is noise as large as the signal (0 dB). At 20 dB noise is a tenth of the signal,
-at 40 dB a hundredth; below 20 dB bars are red.
+clips. A long bar is harm: the longest is noise as large as the signal (0 dB) or larger. At 20 dB noise is a tenth of
+the signal, at 40 dB a hundredth; below 20 dB bars are red.
 With <code>--max-drop</code> the most sensitive layers are the first to return to float, after the saliency path;
 <code>--exclude</code> takes their names.</p>
 {_worst(noises)}<h2>All {len(noises)} layers, in the order in which they run</h2>
@@ -99,8 +100,8 @@ def _table(noises: Sequence[LayerNoise]) -> str:
 
 def _row(noise: LayerNoise) -> str:
     snr = noise.snr_db
-    width = 0.0 if math.isnan(snr) else 100 * min(max(1 - snr / _NO_BAR_DB, 0.0), 1.0)
-    kind = ' class="low"' if snr < _LOW_DB else ""
+    width = 100.0 if math.isnan(snr) else 100 * min(max(1 - snr / _NO_BAR_DB, 0.0), 1.0)
+    kind = ' class="low"' if snr < _LOW_DB else ' class="unknown"' if math.isnan(snr) else ""
     bar = f'<div{kind} style="width: {width:.1f}%"></div>'
     name = html.escape(noise.layer)
     return f'<tr><td>{name}</td><td class="number">{_words(snr)}</td><td class="bar">{bar}</td></tr>'

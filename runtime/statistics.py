@@ -49,13 +49,13 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return scores
 
 
-def wilson_interval(successes: int, n: int) -> Interval:
+def wilson_interval(successes: float, n: float) -> Interval:
     """Score interval of a proportion: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927), 209-212.
 
     Unlike the textbook ``p ± z·sqrt(p(1-p)/n)`` it keeps its coverage for small ``n`` and near 0 and 1.
 
     Args:
-        successes: from 0 to ``n``.
+        successes: from 0 to ``n``; fractions are of trials that are only expected.
         n: trials, one or more.
 
     Returns:
@@ -97,7 +97,7 @@ class Share:
         return 100 * wilson_interval(self.count, self.n).high
 
 
-def paired_difference_interval(*, only_first: int, only_second: int, n: int) -> Interval:
+def paired_difference_interval(*, only_first: float, only_second: float, n: float) -> Interval:
     """Score interval of the difference of two proportions counted on the same ``n`` cases.
 
     T. Tango, Statistics in Medicine 17 (1998), 891-908. The cases on which both agree cancel out, so that the interval
@@ -129,7 +129,7 @@ def paired_difference_interval(*, only_first: int, only_second: int, n: int) -> 
     )
 
 
-def _tango_score(delta: float, *, only_first: int, only_second: int, n: int) -> float:
+def _tango_score(delta: float, *, only_first: float, only_second: float, n: float) -> float:
     """Equation 7 of the paper: a z-value that falls as ``delta`` grows."""
     a = 2 * n
     b = -only_first - only_second + (2 * n - only_first + only_second) * delta

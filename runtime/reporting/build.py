@@ -45,6 +45,8 @@ class Row:
     """Videos that get the same class as from the baseline; None where there is nothing to compare."""
     calibrated_on: tuple[str, ...] = ()
     """Videos of the evaluation that it was calibrated on."""
+    baseline_overlaps: bool = False
+    """Whether the baseline was calibrated on some of them."""
     is_baseline: bool = False
     on_front: bool = False
     """Whether no other artifact is both as accurate and as fast, and better in one of them."""
@@ -249,7 +251,8 @@ def make_report(
     if not ran:
         _raise_first(outcomes, names)
     base = ran[0] if asked is None else asked
-    front = _find_front(outcomes)
+    front, seen = _find_front(outcomes), data.limit(options.limit)
+    overlaps = [_find_overlap(path, outcome, seen) for path, outcome in zip(paths, outcomes, strict=True)]
     rows = tuple(
         Row(
             name=names[index],
@@ -258,7 +261,8 @@ def make_report(
             outcome=outcomes[index],
             drop=_measure_drop(outcomes, base, index),
             agreement=_measure_agreement(outcomes, base, index),
-            calibrated_on=_find_overlap(path, outcomes[index], data.limit(options.limit)),
+            calibrated_on=overlaps[index],
+            baseline_overlaps=bool(overlaps[base]),
             is_baseline=index == base,
             on_front=index in front,
         )
@@ -313,7 +317,10 @@ def _measure_agreement(outcomes: Sequence[Measurement | Skipped], base: int, ind
 
 
 def _find_overlap(path: Path, outcome: Measurement | Skipped, data: Videos) -> tuple[str, ...]:
-    return () if isinstance(outcome, Skipped) else find_overlap(read_calibration(path), data, outcome.info.spec)
+    if isinstance(outcome, Skipped):
+        return ()
+    scored = set(outcome.evaluation.names)
+    return tuple(name for name in find_overlap(read_calibration(path), data, outcome.info.spec) if name in scored)
 
 
 def _accuracy(outcome: Measurement | Skipped) -> Evaluation | None:

@@ -129,6 +129,11 @@ class Condition:
         """What is bounded."""
         return QUANTITIES[self.name]
 
+    @property
+    def asks_for_better(self) -> bool:
+        """Whether it bounds a quantity from its bad side, as bounds mostly do."""
+        return self.comparison.startswith(">") == self.quantity.higher_is_better
+
     def holds(self, value: float) -> bool:
         """Whether a value meets it."""
         return _OPERATORS[self.comparison](value, self.bound)

@@ -10,7 +10,7 @@ from typing import Final
 from s2tf_edge.runtime.evaluation.accuracy import Drop
 from s2tf_edge.runtime.reporting.build import Row
 from s2tf_edge.runtime.reporting.conditions import Condition, Finding
-from s2tf_edge.runtime.statistics import Share, paired_difference_interval
+from s2tf_edge.runtime.statistics import Share, paired_difference_interval, wilson_interval
 
 __all__ = ["count_videos_needed"]
 
@@ -24,8 +24,8 @@ def count_videos_needed(condition: Condition, row: Row) -> int | None:
     """Videos with which a bound that is not shown would be shown or refuted, if they went as those that were seen.
 
     Returns:
-        About how many, to two digits; None where more than a million would not do, as where the value is the bound, or
-        where it is not of videos.
+        About how many in all, to two digits; None where more than a million would not do, as where the value is the
+        bound, or where it is not of videos.
     """
     if condition.name == "drop":
         return None if row.drop is None else _search(condition, row.drop.n, functools.partial(_ends_of_drop, row.drop))
@@ -41,9 +41,9 @@ def _search(condition: Condition, seen: int, ends: Ends) -> int | None:
 
     short = enough = seen
     while not settles(enough):
-        short, enough = enough, 2 * enough
-        if enough > _MOST:
+        if enough >= _MOST:
             return None
+        short, enough = enough, min(2 * enough, _MOST)
     while enough - short > max(1, enough // 200):
         middle = (short + enough) // 2
         short, enough = (short, middle) if settles(middle) else (middle, enough)
@@ -52,14 +52,14 @@ def _search(condition: Condition, seen: int, ends: Ends) -> int | None:
 
 
 def _ends_of_drop(drop: Drop, n: int) -> tuple[float, float]:
-    lost, won = (round(count * n / drop.n) for count in (drop.lost, drop.won))
-    interval = paired_difference_interval(only_first=lost, only_second=min(won, n - lost), n=n)
+    lost, won = (count * n / drop.n for count in (drop.lost, drop.won))
+    interval = paired_difference_interval(only_first=lost, only_second=won, n=n)
     return 100 * interval.low, 100 * interval.high
 
 
 def _ends_of_share(share: Share, n: int) -> tuple[float, float]:
-    scaled = Share(count=round(share.count * n / share.n), n=n)
-    return scaled.low, scaled.high
+    interval = wilson_interval(share.count * n / share.n, n)
+    return 100 * interval.low, 100 * interval.high
 
 
 def _share_of(name: str, row: Row) -> Share | None:

@@ -1,10 +1,11 @@
-"""Which videos of an evaluation an integer artifact was calibrated on, by what its ``calib.json`` says.
+"""Which videos of an evaluation an integer artifact was calibrated on, by the frames that its ``calib.json`` knows.
 
 On these its accuracy may be better than on others, so that nothing is shown by it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
@@ -19,7 +20,9 @@ __all__ = ["find_overlap"]
 
 
 def find_overlap(calibration: Mapping[str, Any], data: Videos, spec: ClipSpec) -> tuple[str, ...]:
-    """Names of the videos that are of the same name as a calibrated one, or of another folder and with the same frames.
+    """Names of the videos that have the frames of a calibrated one of that name, in whatever folder.
+
+    Where frames cannot be compared, the same path is enough.
 
     Args:
         calibration: what is in ``calib.json``, or anything else.
@@ -39,13 +42,8 @@ def find_overlap(calibration: Mapping[str, Any], data: Videos, spec: ClipSpec) -
 
 
 def _is_of(clip: Mapping[str, Any], video: Video, spec: ClipSpec) -> bool:
-    if clip["video"] == video.name:
-        return True
-    at = clip.get("at")
-    if not isinstance(at, (int, float)) or not 0 <= at <= 1:
-        return False
-    try:
-        frames = video.read(spec, at=at)
-    except InputFileError:
-        return False
-    return hashlib.sha256(frames.tobytes()).hexdigest() == clip.get("sha256")
+    at, digest = clip.get("at"), clip.get("sha256")
+    if isinstance(at, (int, float)) and 0 <= at <= 1 and digest:
+        with contextlib.suppress(InputFileError):
+            return bool(hashlib.sha256(video.read(spec, at=at).tobytes()).hexdigest() == digest)
+    return bool(clip["video"] == video.name)

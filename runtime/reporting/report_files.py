@@ -60,7 +60,9 @@ def report_values(report: Report, *, slo: Sequence[Condition] = (), by: By = By.
         "slo": [str(condition) for condition in slo],
         "by": by.value,
         "findings": {
-            row.name: {str(condition): judge_one(row, condition, by=by).value for condition in slo}
+            row.name: [
+                {"bound": str(condition), "finding": judge_one(row, condition, by=by).value} for condition in slo
+            ]
             for row in report.measured
         },
         "winner": winner.name if winner else None,

@@ -10,7 +10,7 @@ from s2tf_edge.runtime.reporting.conditions import By, Condition, Finding
 from s2tf_edge.runtime.reporting.evidence import count_videos_needed
 from s2tf_edge.runtime.reporting.measure import Measurement
 
-__all__ = ["choose", "judge", "judge_one", "report_command", "shortfalls", "stream_command", "verdict"]
+__all__ = ["choose", "judge", "judge_one", "name_meeting", "report_command", "shortfalls", "stream_command", "verdict"]
 
 
 def choose(report: Report, conditions: Sequence[Condition], *, by: By = By.BOUND) -> Row | None:
@@ -29,10 +29,22 @@ def judge(row: Row, conditions: Sequence[Condition], *, by: By) -> Finding:
 
 
 def judge_one(row: Row, condition: Condition, *, by: By) -> Finding:
-    """What is known of a row and one condition: of accuracy on videos that it was calibrated on, nothing is shown."""
+    """What is known of a row and one condition; accuracy on videos that it was calibrated on shows nothing good."""
     finding = condition.judge(row.metrics, by=by)
-    is_flattered = by is By.BOUND and condition.quantity.about_accuracy and row.overlap
-    return Finding.NOT_SHOWN if is_flattered and finding is Finding.SHOWN else finding
+    return Finding.NOT_SHOWN if by is By.BOUND and _taint(row, condition, finding) else finding
+
+
+def _taint(row: Row, condition: Condition, finding: Finding) -> str:
+    """Why a finding does not count; empty where it does."""
+    is_relative = condition.name in {"drop", "agreement"}
+    if not condition.quantity.about_accuracy or (is_relative and row.is_baseline):
+        return ""
+    if is_relative and row.baseline_overlaps:
+        return "as the baseline was calibrated on some of the videos"
+    safe = Finding.REFUTED if condition.asks_for_better else Finding.SHOWN
+    if row.overlap and finding is not safe:
+        return f"as it {row.overlap}"
+    return ""
 
 
 def shortfalls(report: Report, conditions: Sequence[Condition], *, by: By = By.BOUND) -> list[str]:
@@ -43,6 +55,12 @@ def shortfalls(report: Report, conditions: Sequence[Condition], *, by: By = By.B
         if any(missed):
             found.append(f"{row.name}: {'; '.join(filter(None, missed))}")
     return found
+
+
+def name_meeting(report: Report, slo: Sequence[Condition], *, by: By) -> str:
+    """What no artifact does where none is chosen: ``meets``, or where some may, ``is shown to meet``."""
+    may = any(judge(row, slo, by=by) is Finding.NOT_SHOWN for row in report.measured)
+    return "is shown to meet" if may and by is By.BOUND else "meets"
 
 
 def verdict(report: Report, slo: Sequence[Condition] = (), *, by: By = By.BOUND) -> str:
@@ -61,7 +79,7 @@ def verdict(report: Report, slo: Sequence[Condition] = (), *, by: By = By.BOUND)
     best = min(report.measured, key=lambda row: (-_top1(row), report.cost_of(row)))
     if _top1(best) > _top1(fastest):
         cost = f"{report.cost_of(best):.3g} ms{' a second of video' if report.by_second else ''}"
-        sentence += f" The most accurate is {best.name}: {_top1(best):.1f} % top-1 at {cost}."
+        sentence += f" The most accurate is {best.name}: {_top1(best):.1f} % top-1 at {cost}{_caveat(best)}."
     return sentence
 
 
@@ -92,10 +110,10 @@ def _best(report: Report, conditions: Sequence[Condition], fit: Sequence[Row]) -
 
 def _explain_no_winner(report: Report, slo: Sequence[Condition], by: By) -> str:
     wanted = " and ".join(map(str, slo))
-    open_ = [row for row in report.measured if judge(row, slo, by=by) is Finding.NOT_SHOWN]
-    likely = _best(report, slo, [row for row in open_ if judge(row, slo, by=By.ESTIMATE) is Finding.SHOWN])
+    not_shown = [row for row in report.measured if judge(row, slo, by=by) is Finding.NOT_SHOWN]
+    likely = _best(report, slo, [row for row in not_shown if judge(row, slo, by=By.ESTIMATE) is Finding.SHOWN])
     if likely is None:
-        return f"No artifact {'is shown to meet' if open_ else 'meets'} {wanted}."
+        return f"No artifact {name_meeting(report, slo, by=by)} {wanted}."
     reasons = [_explain(condition, likely, by) for condition in slo]
     return f"No artifact is shown to meet {wanted}. {likely.name} may: {'; '.join(filter(None, reasons))}."
 
@@ -108,13 +126,13 @@ def _explain(condition: Condition, row: Row, by: By) -> str:
     text = condition.explain(row.metrics)
     if finding is Finding.REFUTED or by is By.ESTIMATE:
         return text
-    if condition.quantity.about_accuracy and row.overlap:
-        return f"{text}: not shown, as it {row.overlap}"
+    if taint := _taint(row, condition, condition.judge(row.metrics, by=by)):
+        return f"{text}: not shown, {taint}"
     needed = count_videos_needed(condition, row)
     if needed is None:
         return f"{text}: not shown"
     likely = condition.judge(row.metrics, by=By.ESTIMATE) is Finding.SHOWN
-    return f"{text}: not shown; some {needed:,} videos that go like these would {'show' if likely else 'refute'} it"
+    return f"{text}: not shown; some {needed:,} such videos in all would {'show' if likely else 'refute'} it"
 
 
 def _measured(row: Row) -> Measurement:
@@ -145,6 +163,14 @@ def _speed(report: Report, row: Row) -> str:
 
 
 def _cost(report: Report, row: Row) -> str:
+    return _change(report, row) + _caveat(row)
+
+
+def _caveat(row: Row) -> str:
+    return f"; it {row.overlap}" if row.overlap else ""
+
+
+def _change(report: Report, row: Row) -> str:
     drop = row.drop
     if not report.has_labels:
         if report.baseline is None or row.agreement is None:

@@ -160,11 +160,11 @@ def _format(key: str, value: float | None, digits: int) -> str:
 
 def _check_bounds(found: Report, *, slo: Sequence[Condition], floor: Sequence[Condition], by: By) -> None:
     from s2tf_edge.errors import AccuracyError
-    from s2tf_edge.runtime.reporting.verdict import choose, shortfalls
+    from s2tf_edge.runtime.reporting.verdict import choose, name_meeting, shortfalls
 
     if slo and choose(found, slo, by=by) is None:
-        meets = "is shown to meet" if by.value == "bound" else "meets"
-        msg = f"no artifact {meets} {' and '.join(map(str, slo))}; {'; '.join(shortfalls(found, slo, by=by))}"
+        meets, wanted = name_meeting(found, slo, by=by), " and ".join(map(str, slo))
+        msg = f"no artifact {meets} {wanted}; {'; '.join(shortfalls(found, slo, by=by))}"
         raise AccuracyError(msg)
     missed = shortfalls(found, floor, by=by)
     if missed:

@@ -111,7 +111,7 @@ def test_an_artifact_that_was_calibrated_on_the_videos_shows_nothing(small_artif
     assert done.returncode == 0, done.stderr
     values = json.loads((tmp_path / "r" / "report.json").read_text("utf-8"))
     assert values["winner"] == small_artifact.name
-    assert values["findings"]["other"] == {"top1 >= 0 %": "not shown"}
+    assert values["findings"]["other"] == [{"bound": "top1 >= 0 %", "finding": "not shown"}]
     assert run(other, *SHORT, "--slo", "top1>=0", "--by", "estimate", "--out", "r", cwd=tmp_path).returncode == 0
 
 

@@ -78,7 +78,7 @@ def test_long_bars_are_harm_and_red_where_it_is_great() -> None:
     bars = dict(zip([noise.layer for noise in NOISES], _Page(sensitivity_page(NOISES)).bars[10:], strict=True))
     assert bars["stem/Conv"] == (48.4, False)
     assert bars["same/Conv"] == (0.0, False)
-    assert bars["alone/Conv"] == (0.0, False)  # nothing is known
+    assert bars["alone/Conv"] == (100.0, False)  # hatched: nothing is known
     assert bars["zero/Conv"] == bars["negative/Conv"] == (100.0, True)
     assert bars['<b>"bold" & fat</b>/Conv'] == (85.0, True)
     assert bars["block0/Conv"] == (62.5, False)

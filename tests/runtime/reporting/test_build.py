@@ -255,6 +255,15 @@ def test_what_was_calibrated_on_the_videos_shows_nothing_of_its_accuracy(tmp_pat
     assert judge(found.rows[1], parse_slo("top1>95"), by=By.BOUND) is Finding.NOT_SHOWN
     assert judge(found.rows[1], parse_slo("top1>99"), by=By.BOUND) is Finding.REFUTED
     assert getattr(choose(found, slo, by=By.ESTIMATE), "name", None) == "quick"
+    baseline = replace(found, rows=tuple(replace(row, calibrated_on=(), baseline_overlaps=True) for row in found.rows))
+    assert [judge(row, parse_slo("drop<20"), by=By.BOUND).value for row in baseline.rows] == [
+        "shown",
+        "not shown",
+        "not shown",
+    ]
+    assert judge(found.rows[1], parse_slo("top1<99"), by=By.BOUND) is Finding.SHOWN
+    assert judge(found.rows[1], parse_slo("top1<70"), by=By.BOUND) is Finding.NOT_SHOWN
+    assert verdict(found, parse_slo("p95<20ms")).endswith("; it was calibrated on 2 of the 60 videos.")
     assert verdict(found, slo).endswith("wanted < 20 points: not shown, as it was calibrated on 2 of the 60 videos.")
     write_report(found, tmp_path, slo=slo)
     for name in ("report.html", "report.md"):
@@ -275,9 +284,12 @@ def test_a_verdict_on_five_videos_says_that_nothing_is_shown(tmp_path: Path) -> 
     text = verdict(few, slo)
     assert text == (
         "No artifact is shown to meet p95 < 20 ms and drop < 1 points. quick may: drop is 0.00 (-43.45 to 43.45) "
-        "points, wanted < 1 points: not shown; some 390 videos that go like these would show it."
+        "points, wanted < 1 points: not shown; some 390 such videos in all would show it."
     )
-    assert report_values(few, slo=slo)["findings"]["quick"] == {"p95 < 20 ms": "shown", "drop < 1 points": "not shown"}
+    assert report_values(few, slo=slo)["findings"]["quick"] == [
+        {"bound": "p95 < 20 ms", "finding": "shown"},
+        {"bound": "drop < 1 points", "finding": "not shown"},
+    ]
     assert "quick is the one to use" in verdict(few, slo, by=By.ESTIMATE)
     write_report(few, tmp_path, slo=slo)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -327,7 +339,7 @@ def test_shortfalls_say_what_was_missed() -> None:
         "base: p95 is 60.00 ms, wanted <= 40 ms",
         "rough: top1 is 50.00 (37.74 to 62.26) %, wanted >= 90 %",
     ]
-    show = "not shown; some 160 videos that go like these would show it"
+    show = "not shown; some 140 such videos in all would show it"
     assert shortfalls(found, floor) == [
         f"base: top1 is 95.00 (86.30 to 98.29) %, wanted >= 90 %: {show}; p95 is 60.00 ms, wanted <= 40 ms",
         "quick: top1 is 90.00 (79.85 to 95.34) %, wanted >= 90 %: not shown",
