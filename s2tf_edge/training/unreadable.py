@@ -35,7 +35,9 @@ class Unreadable:
     @property
     def names(self) -> list[str]:
         """Of the videos found so far, in the order of the data set."""
-        return [self._videos.videos[index].name for index in self._found.nonzero().flatten().tolist()]
+        # Of a copy: other processes write meanwhile, and ``nonzero`` fails where it counts more at the end than before.
+        found = self._found.clone().nonzero().flatten().tolist()
+        return [self._videos.videos[index].name for index in found]
 
     @property
     def allowed(self) -> int:
