@@ -20,22 +20,19 @@ _LOW_DB: Final = 20.0
 """Below this, noise is more than a tenth of the signal: such bars are red."""
 _WORST: Final = 10
 _STYLE: Final = """
-:root { color-scheme: light dark; --paper: #fcfcfa; --ink: #1b1d1f; --muted: #5b6168; --line: #dadbd6;
-  --bar: #0b5cad; --bad: #b3261e }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #15171a; --ink: #e8e9ea; --muted: #9ea5ad; --line: #353a40; --bar: #6cb0ff; --bad: #ff8a80 }
-}
+:root { color-scheme: light dark }
 body { font: 1rem/1.55 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem;
-  background: var(--paper); color: var(--ink) }
+  background: light-dark(#fcfcfa, #15171a); color: light-dark(#1b1d1f, #e8e9ea) }
 p { max-width: 46rem }
 table { border-collapse: collapse; width: 100%; table-layout: fixed; font-size: .92rem }
 td, th { padding: .15rem .6rem .15rem 0; text-align: left; vertical-align: middle }
-th { color: var(--muted); font-weight: 600 }
-tr + tr { border-top: 1px solid var(--line) }
+th { color: light-dark(#5b6168, #9ea5ad); font-weight: 600 }
+tr + tr { border-top: 1px solid light-dark(#dadbd6, #353a40) }
 col.name { width: 45% } col.number { width: 8rem } td { overflow-wrap: anywhere }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
-.bar div { height: .8rem; border-radius: 2px; background: var(--bar) } .bar div.low { background: var(--bad) }
-.bar div.unknown { background: repeating-linear-gradient(45deg, var(--line) 0 4px, transparent 4px 8px) }
+.bar div { height: .8rem; border-radius: 2px; background: light-dark(#0b5cad, #6cb0ff) }
+.bar div.low { background: light-dark(#b3261e, #ff8a80) }
+.bar div.unknown { background: repeating-linear-gradient(45deg, #888 0 2px, transparent 2px 8px) }
 @media (max-width: 40rem) { col.name { width: 40% } col.number { width: 5.5rem } }
 @media print { .bar div { print-color-adjust: exact } }
 """
