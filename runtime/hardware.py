@@ -8,7 +8,7 @@ import resource
 import sys
 from pathlib import Path
 
-__all__ = ["hardware_facts", "resident_memory_mb"]
+__all__ = ["count_threads", "hardware_facts", "resident_memory_mb"]
 
 
 def hardware_facts() -> dict[str, str]:
@@ -24,6 +24,12 @@ def resident_memory_mb() -> float:
         return pages * resource.getpagesize() / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def count_threads() -> int | None:
+    """Threads of this process now; None where the system does not tell."""
+    tasks = Path("/proc/self/task")
+    return sum(1 for _ in tasks.iterdir()) if tasks.exists() else None
 
 
 def _cpu_name() -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
 from s2tf_edge.extras import require
+from s2tf_edge.runtime.hardware import count_threads
 from s2tf_edge.runtime.session import STEP_INPUT, Clips, ModelInfo, Outputs, Session, SessionOptions, frames_first
 from s2tf_edge.runtime.session.step_state import HostBuffer, RingState, StepState
 from s2tf_edge.step_spec import StateSpec, StepSpec
@@ -44,7 +45,7 @@ class OrtSession(Session):
         self._input, self._logits = names
 
     def describe(self) -> dict[str, Any]:
-        """Backend, version, execution provider, inference precision and threads (0: one a core)."""
+        """Backend, version, execution provider, inference precision and threads."""
         facts = super().describe()
         if not self._is_open:
             return facts
@@ -52,7 +53,7 @@ class OrtSession(Session):
             "version": self._runtime.__version__,
             "device": self._engine.get_providers()[0].removesuffix(_SUFFIX),
             "inference_precision": "f16" if self.info.precision == "fp16" else "f32",
-            "threads": self.options.threads,
+            "threads": self._threads,
         }
 
     def _open(self) -> None:
@@ -60,6 +61,7 @@ class OrtSession(Session):
         self._runtime.disable_telemetry_events()
         provider = _provider(self.options.device, self._runtime.get_available_providers())
         errors = self._runtime.capi.onnxruntime_pybind11_state
+        threads_before = count_threads()
         try:
             self._engine: Any = self._runtime.InferenceSession(
                 self.path,
@@ -83,6 +85,9 @@ class OrtSession(Session):
             RuntimeError,
         ) as error:
             raise _unreadable(self.path, error) from error
+        # ONNX Runtime does not tell how many it chose; the thread that calls it works as one of them.
+        started = None if threads_before is None else (count_threads() or 0) - threads_before + 1
+        self._threads = self.options.threads or started
         self._outputs = [self._logits, *(each.name for each in self._engine.get_outputs() if each.name == _MASK)]
 
     def _run(self, clips: Clips) -> Outputs:

@@ -77,7 +77,7 @@ class TensorRtSession(Session):
         self._input = _CLIP if info.step is None else STEP_INPUT
 
     def describe(self) -> dict[str, Any]:
-        """Backend, version, GPU, and the precision it was built in; ``threads`` is 0: the CPU only waits."""
+        """Backend, version, GPU, and the precision it was built in; ``threads`` is None: the CPU only waits."""
         facts = super().describe() | {"backend": _backend(self._target)}
         if not self._is_open:
             return facts
@@ -85,7 +85,7 @@ class TensorRtSession(Session):
             "version": self._library.version,
             "device": self._gpu.name,
             "inference_precision": _PRECISIONS.get(self.info.precision, self.info.precision),
-            "threads": 0,
+            "threads": None,
         }
 
     def _open(self) -> None:

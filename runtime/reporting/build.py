@@ -19,7 +19,9 @@ from s2tf_edge.file_kinds import RUNNABLE, check_kind, find_kind
 from s2tf_edge.runtime.evaluation.accuracy import Drop, Evaluation, measure_drop
 from s2tf_edge.runtime.evaluation.predictions import measure_agreement
 from s2tf_edge.runtime.reporting.facts import ArtifactFacts, machine_facts, read_calibration, read_facts
-from s2tf_edge.runtime.reporting.measure import Measurement, MeasureOptions, Skipped, Steps, measure, no_steps
+from s2tf_edge.runtime.reporting.measuring.latency import MIN_ROUNDS, Ratio, compare_rounds
+from s2tf_edge.runtime.reporting.measuring.measure import Measurement, MeasureOptions, Skipped, Steps, measure, no_steps
+from s2tf_edge.runtime.reporting.measuring.surroundings import Surroundings
 from s2tf_edge.runtime.reporting.overlap import find_overlap
 from s2tf_edge.runtime.statistics import Share, pareto_front
 from s2tf_edge.words import first_few
@@ -47,6 +49,11 @@ class Row:
     """Videos of the evaluation that it was calibrated on."""
     baseline_overlaps: bool = False
     """Whether the baseline was calibrated on some of them."""
+    speed: Ratio | None = None
+    """How many times as fast as the baseline, by what artifacts are compared by; None for the baseline itself, and for
+    what was skipped."""
+    busy: str = ""
+    """What kept the machine busy while it was timed; empty where nothing did."""
     is_baseline: bool = False
     on_front: bool = False
     """Whether no other artifact is both as accurate and as fast, and better in one of them."""
@@ -69,6 +76,11 @@ class Row:
         return f"was calibrated on {len(self.calibrated_on)} of the {self.measured.evaluation.n} videos"
 
     @property
+    def speedup(self) -> Ratio | None:
+        """``speed`` where it may be told: on a quiet machine, and where the rounds agree."""
+        return self.speed if self.speed and self.speed.rounds_agree and not self.busy else None
+
+    @property
     def metrics(self) -> dict[str, float | None]:
         """Every number of the row by name: percent, percentage points, milliseconds, seconds, MB of 10^6 bytes."""
         found: dict[str, float | None] = {
@@ -83,12 +95,15 @@ class Row:
             "n": evaluation.n,
             "n_skipped": len(evaluation.skipped),
             **self._compare_with_baseline(),
-            "p50_ms": latency.p50_ms,
-            "p95_ms": latency.p95_ms,
-            "p99_ms": latency.p99_ms,
+            **_measure_speed(self.measured),
+            **self._compare_speed(),
             "latency_n": latency.n,
-            "clips_per_second": latency.clips_per_second,
-            "ms_per_second": self.measured.ms_per_second,
+            "latency_rounds": len(latency.rounds),
+            "first_ms": self.measured.first_ms,
+            "video_ms": self.measured.video_ms,
+            **_measure_throughput(self.measured),
+            "cores_busy": self.measured.cores,
+            "joules": self.measured.joules,
             "peak_memory_mb": self.measured.peak_memory_mb,
             "load_seconds": self.measured.load_seconds,
         }
@@ -108,6 +123,12 @@ class Row:
                 part: Share = getattr(evaluation, name)
                 found |= dict(zip(keys, (part.percent, part.low, part.high), strict=True))
         return found
+
+    def _compare_speed(self) -> dict[str, float | None]:
+        keys, found = ("speedup", "speedup_low", "speedup_high"), self.speedup
+        if found is None:
+            return dict.fromkeys(keys)
+        return dict(zip(keys, (found.times, found.low, found.high), strict=True))
 
     def _compare_with_baseline(self) -> dict[str, float | None]:
         keys, drop = ("drop", "drop_low", "drop_high"), self.drop
@@ -154,6 +175,8 @@ class Report:
     """The data set, as the user called it."""
     options: MeasureOptions
     machine: dict[str, str]
+    surroundings: Surroundings
+    """What else the machine did while artifacts were timed."""
     created: str
     """Date and time, ISO 8601 with the offset from UTC."""
 
@@ -184,6 +207,25 @@ class Report:
             raise ValueError(msg)
         return _cost(row.measured, by_second=self.by_second)
 
+    def compare_speed(self, slow: Row, fast: Row) -> Ratio | None:
+        """How many times as fast a row is as another, where that may be told; None where not."""
+        if slow.measured is None or fast.measured is None:
+            return None
+        found = _compare(slow.measured, fast.measured, by_second=self.by_second)
+        return found if found.rounds_agree and not self.surroundings.is_busy else None
+
+    @property
+    def no_ratios(self) -> str:
+        """Why no ratio of speeds is told, of any artifact or of some; empty where all are."""
+        if self.surroundings.is_busy:
+            return self.surroundings.explain()
+        unsure = [row.name for row in self.rows if row.speed is not None and row.speedup is None]
+        if not unsure:
+            return ""
+        few = any(row.speed.rounds < MIN_ROUNDS for row in self.rows if row.speed)
+        why = "there were too few rounds to compare" if few else "the rounds do not agree about"
+        return f"{why} {first_few(unsure, 3)}"
+
     @property
     def skipped_videos(self) -> tuple[str, ...]:
         """The videos that could not be read, for one artifact or more."""
@@ -213,6 +255,7 @@ class Report:
                 "device": session.device,
             },
             "machine": self.machine,
+            "surroundings": self.surroundings.to_dict(),
             "skipped_videos": list(self.skipped_videos),
             "artifacts": [row.to_dict() for row in self.rows],
         }
@@ -246,12 +289,14 @@ def make_report(
     paths = [check_kind(path, RUNNABLE).stands_for for path in paths]
     options, names = options or MeasureOptions(), _name_artifacts(paths)
     asked = None if baseline is None else _find_baseline(baseline, paths, names)
-    outcomes = measure(paths, data, baseline=asked, options=options, steps=steps)
+    found = measure(paths, data, baseline=asked, options=options, steps=steps)
+    outcomes = found.outcomes
     ran = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, Measurement)]
     if not ran:
         _raise_first(outcomes, names)
     base = ran[0] if asked is None else asked
     front, seen = _find_front(outcomes), data.limit(options.limit)
+    by_second = compares_seconds([outcome for outcome in outcomes if isinstance(outcome, Measurement)])
     overlaps = [_find_overlap(path, outcome, seen) for path, outcome in zip(paths, outcomes, strict=True)]
     rows = tuple(
         Row(
@@ -263,13 +308,22 @@ def make_report(
             agreement=_measure_agreement(outcomes, base, index),
             calibrated_on=overlaps[index],
             baseline_overlaps=bool(overlaps[base]),
+            speed=_measure_ratio(outcomes, base, index, by_second=by_second),
+            busy=found.surroundings.explain(),
             is_baseline=index == base,
             on_front=index in front,
         )
         for index, path in enumerate(paths)
     )
     now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    report = Report(rows=rows, data=data.name, options=options, machine=machine_facts(), created=now)
+    report = Report(
+        rows=rows,
+        data=data.name,
+        options=options,
+        machine=machine_facts(),
+        surroundings=found.surroundings,
+        created=now,
+    )
     if skipped := report.skipped_videos:
         logger.warning("videos that could not be read are left out: %s", first_few(skipped, 3, separator="; "))
     for row in rows:
@@ -314,6 +368,44 @@ def _measure_agreement(outcomes: Sequence[Measurement | Skipped], base: int, ind
     if base == index or isinstance(first, Skipped) or isinstance(other, Skipped):
         return None
     return measure_agreement(first.evaluation, other.evaluation)
+
+
+def _measure_ratio(
+    outcomes: Sequence[Measurement | Skipped], base: int, index: int, *, by_second: bool
+) -> Ratio | None:
+    first, other = outcomes[base], outcomes[index]
+    if base == index or isinstance(first, Skipped) or isinstance(other, Skipped):
+        return None
+    return _compare(first, other, by_second=by_second)
+
+
+def _compare(slow: Measurement, fast: Measurement, *, by_second: bool) -> Ratio:
+    ratio = compare_rounds(slow.latency.rounds, fast.latency.rounds)
+    return ratio.scaled(fast.seconds_ahead / slow.seconds_ahead) if by_second else ratio
+
+
+def _measure_speed(measured: Measurement) -> dict[str, float | None]:
+    """Numbers that have intervals, each with its ends; these are None where there were too few rounds."""
+    latency = measured.latency
+    found: dict[str, float | None] = {}
+    for key in ("p50_ms", "p95_ms", "p99_ms", "clips_per_second"):
+        ends = latency.intervals.get(key)
+        found |= {key: getattr(latency, key)}
+        found |= {f"{key}_low": ends.low if ends else None, f"{key}_high": ends.high if ends else None}
+    for end in ("", "_low", "_high"):
+        part = found[f"p50_ms{end}"]
+        found[f"ms_per_second{end}"] = None if part is None else part / measured.seconds_ahead
+    return found
+
+
+def _measure_throughput(measured: Measurement) -> dict[str, float | None]:
+    best = measured.best_batch
+    return {
+        "requests": measured.side_by_side.count,
+        "requests_clips_per_second": measured.side_by_side.clips_per_second,
+        "batch": best.count if best else None,
+        "batch_clips_per_second": best.clips_per_second if best else None,
+    }
 
 
 def _find_overlap(path: Path, outcome: Measurement | Skipped, data: Videos) -> tuple[str, ...]:

@@ -72,12 +72,14 @@ class Quantity:
     """Units that a user may write, with the factor to ``unit``; none is ``unit``."""
     higher_is_better: bool
     about_accuracy: bool = False
+    about_speed: bool = False
+    """Whether a busy machine makes it worse."""
     needs_labels: bool = False
     """Whether it is not known of videos without labels."""
 
 
 def _latency(key: str) -> Quantity:
-    return Quantity(key=key, unit="ms", units={"ms": 1, "s": 1000}, higher_is_better=False)
+    return Quantity(key=key, unit="ms", units={"ms": 1, "s": 1000}, higher_is_better=False, about_speed=True)
 
 
 def _accuracy(key: str, *, needs_labels: bool = True) -> Quantity:
@@ -105,8 +107,10 @@ QUANTITIES: Final[dict[str, Quantity]] = {
     "p50": _latency("p50_ms"),
     "p95": _latency("p95_ms"),
     "p99": _latency("p99_ms"),
-    "clips/s": Quantity(key="clips_per_second", unit="clips/s", units={"clips/s": 1}, higher_is_better=True),
-    "cost": Quantity(key="ms_per_second", unit="ms/s", units={"ms/s": 1}, higher_is_better=False),
+    "clips/s": Quantity(
+        key="clips_per_second", unit="clips/s", units={"clips/s": 1}, higher_is_better=True, about_speed=True
+    ),
+    "cost": Quantity(key="ms_per_second", unit="ms/s", units={"ms/s": 1}, higher_is_better=False, about_speed=True),
     "memory": _megabytes("peak_memory_mb"),
     "size": _megabytes("size_mb"),
 }

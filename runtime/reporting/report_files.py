@@ -45,9 +45,9 @@ def require_report_extra() -> None:
     """Fails early, before minutes of measuring.
 
     Raises:
-        MissingExtraError: jinja2, matplotlib or adjustText is not installed.
+        MissingExtraError: jinja2, matplotlib, adjustText or psutil is not installed.
     """
-    for module in ("jinja2", "matplotlib", "adjustText"):
+    for module in ("jinja2", "matplotlib", "adjustText", "psutil"):
         require(module, extra="report", purpose="writing a report")
 
 
@@ -88,6 +88,7 @@ def write_report(report: Report, folder: Path, *, slo: Sequence[Condition] = (),
         "shortfalls": shortfalls(report, slo, by=by),
         "skipped_videos": first_few(report.skipped_videos, 3, separator="; "),
         "classes": tabulate_classes(report),
+        "has_energy": any(row.metrics.get("joules") is not None for row in report.rows),
         "first_classes": _FIRST_CLASSES,
     }
     plot = scatter_svg(*_scatter(report)) if report.has_labels else ""

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from s2tf_edge.runtime.reporting.build import Report, Row
 from s2tf_edge.runtime.reporting.conditions import By, Condition, Finding
 from s2tf_edge.runtime.reporting.evidence import count_videos_needed
-from s2tf_edge.runtime.reporting.measure import Measurement
+from s2tf_edge.runtime.reporting.measuring.latency import Ratio
+from s2tf_edge.runtime.reporting.measuring.measure import Measurement
+from s2tf_edge.words import first_few
 
 __all__ = ["choose", "judge", "judge_one", "name_meeting", "report_command", "shortfalls", "stream_command", "verdict"]
 
@@ -29,13 +31,20 @@ def judge(row: Row, conditions: Sequence[Condition], *, by: By) -> Finding:
 
 
 def judge_one(row: Row, condition: Condition, *, by: By) -> Finding:
-    """What is known of a row and one condition; accuracy on videos that it was calibrated on shows nothing good."""
+    """What is known of a row and one condition.
+
+    Accuracy on videos that it was calibrated on shows nothing good, and the speed of a busy machine nothing bad.
+    """
     finding = condition.judge(row.metrics, by=by)
     return Finding.NOT_SHOWN if by is By.BOUND and _taint(row, condition, finding) else finding
 
 
 def _taint(row: Row, condition: Condition, finding: Finding) -> str:
     """Why a finding does not count; empty where it does."""
+    if condition.quantity.about_speed:
+        # On a busy machine it is worse than it would be: what is good all the same, is.
+        bad = Finding.REFUTED if condition.asks_for_better else Finding.SHOWN
+        return f"as {row.busy}" if row.busy and finding is bad else ""
     is_relative = condition.name in {"drop", "agreement"}
     if not condition.quantity.about_accuracy or (is_relative and row.is_baseline):
         return ""
@@ -64,14 +73,23 @@ def name_meeting(report: Report, slo: Sequence[Condition], *, by: By) -> str:
 
 
 def verdict(report: Report, slo: Sequence[Condition] = (), *, by: By = By.BOUND) -> str:
-    """One or two sentences that say what to use and what it costs."""
+    """Some sentences that say what to use, what it costs, and what could not be told."""
+    sentences = _decide(report, slo, by)
+    if why := report.no_ratios:
+        advice = "stop what else runs" if report.surroundings.is_busy else "time them for longer"
+        sentences += f" {why[0].upper()}{why[1:]}: no ratio of speeds is told; {advice}, and measure again."
+    return sentences
+
+
+def _decide(report: Report, slo: Sequence[Condition], by: By) -> str:
     if slo:
         winner, wanted = choose(report, slo, by=by), " and ".join(map(str, slo))
         if winner is None:
             return _explain_no_winner(report, slo, by)
         return f"{winner.name} is the one to use under {wanted}: {_speed(report, winner)}{_cost(report, winner)}."
     fastest = min(report.measured, key=report.cost_of)
-    sentence = f"{fastest.name} is the fastest: {_speed(report, fastest)}{_cost(report, fastest)}."
+    first = f"{fastest.name} is the fastest{_name_ties(report, fastest)}"
+    sentence = f"{first}: {_speed(report, fastest)}{_cost(report, fastest)}."
     if not report.has_labels:
         return f"{sentence} The videos have no labels, so there is no top-1."
     if len(report.measured) == 1:
@@ -130,7 +148,7 @@ def _explain(condition: Condition, row: Row, by: By) -> str:
         return f"{text}: not shown, {taint}"
     needed = count_videos_needed(condition, row)
     if needed is None:
-        return f"{text}: not shown"
+        return f"{text}: not shown{'; longer timing may tell' if condition.quantity.about_speed else ''}"
     likely = condition.judge(row.metrics, by=By.ESTIMATE) is Finding.SHOWN
     return f"{text}: not shown; some {needed:,} such videos in all would {'show' if likely else 'refute'} it"
 
@@ -156,10 +174,23 @@ def _speed(report: Report, row: Row) -> str:
     text = f"{latency.p50_ms:.3g} ms {what} (p95 {latency.p95_ms:.3g})"
     if report.by_second:
         text += f", {measured.ms_per_second:.3g} ms a second of video"
-    if report.baseline is None or row.is_baseline:
+    if report.baseline is None or row.speedup is None:
         return text
-    times = report.cost_of(report.baseline) / report.cost_of(row)
-    return f"{text}, {times:.1f}× as fast as {report.baseline.name}"
+    return f"{text}, {_times(row.speedup)} as fast as {report.baseline.name}"
+
+
+def _times(ratio: Ratio) -> str:
+    """Such as ``4.0× (3.8 to 4.2)``, with as many decimals as tell the ends from 1."""
+    digits = 2 if ratio.times < 2 else 1
+    return f"{ratio.times:.{digits}f}× ({ratio.low:.{digits}f} to {ratio.high:.{digits}f})"
+
+
+def _name_ties(report: Report, fastest: Row) -> str:
+    """Those that are not shown to be slower, as far as that can be told."""
+    others = [row for row in report.measured if row is not fastest]
+    ratios = {row.name: report.compare_speed(row, fastest) for row in others}
+    tied = [name for name, ratio in ratios.items() if ratio is not None and not ratio.is_different]
+    return f" (not shown to be faster than {first_few(tied, 3)})" if tied else ""
 
 
 def _cost(report: Report, row: Row) -> str:

@@ -50,7 +50,13 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder for report.html, .md, .json and .csv.")] = Path("report"),
     limit: Annotated[int | None, typer.Option(help="At most so many videos, spread over the data set.")] = None,
     views: Annotated[str, typer.Option(help="Clips in time x crops of each video, such as 1x1 or 10x3.")] = "1x1",
-    duration: Annotated[float, typer.Option(help="Seconds of timed inference for each artifact.")] = 10.0,
+    duration: Annotated[
+        float,
+        typer.Option(
+            help="Seconds of timed inference for each artifact, at most: fewer where all medians are known to 1 % "
+            "before."
+        ),
+    ] = 10.0,
     warmup: Annotated[float, typer.Option(help="Seconds of inference for each artifact before that.")] = 2.0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 lets the runtime choose.")] = 0,
     hint: Annotated[
@@ -94,7 +100,7 @@ def report(
     from s2tf_edge.runtime.evaluation.output_folder import output_folder
     from s2tf_edge.runtime.reporting.build import make_report
     from s2tf_edge.runtime.reporting.conditions import By, check_known, parse_fail_under, parse_slo
-    from s2tf_edge.runtime.reporting.measure import MeasureOptions
+    from s2tf_edge.runtime.reporting.measuring.measure import MeasureOptions
     from s2tf_edge.runtime.reporting.report_files import report_values, require_report_extra, write_report
     from s2tf_edge.runtime.session import SessionOptions
 

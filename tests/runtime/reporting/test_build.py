@@ -24,7 +24,10 @@ from s2tf_edge.runtime.reporting.build import Report, Row, make_report
 from s2tf_edge.runtime.reporting.conditions import By, Finding, check_known, parse_fail_under, parse_slo
 from s2tf_edge.runtime.reporting.evidence import count_videos_needed
 from s2tf_edge.runtime.reporting.facts import ArtifactFacts, machine_facts, read_facts
-from s2tf_edge.runtime.reporting.measure import Latency, Measurement, MeasureOptions, Skipped
+from s2tf_edge.runtime.reporting.measuring.latency import Latency, compare_rounds
+from s2tf_edge.runtime.reporting.measuring.measure import Measurement, MeasureOptions, Skipped
+from s2tf_edge.runtime.reporting.measuring.surroundings import Sample, Surroundings
+from s2tf_edge.runtime.reporting.measuring.worker import Throughput
 from s2tf_edge.runtime.reporting.plot import Point, draw_scatter, scatter_svg
 from s2tf_edge.runtime.reporting.report_files import report_values, tabulate_classes, write_report
 from s2tf_edge.runtime.reporting.verdict import choose, judge, report_command, shortfalls, stream_command, verdict
@@ -59,10 +62,19 @@ def measurement(name: str, *, p50_ms: float, wrong: int, n: int = 60) -> Measure
             "threads": 2,
         },
         load_seconds=0.5,
-        latency=Latency(n=100, p50_ms=p50_ms, p95_ms=1.5 * p50_ms, p99_ms=2 * p50_ms, clips_per_second=900 / p50_ms),
+        first_ms=3 * p50_ms,
+        latency=Latency.from_rounds(rounds_of(p50_ms)),
+        cores=1.9,
+        side_by_side=Throughput(count=2, clips_per_second=1200 / p50_ms),
         peak_memory_mb=120.0,
         evaluation=evaluation(wrong, n=n),
     )
+
+
+def rounds_of(p50_ms: float, *, rounds: int = 20) -> list[list[int]]:
+    """Half of the times are ``p50_ms`` or less, and 5 % are half as long again."""
+    one = [0.98] * 9 + [1.0] * 3 + [1.02] * 6 + [1.5] * 2
+    return [[round(1e6 * p50_ms * part) for part in one] for _ in range(rounds)]
 
 
 def without_labels(found: Measurement) -> Measurement:
@@ -87,6 +99,7 @@ def report(*measured: tuple[str, float, int], skipped: str | None = None, labels
             outcome=item,
             drop=drop_of(found[0], item) if index else None,
             agreement=measure_agreement(found[0].evaluation, item.evaluation) if index else None,
+            speed=compare_rounds(found[0].latency.rounds, item.latency.rounds) if index else None,
             is_baseline=index == 0,
             on_front=labels and index > 0,
         )
@@ -101,6 +114,7 @@ def report(*measured: tuple[str, float, int], skipped: str | None = None, labels
         data="clips",
         options=MeasureOptions(),
         machine=machine_facts(),
+        surroundings=Surroundings(samples=(Sample(others=0.01, load=0.5, mhz=2000.0, celsius=50.0),), cores=4),
         created="2026-01-02T03:04:05+00:00",
     )
 
@@ -129,7 +143,10 @@ def stepping(found: Report, *rows: int, hop: int = 1) -> Report:
         info = replace(row.measured.info, step=step, spec=ClipSpec(frames=8, size=8))
         return replace(row, outcome=replace(row.measured, info=info))
 
-    return replace(found, rows=tuple(steps(row) if index in rows else row for index, row in enumerate(found.rows)))
+    changed = replace(found, rows=tuple(steps(row) if index in rows else row for index, row in enumerate(found.rows)))
+    first, *others = changed.rows
+    compared = [replace(row, speed=changed.compare_speed(first, row)) for row in others]
+    return replace(changed, rows=(first, *compared))
 
 
 def test_steps_and_clips_are_compared_by_a_second_of_video() -> None:
@@ -140,10 +157,8 @@ def test_steps_and_clips_are_compared_by_a_second_of_video() -> None:
     assert (clips.by_second, mixed.by_second) == (False, True)
     assert [row.to_dict()["form"] for row in mixed.rows] == ["clip", "step"]
     assert mixed.rows[1].metrics["ms_per_second"] == pytest.approx(25 * 10.0)
-    assert "quick is the fastest: 10 ms a step (p95 15), 250 ms a second of video, 4.0× as fast as base" in verdict(
-        mixed
-    )
-    assert "10 ms a clip (p95 15), 4.0× as fast" in verdict(clips)
+    assert "10 ms a step (p95 15), 250 ms a second of video, 4.0× (3.8 to 4.2) as fast as base" in verdict(mixed)
+    assert "10 ms a clip (p95 15), 4.0× (3.8 to 4.2) as fast" in verdict(clips)
     (cost,) = parse_slo("cost<300ms/s")
     assert [cost.judge(row.metrics) for row in mixed.rows] == [Finding.REFUTED, Finding.SHOWN]
 
@@ -155,7 +170,7 @@ def test_steps_of_other_hops_are_compared_by_a_second_of_video() -> None:
     assert "single is the fastest: 10 ms a step (p95 15)," in verdict(steps)
     quick = stepping(steps, 1, hop=4)
     assert quick.by_second
-    assert "four is the fastest: 20 ms a step (p95 30), 125 ms a second of video, 2.0× as fast" in verdict(quick)
+    assert "four is the fastest: 20 ms a step (p95 30), 125 ms a second of video, 2.0× (1.9 to" in verdict(quick)
 
 
 def test_a_report_of_both_forms_says_what_it_compares(tmp_path: Path) -> None:
@@ -317,8 +332,8 @@ def test_without_labels_what_takes_them_is_not_known() -> None:
 def test_without_labels_the_verdict_says_so() -> None:
     text = verdict(report(*THREE, labels=False))
     assert text == (
-        "rough is the fastest: 5 ms a clip (p95 7.5), 8.0× as fast as base, and agrees with base on 55.0 % of 60 "
-        "videos. The videos have no labels, so there is no top-1."
+        "rough is the fastest: 5 ms a clip (p95 7.5), 8.0× (7.6 to 8.4) as fast as base, and agrees with base on "
+        "55.0 % of 60 videos. The videos have no labels, so there is no top-1."
     )
     alone = verdict(report(THREE[0], labels=False))
     assert alone == "base is the fastest: 40 ms a clip (p95 60). The videos have no labels, so there is no top-1."
@@ -370,7 +385,7 @@ def test_fail_under_takes_no_comparison() -> None:
 
 def test_the_verdict_is_computed() -> None:
     text = verdict(report(*THREE))
-    assert "rough is the fastest: 5 ms a clip (p95 7.5), 8.0× as fast as base" in text
+    assert "rough is the fastest: 5 ms a clip (p95 7.5), 8.0× (7.6 to 8.4) as fast as base" in text
     assert "for a drop of 45.0 points in top-1 (95 % interval +" in text
     assert "The most accurate is base: 95.0 % top-1 at 40 ms." in text
     assert verdict(report(*THREE), parse_slo("p95<1ms")) == "No artifact meets p95 < 1 ms."
@@ -599,3 +614,62 @@ def test_facts_of_an_artifact(tmp_path: Path) -> None:
     assert facts.obtained == "Conv 12 i8 + 1 f32, MatMul 1 i8"
     assert facts.verification == "max error 0.01, cosine 0.999900, top-1 agreement 100%, n = 8"
     assert facts.calibration == "minmax, 2 clips"
+
+
+def busy(found: Report, share: float = 0.9) -> Report:
+    around = Surroundings(samples=(Sample(others=share),), cores=2)
+    rows = tuple(replace(row, busy=around.explain()) for row in found.rows)
+    return replace(found, rows=rows, surroundings=around)
+
+
+def test_on_a_busy_machine_no_ratio_is_told(tmp_path: Path) -> None:
+    found = busy(report(*THREE))
+    assert [row.metrics["speedup"] for row in found.rows] == [None] * 3
+    text = verdict(found)
+    assert "×" not in text
+    assert "The machine was busy: other processes took 1.8 of its 2 cores: no ratio of speeds is told" in text
+    write_report(found, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<td>not shown</td>" in page
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["surroundings"]["busy"] is True
+
+
+def test_a_busy_machine_shows_nothing_bad_of_speed() -> None:
+    found = busy(report(*THREE))
+    quick = found.rows[1]
+    assert judge(quick, parse_slo("p50<20ms"), by=By.BOUND) is Finding.SHOWN
+    assert judge(quick, parse_slo("p50<5ms"), by=By.BOUND) is Finding.NOT_SHOWN
+    assert judge(quick, parse_slo("p50<5ms"), by=By.ESTIMATE) is Finding.REFUTED
+    assert judge(quick, parse_slo("clips/s>1000"), by=By.BOUND) is Finding.NOT_SHOWN
+    assert "not shown, as the machine was busy" in "".join(shortfalls(found, parse_slo("p50<5ms")))
+
+
+def test_rounds_that_disagree_are_named() -> None:
+    found = report(("base", 40.0, 3), ("quick", 10.0, 3), ("wild", 5.0, 3))
+    measured = found.rows[2].measured
+    assert measured is not None
+    wild = [[4 * time for time in times] if index % 2 else times for index, times in enumerate(rounds_of(5.0))]
+    outcome = replace(measured, latency=Latency.from_rounds(wild))
+    row = replace(found.rows[2], outcome=outcome, speed=compare_rounds(rounds_of(40.0), wild))
+    found = replace(found, rows=(*found.rows[:2], row))
+    assert row.metrics["speedup"] is None
+    assert found.rows[1].metrics["speedup"] == pytest.approx(4)
+    assert "the rounds do not agree about wild" in verdict(found).lower()
+
+
+def test_one_that_is_as_fast_is_named() -> None:
+    text = verdict(report(("base", 40.0, 3), ("quick", 10.0, 3), ("twin", 10.1, 3)))
+    assert text.startswith("quick is the fastest (not shown to be faster than twin): 10 ms a clip")
+
+
+def test_a_latency_is_judged_by_its_interval() -> None:
+    found = report(("base", 40.0, 3))
+    measured = found.rows[0].measured
+    assert measured is not None
+    wide = [[round(1e6 * ms)] * 10 for ms in np.linspace(30, 50, 12)]
+    row = replace(found.rows[0], outcome=replace(measured, latency=Latency.from_rounds(wide)))
+    found = replace(found, rows=(row,))
+    assert judge(row, parse_slo("p50<41ms"), by=By.BOUND) is Finding.NOT_SHOWN
+    assert judge(row, parse_slo("p50<41ms"), by=By.ESTIMATE) is Finding.SHOWN
+    assert judge(row, parse_slo("p50<60ms"), by=By.BOUND) is Finding.SHOWN
+    assert "longer timing may tell" in "".join(shortfalls(found, parse_slo("p50<41ms")))

@@ -3,12 +3,13 @@
 Each artifact lives in a process of its own, so that its memory is its own and its crash stops nobody. All are opened
 first; then short rounds alternate over them, so that whatever else the machine does falls on all alike:
 
-    A ▁▁██▁▁▁▁▁▁██▁▁▁▁▁▁██▁▁▁▁▁▁        ██ one round: single predictions, one by one
-    B ▁▁▁▁██▁▁▁▁▁▁██▁▁▁▁▁▁██▁▁▁▁
-    C ▁▁▁▁▁▁██▁▁▁▁▁▁██▁▁▁▁▁▁██▁▁
+    A ▁▁██▁▁▁▁▁▁▁▁▁▁████▁▁▁▁        ██ its turn in a round: single predictions, one by one
+    B ▁▁▁▁██▁▁▁▁▁▁██▁▁▁▁██▁▁
+    C ▁▁▁▁▁▁████▁▁▁▁▁▁▁▁▁▁██
 
-Accuracy comes last, one artifact at a time. Processes are spawned: a script that calls ``measure`` needs the usual
-``if __name__ == "__main__":``.
+Rounds go on until the median of each artifact is known to one percent, or its time is used up. Throughput and the way
+from an encoded video to its label follow, and accuracy comes last, one artifact at a time. Processes are spawned: a
+script that calls ``measure`` needs the usual ``if __name__ == "__main__":``.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from statistics import mean, median
+from typing import Any, Final
 
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import S2TFError, UsageError
@@ -30,16 +30,23 @@ from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.evaluation.accuracy import Evaluation
 from s2tf_edge.runtime.evaluation.multi_view import Views
 from s2tf_edge.runtime.evaluation.predictions import Predictions
-from s2tf_edge.runtime.reporting.worker import ArtifactProcess, Loaded
+from s2tf_edge.runtime.reporting.measuring.latency import MIN_ROUNDS, Latency, median_is_known
+from s2tf_edge.runtime.reporting.measuring.surroundings import Surroundings, Watch
+from s2tf_edge.runtime.reporting.measuring.worker import ArtifactProcess, Loaded, Throughput, Turn
 from s2tf_edge.runtime.session import ModelInfo, SessionOptions
-from s2tf_edge.runtime.statistics import percentiles
 
-__all__ = ["Latency", "MeasureOptions", "Measurement", "Skipped", "Steps", "measure", "no_steps"]
+__all__ = ["MeasureOptions", "Measurement", "Measurements", "Skipped", "Steps", "measure", "no_steps"]
 
 Steps = Callable[[str], AbstractContextManager[Progress]]
 """Begins a step of that name and gives what to call as it proceeds."""
 
-_ROUND_SECONDS = 0.5
+_TURN_SECONDS: Final = 0.5
+_FEWEST_ROUNDS: Final = 10
+"""Before a median counts as known."""
+_PATIENCE: Final = 3
+"""Times the duration that one may take, whose few predictions are no rounds enough yet for an interval."""
+_OTHER_FIGURES: Final = (0.1, 1.0)
+"""Part of the duration for each way to run several at once, and the most seconds; twice that for whole videos."""
 
 
 @contextmanager
@@ -54,7 +61,7 @@ class MeasureOptions:
     """How artifacts are measured."""
 
     duration_seconds: float = 10.0
-    """Seconds of timed inference for each artifact."""
+    """Seconds of timed inference for each artifact, at most: fewer where all medians are known before."""
     warmup_seconds: float = 2.0
     """Seconds of inference for each artifact before that."""
     views: Views = field(default_factory=Views)
@@ -70,25 +77,6 @@ class MeasureOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Latency:
-    """Times of single predictions at batch 1, from input array to logits: of a clip, or of one step."""
-
-    n: int
-    """Predictions timed."""
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    clips_per_second: float
-    """Predictions divided by the sum of their times: one after another, never in parallel."""
-
-    @classmethod
-    def from_nanoseconds(cls, times: Sequence[int]) -> Latency:
-        """Summarizes measured times, one or more."""
-        p50, p95, p99 = percentiles(np.asarray(times, np.float64) / 1e6, of=(50, 95, 99))
-        return cls(n=len(times), p50_ms=p50, p95_ms=p95, p99_ms=p99, clips_per_second=len(times) * 1e9 / sum(times))
-
-
-@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """What was found out about an artifact."""
 
@@ -97,11 +85,30 @@ class Measurement:
     """What its session says of itself: backend, version, device, inference precision, threads."""
     load_seconds: float
     """From nothing to a session that is ready, the import of its runtime included."""
+    first_ms: float
+    """The first prediction after that."""
     latency: Latency
+    cores: float
+    """Cores that it kept busy while it was timed, in the mean."""
+    side_by_side: Throughput
+    """The number of requests side by side, up to one a core, that gives most predictions a second."""
+    best_batch: Throughput | None = None
+    """The batch of clips that gives most of them a second; None where the network takes one size, or steps."""
+    video_ms: float | None = None
+    """From an encoded video to its label, median; None where the videos are no files."""
+    joules: float | None = None
+    """Energy of a prediction, median of the rounds, all of the machine's included; None where it tells none."""
+    energy_meter: str | None = None
+    """What told it."""
     peak_memory_mb: float
     """Largest resident memory of its process through loading and inference, in MB of 10^6 bytes."""
     evaluation: Predictions
     """What it says of the videos; an ``Evaluation`` where they have labels."""
+
+    @property
+    def seconds_ahead(self) -> float:
+        """How far a stream goes on by with each prediction, at the artifact's own hop."""
+        return self.info.hop * self.info.spec.period_seconds
 
     @property
     def ms_per_second(self) -> float:
@@ -109,7 +116,7 @@ class Measurement:
 
         What a prediction costs says little where one is made with every frame, and another with every fourth.
         """
-        return self.latency.p50_ms / (self.info.hop * self.info.spec.period_seconds)
+        return self.latency.p50_ms / self.seconds_ahead
 
     @property
     def accuracy(self) -> Evaluation | None:
@@ -125,6 +132,16 @@ class Skipped:
     """Why, with the exit code that goes with it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measurements:
+    """All artifacts of one run."""
+
+    outcomes: tuple[Measurement | Skipped, ...]
+    """One a path, in the same order."""
+    surroundings: Surroundings
+    """What else the machine did while they were timed."""
+
+
 def measure(
     paths: Sequence[Path],
     data: Videos,
@@ -132,7 +149,7 @@ def measure(
     baseline: int | None = None,
     options: MeasureOptions | None = None,
     steps: Steps = no_steps,
-) -> list[Measurement | Skipped]:
+) -> Measurements:
     """Measures artifacts side by side; one that fails becomes ``Skipped`` and the others go on.
 
     Args:
@@ -141,9 +158,6 @@ def measure(
         baseline: index of a path without which the others count for nothing.
         options: how to measure.
         steps: told what is going on.
-
-    Returns:
-        One result a path, in the same order.
 
     Raises:
         S2TFError: the baseline failed; of the class of its error.
@@ -165,12 +179,19 @@ def measure(
                 for done, artifact in enumerate(artifacts, start=1):
                     artifact.attempt(step)
                     progress(done, len(artifacts))
+        watch = Watch()
         with steps("measuring latency") as progress:
-            _alternate(artifacts, options.duration_seconds, progress)
+            _alternate(artifacts, options.duration_seconds, watch, progress)
+        surroundings = watch.finish()
+        others = min(_OTHER_FIGURES[0] * options.duration_seconds, _OTHER_FIGURES[1])
+        with steps("measuring throughput") as progress:
+            for done, artifact in enumerate(artifacts, start=1):
+                artifact.attempt(functools.partial(_MeasuredArtifact.measure_others, seconds=others))
+                progress(done, len(artifacts))
         for artifact in (each for each in artifacts if each.is_running):
             with steps(f"evaluating {artifact.path.name}") as progress:
                 artifact.attempt(functools.partial(_MeasuredArtifact.evaluate, options=options, progress=progress))
-        return [artifact.to_result() for artifact in artifacts]
+        return Measurements(outcomes=tuple(artifact.to_result() for artifact in artifacts), surroundings=surroundings)
 
 
 class _MeasuredArtifact:
@@ -178,12 +199,15 @@ class _MeasuredArtifact:
 
     def __init__(self, path: Path, process: ArtifactProcess, *, is_baseline: bool) -> None:
         self.path = path
-        self.times: list[int] = []
+        self.turns: list[Turn] = []
         self._process = process
         self._is_baseline = is_baseline
         self._failure: S2TFError | None = None
         self._loaded: Loaded
         self._peak_memory_mb: float
+        self._best_batch: Throughput | None
+        self._side_by_side: Throughput
+        self._video_times: list[int]
         self._evaluation: Predictions
 
     @property
@@ -200,9 +224,19 @@ class _MeasuredArtifact:
                     raise type(error)(msg) from error
                 self._failure = error
 
-    def seconds_missing(self, seconds: float) -> float:
-        """What is missing from ``seconds`` of timed inference; 0 once something failed."""
-        return max(0.0, seconds - sum(self.times) / 1e9) if self.is_running else 0.0
+    @property
+    def rounds(self) -> list[tuple[int, ...]]:
+        return [turn.times for turn in self.turns]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether more rounds would tell little, or none will come."""
+        return not self.is_running or (len(self.turns) >= _FEWEST_ROUNDS and median_is_known(self.rounds))
+
+    def wants_round(self, seconds: float) -> bool:
+        """Whether ``seconds`` of timed inference are not used up, or were too few predictions for an interval."""
+        used = sum(map(sum, self.rounds)) / 1e9
+        return self.is_running and used < seconds * (1 if len(self.turns) >= MIN_ROUNDS else _PATIENCE)
 
     def load(self, data: Videos) -> None:
         self._loaded = self._process.load(data)
@@ -211,32 +245,49 @@ class _MeasuredArtifact:
         self._process.time(seconds)
 
     def time(self, seconds: float) -> None:
-        self.times += self._process.time(seconds)
+        self.turns.append(self._process.time(seconds))
+
+    def measure_others(self, seconds: float) -> None:
+        # Read first: several at once, and decoding videos, take memory that is not the network's.
+        self._peak_memory_mb = self._process.peak_memory_mb()
+        self._best_batch = self._process.find_best_batch(seconds)
+        self._side_by_side = self._process.find_best_requests(seconds)
+        self._video_times = self._process.time_videos(2 * seconds)
 
     def evaluate(self, *, options: MeasureOptions, progress: Progress) -> None:
-        # Read first: decoding videos takes memory that is not the network's.
-        self._peak_memory_mb = self._process.peak_memory_mb()
         self._evaluation = self._process.evaluate(views=options.views, limit=options.limit, progress=progress)
 
     def to_result(self) -> Measurement | Skipped:
         if self._failure is not None:
             return Skipped(error=self._failure)
+        joules = [turn.joules for turn in self.turns if turn.joules is not None]
         return Measurement(
             info=self._loaded.info,
             runtime=self._loaded.runtime,
             load_seconds=self._loaded.seconds,
-            latency=Latency.from_nanoseconds(self.times),
+            first_ms=self._loaded.first_ms,
+            latency=Latency.from_rounds(self.rounds),
+            cores=mean(turn.cores for turn in self.turns),
+            side_by_side=self._side_by_side,
+            best_batch=self._best_batch,
+            video_ms=median(self._video_times) / 1e6 if self._video_times else None,
+            joules=median(joules) if joules else None,
+            energy_meter=self._loaded.energy_meter,
             peak_memory_mb=self._peak_memory_mb,
             evaluation=self._evaluation,
         )
 
 
-def _alternate(artifacts: Sequence[_MeasuredArtifact], seconds: float, progress: Progress) -> None:
-    total = math.ceil(seconds / _ROUND_SECONDS) * len(artifacts)
-    done = 0
-    while waiting := [each for each in artifacts if each.seconds_missing(seconds)]:
-        for artifact in waiting:
-            turn = min(_ROUND_SECONDS, artifact.seconds_missing(seconds))
+def _alternate(artifacts: Sequence[_MeasuredArtifact], seconds: float, watch: Watch, progress: Progress) -> None:
+    """Rounds over all artifacts, there and back again, so that none is always the one after a certain other."""
+    turn = min(_TURN_SECONDS, seconds / _FEWEST_ROUNDS)
+    total, done, order = math.ceil(seconds / turn), 0, 1
+    while waiting := [each for each in artifacts if each.wants_round(seconds)]:
+        for artifact in waiting[::order]:
             artifact.attempt(functools.partial(_MeasuredArtifact.time, seconds=turn))
-            done += 1
+        watch.sample()
+        done, order = done + 1, -order
         progress(min(done, total), total)
+        if all(artifact.is_known for artifact in artifacts):
+            progress(total, total)
+            return

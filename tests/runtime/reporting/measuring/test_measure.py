@@ -15,13 +15,24 @@ import pytest
 
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.synthetic import write_video
 from s2tf_edge.errors import InputFileError, S2TFError, UsageError
 from s2tf_edge.models import create_model, save_model
-from s2tf_edge.progress import Progress
+from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.evaluation.multi_view import evaluate
 from s2tf_edge.runtime.open import open_session
-from s2tf_edge.runtime.reporting.measure import Latency, Measurement, MeasureOptions, Skipped, measure, no_steps
-from s2tf_edge.runtime.reporting.worker import ArtifactProcess
+from s2tf_edge.runtime.reporting.measuring.latency import MIN_ROUNDS, median_is_known
+from s2tf_edge.runtime.reporting.measuring.measure import (
+    Measurement,
+    MeasureOptions,
+    Skipped,
+    _alternate,
+    _MeasuredArtifact,
+    measure,
+    no_steps,
+)
+from s2tf_edge.runtime.reporting.measuring.surroundings import Watch
+from s2tf_edge.runtime.reporting.measuring.worker import ArtifactProcess, Turn
 from s2tf_edge.runtime.session import SessionOptions
 
 NETWORK = "r3d_10?width=0.125"
@@ -47,7 +58,8 @@ def test_measures_what_runs_and_keeps_what_does_not(model: Path, data: LabeledVi
         return no_steps(title)
 
     options = MeasureOptions(duration_seconds=0.2, warmup_seconds=0.05, limit=5, session=SessionOptions(threads=1))
-    broken, found = measure([tmp_path / "none", model], data, options=options, steps=steps)
+    run = measure([tmp_path / "none", model], data, options=options, steps=steps)
+    broken, found = run.outcomes
     assert isinstance(broken, Skipped)
     assert isinstance(broken.error, InputFileError)
     assert "does not exist" in str(broken.error)
@@ -57,7 +69,17 @@ def test_measures_what_runs_and_keeps_what_does_not(model: Path, data: LabeledVi
     assert 0 < found.latency.p50_ms <= found.latency.p95_ms <= found.latency.p99_ms
     # Python with PyTorch takes over 100 MB; far more would be another process's memory.
     assert 100 < found.peak_memory_mb < 2000
-    assert titles == ["loading", "warming up", "measuring latency", "evaluating model.pt"]
+    assert titles == ["loading", "warming up", "measuring latency", "measuring throughput", "evaluating model.pt"]
+    assert len(found.latency.rounds) >= MIN_ROUNDS
+    assert sum(map(len, found.latency.rounds)) == found.latency.n
+    assert found.latency.intervals["p50_ms"].low <= found.latency.p50_ms <= found.latency.intervals["p50_ms"].high
+    assert found.first_ms > 0
+    assert found.cores > 0
+    assert found.side_by_side.count >= 1
+    # PyTorch takes any number of clips at once; made videos are not encoded.
+    assert found.best_batch is not None
+    assert found.video_ms is None
+    assert len(run.surroundings.samples) >= MIN_ROUNDS
     with open_session(model, SessionOptions(threads=1)) as session:
         expected = evaluate(session, data, limit=5)
     assert found.evaluation.names == expected.names
@@ -67,7 +89,7 @@ def test_measures_what_runs_and_keeps_what_does_not(model: Path, data: LabeledVi
 
 def test_labels_are_checked_before_anything_is_timed(model: Path) -> None:
     other = LabeledVideos(name="other", labels=("juggling",), videos=open_data("synthetic?clips=1").videos)
-    (found,) = measure([model], other, options=MeasureOptions(duration_seconds=3600))
+    (found,) = measure([model], other, options=MeasureOptions(duration_seconds=3600)).outcomes
     assert isinstance(found, Skipped)
     assert isinstance(found.error, UsageError)
     assert "lacks the label 'juggling' of other" in str(found.error)
@@ -106,7 +128,7 @@ def test_an_interrupt_does_not_reach_the_processes(tmp_path: Path) -> None:
 def test_peak_memory_grows_with_use() -> None:
     """In a process of its own: this one's peak may be gigabytes, which would have to be filled first."""
     code = (
-        "import numpy; from s2tf_edge.runtime.reporting.worker import peak_memory_mb\n"
+        "import numpy; from s2tf_edge.runtime.reporting.measuring.worker import peak_memory_mb\n"
         "before = peak_memory_mb(); block = numpy.ones(int(before + 64) * 10**6 // 8)\n"
         "print(before, peak_memory_mb())"
     )
@@ -115,10 +137,60 @@ def test_peak_memory_grows_with_use() -> None:
     assert 10 < before < after - 50
 
 
-def test_latency_of_known_times() -> None:
-    latency = Latency.from_nanoseconds([1_000_000, 2_000_000, 3_000_000, 4_000_000])
-    assert (latency.n, latency.p50_ms, latency.clips_per_second) == (4, 2.5, 400.0)
-    assert latency.p95_ms == pytest.approx(3.85)
+class MadeTimes:
+    """Stands in for a process: predictions whose times are known; notes who was asked when."""
+
+    def __init__(self, name: str, asked: list[str], *, ms: float, spread: float) -> None:
+        self._name, self._asked, self._ms, self._spread = name, asked, ms, spread
+        self._rng = np.random.default_rng(0)
+
+    def time(self, seconds: float) -> Turn:
+        self._asked.append(self._name)
+        ms = self._ms * float(np.exp(self._rng.normal(0, self._spread)))
+        return Turn(times=(int(1e6 * ms),) * max(1, int(1000 * seconds / ms)), cores=1.0)
+
+
+def alternate(seconds: float, **spread: float) -> tuple[list[_MeasuredArtifact], list[str]]:
+    asked: list[str] = []
+    artifacts = [
+        _MeasuredArtifact(
+            Path(name),
+            MadeTimes(name, asked, ms=20, spread=each),  # type: ignore[arg-type]  # a stand-in
+            is_baseline=False,
+        )
+        for name, each in spread.items()
+    ]
+    _alternate(artifacts, seconds, Watch(), no_progress)
+    return artifacts, asked
+
+
+def test_rounds_go_there_and_back_until_all_medians_are_known() -> None:
+    artifacts, asked = alternate(3600, calm=0.0, calmer=0.001)
+    assert all(median_is_known(each.rounds) for each in artifacts)
+    assert asked[:4] == ["calm", "calmer", "calmer", "calm"]
+    assert len(asked) == 2 * 10
+
+
+def test_rounds_end_with_the_time() -> None:
+    (calm, wild), _ = alternate(30, calm=0.0, wild=1.0)
+    assert not median_is_known(wild.rounds)
+    # The calm one went on, as the two are compared by the rounds that both had.
+    assert len(calm.rounds) >= 60
+    used = sum(map(sum, wild.rounds)) / 1e9
+    assert used >= 30
+
+
+def test_videos_from_file_to_label(model: Path, data: LabeledVideos, tmp_path: Path) -> None:
+    folder = tmp_path / data.labels[0]
+    folder.mkdir()
+    write_video(folder / "video.mp4", clips=[(data.labels[0], 0.6)], size=(48, 64))
+    (folder / "broken.mp4").write_bytes(b"no video")
+    options = MeasureOptions(duration_seconds=0.2, warmup_seconds=0.05, session=SessionOptions(threads=1))
+    (found,) = measure([model], open_data(str(tmp_path)), options=options).outcomes
+    assert isinstance(found, Measurement)
+    assert found.video_ms is not None
+    assert found.video_ms > 0
+    assert found.evaluation.n == 1
 
 
 @pytest.mark.parametrize(("duration", "warmup"), [(0.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (float("nan"), 1.0)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import logging
 import multiprocessing
 import os
@@ -18,26 +19,30 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.videos import Videos
-from s2tf_edge.errors import S2TFError
+from s2tf_edge.errors import InputFileError, S2TFError
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.evaluation.multi_view import Views, evaluate, first_clip, network_classes
 from s2tf_edge.runtime.evaluation.predictions import Predictions
 from s2tf_edge.runtime.open import open_session
+from s2tf_edge.runtime.reporting.measuring.energy import find_meter
 from s2tf_edge.runtime.session import Clips, ModelInfo, Session, SessionOptions, time_axis
 
-__all__ = ["ArtifactProcess", "Loaded", "peak_memory_mb"]
+__all__ = ["ArtifactProcess", "Loaded", "Throughput", "Turn", "peak_memory_mb"]
 
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS: Final = 5.0
+_BATCHES: Final = (1, 2, 4, 8)
+_MOST_REQUESTS: Final = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,31 @@ class Loaded:
     """What the session says of itself."""
     seconds: float
     """From nothing to a session that is ready, the import of its runtime included."""
+    first_ms: float
+    """The first prediction after that, which many runtimes still prepare something in."""
+    energy_meter: str | None
+    """What energy is told by; None where the machine tells none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What one process did when it was its turn."""
+
+    times: tuple[int, ...]
+    """Nanoseconds of single predictions."""
+    cores: float
+    """Cores that it kept busy, in the mean."""
+    joules: float | None = None
+    """Energy a prediction, all else that the machine did meanwhile included; None where it tells none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throughput:
+    """Predictions a second, of a way to make them."""
+
+    count: int
+    """Clips in a batch, or requests side by side."""
+    clips_per_second: float
 
 
 class ArtifactProcess:
@@ -67,12 +97,39 @@ class ArtifactProcess:
         loaded: Loaded = self._call("load", data)
         return loaded
 
-    def time(self, seconds: float) -> list[int]:
-        """Nanoseconds of single predictions, one after another for ``seconds``; one at least: of clips, or of steps.
+    def time(self, seconds: float) -> Turn:
+        """Single predictions, one after another for ``seconds``; one at least: of clips, or of steps.
 
-        One untimed prediction comes first: it finds caches and threads as the neighbors' round left them.
+        One untimed prediction comes first, unless it takes longer than all that: it finds caches and threads as the
+        neighbors' round left them.
         """
-        times: list[int] = self._call("time", seconds)
+        turn: Turn = self._call("time", seconds)
+        return turn
+
+    def find_best_batch(self, seconds: float) -> Throughput | None:
+        """The batch of clips that gives most of them a second; None where the network takes one size, or steps.
+
+        Args:
+            seconds: for each size that is tried.
+        """
+        found: Throughput | None = self._call("find_best_batch", seconds)
+        return found
+
+    def find_best_requests(self, seconds: float) -> Throughput:
+        """How many requests side by side, each in a thread of its own, give most predictions a second.
+
+        Args:
+            seconds: for each number that is tried, up to one a core.
+        """
+        found: Throughput = self._call("find_best_requests", seconds)
+        return found
+
+    def time_videos(self, seconds: float) -> list[int]:
+        """Nanoseconds from an encoded video to its label, video by video for ``seconds``; none where there is no file.
+
+        Of each, its centered clip: decoded, made ready, and run.
+        """
+        times: list[int] = self._call("time_videos", seconds)
         return times
 
     def peak_memory_mb(self) -> float:
@@ -152,18 +209,81 @@ class _ArtifactServer:
         self._data = data
         if isinstance(data, LabeledVideos):
             network_classes(self._session.info.labels, data)
-        self._predict = _make_prediction(self._session, first_clip(data, self._session.info.spec))
-        return Loaded(info=self._session.info, runtime=self._session.describe(), seconds=seconds)
-
-    def time(self, seconds: float) -> list[int]:
+        self._clip = first_clip(data, self._session.info.spec)
+        self._predict = _make_prediction(self._session, self._clip)
+        started = time.perf_counter()
         self._predict()
-        times: list[int] = []
-        end = time.perf_counter() + seconds
-        while not times or time.perf_counter() < end:
-            started = time.perf_counter_ns()
+        first_ms = 1000 * (time.perf_counter() - started)
+        self._last_seconds = first_ms / 1000
+        self._meter = find_meter()
+        return Loaded(
+            info=self._session.info,
+            runtime=self._session.describe(),
+            seconds=seconds,
+            first_ms=first_ms,
+            energy_meter=self._meter.name if self._meter else None,
+        )
+
+    def time(self, seconds: float) -> Turn:
+        if self._last_seconds < seconds:
             self._predict()
-            times.append(time.perf_counter_ns() - started)
-        return times
+        with self._meter.measure() if self._meter else contextlib.nullcontext() as energy:
+            started, computed = time.perf_counter(), time.process_time()
+            times = _time_calls(self._predict, seconds)
+            cores = (time.process_time() - computed) / (time.perf_counter() - started)
+        self._last_seconds = times[-1] / 1e9
+        return Turn(times=tuple(times), cores=cores, joules=energy.joules / len(times) if energy else None)
+
+    def find_best_batch(self, seconds: float) -> Throughput | None:
+        info = self._session.info
+        if info.batch is not None or info.step is not None:
+            return None
+        found = []
+        for size in _BATCHES:
+            clips: Any = np.repeat(self._clip, size, axis=0)  # forgets which of two dtypes
+            run = functools.partial(self._session.infer, clips)
+            run()
+            times = _time_calls(run, seconds)
+            found.append(Throughput(count=size, clips_per_second=1e9 * size * len(times) / sum(times)))
+        return max(found, key=lambda each: each.clips_per_second)
+
+    def find_best_requests(self, seconds: float) -> Throughput:
+        most = min(os.cpu_count() or 1, _MOST_REQUESTS)
+        counts = sorted({1, *(2**power for power in range(most.bit_length()) if 2**power <= most), most})
+        found = [Throughput(count=count, clips_per_second=self._rate_side_by_side(count, seconds)) for count in counts]
+        return max(found, key=lambda each: each.clips_per_second)
+
+    def time_videos(self, seconds: float) -> list[int]:
+        files = [video for video in self._data.videos if Path(video.name).is_file()]
+        if not files:
+            return []
+        videos, views, spec = itertools.cycle(files), Views(), self._session.info.spec
+        failed = 0
+
+        def score_next() -> None:
+            nonlocal failed
+            while failed < len(files):
+                try:
+                    (clip,) = views.clips(next(videos), spec)
+                except InputFileError:
+                    failed += 1
+                    continue
+                self._session.infer(clip[None])
+                failed = 0
+                return
+
+        score_next()
+        return [] if failed else _time_calls(score_next, seconds)
+
+    def _rate_side_by_side(self, count: int, seconds: float) -> float:
+        """Predictions a second of ``count`` threads, each with a fork of the session."""
+        with contextlib.ExitStack() as stack, ThreadPoolExecutor(count) as pool:
+            forks = [stack.enter_context(self._session.fork()) for _ in range(count)]
+            calls = [_make_prediction(fork, self._clip) for fork in forks]
+            list(pool.map(lambda call: call(), calls))
+            started = time.perf_counter()
+            done = sum(pool.map(lambda call: len(_time_calls(call, seconds)), calls))
+            return done / (time.perf_counter() - started)
 
     def peak_memory_mb(self) -> float:
         return peak_memory_mb()
@@ -183,6 +303,17 @@ def _make_prediction(session: Session, clip: Clips) -> Callable[[], object]:
     frames = np.ascontiguousarray(np.take(clip, range(step.hop), axis=time_axis(session.info.spec)))
     state = session.start()
     return functools.partial(session.step, np.repeat(frames, state.batch, axis=0), state)
+
+
+def _time_calls(call: Callable[[], object], seconds: float) -> list[int]:
+    """Nanoseconds of calls, one after another for ``seconds``; one at least."""
+    times: list[int] = []
+    end = time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        started = time.perf_counter_ns()
+        call()
+        times.append(time.perf_counter_ns() - started)
+    return times
 
 
 def _serve_requests(pipe: Connection, path: Path, options: SessionOptions) -> None:
