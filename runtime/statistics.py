@@ -19,6 +19,7 @@ from s2tf_edge.errors import UsageError
 __all__ = [
     "Interval",
     "Share",
+    "mcnemar_p",
     "paired_difference_interval",
     "pareto_front",
     "percentiles",
@@ -127,6 +128,30 @@ def paired_difference_interval(*, only_first: float, only_second: float, n: floa
         low=_bisect(lambda delta: score(delta) > _Z, -1.0, difference),
         high=_bisect(lambda delta: score(delta) >= -_Z, difference, 1.0),
     )
+
+
+def mcnemar_p(*, only_first: int, only_second: int) -> float:
+    """How likely chance alone would part two equal networks this much: McNemar's test, exact and two-sided.
+
+    Q. McNemar, Psychometrika 12 (1947), 153-157; exact as a sign test of the cases that tell the two apart.
+
+    Args:
+        only_first: cases that the first has right and the second wrong.
+        only_second: the other way round.
+
+    Returns:
+        A probability in (0, 1]; 1 where no case tells the two apart.
+
+    Raises:
+        UsageError: a count is negative.
+    """
+    if min(only_first, only_second) < 0:
+        msg = f"counts must be zero or more, got {only_first} and {only_second}"
+        raise UsageError(msg)
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    tail = sum(math.comb(n, count) for count in range(fewer + 1)) * 2
+    total: int = 1 << n
+    return min(1.0, tail / total)
 
 
 def _tango_score(delta: float, *, only_first: float, only_second: float, n: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -12,7 +14,16 @@ from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
 from s2tf_edge.runtime.artifact import META_FILE
 from s2tf_edge.runtime.backends.openvino_states import make_buffer, state_type, with_own_states
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
-from s2tf_edge.runtime.session import STEP_INPUT, Clips, ModelInfo, Outputs, Session, SessionOptions, frames_first
+from s2tf_edge.runtime.session import (
+    STEP_INPUT,
+    Clips,
+    LayerTime,
+    ModelInfo,
+    Outputs,
+    Session,
+    SessionOptions,
+    frames_first,
+)
 from s2tf_edge.runtime.session.step_state import HostBuffer, RingState, StepState
 from s2tf_edge.step_spec import StateSpec, StepSpec
 
@@ -36,6 +47,8 @@ def compile_config(*, inference_precision: str, options: SessionOptions) -> dict
         config["INFERENCE_PRECISION_HINT"] = inference_precision
     if options.threads:
         config["INFERENCE_NUM_THREADS"] = str(options.threads)
+    if options.profile:
+        config["PERF_COUNT"] = "YES"
     if options.cache is not None:
         config["CACHE_DIR"] = str(options.cache)
     return config
@@ -115,7 +128,7 @@ class OpenVinoSession(Session):
         except RuntimeError as error:
             msg = f"OpenVINO cannot run {self.path} on {self._device}: {last_line(error)}"
             raise UnsupportedError(msg) from error
-        self._request: Any = self._compiled.create_infer_request()
+        self._last = self._request = self._compiled.create_infer_request()
         # The first look at a tensor sets up OpenVINO's tie to numpy, in which two threads at once wait for each other.
         _ = self._request.get_input_tensor(0).data
         # By name, OpenVINO looks through all of them each time.
@@ -152,7 +165,7 @@ class OpenVinoSession(Session):
     def _step(self, frames: Clips, state: StepState) -> Outputs:
         assert isinstance(state, RingState)
         try:
-            request = state.bound(self._bind)
+            self._last = request = state.bound(self._bind)
             request.get_tensor(self._ports[STEP_INPUT]).data[:] = frames_first(frames, self.info.spec)
             request.start_async()
             request.wait()
@@ -161,6 +174,19 @@ class OpenVinoSession(Session):
         except RuntimeError as error:
             msg = f"{self.path} does not take or give what its {META_FILE} says ({last_line(error)}); export it again"
             raise InputFileError(msg) from error
+
+    def _profile(self, predict: Callable[[], object], runs: int) -> Sequence[LayerTime]:
+        seconds: dict[tuple[str, str, str], float] = defaultdict(float)
+        for _ in range(runs):
+            predict()
+            for layer in self._last.get_profiling_info():
+                # What was folded or fused away is listed too, and did not run.
+                if layer.status == layer.Status.EXECUTED:
+                    seconds[layer.node_name, layer.node_type, layer.exec_type] += layer.real_time.total_seconds()
+        return [
+            LayerTime(name=name, kind=kind, kernel=kernel, ms=1000 * total / runs)
+            for (name, kind, kernel), total in seconds.items()
+        ]
 
     def _bind(self, state: RingState) -> Any:
         """A request whose tensors are the state's as they stand; all of a state read the same frames."""
@@ -173,10 +199,10 @@ class OpenVinoSession(Session):
         return request
 
     def _fork(self) -> None:
-        self._request = self._compiled.create_infer_request()
+        self._last = self._request = self._compiled.create_infer_request()
 
     def _close(self) -> None:
-        del self._request, self._ports, self._compiled, self._core
+        del self._last, self._request, self._ports, self._compiled, self._core
 
 
 def _copy_output(request: Any, port: Any) -> NDArray[np.float32]:

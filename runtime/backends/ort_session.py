@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -10,7 +15,16 @@ import numpy as np
 from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.hardware import count_threads
-from s2tf_edge.runtime.session import STEP_INPUT, Clips, ModelInfo, Outputs, Session, SessionOptions, frames_first
+from s2tf_edge.runtime.session import (
+    STEP_INPUT,
+    Clips,
+    LayerTime,
+    ModelInfo,
+    Outputs,
+    Session,
+    SessionOptions,
+    frames_first,
+)
 from s2tf_edge.runtime.session.step_state import HostBuffer, RingState, StepState
 from s2tf_edge.step_spec import StateSpec, StepSpec
 
@@ -23,6 +37,7 @@ _FATAL_ONLY: Final = 4
 KEPT_OUT: Final = ("WeightBiasQuantization",)
 """Optimizations left out: this one puts layers between integer ones that were left in float back to integers."""
 _MASK: Final = "mask"
+_KERNEL_TIME: Final = "_kernel_time"
 _UNKNOWN_OP: Final = "is not a registered function/op"
 
 
@@ -98,6 +113,25 @@ class OrtSession(Session):
         logits, *mask = (np.asarray(values, dtype=np.float32) for values in results)
         return Outputs(logits=logits, mask=mask[0] if mask else None)
 
+    def _profile(self, predict: Callable[[], object], runs: int) -> Sequence[LayerTime]:
+        for _ in range(runs):
+            predict()
+        file = Path(self._engine.end_profiling())
+        try:
+            events = json.loads(file.read_text(encoding="utf-8"))
+        finally:
+            file.unlink(missing_ok=True)
+        times: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for event in events:
+            name, operator = event.get("name", ""), event.get("args", {}).get("op_name")
+            if event.get("cat") == "Node" and operator and name.endswith(_KERNEL_TIME):
+                times[name.removesuffix(_KERNEL_TIME), operator].append(event["dur"] / 1000)
+        # What ran before, as to warm up, is in the file too: each run's share of all of them is the same.
+        return [
+            LayerTime(name=name, kind=operator, kernel="", ms=sum(each[-runs:]) / min(runs, len(each)))
+            for (name, operator), each in times.items()
+        ]
+
     def _start(self, spec: StepSpec, batch: int) -> StepState:
         def make(state: StateSpec) -> HostBuffer:
             array = np.zeros((batch, *state.shape), state.dtype)
@@ -156,6 +190,9 @@ def _session_options(runtime: Any, options: SessionOptions) -> Any:
     values.log_severity_level = _FATAL_ONLY
     # Threads that spin between two clips take the cores that decoding needs.
     values.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if options.profile:
+        values.enable_profiling = True
+        values.profile_file_prefix = str(Path(tempfile.gettempdir()) / f"s2tf-profile-{os.getpid()}-{id(values)}")
     for library in options.custom_ops:
         _register(values, library)
     return values

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge.runtime.evaluation.predictions import Predictions, measure_agreement, pair_rows
-from s2tf_edge.runtime.statistics import Share, paired_difference_interval
+from s2tf_edge.runtime.statistics import Share, mcnemar_p, paired_difference_interval
 
 __all__ = ["Drop", "Evaluation", "measure_drop"]
 
@@ -118,6 +118,11 @@ class Drop:
     """Videos that the baseline alone has right."""
     won: int
     """Videos that the other alone has right."""
+
+    @property
+    def p(self) -> float:
+        """How likely chance alone would part two equal networks this much, by McNemar's exact test."""
+        return mcnemar_p(only_first=self.lost, only_second=self.won)
 
 
 def measure_drop(baseline: Evaluation, other: Evaluation) -> Drop:

@@ -13,7 +13,7 @@ from s2tf_edge.runtime.evaluation.accuracy import Evaluation
 from s2tf_edge.runtime.evaluation.confusions import ConfusedPair
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["MistakenVideo", "picture_mistakes"]
+__all__ = ["MistakenVideo", "picture_middle", "picture_mistakes"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +52,14 @@ def picture_mistakes(evaluation: Evaluation, data: Videos, pair: ConfusedPair, *
                 name=name,
                 score=float(scores[said]),
                 true_score=float(scores[evaluation.targets[row]]),
-                jpeg=_middle_frame(videos[name]) if name in videos else b"",
+                jpeg=picture_middle(videos[name]) if name in videos else b"",
             )
         )
     return found
 
 
-def _middle_frame(video: Video) -> bytes:
+def picture_middle(video: Video) -> bytes:
+    """A small JPEG of the frame in the middle; empty where the video cannot be read."""
     try:
         return to_jpeg(video.read(_MIDDLE)[0])
     except S2TFError as error:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from s2tf_edge.errors import UsageError
 from s2tf_edge.runtime.statistics import Share
 
-__all__ = ["Predictions", "measure_agreement", "pair_rows"]
+__all__ = ["Predictions", "measure_agreement", "pair_rows", "video_keys"]
 
 Rows = NDArray[np.int64]
 
@@ -93,8 +93,8 @@ def pair_rows(baseline: Predictions, other: Predictions) -> tuple[Rows, Rows]:
     Raises:
         UsageError: they have no video in common.
     """
-    rows = {key: row for row, key in enumerate(_keys(other))}
-    pairs = [(row, rows[key]) for row, key in enumerate(_keys(baseline)) if key in rows]
+    rows = {key: row for row, key in enumerate(video_keys(other))}
+    pairs = [(row, rows[key]) for row, key in enumerate(video_keys(baseline)) if key in rows]
     if not pairs:
         msg = f"nothing to compare: {baseline.n} and {other.n} videos were scored, and none is the same"
         raise UsageError(msg)
@@ -102,7 +102,7 @@ def pair_rows(baseline: Predictions, other: Predictions) -> tuple[Rows, Rows]:
     return first, second
 
 
-def _keys(found: Predictions) -> list[tuple[str, str | None, int]]:
+def video_keys(found: Predictions) -> list[tuple[str, str | None, int]]:
     """Name and class of each video, and how often the two came before: a list may hold a video twice."""
     seen: Counter[tuple[str, str | None]] = Counter()
     keys = []

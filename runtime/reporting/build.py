@@ -7,19 +7,22 @@ print(report.verdict)
 from __future__ import annotations
 
 import datetime
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.file_kinds import RUNNABLE, check_kind, find_kind
 from s2tf_edge.runtime.evaluation.accuracy import Drop, Evaluation, measure_drop
-from s2tf_edge.runtime.evaluation.predictions import measure_agreement
+from s2tf_edge.runtime.evaluation.confidence import Confidence, measure_confidence
+from s2tf_edge.runtime.evaluation.predictions import measure_agreement, video_keys
+from s2tf_edge.runtime.reporting.changes import Change, find_changes
 from s2tf_edge.runtime.reporting.facts import ArtifactFacts, machine_facts, read_calibration, read_facts
-from s2tf_edge.runtime.reporting.measuring.latency import MIN_ROUNDS, Ratio, compare_rounds
+from s2tf_edge.runtime.reporting.measuring.latency import MIN_ROUNDS, Ratio, compare_rounds, count_by_time
 from s2tf_edge.runtime.reporting.measuring.measure import Measurement, MeasureOptions, Skipped, Steps, measure, no_steps
 from s2tf_edge.runtime.reporting.measuring.surroundings import Surroundings
 from s2tf_edge.runtime.reporting.overlap import find_overlap
@@ -27,6 +30,8 @@ from s2tf_edge.runtime.statistics import Share, pareto_front
 from s2tf_edge.words import first_few
 
 __all__ = ["Report", "Row", "make_report"]
+
+_BINS: Final = 60
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +54,10 @@ class Row:
     """Videos of the evaluation that it was calibrated on."""
     baseline_overlaps: bool = False
     """Whether the baseline was calibrated on some of them."""
+    changes: tuple[Change, ...] = ()
+    """Videos that it calls otherwise than the baseline."""
+    confidence: Confidence | None = None
+    """Whether it is as often right as it says; None without labels."""
     speed: Ratio | None = None
     """How many times as fast as the baseline, by what artifacts are compared by; None for the baseline itself, and for
     what was skipped."""
@@ -95,6 +104,8 @@ class Row:
             "n": evaluation.n,
             "n_skipped": len(evaluation.skipped),
             **self._compare_with_baseline(),
+            "changed": None if self.agreement is None else len(self.changes),
+            "ece": self.confidence.ece if self.confidence else None,
             **_measure_speed(self.measured),
             **self._compare_speed(),
             "latency_n": latency.n,
@@ -131,18 +142,18 @@ class Row:
         return dict(zip(keys, (found.times, found.low, found.high), strict=True))
 
     def _compare_with_baseline(self) -> dict[str, float | None]:
-        keys, drop = ("drop", "drop_low", "drop_high"), self.drop
+        keys, drop = ("drop", "drop_low", "drop_high", "drop_p"), self.drop
         found: dict[str, float | None] = dict.fromkeys(("agreement", "agreement_low", "agreement_high", *keys))
         if self.is_baseline:
             # It is itself, whatever the videos.
             found |= dict.fromkeys(("agreement", "agreement_low", "agreement_high"), 100.0)
-            return found | (dict.fromkeys(keys, 0.0) if self._accuracy else {})
+            return found | (dict.fromkeys(keys[:3], 0.0) if self._accuracy else {})
         if self.agreement is not None:
             same = self.agreement
             found |= {"agreement": same.percent, "agreement_low": same.low, "agreement_high": same.high}
         if drop is None:
             return found
-        return found | dict(zip(keys, (drop.points, drop.low, drop.high), strict=True))
+        return found | dict(zip(keys, (drop.points, drop.low, drop.high, drop.p), strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -158,11 +169,16 @@ class Row:
         values["precision_obtained"] = self.facts.obtained
         values["verification"] = self.facts.verification
         values["calibration"] = self.facts.calibration
+        values["layers"] = dict(self.facts.layers)
         if self.measured is not None:
             classes = self._accuracy.per_class if self._accuracy else None
             values["per_class"] = classes and {
                 label: {"top1": part.percent, "n": part.n} for label, part in classes.items()
             }
+            values["confusion"] = self._accuracy.to_dict()["confusion"] if self._accuracy else None
+            values["profile"] = self.measured.profile.to_dict() if self.measured.profile else None
+            values["confidence"] = self.confidence.to_dict() if self.confidence else None
+            values["changes"] = [change.to_dict() for change in self.changes]
         return values
 
 
@@ -214,6 +230,15 @@ class Report:
         found = _compare(slow.measured, fast.measured, by_second=self.by_second)
         return found if found.rounds_agree and not self.surroundings.is_busy else None
 
+    def _count_times(self) -> dict[str, Any]:
+        """How many predictions of each artifact took how long, in bins of equal ratio over the times of all."""
+        rounds = {row.name: row.measured.latency.rounds for row in self.rows if row.measured}
+        low = min(min(map(min, each)) for each in rounds.values()) / 1e6
+        high = max(max(map(max, each)) for each in rounds.values()) / 1e6
+        # One time alone has no range.
+        ends = {"low_ms": 0.99 * low, "high_ms": 1.01 * high}
+        return ends | {"counts": {name: count_by_time(each, **ends, bins=_BINS) for name, each in rounds.items()}}
+
     @property
     def no_ratios(self) -> str:
         """Why no ratio of speeds is told, of any artifact or of some; empty where all are."""
@@ -257,8 +282,24 @@ class Report:
             "machine": self.machine,
             "surroundings": self.surroundings.to_dict(),
             "skipped_videos": list(self.skipped_videos),
-            "artifacts": [row.to_dict() for row in self.rows],
+            "times": self._count_times(),
+            "videos": [{"name": name, "true": true} for name, true, _ in self._videos],
+            "artifacts": [row.to_dict() | self._answers(row) for row in self.rows],
         }
+
+    @functools.cached_property
+    def _videos(self) -> tuple[tuple[str, str | None, int], ...]:
+        """Those that one artifact or more scored: name, class, and how often the two came before."""
+        keys = [key for row in self.rows if row.measured for key in video_keys(row.measured.evaluation)]
+        return tuple(dict.fromkeys(keys))
+
+    def _answers(self, row: Row) -> dict[str, Any]:
+        """The class that an artifact says of each video; None where it did not score it."""
+        if row.measured is None:
+            return {}
+        found = row.measured.evaluation
+        said = {key: found.labels[best] for key, best in zip(video_keys(found), found.predictions, strict=True)}
+        return {"said": [said.get(key) for key in self._videos]}
 
 
 def make_report(
@@ -308,6 +349,8 @@ def make_report(
             agreement=_measure_agreement(outcomes, base, index),
             calibrated_on=overlaps[index],
             baseline_overlaps=bool(overlaps[base]),
+            changes=_find_changes(outcomes, base, index, seen),
+            confidence=_measure_confidence(outcomes[index]),
             speed=_measure_ratio(outcomes, base, index, by_second=by_second),
             busy=found.surroundings.explain(),
             is_baseline=index == base,
@@ -406,6 +449,18 @@ def _measure_throughput(measured: Measurement) -> dict[str, float | None]:
         "batch": best.count if best else None,
         "batch_clips_per_second": best.clips_per_second if best else None,
     }
+
+
+def _find_changes(outcomes: Sequence[Measurement | Skipped], base: int, index: int, data: Videos) -> tuple[Change, ...]:
+    first, other = outcomes[base], outcomes[index]
+    if base == index or isinstance(first, Skipped) or isinstance(other, Skipped):
+        return ()
+    return find_changes(first.evaluation, other.evaluation, data)
+
+
+def _measure_confidence(outcome: Measurement | Skipped) -> Confidence | None:
+    found = _accuracy(outcome)
+    return measure_confidence(found) if found else None
 
 
 def _find_overlap(path: Path, outcome: Measurement | Skipped, data: Videos) -> tuple[str, ...]:

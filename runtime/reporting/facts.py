@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ class ArtifactFacts:
     build_seconds: float | None = None
     obtained: str | None = None
     """Precision that the layers got, such as ``Conv 12 i8 + 1 f32``."""
+    layers: Mapping[str, int] = field(default_factory=dict)
+    """The same as counts by precision, of all types together."""
     verification: str | None = None
     """Agreement with the network it was made from, at export."""
     calibration: str | None = None
@@ -48,6 +51,7 @@ def read_facts(path: Path) -> ArtifactFacts:
         size_mb=size_mb,
         build_seconds=float(seconds) if isinstance(seconds, (int, float)) else None,
         obtained=_describe_layers(meta.precision.get("obtained")),
+        layers=_count_layers(meta.precision.get("obtained")),
         verification=_describe_verification(_read_json(path / VERIFICATION_FILE)),
         calibration=_describe_calibration(read_calibration(path)),
     )
@@ -75,6 +79,16 @@ def _describe_layers(layers: Any) -> str | None:
             by_count = sorted(counts.items(), key=lambda item: str(item[1]).zfill(9), reverse=True)
             parts.append(f"{kind} {' + '.join(f'{count} {precision}' for precision, count in by_count)}")
     return ", ".join(parts) or None
+
+
+def _count_layers(layers: Any) -> dict[str, int]:
+    """``{"Conv": {"i8": 12, "f32": 1}}`` as ``{"i8": 12, "f32": 1}``."""
+    found: Counter[str] = Counter()
+    for counts in layers.values() if isinstance(layers, Mapping) else ():
+        for precision, count in counts.items() if isinstance(counts, Mapping) else ():
+            if isinstance(count, int):
+                found[str(precision)] += count
+    return dict(found)
 
 
 def _describe_verification(values: Mapping[str, Any]) -> str | None:

@@ -1,33 +1,27 @@
-"""The scatter of accuracy against latency, as an SVG that takes its colors from the page around it."""
+"""The scatter of accuracy against latency: color for the runtime, shape for the precision, area for the size."""
 
 from __future__ import annotations
 
-import io
-import re
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from s2tf_edge.extras import require
+from s2tf_edge.runtime.reporting.svg import ACCENT, INK, LINE, MUTED, PALETTE, PAPER, new_figure, style_axes, write_svg
 
 __all__ = ["LATENCY", "Point", "draw_scatter", "scatter_svg"]
 
-# Stand-ins while drawing; in the SVG they become variables of the page, for its light and its dark scheme.
-_INK, _MUTED, _ACCENT, _LINE, _PAPER = "#101112", "#717273", "#2a6fdb", "#d1d2d3", "#fdfefe"
-_VARIABLES: Final = {
-    _INK: "--ink",
-    _MUTED: "--muted",
-    _ACCENT: "--accent",
-    _LINE: "--line",
-    _PAPER: "--paper",
-}
-LATENCY: Final = "latency of one clip, p50, in ms (thin line: to p95)"
+LATENCY: Final = "latency of one clip, p50 with its 95 % interval, in ms"
 """What the axis of time shows, unless told otherwise."""
-_SIZE_INCHES = (8.0, 4.2)
-_DPI = 72
+_SIZE_INCHES = (9.6, 5.4)
 _LOG_FROM_RATIO = 6
 _TICKS_MS = (1, 2, 5)
 _MAX_NAME = 40
+_SHAPES: Final = {"fp32": "o", "fp16": "s", "int8": "D"}
+_OTHER_SHAPE: Final = "^"
+_LARGEST_MARK, _LEAST_MARK = 16.0, 5.0
+"""Widths in points."""
 _MARK = 6.0
 """Half the side of a mark in pixels."""
 _LEAD_FROM = 20.0
@@ -42,8 +36,12 @@ class Point:
     """One artifact in the plot."""
 
     name: str
+    runtime: str
+    precision: str
+    size_mb: float
     p50_ms: float
-    p95_ms: float
+    p50_low: float
+    p50_high: float
     top1: float
     """Percent."""
     top1_low: float
@@ -52,45 +50,40 @@ class Point:
     is_baseline: bool = False
 
 
-def scatter_svg(points: Sequence[Point], time_axis: str = LATENCY) -> str:
-    """Draws points with the interval of their accuracy and their way from p50 to p95, and the Pareto front.
+def scatter_svg(points: Sequence[Point], time_axis: str = LATENCY, *, joins_front: bool = True) -> str:
+    """Draws points with the intervals of their accuracy and their latency, and the Pareto front.
 
     Args:
         points: one an artifact.
         time_axis: what their times are of.
+        joins_front: whether a line goes along the Pareto front; with several fronts there is none.
 
     Returns:
-        An ``<svg>`` element to put into HTML; names are escaped. Colors come from the page's ``--ink``, ``--muted``,
-        ``--accent``, ``--line`` and ``--paper``.
+        The text of an SVG file; names are escaped.
 
     Raises:
         MissingExtraError: matplotlib or adjustText is not installed.
     """
-    matplotlib = require("matplotlib", extra="report", purpose="the report's plot")
-    # Text stays text: it can be searched, and is drawn in the reader's font. The salt makes ids the same each time.
-    style = {"svg.fonttype": "none", "svg.hashsalt": "s2tf", "font.size": 11, "axes.unicode_minus": False}
-    with matplotlib.rc_context(style):
-        file = io.StringIO()
-        draw_scatter(points, time_axis).savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return _as_element(file.getvalue())
+    with new_figure(*_SIZE_INCHES) as figure:
+        return write_svg(draw_scatter(figure, points, time_axis, joins_front=joins_front))
 
 
-def draw_scatter(points: Sequence[Point], time_axis: str = LATENCY) -> Any:
-    """The ``matplotlib.figure.Figure`` that ``scatter_svg`` writes, in stand-ins for the colors of the page.
+def draw_scatter(figure: Any, points: Sequence[Point], time_axis: str = LATENCY, *, joins_front: bool = True) -> Any:
+    """The same on a ``matplotlib.figure.Figure``, which is given back.
 
     Raises:
-        MissingExtraError: matplotlib or adjustText is not installed.
+        MissingExtraError: adjustText is not installed.
     """
-    figures = require("matplotlib.figure", extra="report", purpose="the report's plot")
-    agg = require("matplotlib.backends.backend_agg", extra="report", purpose="the report's plot")
-    figure = figures.Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
-    figure.patch.set_visible(False)
     axes = figure.add_subplot()
     _style(axes, points, time_axis)
-    _draw_front(axes, [point for point in points if point.on_front])
+    if joins_front:
+        _draw_front(axes, [point for point in points if point.on_front])
+    runtimes = list(dict.fromkeys(point.runtime for point in points))
+    colors = {runtime: PALETTE[index % len(PALETTE)] for index, runtime in enumerate(runtimes)}
     for point in points:
-        _draw_point(axes, point)
-    agg.FigureCanvasAgg(figure).draw()
+        _draw_point(axes, point, colors[point.runtime], largest=max(each.size_mb for each in points))
+    _add_legend(figure, colors, sorted({point.precision for point in points}))
+    figure.canvas.draw()
     # From here on the axes stay where they are, whatever labels are added.
     figure.set_layout_engine("none")
     _label(axes, points)
@@ -98,15 +91,11 @@ def draw_scatter(points: Sequence[Point], time_axis: str = LATENCY) -> Any:
 
 
 def _style(axes: Any, points: Sequence[Point], time_axis: str) -> None:
-    axes.patch.set_visible(False)
-    axes.set_xlabel(time_axis, color=_MUTED)
-    axes.set_ylabel("top-1 in % (95 % interval)", color=_MUTED)
-    axes.grid(color=_LINE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(which="both", colors=_MUTED, length=0)
-    for spine in axes.spines.values():
-        spine.set_color(_LINE)
-    low, high = min(point.p50_ms for point in points), max(point.p95_ms for point in points)
+    style_axes(axes)
+    axes.set_xlabel(time_axis, color=MUTED)
+    axes.set_ylabel("top-1 in % (95 % interval)", color=MUTED)
+    axes.grid(color=LINE, linewidth=0.7)
+    low, high = min(point.p50_low for point in points), max(point.p50_high for point in points)
     if high / low > _LOG_FROM_RATIO:
         axes.set_xscale("log")
         axes.set_xlim(low / 1.6, high * 1.6)
@@ -124,31 +113,57 @@ def _style(axes: Any, points: Sequence[Point], time_axis: str) -> None:
 def _draw_front(axes: Any, front: Sequence[Point]) -> None:
     ordered = sorted(front, key=lambda point: point.p50_ms)
     xs, ys = [point.p50_ms for point in ordered], [point.top1 for point in ordered]
-    axes.step(xs, ys, where="post", color=_ACCENT, linewidth=1.2, linestyle=(0, (4, 3)), zorder=2)
+    axes.step(xs, ys, where="post", color=ACCENT, linewidth=1.2, linestyle=(0, (4, 3)), zorder=2)
 
 
-def _draw_point(axes: Any, point: Point) -> None:
-    color = _ACCENT if point.on_front else _MUTED
-    axes.plot([point.p50_ms] * 2, [point.top1_low, point.top1_high], color=color, linewidth=1.4, alpha=0.55)
-    axes.plot([point.p50_ms, point.p95_ms], [point.top1] * 2, color=color, linewidth=1.4, alpha=0.55)
+def _draw_point(axes: Any, point: Point, color: str, *, largest: float) -> None:
+    style = {"color": color, "linewidth": 1.4, "alpha": 0.6}
+    axes.plot([point.p50_ms] * 2, [point.top1_low, point.top1_high], **style)
+    axes.plot([point.p50_low, point.p50_high], [point.top1] * 2, **style)
     axes.plot(
         [point.p50_ms],
         [point.top1],
-        marker="s" if point.is_baseline else "o",
-        markersize=8,
-        markerfacecolor=color if point.on_front else _PAPER,
+        marker=_SHAPES.get(point.precision, _OTHER_SHAPE),
+        # An area goes with the square of what matplotlib calls the size of a mark.
+        markersize=max(_LEAST_MARK, _LARGEST_MARK * math.sqrt(point.size_mb / largest)) if largest else _LEAST_MARK,
+        markerfacecolor=color if point.on_front else PAPER,
         markeredgecolor=color,
         markeredgewidth=1.6,
         zorder=4,
     )
 
 
+def _add_legend(figure: Any, colors: dict[str, str], precisions: Sequence[str]) -> None:
+    lines = require("matplotlib.lines", extra="report", purpose="the report's plot")
+    bare = {"linestyle": "none", "markersize": 8, "markeredgewidth": 1.6}
+    handles = [
+        lines.Line2D([], [], marker="o", markerfacecolor=color, markeredgecolor=color, label=runtime, **bare)
+        for runtime, color in colors.items()
+    ]
+    handles += [
+        lines.Line2D(
+            [],
+            [],
+            marker=_SHAPES.get(precision, _OTHER_SHAPE),
+            markerfacecolor=PAPER,
+            markeredgecolor=MUTED,
+            label=precision,
+            **bare,
+        )
+        for precision in precisions
+    ]
+    legend = figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), frameon=False, fontsize=10)
+    for text in legend.get_texts():
+        text.set_color(MUTED)
+        text.set_parse_math(False)
+
+
 def _label(axes: Any, points: Sequence[Point]) -> None:
     """Writes names beside their points, clear of one another and, where there is room, of marks; inside the axes."""
     adjust = require("adjustText", extra="report", purpose="the report's plot")
     transforms = require("matplotlib.transforms", extra="report", purpose="the report's plot")
-    style: dict[str, Any] = {"color": _INK, "parse_math": False, "zorder": 5, "ha": "center", "va": "bottom"}
-    style["bbox"] = {"facecolor": _PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 1}
+    style: dict[str, Any] = {"color": INK, "parse_math": False, "zorder": 5, "ha": "center", "va": "bottom"}
+    style["bbox"] = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 1}
     marks = [_find_mark(axes, point) for point in points]
     # Names start above their marks; only those that are in one another's way have to move.
     texts = [
@@ -167,7 +182,7 @@ def _label(axes: Any, points: Sequence[Point]) -> None:
         force_text=_FORCE,
         force_static=_FORCE,
         min_arrow_len=_LEAD_FROM,
-        arrowprops={"arrowstyle": "-", "color": _MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": _MARK, "zorder": 1},
+        arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": _MARK, "zorder": 1},
     )
 
 
@@ -180,13 +195,3 @@ def _find_mark(axes: Any, point: Point) -> Any:
     """The corners of what marks a point, in the units of the axes."""
     x, y = axes.transData.transform((point.p50_ms, point.top1))
     return axes.transData.inverted().transform([(x - _MARK, y - _MARK), (x + _MARK, y + _MARK)])
-
-
-def _as_element(svg: str) -> str:
-    element = svg[svg.index("<svg") :]
-    for color, variable in _VARIABLES.items():
-        element = element.replace(color, f"var({variable}, {color})")
-    # The page scales the plot: the view box stays, the size in points goes.
-    element = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", element, count=1)
-    element = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", element, count=1)
-    return element.replace("<svg", '<svg role="img" aria-label="Accuracy against latency"', 1)

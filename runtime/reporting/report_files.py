@@ -12,16 +12,35 @@ from typing import Any, Final
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.reporting.build import Report, Row
 from s2tf_edge.runtime.reporting.conditions import By, Condition
+from s2tf_edge.runtime.reporting.figures import (
+    Times,
+    class_drops_svg,
+    layers_svg,
+    parts_svg,
+    reliability_svg,
+    times_svg,
+)
 from s2tf_edge.runtime.reporting.plot import LATENCY, Point, scatter_svg
+from s2tf_edge.runtime.reporting.rendering import render
+from s2tf_edge.runtime.reporting.svg import to_element
+from s2tf_edge.runtime.reporting.tiles import make_tiles
 from s2tf_edge.runtime.reporting.verdict import choose, judge_one, report_command, shortfalls, stream_command, verdict
-from s2tf_edge.words import first_few, one_line
+from s2tf_edge.words import first_few
 
 __all__ = ["SCHEMA_VERSION", "ClassRow", "report_values", "require_report_extra", "tabulate_classes", "write_report"]
 
 SCHEMA_VERSION: Final = 1
 """Of ``report.json``: a name that goes, or means something else, makes it another."""
 _FIRST_CLASSES: Final = 12
-_MARKDOWN_SPECIAL: Final = "\\`*_[]<>|#$~"
+_FIGURES: Final = {
+    "accuracy-latency": "Accuracy against latency",
+    "times": "How long predictions took",
+    "class-drops": "What classes lose",
+    "layers": "Layers by precision",
+    "profile": "Where the time goes",
+    "reliability": "How sure is how right",
+}
+"""What each shows, by the name of its file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +87,13 @@ def report_values(report: Report, *, slo: Sequence[Condition] = (), by: By = By.
         "winner": winner.name if winner else None,
         "run": stream_command(winner, threads=report.options.session.threads) if winner else None,
         "command": report_command(report),
+        "tiles": [tile.to_dict() for tile in make_tiles(report, slo, by=by)],
         **report.to_dict(),
     }
 
 
 def write_report(report: Report, folder: Path, *, slo: Sequence[Condition] = (), by: By = By.BOUND) -> None:
-    """Writes ``report.html``, ``report.md``, ``report.json`` and ``report.csv`` into an existing folder.
+    """Writes ``report.html``, ``.md``, ``.json`` and ``.csv``, and each figure as SVG, into an existing folder.
 
     Raises:
         MissingExtraError: jinja2, matplotlib or adjustText is not installed.
@@ -88,12 +108,54 @@ def write_report(report: Report, folder: Path, *, slo: Sequence[Condition] = (),
         "shortfalls": shortfalls(report, slo, by=by),
         "skipped_videos": first_few(report.skipped_videos, 3, separator="; "),
         "classes": tabulate_classes(report),
+        "confusions": {
+            row.name: row.measured.accuracy.to_dict()["confusion"]
+            for row in report.measured
+            if row.measured and row.measured.accuracy
+        },
         "has_energy": any(row.metrics.get("joules") is not None for row in report.rows),
         "first_classes": _FIRST_CLASSES,
     }
-    plot = scatter_svg(*_scatter(report)) if report.has_labels else ""
-    (folder / "report.html").write_text(_render("report.html.j2", plot=plot, **shown), encoding="utf-8")
-    (folder / "report.md").write_text(_render("report.md.j2", **shown), encoding="utf-8")
+    figures = _draw_figures(report, values)
+    (folder / "figures").mkdir(exist_ok=True)
+    for name, svg in figures.items():
+        (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
+    inside = {name: to_element(svg, label=_FIGURES[name]) for name, svg in figures.items()}
+    (folder / "report.html").write_text(render("report.html.j2", figures=inside, **shown), encoding="utf-8")
+    (folder / "report.md").write_text(render("report.md.j2", **shown), encoding="utf-8")
+
+
+def _draw_figures(report: Report, values: dict[str, Any]) -> dict[str, str]:
+    """The text of an SVG file each; those that would show nothing are left out."""
+    figures = {}
+    if report.has_labels:
+        figures["accuracy-latency"] = scatter_svg(*_scatter(report))
+    figures["times"] = times_svg(_times(report, values))
+    classes = tabulate_classes(report)[:_FIRST_CLASSES]
+    if classes:
+        others = [row.name for row in report.measured if not row.is_baseline]
+        drops = {name: [each.drops[index] for each in classes] for index, name in enumerate(others)}
+        figures["class-drops"] = class_drops_svg([each.label for each in classes], drops)
+    layers = {row.name: row.facts.layers for row in report.rows if row.facts.layers}
+    if layers:
+        figures["layers"] = layers_svg(layers)
+    profiles = {row.name: row.measured.profile for row in report.rows if row.measured and row.measured.profile}
+    if profiles:
+        figures["profile"] = parts_svg({name: profile.parts for name, profile in profiles.items()})
+    sure = {row.name: row.confidence for row in report.measured if row.confidence}
+    if sure:
+        figures["reliability"] = reliability_svg(sure)
+    return figures
+
+
+def _times(report: Report, values: dict[str, Any]) -> list[Times]:
+    found = values["times"]
+    ends = {"low_ms": found["low_ms"], "high_ms": found["high_ms"]}
+    numbers = {row.name: row.measured.latency for row in report.rows if row.measured}
+    return [
+        Times(name=name, counts=tuple(counts), p50_ms=numbers[name].p50_ms, p95_ms=numbers[name].p95_ms, **ends)
+        for name, counts in found["counts"].items()
+    ]
 
 
 def tabulate_classes(report: Report) -> list[ClassRow]:
@@ -115,22 +177,31 @@ def _scatter(report: Report) -> tuple[list[Point], str]:
     steps = any(row.measured and row.measured.info.step for row in report.rows)
     what = LATENCY.replace("clip", "step") if steps else LATENCY
     if report.by_second:
-        what = "computing for a second of video at each artifact's hop, median, in ms (thin line: to p95)"
+        what = "computing for a second of video at each artifact's hop, median with its 95 % interval, in ms"
     return [_point(report, row) for row in report.measured], what
 
 
 def _point(report: Report, row: Row) -> Point:
     metrics = row.metrics
-    numbers = {key: float(metrics[key] or 0) for key in ("p50_ms", "p95_ms", "top1", "top1_low", "top1_high")}
+    numbers = {key: float(metrics[key] or 0) for key in ("p50_ms", "top1", "top1_low", "top1_high")}
     scale = report.cost_of(row) / numbers["p50_ms"]
-    numbers |= {key: scale * numbers[key] for key in ("p50_ms", "p95_ms")}
-    return Point(name=row.name, on_front=row.on_front, is_baseline=row.is_baseline, **numbers)
+    ends = [metrics[f"p50_ms_{end}"] or numbers["p50_ms"] for end in ("low", "high")]
+    numbers |= {"p50_ms": scale * numbers["p50_ms"], "p50_low": scale * ends[0], "p50_high": scale * ends[1]}
+    return Point(
+        name=row.name,
+        runtime=str(row.measured.runtime.get("backend", "")) if row.measured else "",
+        precision=row.measured.info.precision if row.measured else "",
+        size_mb=row.facts.size_mb or 0.0,
+        on_front=row.on_front,
+        is_baseline=row.is_baseline,
+        **numbers,
+    )
 
 
 def _write_csv(artifacts: Sequence[dict[str, Any]], path: Path) -> None:
     """A row an artifact: everything in ``report.json`` that is one value, and what the runtime says of itself."""
     rows = [
-        {key: value for key, value in artifact.items() if not isinstance(value, dict)}
+        {key: value for key, value in artifact.items() if not isinstance(value, (dict, list))}
         | {f"runtime_{key}": value for key, value in artifact.get("runtime", {}).items()}
         for artifact in artifacts
     ]
@@ -139,47 +210,3 @@ def _write_csv(artifacts: Sequence[dict[str, Any]], path: Path) -> None:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _render(template: str, **shown: Any) -> str:
-    jinja2 = require("jinja2", extra="report", purpose="writing a report")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=template.endswith(".html.j2"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"number": _number, "signed": _signed, "md": _markdown, "breakable": _breakable, "ms": _ms}
-    return str(environment.get_template(template).render(**shown))
-
-
-def _breakable(text: str) -> Any:
-    """Escaped for HTML, with a place to break the line after each underscore."""
-    markupsafe = require("markupsafe", extra="report", purpose="writing a report")
-    return markupsafe.Markup(str(markupsafe.escape(text)).replace("_", "_<wbr>"))
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    """Fixed decimals, a thin space between thousands; a dash for what is not known."""
-    return "–" if value is None else f"{value:,.{digits}f}".replace(",", "\u202f")
-
-
-def _ms(value: float | None) -> str:
-    """Milliseconds with about four digits."""
-    return _number(value, 2 if value is None or value < 100 else 1)
-
-
-def _signed(value: float | None, digits: int = 1) -> str:
-    if value is None:
-        return "–"
-    # Rounded first: -0.04 must not become "−0.0".
-    rounded = round(value, digits) + 0.0
-    return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0:.{digits}f}"
-
-
-def _markdown(value: object) -> str:
-    """Escapes text, so that a hostile name is neither HTML nor a link nor another column."""
-    line = one_line(value)
-    return "".join(f"\\{char}" if char in _MARKDOWN_SPECIAL else char for char in line)

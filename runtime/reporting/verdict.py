@@ -12,7 +12,17 @@ from s2tf_edge.runtime.reporting.measuring.latency import Ratio
 from s2tf_edge.runtime.reporting.measuring.measure import Measurement
 from s2tf_edge.words import first_few
 
-__all__ = ["choose", "judge", "judge_one", "name_meeting", "report_command", "shortfalls", "stream_command", "verdict"]
+__all__ = [
+    "choose",
+    "describe_times",
+    "judge",
+    "judge_one",
+    "name_meeting",
+    "report_command",
+    "shortfalls",
+    "stream_command",
+    "verdict",
+]
 
 
 def choose(report: Report, conditions: Sequence[Condition], *, by: By = By.BOUND) -> Row | None:
@@ -176,10 +186,10 @@ def _speed(report: Report, row: Row) -> str:
         text += f", {measured.ms_per_second:.3g} ms a second of video"
     if report.baseline is None or row.speedup is None:
         return text
-    return f"{text}, {_times(row.speedup)} as fast as {report.baseline.name}"
+    return f"{text}, {describe_times(row.speedup)} as fast as {report.baseline.name}"
 
 
-def _times(ratio: Ratio) -> str:
+def describe_times(ratio: Ratio) -> str:
     """Such as ``4.0× (3.8 to 4.2)``, with as many decimals as tell the ends from 1."""
     digits = 2 if ratio.times < 2 else 1
     return f"{ratio.times:.{digits}f}× ({ratio.low:.{digits}f} to {ratio.high:.{digits}f})"

@@ -4,6 +4,7 @@ from s2tf_edge.runtime.session.session import Session
 from s2tf_edge.runtime.session.values import (
     STEP_INPUT,
     Clips,
+    LayerTime,
     ModelInfo,
     Outputs,
     SessionOptions,
@@ -17,6 +18,7 @@ from s2tf_edge.runtime.session.values import (
 __all__ = [
     "STEP_INPUT",
     "Clips",
+    "LayerTime",
     "ModelInfo",
     "Outputs",
     "Session",

@@ -22,6 +22,7 @@ from __future__ import annotations
 import abc
 import copy
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -29,9 +30,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from s2tf_edge.errors import InputFileError, UsageError, VerificationError
+from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError, VerificationError
 from s2tf_edge.runtime.session.step_state import StepState
-from s2tf_edge.runtime.session.values import Clips, ModelInfo, Outputs, SessionOptions, concatenate, split_steps
+from s2tf_edge.runtime.session.values import (
+    Clips,
+    LayerTime,
+    ModelInfo,
+    Outputs,
+    SessionOptions,
+    concatenate,
+    split_steps,
+)
 from s2tf_edge.step_spec import StepSpec
 
 __all__ = ["Session"]
@@ -123,6 +132,23 @@ class Session(abc.ABC):
         self._check_logits(outputs.logits)
         return outputs
 
+    def profile(self, predict: Callable[[], object], *, runs: int) -> tuple[LayerTime, ...]:
+        """How long each layer takes, the longest first; once a session.
+
+        Args:
+            predict: makes one prediction with this session.
+            runs: how often, one or more.
+
+        Raises:
+            UsageError: the session is not open, or its options do not ask for a profile.
+            UnsupportedError: the runtime does not tell.
+        """
+        self._check_open()
+        if not self.options.profile:
+            msg = f"{self.info.name} was opened without a profile; open it with SessionOptions(profile=True)"
+            raise UsageError(msg)
+        return tuple(sorted(self._profile(predict, runs), key=lambda layer: (-layer.ms, layer.name)))
+
     @property
     def network_key(self) -> object:
         """Stands for the network in memory: forks have it in common, and states are of it."""
@@ -172,6 +198,12 @@ class Session(abc.ABC):
     def _step(self, frames: Clips, state: StepState) -> Outputs:
         """Runs one step, of such a backend."""
         raise NotImplementedError
+
+    def _profile(self, predict: Callable[[], object], runs: int) -> Sequence[LayerTime]:
+        """Mean times of all layers, of a backend whose runtime tells them."""
+        del predict, runs
+        msg = f"{self.backend} does not tell how long layers take"
+        raise UnsupportedError(msg)
 
     def _fork(self) -> None:  # noqa: B027  # most runtimes may be shared as they are
         """Replaces what two threads must not share; called on a copy of an open session."""

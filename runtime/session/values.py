@@ -18,6 +18,7 @@ from s2tf_edge.step_spec import StepSpec
 __all__ = [
     "STEP_INPUT",
     "Clips",
+    "LayerTime",
     "ModelInfo",
     "Outputs",
     "SessionOptions",
@@ -49,6 +50,8 @@ class SessionOptions:
     """Runs that are to go side by side, each in a fork of the session; 0 lets the runtime choose."""
     cache: Path | None = None
     """A folder in which OpenVINO keeps compiled networks for the next start; see ``s2tf_edge.runtime.cache``."""
+    profile: bool = False
+    """Have the runtime note how long each layer takes, which makes all of them slower; for ``Session.profile``."""
     custom_ops: tuple[Path, ...] = ()
     """Shared libraries with kernels for ONNX Runtime to register: they run nodes in place of the bodies in the file."""
 
@@ -108,6 +111,20 @@ class Outputs:
         """Those of one clip or stream alone, N = 1."""
         mask = None if self.mask is None else self.mask[index : index + 1]
         return Outputs(logits=self.logits[index : index + 1], mask=mask)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerTime:
+    """How long one layer took, as its runtime says."""
+
+    name: str
+    """As in the graph; what was fused has the name of one of its parts."""
+    kind: str
+    """Type of the layer."""
+    kernel: str
+    """What computed it, with the precision where the runtime says so; may be empty."""
+    ms: float
+    """Milliseconds of one prediction, in the mean."""
 
 
 def time_axis(spec: ClipSpec) -> int:

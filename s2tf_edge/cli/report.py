@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, translate, version_option
+from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from s2tf_edge.runtime.reporting.build import Report
@@ -33,20 +34,28 @@ _EXAMPLES = (
     "s2tf-report model.pt model_onnx_fp32 model_openvino_int8 --data clips/test",
     "s2tf-report model_openvino_* --data clips/test --threads 1 --slo 'p95<40ms,drop<1'",
     "s2tf-report model_openvino_int8 --data clips/test --fail-under 'top1=70,p95=40ms' --json",
+    "s2tf-report --compare report-of-last-week new-report",
+    "s2tf-report --merge jetson/report.json nuc/report.json --out devices",
 )
 
 
 def report(
     artifacts: Annotated[
-        list[Path], typer.Argument(help="Artifact folders or model.pt files.", metavar="ARTIFACT...", readable=False)
-    ],
+        list[Path] | None,
+        typer.Argument(
+            help="Artifact folders or model.pt files; with --compare or --merge, reports: report.json files, or their "
+            "folders.",
+            metavar="ARTIFACT...",
+            readable=False,
+        ),
+    ] = None,
     data: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="A folder of class folders, a list file, or synthetic; without labels a folder, glob or list of "
             "videos, or one video, which gives agreement and latency, and no accuracy."
         ),
-    ],
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for report.html, .md, .json and .csv.")] = Path("report"),
     limit: Annotated[int | None, typer.Option(help="At most so many videos, spread over the data set.")] = None,
     views: Annotated[str, typer.Option(help="Clips in time x crops of each video, such as 1x1 or 10x3.")] = "1x1",
@@ -84,7 +93,27 @@ def report(
             help="What bounds are judged by: bound, the worse end of the 95 % interval where there is one, or estimate."
         ),
     ] = "bound",
-    json: Annotated[bool, typer.Option("--json", help="Print report.json instead of text.")] = False,
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="Also tell which layers take the time, as OpenVINO and ONNX Runtime count it."),
+    ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Compare two reports, old and new, of artifacts with the same names; exit 6 where something is shown "
+            "to be worse.",
+        ),
+    ] = False,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge", help="Put reports of several devices into one picture: merged.html, .json and .csv in --out."
+        ),
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print report.json, or what was compared or merged, instead of text.")
+    ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     version: Annotated[bool, version_option(_NAME)] = False,
@@ -95,6 +124,17 @@ def report(
     second of video at the artifact's hop), memory and size.
     """
     del quiet, verbose, version  # taken by the app
+    paths = artifacts or []
+    if compare or merge:
+        _check_reports_alone(data=data, bounds=bool(slo or fail_under), both=compare and merge)
+        if compare:
+            _compare(paths, json=json)
+        else:
+            _merge(paths, out, json=json)
+        return
+    if not paths or data is None:
+        msg = "give one artifact or more and `data`, or two reports with `compare` or `merge`"
+        raise UsageError(msg)
     from s2tf_edge.data.datasets import open_videos
     from s2tf_edge.runtime.evaluation.multi_view import Views
     from s2tf_edge.runtime.evaluation.output_folder import output_folder
@@ -114,11 +154,12 @@ def report(
         views=Views.parse(views),
         limit=limit,
         session=SessionOptions(threads=threads, hint=hint),
+        profile=profile,
     )
     videos = open_videos(data)
     check_known([*wanted, *floor], videos)
     with output_folder(out) as folder:
-        found = make_report(artifacts, videos, baseline=baseline, options=options, steps=progress_bar)
+        found = make_report(paths, videos, baseline=baseline, options=options, steps=progress_bar)
         write_report(found, folder, slo=wanted, by=judged_by)
     values = report_values(found, slo=wanted, by=judged_by)
     if json:
@@ -126,6 +167,59 @@ def report(
     else:
         _print_summary(found, values, out)
     _check_bounds(found, slo=wanted, floor=floor, by=judged_by)
+
+
+def _check_reports_alone(*, data: str | None, bounds: bool, both: bool) -> None:
+    given = [name for name, is_given in (("data", data is not None), ("slo or fail_under", bounds)) if is_given]
+    if both or given:
+        what = "both" if both else f"`{'` and `'.join(given)}` beside one"
+        msg = f"`compare` and `merge` read reports that were made before, and take nothing else; got {what}"
+        raise UsageError(msg)
+
+
+def _compare(paths: Sequence[Path], *, json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from s2tf_edge.errors import AccuracyError
+    from s2tf_edge.runtime.reporting.compare import compare_reports
+    from s2tf_edge.runtime.reporting.saved import read_report
+
+    if len(paths) != 2:
+        msg = f"`compare` takes two reports, the old one and the new one, got {len(paths)}"
+        raise UsageError(msg)
+    found = compare_reports(*map(read_report, paths))
+    if json:
+        print_json(found.to_dict())
+    else:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("artifact", "", "old", "new", "change (95 %)", "finding"):
+            table.add_column(heading, overflow="fold")
+        for each in found.differences:
+            numbers = [f"{value:.4g} {each.unit}" for value in (each.old, each.new)]
+            words = (each.artifact, each.quantity, *numbers, each.change, each.finding)
+            table.add_row(*map(Text, words))
+        Console().print(table)
+        typer.echo(found.verdict)
+    if found.regressions:
+        raise AccuracyError(found.verdict)
+
+
+def _merge(paths: Sequence[Path], out: Path, *, json: bool) -> None:
+    from s2tf_edge.runtime.evaluation.output_folder import output_folder
+    from s2tf_edge.runtime.reporting.merge import merge_reports, write_merged
+    from s2tf_edge.runtime.reporting.report_files import require_report_extra
+    from s2tf_edge.runtime.reporting.saved import read_report
+
+    require_report_extra()
+    merged = merge_reports([read_report(path) for path in paths])
+    with output_folder(out) as folder:
+        write_merged(merged, folder)
+    if json:
+        print_json(merged.to_dict())
+    else:
+        typer.echo(f"{len(merged.rows)} results of {len(merged.devices)} devices: {out / 'merged.html'}")
 
 
 def main() -> None:
@@ -152,6 +246,9 @@ def _print_summary(found: Report, values: dict[str, Any], out: Path) -> None:
     for row in found.rows:
         if row.skipped:
             typer.echo(f"{row.name} skipped: {translate(row.skipped)}")
+    for row in found.measured:
+        if row.measured and row.measured.profile:
+            typer.echo(f"{row.name}: {row.measured.profile.explain()}")
     typer.echo(values["verdict"])
     if values["run"]:
         typer.echo(values["run"])

@@ -25,7 +25,7 @@ def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd)
 
 
-def test_writes_four_files_and_keeps_the_skipped(small_artifact: Path, tmp_path: Path) -> None:
+def test_writes_its_files_and_keeps_the_skipped(small_artifact: Path, tmp_path: Path) -> None:
     done = run("gone", small_artifact, *SHORT, "--slo", "p95<60s,drop<1", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
@@ -33,7 +33,7 @@ def test_writes_four_files_and_keeps_the_skipped(small_artifact: Path, tmp_path:
     assert next(iter(values.items())) == ("schema_version", 1)
     assert {path.name for path in tmp_path.iterdir()} == {"report"}
     names = {path.name for path in (tmp_path / "report").iterdir()}
-    assert names == {"report.html", "report.md", "report.json", "report.csv"}
+    assert names == {"report.html", "report.md", "report.json", "report.csv", "figures"}
     gone, ran = values["artifacts"]
     assert "does not exist" in gone["skipped"]
     assert (ran["n"], ran["baseline"], values["winner"]) == (3, True, small_artifact.name)
@@ -142,3 +142,60 @@ def test_interrupted_it_leaves_nothing(
     assert done.returncode == 130, done.stderr
     assert done.stderr == "s2tf-report: error: interrupted\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def reported(small_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reported")
+    done = run(small_artifact, *SHORT, "--out", "r", "-q", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "r"
+
+
+def test_reports_are_compared_across_time(reported: Path, tmp_path: Path) -> None:
+    done = run("--compare", reported, reported / "report.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "no regression is shown in 1 artifacts" in done.stdout
+    assert "no change shown" in done.stdout
+    values = json.loads((reported / "report.json").read_text("utf-8"))
+    values["artifacts"][0]["peak_memory_mb"] *= 2
+    worse = tmp_path / "worse.json"
+    worse.write_text(json.dumps(values), encoding="utf-8")
+    done = run("--compare", reported, worse, "--json", cwd=tmp_path)
+    assert done.returncode == 6
+    assert [each["finding"] for each in json.loads(done.stdout)["differences"]].count("regression") == 1
+    assert "error: 1 regression: memory of small é artifact" in done.stderr
+
+
+def test_reports_of_devices_are_merged(reported: Path, tmp_path: Path) -> None:
+    values = json.loads((reported / "report.json").read_text("utf-8"))
+    values["machine"]["cpu"] = "another"
+    (tmp_path / "other.json").write_text(json.dumps(values), encoding="utf-8")
+    done = run("--merge", reported, "other.json", "--out", "all", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 results of 2 devices: all/merged.html" in done.stdout
+    assert {path.name for path in (tmp_path / "all").iterdir()} == {
+        "merged.html",
+        "merged.json",
+        "merged.csv",
+        "accuracy-latency.svg",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--compare", "a"], 2, "--compare takes two reports, the old one and the new one, got 1"),
+        (["--compare", "a", "b"], 9, "cannot read a"),
+        (["--compare", "--merge", "a", "b"], 2, "got both"),
+        (["--compare", "a", "b", "--data", "x"], 2, "take nothing else; got --data beside one"),
+        (["--merge", "a"], 9, "cannot read a"),
+        (["a"], 2, "give one artifact or more and --data, or two reports with --compare or --merge"),
+        ([*SHORT], 2, "give one artifact or more and --data"),
+    ],
+)
+def test_mistakes_with_reports(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

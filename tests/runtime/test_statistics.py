@@ -10,6 +10,7 @@ import pytest
 
 from s2tf_edge.errors import UsageError
 from s2tf_edge.runtime.statistics import (
+    mcnemar_p,
     paired_difference_interval,
     pareto_front,
     percentiles,
@@ -125,3 +126,23 @@ def test_pareto_front_equals_its_definition() -> None:
 
 def test_pareto_front_of_nothing() -> None:
     assert pareto_front([]) == []
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [
+        (0, 0, 1.0),
+        (5, 0, 2 / 2**5),
+        (0, 5, 2 / 2**5),
+        (1, 1, 1.0),
+        # 2 of 10 coins: (1 + 10 + 45) / 1024, on both sides.
+        (8, 2, 2 * 56 / 1024),
+    ],
+)
+def test_mcnemar_is_a_test_of_signs(only_first: int, only_second: int, p: float) -> None:
+    assert mcnemar_p(only_first=only_first, only_second=only_second) == pytest.approx(p)
+
+
+def test_mcnemar_refuses_what_is_no_count() -> None:
+    with pytest.raises(UsageError, match="zero or more, got -1 and 2"):
+        mcnemar_p(only_first=-1, only_second=2)

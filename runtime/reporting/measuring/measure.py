@@ -31,6 +31,7 @@ from s2tf_edge.runtime.evaluation.accuracy import Evaluation
 from s2tf_edge.runtime.evaluation.multi_view import Views
 from s2tf_edge.runtime.evaluation.predictions import Predictions
 from s2tf_edge.runtime.reporting.measuring.latency import MIN_ROUNDS, Latency, median_is_known
+from s2tf_edge.runtime.reporting.measuring.profile import Profile
 from s2tf_edge.runtime.reporting.measuring.surroundings import Surroundings, Watch
 from s2tf_edge.runtime.reporting.measuring.worker import ArtifactProcess, Loaded, Throughput, Turn
 from s2tf_edge.runtime.session import ModelInfo, SessionOptions
@@ -40,8 +41,9 @@ __all__ = ["MeasureOptions", "Measurement", "Measurements", "Skipped", "Steps", 
 Steps = Callable[[str], AbstractContextManager[Progress]]
 """Begins a step of that name and gives what to call as it proceeds."""
 
-_TURN_SECONDS: Final = 0.5
-_FEWEST_ROUNDS: Final = 10
+_TURN_SECONDS: Final = 0.1
+"""Short, so that what the machine did in a round fell on all artifacts alike."""
+_FEWEST_ROUNDS: Final = 30
 """Before a median counts as known."""
 _PATIENCE: Final = 3
 """Times the duration that one may take, whose few predictions are no rounds enough yet for an interval."""
@@ -68,6 +70,8 @@ class MeasureOptions:
     limit: int | None = None
     """At most so many videos for the accuracy."""
     session: SessionOptions = field(default_factory=SessionOptions)
+    profile: bool = False
+    """Have runtimes tell how long each layer takes."""
 
     def __post_init__(self) -> None:
         if not 0 < self.duration_seconds <= 86400 or not 0 <= self.warmup_seconds <= 86400:
@@ -102,6 +106,8 @@ class Measurement:
     """What told it."""
     peak_memory_mb: float
     """Largest resident memory of its process through loading and inference, in MB of 10^6 bytes."""
+    profile: Profile | None = None
+    """How long its layers take; None where that was not asked for, or the runtime does not tell."""
     evaluation: Predictions
     """What it says of the videos; an ``Evaluation`` where they have labels."""
 
@@ -188,6 +194,11 @@ def measure(
             for done, artifact in enumerate(artifacts, start=1):
                 artifact.attempt(functools.partial(_MeasuredArtifact.measure_others, seconds=others))
                 progress(done, len(artifacts))
+        if options.profile:
+            with steps("profiling") as progress:
+                for done, artifact in enumerate(artifacts, start=1):
+                    artifact.attempt(functools.partial(_MeasuredArtifact.look_inside, seconds=2 * others))
+                    progress(done, len(artifacts))
         for artifact in (each for each in artifacts if each.is_running):
             with steps(f"evaluating {artifact.path.name}") as progress:
                 artifact.attempt(functools.partial(_MeasuredArtifact.evaluate, options=options, progress=progress))
@@ -206,6 +217,7 @@ class _MeasuredArtifact:
         self._loaded: Loaded
         self._peak_memory_mb: float
         self._best_batch: Throughput | None
+        self._profile: Profile | None = None
         self._side_by_side: Throughput
         self._video_times: list[int]
         self._evaluation: Predictions
@@ -254,6 +266,9 @@ class _MeasuredArtifact:
         self._side_by_side = self._process.find_best_requests(seconds)
         self._video_times = self._process.time_videos(2 * seconds)
 
+    def look_inside(self, seconds: float) -> None:
+        self._profile = self._process.profile(seconds)
+
     def evaluate(self, *, options: MeasureOptions, progress: Progress) -> None:
         self._evaluation = self._process.evaluate(views=options.views, limit=options.limit, progress=progress)
 
@@ -274,6 +289,7 @@ class _MeasuredArtifact:
             joules=median(joules) if joules else None,
             energy_meter=self._loaded.energy_meter,
             peak_memory_mb=self._peak_memory_mb,
+            profile=self._profile,
             evaluation=self._evaluation,
         )
 

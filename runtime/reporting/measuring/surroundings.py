@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ __all__ = ["Sample", "Surroundings", "Watch"]
 
 _BUSY: Final = 0.10
 """Share of all cores that others may take before latencies are those of a busy machine."""
+_LEAST_SECONDS: Final = 0.3
 _GOVERNORS: Final = "devices/system/cpu/cpu*/cpufreq/scaling_governor"
 
 
@@ -88,9 +90,13 @@ class Watch:
         self._root = root
         self._samples: list[Sample] = []
         self._total, self._own = self._read_total(), self._read_own()
+        self._since = time.monotonic()
 
     def sample(self) -> None:
-        """Notes what happened since the last time."""
+        """Notes what happened since the last time, where that is long enough for the kernel's clocks to tell."""
+        if time.monotonic() - self._since < _LEAST_SECONDS:
+            return
+        self._since = time.monotonic()
         total, own = self._read_total(), self._read_own()
         all_time = total["all"] - self._total["all"]
         if all_time <= 0:
@@ -110,7 +116,10 @@ class Watch:
         )
 
     def finish(self) -> Surroundings:
-        """All that was seen."""
+        """All that was seen; one sample at least, of whatever time."""
+        if not self._samples:
+            time.sleep(max(0.0, _LEAST_SECONDS - (time.monotonic() - self._since)))
+            self.sample()
         with contextlib.suppress(OSError):
             governors = {path.read_text(encoding="ascii").strip() for path in self._root.glob(_GOVERNORS)}
             return self._gather(tuple(sorted(governors)))

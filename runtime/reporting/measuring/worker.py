@@ -7,6 +7,7 @@ value)`` or ``("error", S2TFError)`` the other. A process that finds its pipe cl
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import logging
@@ -30,17 +31,20 @@ import numpy as np
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.videos import Videos
-from s2tf_edge.errors import InputFileError, S2TFError
+from s2tf_edge.errors import InputFileError, S2TFError, UnsupportedError
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.evaluation.multi_view import Views, evaluate, first_clip, network_classes
 from s2tf_edge.runtime.evaluation.predictions import Predictions
 from s2tf_edge.runtime.open import open_session
 from s2tf_edge.runtime.reporting.measuring.energy import find_meter
+from s2tf_edge.runtime.reporting.measuring.profile import Profile
 from s2tf_edge.runtime.session import Clips, ModelInfo, Session, SessionOptions, time_axis
 
 __all__ = ["ArtifactProcess", "Loaded", "Throughput", "Turn", "peak_memory_mb"]
 
 _PATIENCE_SECONDS: Final = 5.0
+_FEWEST_RUNS, _MOST_RUNS = 3, 1000
+"""Of a profile."""
 _BATCHES: Final = (1, 2, 4, 8)
 _MOST_REQUESTS: Final = 16
 
@@ -100,7 +104,7 @@ class ArtifactProcess:
     def time(self, seconds: float) -> Turn:
         """Single predictions, one after another for ``seconds``; one at least: of clips, or of steps.
 
-        One untimed prediction comes first, unless it takes longer than all that: it finds caches and threads as the
+        One untimed prediction comes first, unless it takes half of that: it finds caches and threads as the
         neighbors' round left them.
         """
         turn: Turn = self._call("time", seconds)
@@ -122,6 +126,15 @@ class ArtifactProcess:
             seconds: for each number that is tried, up to one a core.
         """
         found: Throughput = self._call("find_best_requests", seconds)
+        return found
+
+    def profile(self, seconds: float) -> Profile | None:
+        """How long each layer takes, in a session of its own; None where the runtime does not tell.
+
+        Args:
+            seconds: of predictions, about.
+        """
+        found: Profile | None = self._call("profile", seconds)
         return found
 
     def time_videos(self, seconds: float) -> list[int]:
@@ -225,7 +238,7 @@ class _ArtifactServer:
         )
 
     def time(self, seconds: float) -> Turn:
-        if self._last_seconds < seconds:
+        if self._last_seconds < seconds / 2:
             self._predict()
         with self._meter.measure() if self._meter else contextlib.nullcontext() as energy:
             started, computed = time.perf_counter(), time.process_time()
@@ -252,6 +265,18 @@ class _ArtifactServer:
         counts = sorted({1, *(2**power for power in range(most.bit_length()) if 2**power <= most), most})
         found = [Throughput(count=count, clips_per_second=self._rate_side_by_side(count, seconds)) for count in counts]
         return max(found, key=lambda each: each.clips_per_second)
+
+    def profile(self, seconds: float) -> Profile | None:
+        # Here, as the times of layers would slow all other figures.
+        options = dataclasses.replace(self._options, profile=True)
+        runs = max(_FEWEST_RUNS, min(_MOST_RUNS, int(seconds / max(self._last_seconds, 1e-6))))
+        try:
+            with open_session(self._path, options) as session:
+                predict = _make_prediction(session, self._clip)
+                predict()
+                return Profile(layers=session.profile(predict, runs=runs))
+        except UnsupportedError:
+            return None
 
     def time_videos(self, seconds: float) -> list[int]:
         files = [video for video in self._data.videos if Path(video.name).is_file()]

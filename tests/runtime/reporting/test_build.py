@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -19,17 +20,23 @@ from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.runtime.evaluation.accuracy import Drop, Evaluation, measure_drop
+from s2tf_edge.runtime.evaluation.confidence import measure_confidence
 from s2tf_edge.runtime.evaluation.predictions import Predictions, measure_agreement
+from s2tf_edge.runtime.reporting import report_files
 from s2tf_edge.runtime.reporting.build import Report, Row, make_report
+from s2tf_edge.runtime.reporting.changes import find_changes
 from s2tf_edge.runtime.reporting.conditions import By, Finding, check_known, parse_fail_under, parse_slo
 from s2tf_edge.runtime.reporting.evidence import count_videos_needed
 from s2tf_edge.runtime.reporting.facts import ArtifactFacts, machine_facts, read_facts
+from s2tf_edge.runtime.reporting.figures import layers_svg
 from s2tf_edge.runtime.reporting.measuring.latency import Latency, compare_rounds
 from s2tf_edge.runtime.reporting.measuring.measure import Measurement, MeasureOptions, Skipped
 from s2tf_edge.runtime.reporting.measuring.surroundings import Sample, Surroundings
 from s2tf_edge.runtime.reporting.measuring.worker import Throughput
 from s2tf_edge.runtime.reporting.plot import Point, draw_scatter, scatter_svg
 from s2tf_edge.runtime.reporting.report_files import report_values, tabulate_classes, write_report
+from s2tf_edge.runtime.reporting.svg import new_figure, to_element
+from s2tf_edge.runtime.reporting.tiles import make_tiles
 from s2tf_edge.runtime.reporting.verdict import choose, judge, report_command, shortfalls, stream_command, verdict
 from s2tf_edge.runtime.session import ModelInfo
 from s2tf_edge.spec import ClipSpec
@@ -37,6 +44,7 @@ from s2tf_edge.step_spec import StateSpec, StepSpec
 
 HOSTILE = "</script><script>alert(1)</script>|$\\frac{`x`}"
 LABELS = ("clap", "wave", HOSTILE)
+NO_VIDEOS = Videos(name="none", videos=())
 
 
 def evaluation(wrong: int, *, n: int = 60) -> Evaluation:
@@ -99,6 +107,8 @@ def report(*measured: tuple[str, float, int], skipped: str | None = None, labels
             outcome=item,
             drop=drop_of(found[0], item) if index else None,
             agreement=measure_agreement(found[0].evaluation, item.evaluation) if index else None,
+            changes=find_changes(found[0].evaluation, item.evaluation, NO_VIDEOS) if index else (),
+            confidence=measure_confidence(item.accuracy) if item.accuracy else None,
             speed=compare_rounds(found[0].latency.rounds, item.latency.rounds) if index else None,
             is_baseline=index == 0,
             on_front=labels and index > 0,
@@ -157,8 +167,8 @@ def test_steps_and_clips_are_compared_by_a_second_of_video() -> None:
     assert (clips.by_second, mixed.by_second) == (False, True)
     assert [row.to_dict()["form"] for row in mixed.rows] == ["clip", "step"]
     assert mixed.rows[1].metrics["ms_per_second"] == pytest.approx(25 * 10.0)
-    assert "10 ms a step (p95 15), 250 ms a second of video, 4.0× (3.8 to 4.2) as fast as base" in verdict(mixed)
-    assert "10 ms a clip (p95 15), 4.0× (3.8 to 4.2) as fast" in verdict(clips)
+    assert "10 ms a step (p95 15), 250 ms a second of video, 4.0× (3.9 to 4.1) as fast as base" in verdict(mixed)
+    assert "10 ms a clip (p95 15), 4.0× (3.9 to 4.1) as fast" in verdict(clips)
     (cost,) = parse_slo("cost<300ms/s")
     assert [cost.judge(row.metrics) for row in mixed.rows] == [Finding.REFUTED, Finding.SHOWN]
 
@@ -332,7 +342,7 @@ def test_without_labels_what_takes_them_is_not_known() -> None:
 def test_without_labels_the_verdict_says_so() -> None:
     text = verdict(report(*THREE, labels=False))
     assert text == (
-        "rough is the fastest: 5 ms a clip (p95 7.5), 8.0× (7.6 to 8.4) as fast as base, and agrees with base on "
+        "rough is the fastest: 5 ms a clip (p95 7.5), 8.0× (7.8 to 8.2) as fast as base, and agrees with base on "
         "55.0 % of 60 videos. The videos have no labels, so there is no top-1."
     )
     alone = verdict(report(THREE[0], labels=False))
@@ -385,7 +395,7 @@ def test_fail_under_takes_no_comparison() -> None:
 
 def test_the_verdict_is_computed() -> None:
     text = verdict(report(*THREE))
-    assert "rough is the fastest: 5 ms a clip (p95 7.5), 8.0× (7.6 to 8.4) as fast as base" in text
+    assert "rough is the fastest: 5 ms a clip (p95 7.5), 8.0× (7.8 to 8.2) as fast as base" in text
     assert "for a drop of 45.0 points in top-1 (95 % interval +" in text
     assert "The most accurate is base: 95.0 % top-1 at 40 ms." in text
     assert verdict(report(*THREE), parse_slo("p95<1ms")) == "No artifact meets p95 < 1 ms."
@@ -426,7 +436,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Structure(HTMLParser):
     """Elements by name, checking that they nest; every reference to something outside the file."""
 
-    VOID = frozenset({"meta", "wbr", "br"})
+    VOID = frozenset({"meta", "wbr", "br", "img"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -438,7 +448,9 @@ class Structure(HTMLParser):
         self.seen.append(tag)
         if tag not in self.VOID:
             self.open.append(tag)
-        self.outside += [value for key, value in attrs if key in {"src", "href"} and value and value[0] != "#"]
+        self.outside += [
+            value for key, value in attrs if key in {"src", "href"} and value and not value.startswith(("#", "data:"))
+        ]
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.append(tag)
@@ -488,8 +500,8 @@ def test_without_labels_every_file_says_so(tmp_path: Path) -> None:
     text = (tmp_path / "report.html").read_text("utf-8")
     structure.feed(text)
     assert structure.open == []
-    assert not {"svg", "figure"} & set(structure.seen)
-    assert len(re.findall("<td>no labels</td>", text)) == 3 * 2 + 2
+    assert "Accuracy against latency</h2>" not in text
+    assert len(re.findall(">no labels</td>", text)) == 3 * 2 + 2
     assert "They have no labels, so there is no top-1." in text
     lines = (tmp_path / "report.md").read_text("utf-8").splitlines()
     (line,) = [each for each in lines if each.startswith("| quick |") and "| no labels |" in each]
@@ -531,21 +543,35 @@ def test_values_without_an_slo_name_no_winner() -> None:
 
 def points(*at: tuple[float, float]) -> list[Point]:
     return [
-        Point(name=f"artifact_{i}", p50_ms=x, p95_ms=2 * x, top1=y, top1_low=y - 9, top1_high=y + 5, on_front=i == 0)
+        Point(
+            name=f"artifact_{i}",
+            runtime=("openvino", "onnxruntime")[i % 2],
+            precision=("fp32", "int8", "fp16")[i % 3],
+            size_mb=1.0 + i,
+            p50_ms=x,
+            p50_low=0.9 * x,
+            p50_high=1.2 * x,
+            top1=y,
+            top1_low=y - 9,
+            top1_high=y + 5,
+            on_front=i == 0,
+        )
         for i, (x, y) in enumerate(at)
     ]
 
 
 @pytest.mark.parametrize("at", [[(5.0, 80.0), (6.0, 70.0)], [(1.0, 50.0), (900.0, 90.0)], [(3.0, 0.0)]])
 def test_the_plot_is_well_formed_and_takes_the_pages_colors(at: list[tuple[float, float]]) -> None:
-    svg = scatter_svg([replace(points(*at)[0], name=HOSTILE), *points(*at)[1:]])
+    text = scatter_svg([replace(points(*at)[0], name=HOSTILE), *points(*at)[1:]])
+    svg = to_element(text, label="Accuracy")
     root = ElementTree.fromstring(svg)
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert any(text and text.startswith("</script>") for text in texts)
     assert "var(--ink" in svg
     assert "var(--accent" in svg
     assert root.get("width") is None
-    assert svg == scatter_svg([replace(points(*at)[0], name=HOSTILE), *points(*at)[1:]])
+    assert text == scatter_svg([replace(points(*at)[0], name=HOSTILE), *points(*at)[1:]])
+    assert "var(" not in text
 
 
 @pytest.mark.parametrize(
@@ -559,8 +585,8 @@ def test_the_plot_is_well_formed_and_takes_the_pages_colors(at: list[tuple[float
     ids=["two alike", "six alike", "twelve", "corners"],
 )
 def test_labels_lie_inside_the_axes_near_their_points_and_not_on_one_another(at: list[tuple[float, float]]) -> None:
-    figure = draw_scatter(points(*at))
-    (axes,) = figure.axes
+    with new_figure(9.6, 5.4) as figure:
+        (axes,) = draw_scatter(figure, points(*at)).axes
     boxes = [text.get_window_extent() for text in axes.texts]
     assert [text.get_text() for text in axes.texts] == [f"artifact_{i}" for i in range(len(at))]
     for one, other in combinations(boxes, 2):
@@ -630,7 +656,7 @@ def test_on_a_busy_machine_no_ratio_is_told(tmp_path: Path) -> None:
     assert "The machine was busy: other processes took 1.8 of its 2 cores: no ratio of speeds is told" in text
     write_report(found, tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "<td>not shown</td>" in page
+    assert ">not shown</td>" in page
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["surroundings"]["busy"] is True
 
 
@@ -673,3 +699,77 @@ def test_a_latency_is_judged_by_its_interval() -> None:
     assert judge(row, parse_slo("p50<41ms"), by=By.ESTIMATE) is Finding.SHOWN
     assert judge(row, parse_slo("p50<60ms"), by=By.BOUND) is Finding.SHOWN
     assert "longer timing may tell" in "".join(shortfalls(found, parse_slo("p50<41ms")))
+
+
+SCHEMA = json.loads(Path(report_files.__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        report(*THREE, skipped="cannot"),
+        report(THREE[0]),
+        report(*THREE, labels=False),
+        busy(report(*THREE)),
+        stepping(report(*THREE), 1),
+    ],
+    ids=["some skipped", "one", "no labels", "busy", "steps"],
+)
+def test_the_json_keeps_to_its_schema(found: Report) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    values = json.loads(json.dumps(report_values(found, slo=parse_slo("p95<20ms"))))
+    validator.validate(values)
+    # Every name is in the schema, and a schema that takes anything would be none.
+    names = SCHEMA["properties"]
+    assert set(values) == set(names)
+    ran = set(SCHEMA["$defs"]["ran"]["properties"])
+    assert all(set(item) == ran for item in values["artifacts"] if item["skipped"] is None)
+    del values["artifacts"][0]["p50_ms"]
+    assert not validator.is_valid(values)
+
+
+def test_tiles_say_what_to_use_how_fast_and_at_what_cost() -> None:
+    use, speed, cost = make_tiles(report(*THREE), parse_slo("drop<20"))
+    assert (use.value, use.tone) == ("quick", "good")
+    assert speed.value == "10 ms a clip"
+    assert "4.0× (3.9 to 4.1) as fast as base" in speed.note
+    assert cost.value == "5.0 points of top-1"
+    assert "too few videos to tell it from none" in cost.note
+
+
+def test_tiles_where_nothing_is_shown() -> None:
+    use, speed, cost = make_tiles(report(*THREE), parse_slo("p95<1ms"))
+    assert (use.value, use.tone) == ("none", "bad")
+    assert "base" in speed.note
+    assert cost.value == "95.0 %"
+
+
+def test_tiles_of_what_was_shown_to_lose() -> None:
+    *_, cost = make_tiles(report(*THREE))
+    assert (cost.value, cost.tone) == ("45.0 points of top-1", "bad")
+    assert "a drop is shown" in cost.note
+
+
+def test_tiles_without_labels_and_on_a_busy_machine() -> None:
+    first, speed, agreement = make_tiles(busy(report(*THREE, labels=False)))
+    assert first.title == "The fastest"
+    assert "no ratio: the machine was busy" in speed.note
+    assert (agreement.title, agreement.value) == ("Agreement", "55.0 %")
+
+
+def test_every_figure_is_also_a_file(written: Path) -> None:
+    names = {path.stem for path in (written / "figures").iterdir()}
+    assert names == {"accuracy-latency", "times", "class-drops", "reliability"}
+    page = (written / "report.html").read_text("utf-8")
+    for path in (written / "figures").iterdir():
+        assert ElementTree.fromstring(path.read_text("utf-8")).tag.endswith("svg")
+    assert page.count("<svg") == len(names)
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_layers_are_drawn_where_they_are_known() -> None:
+    root = ElementTree.fromstring(layers_svg({"int8": {"i8": 12, "f32": 1}, "fp32": {"f32": 13}}))
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"12", "1", "13", "i8", "f32"} <= set(texts)

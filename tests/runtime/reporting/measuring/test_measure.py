@@ -79,7 +79,7 @@ def test_measures_what_runs_and_keeps_what_does_not(model: Path, data: LabeledVi
     # PyTorch takes any number of clips at once; made videos are not encoded.
     assert found.best_batch is not None
     assert found.video_ms is None
-    assert len(run.surroundings.samples) >= MIN_ROUNDS
+    assert run.surroundings.samples
     with open_session(model, SessionOptions(threads=1)) as session:
         expected = evaluate(session, data, limit=5)
     assert found.evaluation.names == expected.names
@@ -168,14 +168,14 @@ def test_rounds_go_there_and_back_until_all_medians_are_known() -> None:
     artifacts, asked = alternate(3600, calm=0.0, calmer=0.001)
     assert all(median_is_known(each.rounds) for each in artifacts)
     assert asked[:4] == ["calm", "calmer", "calmer", "calm"]
-    assert len(asked) == 2 * 10
+    assert len(asked) == 2 * 30
 
 
 def test_rounds_end_with_the_time() -> None:
     (calm, wild), _ = alternate(30, calm=0.0, wild=1.0)
     assert not median_is_known(wild.rounds)
-    # The calm one went on, as the two are compared by the rounds that both had.
-    assert len(calm.rounds) >= 60
+    # The calm one went on to the end of its time, as the two are compared by the rounds that both had.
+    assert len(calm.rounds) >= 300
     used = sum(map(sum, wild.rounds)) / 1e9
     assert used >= 30
 
