@@ -26,7 +26,7 @@ WORDS = ("export/rebuild.py", "export/targets/tensorrt_options.py", "runtime/rep
 NO_MESSAGES = {
     "export/options.py": "Points of top-1 on --eval that int8 may lose",  # help, which is for the command line
     "export/sensitivity_page.py": "<!doctype html>",  # a page for who ran the command
-    "runtime/reporting/plot.py": "--",  # variables of CSS
+    "runtime/reporting/svg.py": "--",  # variables of CSS
     "runtime/web/routes.py": "--picture\r\nContent-Type",
 }
 

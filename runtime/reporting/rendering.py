@@ -56,7 +56,9 @@ def _ms(value: float | None) -> str:
 
 def _probability(value: float | None) -> str:
     """Two digits, and no zero where it is only small."""
-    return "–" if value is None else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
+    if value is None:
+        return "–"
+    return "< 0.0001" if value < 1e-4 else f"= {value:.2f}" if value >= 0.1 else f"= {value:.2g}"
 
 
 def _signed(value: float | None, digits: int = 1) -> str:

@@ -86,8 +86,9 @@ def verdict(report: Report, slo: Sequence[Condition] = (), *, by: By = By.BOUND)
     """Some sentences that say what to use, what it costs, and what could not be told."""
     sentences = _decide(report, slo, by)
     if why := report.no_ratios:
-        advice = "stop what else runs" if report.surroundings.is_busy else "time them for longer"
-        sentences += f" {why[0].upper()}{why[1:]}: no ratio of speeds is told; {advice}, and measure again."
+        is_busy = report.surroundings.is_busy
+        ratios, advice = ("no ratio", "stop what else runs") if is_busy else ("none of their ratios", "time for longer")
+        sentences += f" {why[0].upper()}{why[1:]}: {ratios} of speeds is told; {advice}, and measure again."
     return sentences
 
 
