@@ -59,7 +59,7 @@ def demo(
     from s2tf_edge.extras import require
 
     # What is missing should not be found at the last of its steps.
-    for module in ("lightning", "onnx", "jinja2", "matplotlib", "adjustText"):
+    for module in ("lightning", "onnx", "jinja2", "matplotlib", "adjustText", "psutil"):
         require(module, extra="all", purpose=_NAME)
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
