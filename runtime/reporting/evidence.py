@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from s2tf_edge.runtime.evaluation.accuracy import Drop
-from s2tf_edge.runtime.reporting.build import Row
 from s2tf_edge.runtime.reporting.conditions import Condition, Finding
+from s2tf_edge.runtime.reporting.rows import Row
 from s2tf_edge.runtime.statistics import Share, paired_difference_interval, wilson_interval
 
 __all__ = ["count_videos_needed"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.extras import require
-from s2tf_edge.runtime.reporting.build import Report, Row
+from s2tf_edge.runtime.reporting.build import Report
 from s2tf_edge.runtime.reporting.conditions import By, Condition
 from s2tf_edge.runtime.reporting.figures import (
     Times,
@@ -22,6 +22,7 @@ from s2tf_edge.runtime.reporting.figures import (
 )
 from s2tf_edge.runtime.reporting.plot import LATENCY, Point, scatter_svg
 from s2tf_edge.runtime.reporting.rendering import render
+from s2tf_edge.runtime.reporting.rows import Row
 from s2tf_edge.runtime.reporting.svg import to_element
 from s2tf_edge.runtime.reporting.tiles import make_tiles
 from s2tf_edge.runtime.reporting.verdict import choose, judge_one, report_command, shortfalls, stream_command, verdict

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from s2tf_edge.runtime.reporting.build import Report, Row
+from s2tf_edge.runtime.reporting.build import Report
 from s2tf_edge.runtime.reporting.conditions import By, Condition
+from s2tf_edge.runtime.reporting.rows import Row
 from s2tf_edge.runtime.reporting.verdict import choose, describe_times
 
 __all__ = ["Tile", "make_tiles"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from s2tf_edge.runtime.reporting.build import Report, Row
+from s2tf_edge.runtime.reporting.build import Report
 from s2tf_edge.runtime.reporting.conditions import By, Condition, Finding
 from s2tf_edge.runtime.reporting.evidence import count_videos_needed
 from s2tf_edge.runtime.reporting.measuring.latency import Ratio
 from s2tf_edge.runtime.reporting.measuring.measure import Measurement
+from s2tf_edge.runtime.reporting.rows import Row
 from s2tf_edge.words import first_few
 
 __all__ = [

@@ -20,7 +20,8 @@ from s2tf_edge.cli.app import Quiet, Verbose, existing, print_json, progress_bar
 from s2tf_edge.errors import AccuracyError, BuildError, InputFileError, UsageError
 
 if TYPE_CHECKING:
-    from s2tf_edge.runtime.reporting.build import Report, Row
+    from s2tf_edge.runtime.reporting.build import Report
+    from s2tf_edge.runtime.reporting.rows import Row
 
 __all__ = ["main", "optimize"]
 

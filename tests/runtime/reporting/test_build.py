@@ -23,7 +23,7 @@ from s2tf_edge.runtime.evaluation.accuracy import Drop, Evaluation, measure_drop
 from s2tf_edge.runtime.evaluation.confidence import measure_confidence
 from s2tf_edge.runtime.evaluation.predictions import Predictions, measure_agreement
 from s2tf_edge.runtime.reporting import report_files
-from s2tf_edge.runtime.reporting.build import Report, Row, make_report
+from s2tf_edge.runtime.reporting.build import Report, make_report
 from s2tf_edge.runtime.reporting.changes import find_changes
 from s2tf_edge.runtime.reporting.conditions import By, Finding, check_known, parse_fail_under, parse_slo
 from s2tf_edge.runtime.reporting.evidence import count_videos_needed
@@ -35,6 +35,7 @@ from s2tf_edge.runtime.reporting.measuring.surroundings import Sample, Surroundi
 from s2tf_edge.runtime.reporting.measuring.worker import Throughput
 from s2tf_edge.runtime.reporting.plot import Point, draw_scatter, scatter_svg
 from s2tf_edge.runtime.reporting.report_files import report_values, tabulate_classes, write_report
+from s2tf_edge.runtime.reporting.rows import Row
 from s2tf_edge.runtime.reporting.svg import new_figure, to_element
 from s2tf_edge.runtime.reporting.tiles import make_tiles
 from s2tf_edge.runtime.reporting.verdict import choose, judge, report_command, shortfalls, stream_command, verdict
