@@ -240,7 +240,7 @@ def _plan(model: Path, target: str, **options: Any) -> ExportPlan:
     return plan
 
 
-@pytest.mark.parametrize("target", ["onnx", "openvino"])
+@pytest.mark.parametrize("target", ["onnx", pytest.param("openvino", marks=pytest.mark.needs_vnni)])
 @pytest.mark.parametrize("style", _KEPT)
 def test_a_quantized_graph_is_kept_as_it_is(quantized: Quantized, tmp_path: Path, style: str, target: str) -> None:
     """The logits are those of the file, to a step of the last integers."""

@@ -82,11 +82,14 @@ def check_loss(model: VideoNetwork, logits: Tensor, saliency: Saliency, case: di
     assert total.item() == pytest.approx(expected["total"], rel=TOLERANCE)
     torch.autograd.backward(total)
     parameters = dict(model.named_parameters())
-    for key, norm in case["expected"].get("grad_l2", {}).items():
+    norms = case["expected"].get("grad_l2", {})
+    # What flows back has the rounding of the largest, which differs from processor to processor.
+    rounding = 1e-7 * max(norms.values(), default=0.0)
+    for key, norm in norms.items():
         (ours,) = rename({key: torch.zeros(())}, format=format)
         gradient = parameters[ours].grad
         assert gradient is not None
-        assert gradient.norm().item() == pytest.approx(norm, rel=1e-4)
+        assert gradient.norm().item() == pytest.approx(norm, rel=1e-4, abs=rounding)
 
 
 @pytest.mark.needs_shared

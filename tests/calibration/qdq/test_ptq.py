@@ -78,6 +78,7 @@ def integer_graph(float_graph: FloatGraph, noise: Noise, tmp_path_factory: pytes
     return make
 
 
+@pytest.mark.needs_vnni
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", SMALL)
 def test_logits_stay_near_those_of_the_float_graph(
