@@ -89,7 +89,7 @@ def verdict(report: Report, slo: Sequence[Condition] = (), *, by: By = By.BOUND)
     if why := report.no_ratios:
         is_busy = report.surroundings.is_busy
         ratios, advice = ("no ratio", "stop what else runs") if is_busy else ("none of their ratios", "time for longer")
-        sentences += f" {why[0].upper()}{why[1:]}: {ratios} of speeds is told; {advice}, and measure again."
+        sentences += f" {why[0].upper()}{why[1:]}, so {ratios} of speeds is told; {advice}, and measure again."
     return sentences
 
 

@@ -654,7 +654,7 @@ def test_on_a_busy_machine_no_ratio_is_told(tmp_path: Path) -> None:
     assert [row.metrics["speedup"] for row in found.rows] == [None] * 3
     text = verdict(found)
     assert "×" not in text
-    assert "The machine was busy: other processes took 1.8 of its 2 cores: no ratio of speeds is told" in text
+    assert "The machine was busy: other processes took 1.8 of its 2 cores, so no ratio of speeds is told" in text
     write_report(found, tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert ">not shown</td>" in page
@@ -681,7 +681,7 @@ def test_rounds_that_disagree_are_named() -> None:
     found = replace(found, rows=(*found.rows[:2], row))
     assert row.metrics["speedup"] is None
     assert found.rows[1].metrics["speedup"] == pytest.approx(4)
-    assert "the rounds do not agree about wild: none of their ratios" in verdict(found).lower()
+    assert "the rounds do not agree about wild, so none of their ratios" in verdict(found).lower()
 
 
 def test_one_that_is_as_fast_is_named() -> None:
