@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from s2tf_edge.runtime.reporting.build import Report
 from s2tf_edge.runtime.reporting.conditions import By, Condition
 from s2tf_edge.runtime.reporting.rows import Row
-from s2tf_edge.runtime.reporting.verdict import choose, describe_times
+from s2tf_edge.runtime.reporting.verdict import brief, choose, describe_times
 
 __all__ = ["Tile", "make_tiles"]
 
@@ -60,7 +60,9 @@ def _speed(report: Report, row: Row) -> Tile:
     elif not row.is_baseline and report.no_ratios:
         notes.append(f"no ratio: {report.no_ratios}")
     return Tile(
-        title="Speed", value=f"{metrics['p50_ms']:.3g} ms a {'step' if step else 'clip'}", note="; ".join(notes)
+        title="Speed",
+        value=f"{brief(metrics['p50_ms'] or 0.0)} ms a {'step' if step else 'clip'}",
+        note="; ".join(notes),
     )
 
 
@@ -91,4 +93,4 @@ def _baseline(report: Report) -> str:
 
 
 def _range(low: float | None, high: float | None, unit: str) -> str:
-    return "" if low is None or high is None else f"95 % interval {low:.3g} to {high:.3g} {unit}"
+    return "" if low is None or high is None else f"95 % interval {brief(low)} to {brief(high)} {unit}"

@@ -108,7 +108,7 @@ def _decide(report: Report, slo: Sequence[Condition], by: By) -> str:
         sentence = f"{fastest.name} takes {_speed(report, fastest)}, with {_top1(fastest):.1f} % top-1."
     best = min(report.measured, key=lambda row: (-_top1(row), report.cost_of(row)))
     if _top1(best) > _top1(fastest):
-        cost = f"{report.cost_of(best):.3g} ms{' a second of video' if report.by_second else ''}"
+        cost = f"{brief(report.cost_of(best))} ms{' a second of video' if report.by_second else ''}"
         sentence += f" The most accurate is {best.name}: {_top1(best):.1f} % top-1 at {cost}{_caveat(best)}."
     return sentence
 
@@ -183,12 +183,17 @@ def _top1(row: Row) -> float:
 def _speed(report: Report, row: Row) -> str:
     measured = _measured(row)
     latency, what = measured.latency, "a clip" if measured.info.step is None else "a step"
-    text = f"{latency.p50_ms:.3g} ms {what} (p95 {latency.p95_ms:.3g})"
+    text = f"{brief(latency.p50_ms)} ms {what} (p95 {brief(latency.p95_ms)})"
     if report.by_second:
-        text += f", {measured.ms_per_second:.3g} ms a second of video"
+        text += f", {brief(measured.ms_per_second)} ms a second of video"
     if report.baseline is None or row.speedup is None:
         return text
     return f"{text}, {describe_times(row.speedup)} as fast as {report.baseline.name}"
+
+
+def brief(value: float) -> str:
+    """Three digits, and all of those before the point: 2.07, 969, 1220."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def describe_times(ratio: Ratio) -> str:

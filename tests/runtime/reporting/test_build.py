@@ -739,6 +739,12 @@ def test_tiles_say_what_to_use_how_fast_and_at_what_cost() -> None:
     assert "too few videos to tell it from none" in cost.note
 
 
+def test_long_times_are_no_powers_of_ten() -> None:
+    found = report(("base", 1234.4, 3))
+    assert "base takes 1234 ms a clip (p95 1852)" in verdict(found)
+    assert make_tiles(found)[1].value == "1234 ms a clip"
+
+
 def test_tiles_where_nothing_is_shown() -> None:
     use, speed, cost = make_tiles(report(*THREE), parse_slo("p95<1ms"))
     assert (use.value, use.tone) == ("none", "bad")
