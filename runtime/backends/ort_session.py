@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -120,13 +120,13 @@ class OrtSession(Session):
         try:
             events = json.loads(file.read_text(encoding="utf-8"))
         finally:
-            file.unlink(missing_ok=True)
+            shutil.rmtree(file.parent, ignore_errors=True)
         times: dict[tuple[str, str], list[float]] = defaultdict(list)
         for event in events:
             name, operator = event.get("name", ""), event.get("args", {}).get("op_name")
             if event.get("cat") == "Node" and operator and name.endswith(_KERNEL_TIME):
                 times[name.removesuffix(_KERNEL_TIME), operator].append(event["dur"] / 1000)
-        # What ran before, as to warm up, is in the file too: each run's share of all of them is the same.
+        # What ran before, as to warm up, is in the file too: the last runs are those that were asked for.
         return [
             LayerTime(name=name, kind=operator, kernel="", ms=sum(each[-runs:]) / min(runs, len(each)))
             for (name, operator), each in times.items()
@@ -192,7 +192,8 @@ def _session_options(runtime: Any, options: SessionOptions) -> Any:
     values.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if options.profile:
         values.enable_profiling = True
-        values.profile_file_prefix = str(Path(tempfile.gettempdir()) / f"s2tf-profile-{os.getpid()}-{id(values)}")
+        # A folder of its own: names in a common one can be guessed, and be another's link.
+        values.profile_file_prefix = str(Path(tempfile.mkdtemp(prefix="s2tf-profile-")) / "layers")
     for library in options.custom_ops:
         _register(values, library)
     return values

@@ -45,6 +45,8 @@ _TURN_SECONDS: Final = 0.1
 """Short, so that what the machine did in a round fell on all artifacts alike."""
 _FEWEST_ROUNDS: Final = 30
 """Before a median counts as known."""
+_LOOK_EVERY: Final = 10
+"""Rounds from one look at all medians to the next, which takes time."""
 _PATIENCE: Final = 3
 """Times the duration that one may take, whose few predictions are no rounds enough yet for an interval."""
 _OTHER_FIGURES: Final = (0.1, 1.0)
@@ -304,6 +306,6 @@ def _alternate(artifacts: Sequence[_MeasuredArtifact], seconds: float, watch: Wa
         watch.sample()
         done, order = done + 1, -order
         progress(min(done, total), total)
-        if all(artifact.is_known for artifact in artifacts):
+        if done % _LOOK_EVERY == 0 and all(artifact.is_known for artifact in artifacts):
             progress(total, total)
             return
