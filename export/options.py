@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from s2tf_edge.export.targets.base import Target
     from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 
-__all__ = ["CALIB_CLIPS", "METHODS", "OPSETS", "PROFILE", "ExportOption", "ExportOptions"]
+__all__ = ["CALIB_CLIPS", "METHODS", "OPSETS", "PROFILE", "WEIGHT_BITS", "ExportOption", "ExportOptions"]
 
 OPSETS: Final = (18, 24)
 """Lowest and highest opset that a graph can be written in."""
 METHODS: Final = ("minmax", "entropy", "percentile", "mse")
 CALIB_CLIPS: Final = 300
+WEIGHT_BITS: Final = (7, 8)
+"""Of int8: for processors whose kernels overflow (``hardware.saturates_int8``), and for all others."""
 PROFILE: Final = (1, 4, 16)
 """Fewest, usual and most clips that a TensorRT engine for any number of clips takes at once."""
 _VIDEOS: Final = "a folder, glob or list of videos, with labels or without, one video, or synthetic"
@@ -157,6 +159,12 @@ class ExportOptions:
         "How ranges of activations are chosen: minmax, entropy, percentile or mse.",
         default=METHODS[0],
         check=one_of(METHODS),
+        needs=_needs_int8,
+    )
+    weight_bits: int | None = _option(
+        "Bits of int8 weights: 7 for processors without VNNI, whose kernels overflow; default: 8, there 7.",
+        default=None,
+        check=counts(*WEIGHT_BITS),
         needs=_needs_int8,
     )
     eval: str | Videos | None = _option(

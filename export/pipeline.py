@@ -37,7 +37,7 @@ from s2tf_edge.calibration.candidates import read_candidates, tabulate
 from s2tf_edge.errors import UnsupportedError, VerificationError
 from s2tf_edge.export.artifact_folder import new_artifact, package_versions, seal, write_json, write_script
 from s2tf_edge.export.fastest import choose_precisions, make_fastest
-from s2tf_edge.export.options import ExportOptions
+from s2tf_edge.export.options import WEIGHT_BITS, ExportOptions
 from s2tf_edge.export.plan import ExportPlan, plan_export
 from s2tf_edge.export.rebuild import RebuildPlan, run_rebuild
 from s2tf_edge.export.sensitivity_page import write_sensitivity
@@ -256,6 +256,7 @@ def _integers(
         clips=calibration,
         judge=NetworkJudge(reference, evaluation=plan.labeled, checks_logits=options.verify),
         method=options.calib_method,
+        weight_bits=options.weight_bits or WEIGHT_BITS[1],
         exclude=options.exclude,
         max_drop=options.max_drop,
         sensitivity=functools.partial(write_sensitivity, options.sensitivity) if options.sensitivity else None,

@@ -13,7 +13,7 @@ from s2tf_edge.data.sides import Use
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import UsageError
 from s2tf_edge.export.artifact_folder import check_destination
-from s2tf_edge.export.options import ExportOptions
+from s2tf_edge.export.options import WEIGHT_BITS, ExportOptions
 from s2tf_edge.export.rebuild import RebuildPlan, is_rebuild, plan_rebuild
 from s2tf_edge.export.sensitivity_page import check_page
 from s2tf_edge.export.sources.network import SourceNetwork, open_network
@@ -23,6 +23,7 @@ from s2tf_edge.export.targets.registry import FLOAT_TARGETS, find_target
 from s2tf_edge.export.targets.tensorrt_engine import find_builder
 from s2tf_edge.file_kinds import find_kind
 from s2tf_edge.runtime.evaluation.multi_view import network_classes
+from s2tf_edge.runtime.hardware import saturates_int8
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.words import counted
 
@@ -132,6 +133,8 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
         raise UsageError(msg)
     source, precision = _settle_quantized(source, target, options, precision)
     options.check(target, precision=precision, is_quantized=source.quantization is not None)
+    if source.quantization is None and options.may_be_int8(precision):
+        options = _settle_weight_bits(options, target)
     folder = options.out or path.with_name(f"{path.stem}_{target.name}_{precision}")
     check_destination(folder)
     if options.sensitivity is not None:
@@ -184,6 +187,19 @@ def _settle_quantized(
             source.given,
         )
     return source, "int8"
+
+
+def _settle_weight_bits(options: ExportOptions, target: Target) -> ExportOptions:
+    """Weights of 7 bits where this processor's kernels of int8 need them and nobody asked for others.
+
+    An engine's are none of them; it computes elsewhere, and is verified with exact sums.
+    """
+    if options.weight_bits is not None or target.is_engine or not saturates_int8():
+        return options
+    logger.info(
+        "weights of 7 bits, as int8 of 8 overflows on this processor, which has no VNNI; `weight_bits=8` is for others"
+    )
+    return dataclasses.replace(options, weight_bits=WEIGHT_BITS[0])
 
 
 def _open_videos(data: str | Videos | None, *, use: Use) -> Videos | None:

@@ -7,8 +7,13 @@ import platform
 import resource
 import sys
 from pathlib import Path
+from typing import Final
 
-__all__ = ["count_threads", "hardware_facts", "resident_memory_mb"]
+__all__ = ["count_threads", "hardware_facts", "resident_memory_mb", "saturates_int8"]
+
+_X86: Final = frozenset({"x86_64", "amd64", "i386", "i686"})
+_SUMS_IN_32_BITS: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+"""Instructions, as Linux names them, that add products of 8 bits without the 16 bits between."""
 
 
 def hardware_facts() -> dict[str, str]:
@@ -30,6 +35,19 @@ def count_threads() -> int | None:
     """Threads of this process now; None where the system does not tell."""
     tasks = Path("/proc/self/task")
     return sum(1 for _ in tasks.iterdir()) if tasks.exists() else None
+
+
+def saturates_int8() -> bool:
+    """Whether kernels of int8 add pairs of products in 16 bits here, which overflow where weights have all 8 bits.
+
+    That is what x86 does without VNNI. False where the system does not tell what instructions there are.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    if platform.machine().lower() not in _X86 or not cpuinfo.exists():
+        return False
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), None)
+    return flags is not None and _SUMS_IN_32_BITS.isdisjoint(flags)
 
 
 def _cpu_name() -> str:

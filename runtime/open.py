@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -11,9 +12,12 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.extras import require
 from s2tf_edge.file_kinds import META_FILE, RUNNABLE, FileKind, check_kind, find_kind
 from s2tf_edge.runtime.artifact import BUILD_SCRIPT, ArtifactMeta, check_files, read_meta
+from s2tf_edge.runtime.hardware import saturates_int8
 from s2tf_edge.runtime.session import STEP_INPUT, ModelInfo, Session, SessionOptions
 
 __all__ = ["artifact_info", "is_artifact", "open_session"]
+
+logger = logging.getLogger(__name__)
 
 _MAX_BATCH: Final = 1024
 _SUFFIXES: Final = (".pt", ".pth", ".onnx", ".xml", ".engine")
@@ -72,7 +76,20 @@ def _artifact_session(path: Path, meta: ArtifactMeta, options: SessionOptions) -
         finish = f"run its {BUILD_SCRIPT}, or s2tf-export {path} --target {meta.target}"
         msg = f"the engine of {path} is still to be built: on the device, {finish}"
         raise InputFileError(msg)
+    _warn_of_overflow(path, meta, options)
     return _BACKENDS[meta.target](path / meta.model, artifact_info(path, meta), options, meta)
+
+
+def _warn_of_overflow(path: Path, meta: ArtifactMeta, options: SessionOptions) -> None:
+    """Says that integers may come out wrong, where this processor's kernels have no room for all bits of weights."""
+    is_here = meta.target in _ON_CPU and options.device.upper() in {"AUTO", "CPU"}
+    is_wide = meta.precision.get("asked") == "int8" and meta.build.get("weight_bits", 8) != 7
+    if is_here and is_wide and saturates_int8():
+        logger.warning(
+            "this processor has no VNNI, and int8 weights of 8 bits overflow on it: labels of %s may be wrong; "
+            "s2tf-report measures how many; `s2tf-export MODEL --weight-bits 7` makes one for it",
+            path,
+        )
 
 
 def _ort(path: Path, info: ModelInfo, options: SessionOptions, _meta: ArtifactMeta) -> Session:
@@ -106,6 +123,8 @@ _BACKENDS: Final[Mapping[str, Callable[[Path, ModelInfo, SessionOptions, Artifac
     "trt-rtx": _tensorrt,
 }
 """What runs artifacts, by target."""
+_ON_CPU: Final = frozenset({"onnx", "openvino"})
+"""Targets whose artifacts may run on the processor."""
 
 
 def artifact_info(path: Path, meta: ArtifactMeta) -> ModelInfo:

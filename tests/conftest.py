@@ -16,6 +16,7 @@ import pytest
 from s2tf_edge.clips import Frame
 from s2tf_edge.data.container import open_container, video_stream
 from s2tf_edge.data.frames import FrameTimes, scale_frame
+from s2tf_edge.runtime.hardware import saturates_int8
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -28,18 +29,11 @@ def _has_rtsp_server() -> bool:
     return Path(_SYSTEM_PYTHON).exists() and not subprocess.run(line, capture_output=True).returncode
 
 
-def _has_vnni() -> bool:
-    """Without, kernels for x86 add pairs of products in 16 bits, which saturate: integers come out wrong."""
-    cpuinfo = Path("/proc/cpuinfo")
-    words = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split()) if cpuinfo.exists() else {"avx_vnni"}
-    return bool(words & {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
-
-
 _NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "needs_rtsp_server": ("GStreamer's RTSP server (tools/system-packages.txt)", _has_rtsp_server),
     "needs_chromium": ("the browser Chromium", lambda: shutil.which("chromium") is not None),
     "needs_rtx": ("TensorRT-RTX", lambda: importlib.util.find_spec("tensorrt_rtx_bindings") is not None),
-    "needs_vnni": ("a processor that adds products of 8 bits in 32 (VNNI, or Arm's dot product)", _has_vnni),
+    "needs_vnni": ("a processor whose int8 does not overflow, as x86 without VNNI does", lambda: not saturates_int8()),
     "needs_display": ("tkinter and Xvfb", lambda: bool(importlib.util.find_spec("tkinter") and shutil.which("Xvfb"))),
     "needs_shared": ("the folder of real networks and clips beside the repository", _SHARED.is_dir),
 }

@@ -94,6 +94,7 @@ class OpenVinoQuantizer(Quantizer):
         *,
         clips: SizedClips,
         info: ModelInfo,
+        weight_bits: int = 8,
         inference_precision: str = "default",
     ) -> None:
         """Nothing is quantized yet.
@@ -102,6 +103,7 @@ class OpenVinoQuantizer(Quantizer):
             read: gives the float network, an ``openvino.Model``.
             clips: what activations' ranges are measured on.
             info: what the network takes and gives.
+            weight_bits: 8, or 7 for processors whose integer kernels overflow.
             inference_precision: of the sessions, for what is not quantized.
         """
         self._float = read()
@@ -109,6 +111,7 @@ class OpenVinoQuantizer(Quantizer):
         self.presets = tuple(name for name in _PRESETS if name not in _FOR_DEPTHWISE or kinds & DEPTHWISE)
         self._clips = clips
         self._info = dataclasses.replace(info, precision="int8")
+        self._weight_bits = weight_bits
         self._inference_precision = inference_precision
 
     def list_layers(self, preset: str) -> tuple[str, ...]:
@@ -148,7 +151,9 @@ class OpenVinoQuantizer(Quantizer):
     @functools.cached_property
     def _asymmetric(self) -> Any:
         logger.info("quantizing on %d clips", len(self._clips))
-        network = _quantize(self._float.clone(), self._clips, batch=self._info.batch or 1)
+        network = _quantize(
+            self._float.clone(), self._clips, batch=self._info.batch or 1, weight_bits=self._weight_bits
+        )
         widen(network, headroom(len(self._clips)))
         fold_before_quantizing(network)
         make_products_symmetric(network)
@@ -171,6 +176,7 @@ class OpenVinoGraphQuantizer(QdqQuantizer):
         clips: Iterable[Inputs],
         info: ModelInfo,
         method: str,
+        weight_bits: int = 8,
         inference_precision: str = "default",
     ) -> None:
         """Takes what to quantize; ranges are measured when they are first asked for.
@@ -180,9 +186,10 @@ class OpenVinoGraphQuantizer(QdqQuantizer):
             clips: what activations' ranges are measured on.
             info: what the graph takes and gives.
             method: how ranges are chosen.
+            weight_bits: 8, or 7 for processors whose integer kernels overflow.
             inference_precision: of the sessions, for what is not quantized.
         """
-        super().__init__(graph, clips=clips, info=info, style="openvino", method=method)
+        super().__init__(graph, clips=clips, info=info, style="openvino", method=method, weight_bits=weight_bits)
         self._inference_precision = inference_precision
 
     def write(self, preset: str, folder: Path, *, excluded: Collection[str] = ()) -> Path:
@@ -215,8 +222,9 @@ def _make_session(path: Path, info: ModelInfo, inference_precision: str) -> Sess
     return OpenVinoSession(path, info, SessionOptions(device="CPU"), inference_precision=inference_precision)
 
 
-def _quantize(network: Any, clips: SizedClips, *, batch: int) -> Any:
+def _quantize(network: Any, clips: SizedClips, *, batch: int, weight_bits: int) -> Any:
     with _quiet_nncf() as nncf:
+        fixes: Any = importlib.import_module("nncf.quantization.advanced_parameters").OverflowFix
         estimators: Any = importlib.import_module("nncf.quantization.range_estimator")
         return nncf.quantize(
             network,
@@ -227,7 +235,9 @@ def _quantize(network: Any, clips: SizedClips, *, batch: int) -> Any:
             # NNCF's default averages the extremes of single clips and cuts off what lies beyond: three to six times the
             # error, measured on small S2TF and 3D ResNets.
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                activations_range_estimator_params=estimators.RangeEstimatorParametersSet.MINMAX
+                activations_range_estimator_params=estimators.RangeEstimatorParametersSet.MINMAX,
+                # Its default gives the first layers 7 bits, whatever processor.
+                overflow_fix=fixes.ENABLE if weight_bits < 8 else fixes.DISABLE,
             ),
         )
 

@@ -25,7 +25,6 @@ from s2tf_edge.calibration.ranges.ranges import Range
 
 __all__ = ["InsertQdq", "Scale", "scale_of"]
 
-_WEIGHT_MAX: Final = 127
 _BIAS_MAX: Final = 2**30
 """Half of what int32 holds: the other half is for the sum that the bias is added to."""
 
@@ -59,16 +58,20 @@ def scale_of(covered: Range, *, signed: bool) -> Scale:
 class InsertQdq(ir.passes.InPlacePass):
     """Quantizes activations, weights and, for integer kernels, biases."""
 
-    def __init__(self, placement: Placement, ranges: Mapping[str, Range], style: Style) -> None:
+    def __init__(
+        self, placement: Placement, ranges: Mapping[str, Range], style: Style, *, weight_bits: int = 8
+    ) -> None:
         """Takes what was decided and measured.
 
         Args:
             placement: for the very graph that the pass is called on.
             ranges: of every value of the placement.
             style: that the placement was made for.
+            weight_bits: 8, or 7 for kernels that add two products in 16 bits.
         """
         self._placement = placement
         self._style = style
+        self._weight_max = 2 ** (weight_bits - 1) - 1
         covered = {value: ranges[str(value.name)] for value in placement.values}
         self._scales = {value: scale_of(each, signed=style.is_signed(each)) for value, each in covered.items()}
 
@@ -76,7 +79,9 @@ class InsertQdq(ir.passes.InPlacePass):
         """Inserts; names of nodes and values stay, new ones are named after what they quantize."""
         graph = model.graph
         for layer in self._placement.layers:
-            _LayerQuantizer(graph, layer, self._scales[layer.inputs[0]]).quantize(bias=self._style.integer_kernels)  # type: ignore[index]
+            activation = self._scales[layer.inputs[0]]  # type: ignore[index]
+            one = _LayerQuantizer(graph, layer, activation, weight_max=self._weight_max)
+            one.quantize(bias=self._style.integer_kernels)
         readers: dict[ir.Value, list[tuple[ir.Node, int]]] = {value: [] for value in self._placement.values}
         for node, index in self._placement.edges:
             readers[node.inputs[index]].append((node, index))  # type: ignore[index]
@@ -117,9 +122,10 @@ def _quantize_value(
 class _LayerQuantizer:
     """One convolution or matrix product, whose constants become integers."""
 
-    def __init__(self, graph: ir.Graph, node: ir.Node, activation: Scale) -> None:
+    def __init__(self, graph: ir.Graph, node: ir.Node, activation: Scale, *, weight_max: int) -> None:
         self._graph, self._node = graph, node
         self._activation = activation
+        self._weight_max = weight_max
         self._axis = weight_axis(node)
 
     def quantize(self, *, bias: bool) -> None:
@@ -127,7 +133,7 @@ class _LayerQuantizer:
         offset = self._bias(weight.shape[self._axis]) if bias else None
         step = self._weight_step(weight, offset)
         spread = np.expand_dims(step, [axis for axis in range(weight.ndim) if axis != self._axis])
-        integers = np.clip(np.rint(weight / spread), -_WEIGHT_MAX, _WEIGHT_MAX).astype(np.int8)
+        integers = np.clip(np.rint(weight / spread), -self._weight_max, self._weight_max).astype(np.int8)
         self._replace(1, "weight", integers, Scale(step=step, zero_point=np.zeros(step.shape, np.int8)), self._axis)
         if offset is not None:
             unit = step * self._activation.step
@@ -143,7 +149,7 @@ class _LayerQuantizer:
     def _weight_step(self, weight: NDArray[np.float32], bias: NDArray[np.float32] | None) -> NDArray[np.float32]:
         """By output channel; large enough that the channel's bias, in its own steps, fits its integers."""
         others = tuple(axis for axis in range(weight.ndim) if axis != self._axis)
-        step = np.abs(weight).max(axis=others) / _WEIGHT_MAX
+        step = np.abs(weight).max(axis=others) / self._weight_max
         if bias is not None:
             step = np.maximum(step, np.abs(bias) / (_BIAS_MAX * self._activation.step))
         # A channel without weights: any scale will do.

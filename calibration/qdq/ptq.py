@@ -70,12 +70,13 @@ class MeasuredGraph:
     method: str
     ranges: Mapping[str, Range]
 
-    def write(self, out: Path, *, excluded: Collection[str] = ()) -> QdqReport:
+    def write(self, out: Path, *, excluded: Collection[str] = (), weight_bits: int = 8) -> QdqReport:
         """Writes an integer graph.
 
         Args:
             out: where to.
             excluded: names of nodes that stay in floating point.
+            weight_bits: 8, or 7 for processors whose integer kernels overflow (``hardware.saturates_int8``).
 
         Raises:
             UnsupportedError: nothing in the graph can be quantized.
@@ -91,7 +92,7 @@ class MeasuredGraph:
             excluded=placement.excluded,
             ranges=ranges,
         )
-        InsertQdq(placement, ranges, self.style)(model)
+        InsertQdq(placement, ranges, self.style, weight_bits=weight_bits)(model)
         save_model(model, out)
         return report
 

@@ -23,7 +23,16 @@ __all__ = ["QdqQuantizer"]
 class QdqQuantizer(Quantizer):
     """One preset, whose ranges are measured once; ONNX Runtime runs the result, for whatever runtime it is made."""
 
-    def __init__(self, graph: Path, *, clips: Iterable[Inputs], info: ModelInfo, style: str, method: str) -> None:
+    def __init__(
+        self,
+        graph: Path,
+        *,
+        clips: Iterable[Inputs],
+        info: ModelInfo,
+        style: str,
+        method: str,
+        weight_bits: int = 8,
+    ) -> None:
         """Takes what to quantize; ranges are measured when they are first asked for.
 
         Args:
@@ -32,6 +41,7 @@ class QdqQuantizer(Quantizer):
             info: what the graph takes and gives.
             style: onnxruntime, tensorrt or openvino; see ``measure_graph``.
             method: how ranges are chosen.
+            weight_bits: 8, or 7 for processors whose integer kernels overflow.
         """
         self.presets = (f"Q/DQ for {style}, {method}",)
         self._graph = graph
@@ -39,6 +49,7 @@ class QdqQuantizer(Quantizer):
         self._info = dataclasses.replace(info, precision="int8")
         self._style = style
         self._method = method
+        self._weight_bits = weight_bits
 
     def list_layers(self, preset: str) -> tuple[str, ...]:
         """Convolutions and matrix products with integer operands."""
@@ -51,12 +62,13 @@ class QdqQuantizer(Quantizer):
         if set(excluded) >= set(self.list_layers(preset)):
             path.write_bytes(self._graph.read_bytes())
         else:
-            self._measured.write(path, excluded=excluded)
+            self._measured.write(path, excluded=excluded, weight_bits=self._weight_bits)
         return path
 
     def make_session(self, path: Path) -> Session:
-        """ONNX Runtime on the CPU."""
-        return OrtSession(path, self._info, SessionOptions(device="CPU"))
+        """ONNX Runtime on the CPU; for what another compiler makes of the graph, with the arithmetic that it says."""
+        is_own = self._style == "onnxruntime"
+        return OrtSession(path, self._info, SessionOptions(device="CPU"), fuses_integers=is_own)
 
     def audit(self, session: Session) -> Audit:
         """What ONNX Runtime's kernels compute in; of another style, what the graph asks its compiler for."""
@@ -75,4 +87,4 @@ class QdqQuantizer(Quantizer):
     @functools.cached_property
     def _full_report(self) -> QdqReport:
         with tempfile.TemporaryDirectory() as folder:
-            return self._measured.write(Path(folder) / GRAPH_FILE)
+            return self._measured.write(Path(folder) / GRAPH_FILE, weight_bits=self._weight_bits)

@@ -35,6 +35,8 @@ class Integers:
     """What an integer form is held against."""
     method: str = "minmax"
     """How ranges are chosen."""
+    weight_bits: int = 8
+    """8, or 7 for processors whose integer kernels overflow."""
     exclude: tuple[str, ...] = ()
     """Regular expressions for names of layers that stay in floating point."""
     max_drop: float | None = None

@@ -80,7 +80,7 @@ def best_integer_form(quantizer: Quantizer, request: BuildRequest) -> Iterator[I
         ranked = rank_candidates(candidates, may_return_layers=integers.max_drop is not None)
         gated = _pass_gate(quantizer, ranked, Path(work), integers=integers, excluded=excluded)
         preset, path = (gated.chosen.preset, gated.chosen.path) if gated else (ranked[0].name, ranked[0].written)
-        options = _describe_choice(preset, candidates, gated)
+        options = {**_describe_choice(preset, candidates, gated), "weight_bits": integers.weight_bits}
         yield IntegerForm(
             folder=path.parent,
             options=options,
@@ -103,7 +103,14 @@ def qdq_quantizer(request: BuildRequest, *, style: str) -> Quantizer:
     """
     integers = _require_integers(request)
     clips = _make_inputs(request, integers)
-    return QdqQuantizer(request.graph, clips=clips, info=request.info, style=style, method=integers.method)
+    return QdqQuantizer(
+        request.graph,
+        clips=clips,
+        info=request.info,
+        style=style,
+        method=integers.method,
+        weight_bits=integers.weight_bits,
+    )
 
 
 def openvino_quantizer(read: Callable[[], Any], request: BuildRequest, *, inference_precision: str) -> Quantizer:
@@ -120,9 +127,16 @@ def openvino_quantizer(read: Callable[[], Any], request: BuildRequest, *, infere
     integers = _require_integers(request)
     info, clips = request.info, _make_inputs(request, integers)
     if integers.method == "minmax":
-        return OpenVinoQuantizer(read, clips=clips, info=info, inference_precision=inference_precision)
+        return OpenVinoQuantizer(
+            read, clips=clips, info=info, weight_bits=integers.weight_bits, inference_precision=inference_precision
+        )
     return OpenVinoGraphQuantizer(
-        request.graph, clips=clips, info=info, method=integers.method, inference_precision=inference_precision
+        request.graph,
+        clips=clips,
+        info=info,
+        method=integers.method,
+        weight_bits=integers.weight_bits,
+        inference_precision=inference_precision,
     )
 
 

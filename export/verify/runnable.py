@@ -31,7 +31,8 @@ def runnable_session(folder: Path, meta: ArtifactMeta) -> tuple[Session, str]:
     from s2tf_edge.runtime.backends.ort_session import OrtSession
 
     info = artifact_info(folder, meta)
-    return OrtSession(folder / GRAPH_FILE, info, on_cpu), "ONNX Runtime on the CPU, running the engine's graph"
+    session = OrtSession(folder / GRAPH_FILE, info, on_cpu, fuses_integers=False)
+    return session, "ONNX Runtime on the CPU, running the engine's graph"
 
 
 def _open_on_gpu(folder: Path, meta: ArtifactMeta) -> Session | None:

@@ -49,15 +49,24 @@ class OrtSession(Session):
         info: what the graph takes and gives.
         options: threads and device; ``custom_ops`` are registered with the session.
         names: of the input and of the logits in a graph that calls them otherwise.
+        fuses_integers: False computes a graph with Q/DQ as it is written, in float between them, as TensorRT's exact
+            sums have it; integer kernels of some processors overflow.
     """
 
     backend: ClassVar[str] = "onnxruntime"
 
     def __init__(
-        self, path: Path, info: ModelInfo, options: SessionOptions, *, names: tuple[str, str] = ("clip", "logits")
+        self,
+        path: Path,
+        info: ModelInfo,
+        options: SessionOptions,
+        *,
+        names: tuple[str, str] = ("clip", "logits"),
+        fuses_integers: bool = True,
     ) -> None:
         super().__init__(path, info, options)
         self._input, self._logits = names
+        self._fuses_integers = fuses_integers
 
     def describe(self) -> dict[str, Any]:
         """Backend, version, execution provider, inference precision and threads."""
@@ -80,7 +89,7 @@ class OrtSession(Session):
         try:
             self._engine: Any = self._runtime.InferenceSession(
                 self.path,
-                _session_options(self._runtime, self.options),
+                _session_options(self._runtime, self.options, fuses_integers=self._fuses_integers),
                 providers=[provider],
                 # Else the Python wrapper prints, and tries again without the provider that was asked for.
                 enable_fallback=0,
@@ -183,13 +192,15 @@ class OrtSession(Session):
         del self._engine
 
 
-def _session_options(runtime: Any, options: SessionOptions) -> Any:
+def _session_options(runtime: Any, options: SessionOptions, *, fuses_integers: bool) -> Any:
     values = runtime.SessionOptions()
     values.intra_op_num_threads = options.threads
     values.inter_op_num_threads = 1
     values.log_severity_level = _FATAL_ONLY
     # Threads that spin between two clips take the cores that decoding needs.
     values.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not fuses_integers:
+        values.add_session_config_entry("session.disable_quant_qdq", "1")
     if options.profile:
         values.enable_profiling = True
         # A folder of its own: names in a common one can be guessed, and be another's link.

@@ -367,6 +367,7 @@ _OTHER_VALUES: dict[str, dict[str, Any]] = {
     "requantize": {"requantize": True},
     "calib": _INT8_OPTIONS,
     "calib_clips": {"calib_clips": 7, **_INT8_OPTIONS},
+    "weight_bits": {"weight_bits": 7, **_INT8_OPTIONS},
     "calib_method": {"calib_method": "mse", **_INT8_OPTIONS},
     "eval": {"eval": "synthetic?clips=3"},
     "max_drop": {"max_drop": 1.5, "eval": "synthetic", "verify": False, **_INT8_OPTIONS},

@@ -150,8 +150,20 @@ def test_a_video_cannot_be_saved_into_a_pipe(start: Start, tmp_path: Path) -> No
     assert "pipe.mp4 is no file; a video is saved into a file" in err
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("jsonl", [[], ["--jsonl", "-"], ["--jsonl", "out.jsonl"]])
+@pytest.mark.parametrize(
+    ("closed", "jsonl"),
+    [
+        (">&-", ["--jsonl", "-"]),
+        ("2>&-", []),
+        ("<&- >&- 2>&-", ["--jsonl", "out.jsonl"]),
+        *(pytest.param(">&-", jsonl, marks=pytest.mark.slow) for jsonl in ([], ["--jsonl", "out.jsonl"])),
+        *(
+            pytest.param("2>&-", jsonl, marks=pytest.mark.slow)
+            for jsonl in (["--jsonl", "-"], ["--jsonl", "out.jsonl"])
+        ),
+        *(pytest.param("<&- >&- 2>&-", jsonl, marks=pytest.mark.slow) for jsonl in ([], ["--jsonl", "-"])),
+    ],
+)
 def test_streams_that_were_closed_before_the_start(
     start: Start, video: Path, tmp_path: Path, closed: str, jsonl: list[str]
 ) -> None:

@@ -111,6 +111,7 @@ def test_bad_input_is_one_clear_line(
     assert not (tmp_path / "run" / "model.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_run_says_its_recipe_and_repeats_from_what_it_left(tmp_path: Path) -> None:
     arguments = ["synthetic?clips=20", *TINY, "--epochs", "1", "--clips-per-video", "1"]
     done = _run(*arguments, "--out", "first run", cwd=tmp_path)

@@ -20,6 +20,7 @@ from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
     [
         ({"custom_ops": "drop"}, r"`custom_ops` must be one of auto, keep, inline, got 'drop'"),
         ({"input": "u16"}, r"`input` must be one of f32, u8, got 'u16'"),
+        ({"weight_bits": 4}, r"`weight_bits` must be from 7 to 8, got 4"),
         ({"calib_clips": 0}, r"`calib_clips` must be one or more, got 0"),
         ({"batch": 0}, r"`batch` must be from 1 to 256, got 0"),
         ({"batch": 257}, r"`batch` must be from 1 to 256, got 257"),
@@ -51,6 +52,7 @@ def test_values_out_of_their_range_are_refused(options: dict[str, Any], message:
         ("openvino", {"precision": "int8"}, r"int8 needs clips to calibrate with; give `calib=DATA`"),
         ("openvino", {"exclude": ("stem",)}, r"`exclude` is for int8, but the precision is fp16; drop one of them"),
         ("onnx", {"calib_method": "mse"}, r"`calib_method` is for int8, but the precision is fp32"),
+        ("onnx", {"weight_bits": 7}, r"`weight_bits` is for int8, but the precision is fp32"),
         ("onnx", {"max_drop": 1.0, "eval": "synthetic"}, r"`max_drop` is for int8, but the precision is fp32"),
         ("openvino", {"precision": "fp16", "sensitivity": Path("a.html")}, r"`sensitivity` is for int8, but the"),
         (

@@ -114,3 +114,32 @@ def test_what_comes_split_is_calibrated_on_one_side_and_measured_on_the_other(pl
     assert plan.evaluation is not None
     assert [Path(video.name).stem for video in plan.calib.videos] == ["1", "2"]
     assert [Path(video.name).stem for video in plan.evaluation.videos] == ["4"]
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "overflows", "bits"),
+    [
+        ("openvino", {"precision": "int8"}, True, 7),
+        ("onnx", {"precision": "auto"}, True, 7),
+        ("onnx", {"precision": "int8", "weight_bits": 8}, True, 8),
+        ("onnx", {"precision": "int8"}, False, None),
+        ("onnx", {"precision": "fp32"}, True, None),
+        ("trt", {"precision": "int8", "defer_build": True}, True, None),
+    ],
+)
+def test_weights_have_the_bits_that_this_processor_has_room_for(
+    plain: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    options: dict[str, Any],
+    overflows: bool,
+    bits: int | None,
+) -> None:
+    monkeypatch.setattr("s2tf_edge.export.plan.saturates_int8", lambda: overflows)
+    plan = plan_export(plain, _options(plain, target, calib="synthetic?clips=2", **options))
+    assert isinstance(plan, ExportPlan)
+    assert plan.options.weight_bits == bits
+    # What is made again elsewhere is the same.
+    command = plan.command()
+    assert command is not None
+    assert ("--weight-bits" in command) is (bits is not None)

@@ -7,7 +7,8 @@ from s2tf_edge.models.x3d import Depthwise, SqueezeExcitation, X3DHead
 
 
 @pytest.mark.parametrize(
-    ("variant", "millions", "giga_macs"), [("xs", 3.79, 0.60), ("s", 3.79, 1.96), ("m", 3.79, 4.73), ("l", 6.15, 18.37)]
+    ("variant", "millions", "giga_macs"),
+    [("xs", 3.79, 0.60), ("s", 3.79, 1.96), ("m", 3.79, 4.73), pytest.param("l", 6.15, 18.37, marks=pytest.mark.slow)],
 )
 def test_has_the_published_parameters_and_cost(variant: str, millions: float, giga_macs: float) -> None:
     with torch.device("meta"):

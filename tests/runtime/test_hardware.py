@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from s2tf_edge.runtime import hardware
-from s2tf_edge.runtime.hardware import hardware_facts
+from s2tf_edge.runtime.hardware import hardware_facts, saturates_int8
 
 
 def test_it_is_this_machine() -> None:
@@ -34,3 +34,25 @@ def test_the_processor_is_named_on_every_kind_of_board(
         path.write_text(text)
     monkeypatch.setattr(hardware, "Path", lambda path: tmp_path / path.lstrip("/"))
     assert hardware_facts()["cpu"] == name
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo", "saturates"),
+    [
+        ("x86_64", "processor : 0\nflags\t: fpu avx2 fma\n", True),
+        ("AMD64", "flags\t: fpu avx512f avx512bw\n", True),
+        ("x86_64", "flags\t: fpu avx2 avx_vnni\n", False),
+        ("x86_64", "flags\t: fpu avx512f avx512_vnni\n", False),
+        ("x86_64", "processor : 0\n", False),
+        ("x86_64", None, False),
+        ("aarch64", "Features\t: fp asimd\n", False),
+    ],
+)
+def test_a_processor_without_vnni_overflows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, cpuinfo: str | None, saturates: bool
+) -> None:
+    if cpuinfo is not None:
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+    monkeypatch.setattr(hardware, "Path", lambda path: tmp_path / Path(path).name)
+    monkeypatch.setattr(hardware.platform, "machine", lambda: machine)
+    assert saturates_int8() is saturates

@@ -126,6 +126,7 @@ def test_within_an_epoch_it_is_written_when_it_is_time_and_not_before(
     assert not (tmp_path / "last.ckpt").exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_goes_on_as_if_it_had_not_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,7 +62,7 @@ def test_the_average_of_the_weights_is_validated_and_kept(tmp_path: Path, tiny: 
     "settings",
     [
         {"ema": 0.9, "precise_norms": 10},
-        {"optimizer": "sgd", "lr": 0.05, "clip_grad": 1.0},
+        pytest.param({"optimizer": "sgd", "lr": 0.05, "clip_grad": 1.0}, marks=pytest.mark.slow),
         {"mixup": 0.8, "cutmix": 1.0, "background": 0.3, "accumulate": 2},
     ],
 )

@@ -95,6 +95,7 @@ def _weights(folder: Path) -> dict[str, Any]:
     return weights
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_curve_and_weights_of_one_with_twice_the_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

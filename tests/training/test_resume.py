@@ -43,8 +43,8 @@ def _groups(folder: Path) -> list[dict[str, Any]]:
     "settings",
     [
         {"lr": 2e-3},
-        {"weight_decay": 0.0},
-        {"saliency_lr_scale": 0.5, "lr": 1e-3},
+        pytest.param({"weight_decay": 0.0}, marks=pytest.mark.slow),
+        pytest.param({"saliency_lr_scale": 0.5, "lr": 1e-3}, marks=pytest.mark.slow),
         {"layer_decay": 0.5, "backbone_lr_scale": 0.3},
         {"batch_size": 10},
     ],

@@ -245,6 +245,20 @@ def test_depthwise_layers_are_left_out_only_where_there_are_any(quantizer: Make)
     assert quantizer(R3D).presets == (EVERYTHING, ALONE, SYMMETRIC, SYMMETRIC_ALONE)
 
 
+@pytest.mark.parametrize(("weight_bits", "largest"), [(8, 127), (7, 64)])
+def test_weights_have_as_many_bits_as_were_asked_for(
+    graph_of: FloatGraph, noise: Noise, tmp_path: Path, weight_bits: int, largest: int
+) -> None:
+    graph, shape = graph_of(R3D), SHAPES[R3D]
+    made = OpenVinoQuantizer(
+        lambda: _read_float(graph), clips=noise(shape, 1), info=_info(shape), weight_bits=weight_bits
+    )
+    network = _read(made.write(ALONE, tmp_path))
+    constants = [op for op in network.get_ordered_ops() if op.get_type_name() == "Constant"]
+    weights = [np.abs(op.data.astype(int)).max() for op in constants if op.get_element_type().get_type_name() == "i8"]
+    assert max(weights) == largest
+
+
 @pytest.mark.parametrize(
     ("preset", "activations"), [(EVERYTHING, "asymmetric"), (ALONE, "asymmetric"), (SYMMETRIC_ALONE, "symmetric")]
 )

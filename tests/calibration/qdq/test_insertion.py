@@ -31,10 +31,11 @@ def _model(body: str, **weights: NDArray[Any]) -> ir.Model:
     return ir.from_proto(onnx.shape_inference.infer_shapes(proto))
 
 
-def _insert(model: ir.Model, style: str, **ranges: Range) -> onnx.ModelProto:
+def _insert(model: ir.Model, style: str, *, weight_bits: int = 8, **ranges: Range) -> onnx.ModelProto:
     chosen = STYLES[style]
     covered = {name: ranges.get(name, Range(low=-20, high=20)) for name in _names(model)}
-    InsertQdq(place(model.graph, chosen), covered | {"clip": Range(low=-1, high=1)}, chosen)(model)
+    covered["clip"] = Range(low=-1, high=1)
+    InsertQdq(place(model.graph, chosen), covered, chosen, weight_bits=weight_bits)(model)
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
     return proto
@@ -79,14 +80,15 @@ def test_a_tensor_without_values_gets_a_scale_all_the_same() -> None:
         assert scale_of(Range(), signed=signed).step == 1
 
 
+@pytest.mark.parametrize(("weight_bits", "largest"), [(8, 127), (7, 63)])
 @pytest.mark.parametrize("style", STYLES)
-def test_weights_are_integers_with_a_scale_for_each_output_channel(style: str) -> None:
+def test_weights_are_integers_with_a_scale_for_each_output_channel(style: str, weight_bits: int, largest: int) -> None:
     kernel = _kernel() * np.array([1, 100, 0.01, 1, 0], np.float32).reshape(5, 1, 1, 1, 1)
     model = _model("first = Conv (clip, w) logits = Conv (first, v)", w=kernel, v=_kernel(2, 5))
-    constants = _constants(_insert(model, style))
+    constants = _constants(_insert(model, style, weight_bits=weight_bits))
     integers, step = constants["first/weight/integers"], constants["first/weight/scale"]
     assert (integers.dtype.name, step.shape) == ("int8", (5,))
-    assert (np.abs(integers).reshape(5, -1).max(1) == [127, 127, 127, 127, 0]).all()
+    assert (np.abs(integers).reshape(5, -1).max(1) == [largest] * 4 + [0]).all()
     error = np.abs(integers * step.reshape(5, 1, 1, 1, 1) - kernel).reshape(5, -1).max(1)
     assert (error <= 0.5001 * step).all()
     assert "w" not in constants

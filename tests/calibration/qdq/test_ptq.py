@@ -24,6 +24,7 @@ from s2tf_edge.errors import UnsupportedError, UsageError
 from s2tf_edge.export.targets.registry import TARGETS
 from s2tf_edge.export.targets.tensorrt_engine import build_engine
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
+from s2tf_edge.runtime.hardware import saturates_int8
 from s2tf_edge.runtime.session import Clips
 from s2tf_edge.spec import ClipSpec
 
@@ -53,9 +54,15 @@ def _shape(graph: Path) -> list[int]:
     return [side.dim_value for side in tensor.shape.dim]
 
 
-def _logits(graph: Path, clips: Sequence[Clips]) -> NDArray[np.float32]:
+def _weight_bits(style: str) -> int:
+    """What the kernels of this processor have room for; graphs of other runtimes are run with exact sums."""
+    return 7 if style == "onnxruntime" and saturates_int8() else 8
+
+
+def _logits(graph: Path, clips: Sequence[Clips], *, fuses: bool = True) -> NDArray[np.float32]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_quant_qdq", "0" if fuses else "1")
     session = onnxruntime.InferenceSession(graph, options)
     return np.concatenate([session.run(["logits"], {"clip": clip})[0] for clip in clips])
 
@@ -73,12 +80,12 @@ def integer_graph(float_graph: FloatGraph, noise: Noise, tmp_path_factory: pytes
     def make(name: str, style: str) -> tuple[Path, QdqReport]:
         graph = float_graph(name)
         out = folder / f"{graph.stem} {style}.onnx"
-        return out, measure_graph(graph, clips=noise(_shape(graph), 108)[:100], style=style).write(out)
+        measured = measure_graph(graph, clips=noise(_shape(graph), 108)[:100], style=style)
+        return out, measured.write(out, weight_bits=_weight_bits(style))
 
     return make
 
 
-@pytest.mark.needs_vnni
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", SMALL)
 def test_logits_stay_near_those_of_the_float_graph(
@@ -87,7 +94,9 @@ def test_logits_stay_near_those_of_the_float_graph(
     graph = float_graph(name)
     out, report = integer_graph(name, style)
     clips = noise(_shape(graph), 108)[100:]
-    assert 0 < _error(_logits(out, clips), _logits(graph, clips)) < SMALL[name]
+    got = _logits(out, clips, fuses=style == "onnxruntime")
+    coarseness = 2 ** (8 - _weight_bits(style))
+    assert 0 < _error(got, _logits(graph, clips)) < coarseness * SMALL[name]
     floats = [node.name for node in onnx.load(graph).graph.node if node.op_type in {"Conv", "Gemm", "MatMul"}]
     assert sorted([*report.layers, *(each.name for each in report.excluded)]) == sorted(floats)
 

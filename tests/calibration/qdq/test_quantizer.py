@@ -51,7 +51,7 @@ def _logits(quantizer: QdqQuantizer, path: Path, noise: Noise) -> Any:
         return np.concatenate([session.infer(clip).logits for clip in noise(SPEC.input_shape(), 3)])
 
 
-@pytest.mark.parametrize("style", ["onnxruntime", pytest.param("tensorrt", marks=pytest.mark.needs_vnni)])
+@pytest.mark.parametrize("style", ["onnxruntime", "tensorrt"])
 def test_layers_return_to_float_and_the_others_stay(
     style: str, float_graph: FloatGraph, clips: _Counted, noise: Noise, tmp_path: Path
 ) -> None:

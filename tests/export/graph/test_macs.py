@@ -14,7 +14,7 @@ from s2tf_edge.models import create_model, network_cost
 
 NETWORKS = [
     ("s2tf_r3d_10?width=0.125", 8, 33, None),
-    ("nl_i3d_r50?width=0.0625", 4, 33, 1),
+    pytest.param("nl_i3d_r50?width=0.0625", 4, 33, 1, marks=pytest.mark.slow),
     ("p3d_63?width=0.0625", 16, 33, 1),
     ("x3d_xs?width=0.25", 4, 33, 1),
 ]

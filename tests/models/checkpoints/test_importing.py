@@ -130,12 +130,27 @@ def test_a_headless_checkpoint_asks_for_a_new_head(tmp_path: Path) -> None:
     ("saved", "named", "message"),
     [
         (SMALL_R3D.replace("18", "10"), SMALL_R3D, "missing: backbone.stages.0.1.branch.0.conv.weight"),
-        (SMALL_R3D, SMALL_R3D.replace("18", "10"), "unexpected: backbone.stages.0.1.branch.0.conv.weight"),
+        pytest.param(
+            SMALL_R3D,
+            SMALL_R3D.replace("18", "10"),
+            "unexpected: backbone.stages.0.1.branch.0.conv.weight",
+            marks=pytest.mark.slow,
+        ),
         (SMALL_R3D, "r3d_18?width=0.0625", r"of another shape: .*\[2, 3, 7, 7, 7\] where the network has \[4, 3, 7"),
         (SMALL_R3D + "&shortcut=A", SMALL_R3D, "add the option shortcut=A"),
-        (SMALL_R3D, SMALL_R3D.replace("18", "34"), "and [0-9]+ more; its stages have 2, 2, 2, 2 blocks where the"),
+        pytest.param(
+            SMALL_R3D,
+            SMALL_R3D.replace("18", "34"),
+            "and [0-9]+ more; its stages have 2, 2, 2, 2 blocks where the",
+            marks=pytest.mark.slow,
+        ),
         (SMALL_R3D, SMALL_R3D.replace("18", "50"), "2, 2, 2, 2 blocks where the network has 3, 4, 6, 3: name the"),
-        ("r3d_50?width=0.0625", "r3d_34?width=0.0625", "; name the network that it was trained as"),
+        pytest.param(
+            "r3d_50?width=0.0625",
+            "r3d_34?width=0.0625",
+            "; name the network that it was trained as",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_reports_what_does_not_fit(saved: str, named: str, message: str, tmp_path: Path) -> None:
