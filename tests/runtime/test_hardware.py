@@ -54,5 +54,5 @@ def test_a_processor_without_vnni_overflows(
     if cpuinfo is not None:
         (tmp_path / "cpuinfo").write_text(cpuinfo)
     monkeypatch.setattr(hardware, "Path", lambda path: tmp_path / Path(path).name)
-    monkeypatch.setattr(hardware.platform, "machine", lambda: machine)
+    monkeypatch.setattr("platform.machine", lambda: machine)
     assert saturates_int8() is saturates
