@@ -23,7 +23,15 @@ from s2tf_edge.runtime.evaluation.predictions import measure_agreement, video_ke
 from s2tf_edge.runtime.reporting.changes import Change, find_changes
 from s2tf_edge.runtime.reporting.facts import machine_facts, read_calibration, read_facts
 from s2tf_edge.runtime.reporting.measuring.latency import MIN_ROUNDS, Ratio, compare_rounds, count_by_time
-from s2tf_edge.runtime.reporting.measuring.measure import Measurement, MeasureOptions, Skipped, Steps, measure, no_steps
+from s2tf_edge.runtime.reporting.measuring.measure import (
+    Measurement,
+    Measurements,
+    MeasureOptions,
+    Skipped,
+    Steps,
+    measure,
+    no_steps,
+)
 from s2tf_edge.runtime.reporting.measuring.surroundings import Surroundings
 from s2tf_edge.runtime.reporting.overlap import find_overlap
 from s2tf_edge.runtime.reporting.rows import Row
@@ -190,11 +198,26 @@ def make_report(
     ran = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, Measurement)]
     if not ran:
         _raise_first(outcomes, names)
-    base = ran[0] if asked is None else asked
-    front, seen = _find_front(outcomes), data.limit(options.limit)
+    report = Report(
+        rows=_make_rows(paths, names, found, base=ran[0] if asked is None else asked, seen=data.limit(options.limit)),
+        data=data.name,
+        options=options,
+        machine=machine_facts(),
+        surroundings=found.surroundings,
+        created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    )
+    _warn(report)
+    return report
+
+
+def _make_rows(
+    paths: Sequence[Path], names: Sequence[str], found: Measurements, *, base: int, seen: Videos
+) -> tuple[Row, ...]:
+    """What is known of each artifact, beside the one at ``base``."""
+    outcomes, front = found.outcomes, _find_front(found.outcomes)
     by_second = compares_seconds([outcome for outcome in outcomes if isinstance(outcome, Measurement)])
     overlaps = [_find_overlap(path, outcome, seen) for path, outcome in zip(paths, outcomes, strict=True)]
-    rows = tuple(
+    return tuple(
         Row(
             name=names[index],
             path=path,
@@ -213,21 +236,14 @@ def make_report(
         )
         for index, path in enumerate(paths)
     )
-    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    report = Report(
-        rows=rows,
-        data=data.name,
-        options=options,
-        machine=machine_facts(),
-        surroundings=found.surroundings,
-        created=now,
-    )
+
+
+def _warn(report: Report) -> None:
     if skipped := report.skipped_videos:
         logger.warning("videos that could not be read are left out: %s", first_few(skipped, 3, separator="; "))
-    for row in rows:
+    for row in report.rows:
         if row.overlap:
             logger.warning("%s %s; give other videos to learn how accurate it is", row.name, row.overlap)
-    return report
 
 
 def _name_artifacts(paths: Sequence[Path]) -> list[str]:

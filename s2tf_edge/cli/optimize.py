@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import json as json_format
 import shlex
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from s2tf_edge.cli.app import Quiet, Verbose, existing, print_json, progress_bar, run, version_option
-from s2tf_edge.errors import AccuracyError, BuildError, InputFileError, UsageError
+from s2tf_edge.cli.forms import MadeForm, make_forms, plan_forms
+from s2tf_edge.errors import AccuracyError, InputFileError
 
 if TYPE_CHECKING:
     from s2tf_edge.runtime.reporting.build import Report
@@ -30,44 +25,6 @@ _EXAMPLES = (
     "s2tf-optimize model.pt --data clips/test --calib clips/train --slo 'p95<40ms,drop<1'",
     "s2tf-optimize net.onnx --meta net.json --data clips --calib clips --targets openvino",
 )
-_RUNTIMES: Final = {"onnx": "onnxruntime", "openvino": "openvino", "trt": "tensorrt"}
-"""Package that a target takes to run here."""
-_PRECISIONS: Final = {
-    "onnx": ("fp32", "int8"),
-    "openvino": ("fp32", "fp16", "int8"),
-    "trt": ("fp16", "int8"),
-    "trt-rtx": ("fp16", "int8"),
-}
-_JOURNAL: Final = "optimize.json"
-_EXPORT: Final = "from s2tf_edge.cli.export import main; main()"
-_BLOCK: Final = 2**20
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedForm:
-    """One way to export the network."""
-
-    target: str
-    precision: str
-    words: tuple[str, ...]
-    """What ``s2tf-export`` is told, the network and the folder left out."""
-    of_clips: bool = False
-    """Whether it is the clip form of a network that can step."""
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        return f"{self.target}_{self.precision}{'_clip' if self.of_clips else ''}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MadeForm:
-    """What became of a form."""
-
-    name: str
-    key: str
-    """Of the network and the words it was exported with: the same need not be made again."""
-    error: str | None = None
 
 
 def optimize(
@@ -102,7 +59,6 @@ def optimize(
     """
     del verbose, version  # taken by the app
     from s2tf_edge.data.datasets import open_videos
-    from s2tf_edge.file_kinds import NETWORK, check_kind
     from s2tf_edge.runtime.evaluation.output_folder import output_folder
     from s2tf_edge.runtime.reporting.build import make_report
     from s2tf_edge.runtime.reporting.conditions import By, check_known, parse_slo
@@ -113,25 +69,14 @@ def optimize(
 
     # What is wrong should not be found after minutes of exporting.
     require_report_extra()
-    model = check_kind(existing(model), NETWORK).stands_for
-    if model.is_dir():
-        msg = f"{model} was exported already; give the model.pt or .onnx that it was made from"
-        raise InputFileError(msg)
-    if meta is not None:
-        existing(meta)
+    model = _check_model(model, meta)
+    forms = plan_forms(targets, calib=calib, meta=meta)
     bounds, judged_by, videos = parse_slo(slo) if slo else (), By.parse(by), open_videos(data)
     check_known(bounds, videos)
     options = MeasureOptions(duration_seconds=duration, limit=limit, session=SessionOptions(threads=threads))
-    forms = list(_forms(_choose_targets(targets), calib=calib, meta=meta))
 
-    made = _make_all(model, forms, out, meta=meta, quiet=quiet)
-    if any(_steps(out / each.name) for each in made if each.error is None):
-        clips = [replace(form, words=(*form.words, "--form", "clip"), of_clips=True) for form in forms]
-        made += _make_all(model, clips, out, meta=meta, quiet=quiet)
+    made = make_forms(model, forms, out, meta=meta, quiet=quiet)
     paths = [out / each.name for each in made if each.error is None]
-    if not paths:
-        msg = "no form could be exported; " + "; ".join(f"{each.name}: {each.error}" for each in made)
-        raise BuildError(msg)
     # The first, in float, was held against the network itself to 0.01 %, and stands for it.
     found = make_report(paths, videos, options=options, steps=progress_bar)
     with output_folder(out / "report") as folder:
@@ -153,90 +98,21 @@ def main() -> None:
     run(optimize, name=_NAME, examples=_EXAMPLES)
 
 
-def _choose_targets(text: str | None) -> list[str]:
-    if text is None:
-        return [target for target, package in _RUNTIMES.items() if importlib.util.find_spec(package) is not None]
-    names = [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if name not in _PRECISIONS]
-    if unknown:
-        msg = f"`targets` may be {', '.join(_PRECISIONS)}, got {unknown[0]!r}"
-        raise UsageError(msg)
-    return list(dict.fromkeys(names))
+def _check_model(model: Path, meta: Path | None) -> Path:
+    """The network's file.
 
+    Raises:
+        InputFileError: there is none, or it is an artifact already.
+    """
+    from s2tf_edge.file_kinds import NETWORK, check_kind
 
-def _forms(targets: Sequence[str], *, calib: str, meta: Path | None) -> Iterator[PlannedForm]:
-    own = ("--meta", str(meta)) if meta else ()
-    for target in targets:
-        for precision in _PRECISIONS[target]:
-            words = ("--target", target, "--precision", precision, "--calib", calib, *own)
-            yield PlannedForm(target=target, precision=precision, words=words)
-
-
-def _make_all(
-    model: Path, forms: Sequence[PlannedForm], out: Path, *, meta: Path | None, quiet: bool
-) -> list[MadeForm]:
-    """Exports all forms, one after another; those that are there from before are left as they are."""
-    out.mkdir(parents=True, exist_ok=True)
-    before = {each.name: each for each in _read_journal(out / _JOURNAL)}
-    files = [model, *([meta] if meta else [])]
-    content = hashlib.sha256(b"".join(_digest(file) for file in files)).hexdigest()
-    made: list[MadeForm] = []
-    for form in forms:
-        key = f"{content} {shlex.join(form.words)}"
-        known = before.get(form.name)
-        if known is not None and known.key == key and known.error is None and (out / form.name / "meta.json").is_file():
-            typer.echo(f"{form.name} is there from before", err=True)
-            made.append(known)
-        else:
-            made.append(_make(model, form, out / form.name, key=key, quiet=quiet))
-        # After each: what was interrupted goes on from here.
-        rest = [each for name, each in before.items() if name not in {one.name for one in made}]
-        journal = json_format.dumps([asdict(each) for each in [*made, *rest]], indent=1)
-        (out / _JOURNAL).write_text(journal + "\n", encoding="utf-8")
-    return made
-
-
-def _make(model: Path, form: PlannedForm, folder: Path, *, key: str, quiet: bool) -> MadeForm:
-    """Exports one form in a process of its own: a runtime that crashes takes no other form with it."""
-    words = [str(model), *form.words, "--out", str(folder), *(["--quiet"] if quiet else [])]
-    typer.echo(f"$ s2tf-export {shlex.join(words)}", err=True)
-    process = subprocess.Popen(
-        [sys.executable, "-c", _EXPORT, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    last = ""
-    assert process.stderr is not None
-    for line in process.stderr:
-        typer.echo(line.rstrip("\n"), err=True)
-        last = line.strip() or last
-    code = process.wait()
-    if code == 0:
-        return MadeForm(name=form.name, key=key)
-    shutil.rmtree(folder, ignore_errors=True)
-    ended = f"ended by signal {-code}" if code < 0 else f"exit {code}"
-    return MadeForm(name=form.name, key=key, error=last.removeprefix("s2tf-export: error: ") or ended)
-
-
-def _digest(file: Path) -> bytes:
-    found = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            found.update(block)
-    return found.digest()
-
-
-def _read_journal(path: Path) -> list[MadeForm]:
-    """What was made before; nothing where that cannot be told."""
-    try:
-        items = json_format.loads(path.read_text(encoding="utf-8"))
-        return [MadeForm(name=str(item["name"]), key=str(item["key"]), error=item["error"]) for item in items]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return []
-
-
-def _steps(artifact: Path) -> bool:
-    from s2tf_edge.runtime.artifact import read_meta
-
-    return read_meta(artifact).step is not None
+    model = check_kind(existing(model), NETWORK).stands_for
+    if model.is_dir():
+        msg = f"{model} was exported already; give the model.pt or .onnx that it was made from"
+        raise InputFileError(msg)
+    if meta is not None:
+        existing(meta)
+    return model
 
 
 def _find_unharmed(found: Report) -> Row | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from s2tf_edge.errors import UsageError
 if TYPE_CHECKING:
     from s2tf_edge.runtime.reporting.build import Report
     from s2tf_edge.runtime.reporting.conditions import By, Condition
+    from s2tf_edge.runtime.reporting.measuring.measure import MeasureOptions
 
 __all__ = ["main", "report"]
 
@@ -135,19 +137,14 @@ def report(
     if not paths or data is None:
         msg = "give one artifact or more and `data`, or two reports with `compare` or `merge`"
         raise UsageError(msg)
-    from s2tf_edge.data.datasets import open_videos
     from s2tf_edge.runtime.evaluation.multi_view import Views
-    from s2tf_edge.runtime.evaluation.output_folder import output_folder
-    from s2tf_edge.runtime.reporting.build import make_report
-    from s2tf_edge.runtime.reporting.conditions import By, check_known, parse_fail_under, parse_slo
+    from s2tf_edge.runtime.reporting.conditions import By, parse_fail_under, parse_slo
     from s2tf_edge.runtime.reporting.measuring.measure import MeasureOptions
-    from s2tf_edge.runtime.reporting.report_files import report_values, require_report_extra, write_report
     from s2tf_edge.runtime.session import SessionOptions
 
-    require_report_extra()
-    wanted = parse_slo(slo) if slo else ()
-    floor = parse_fail_under(fail_under) if fail_under else ()
-    judged_by = By.parse(by)
+    bounds = _Bounds(
+        slo=parse_slo(slo) if slo else (), floor=parse_fail_under(fail_under) if fail_under else (), by=By.parse(by)
+    )
     options = MeasureOptions(
         duration_seconds=duration,
         warmup_seconds=warmup,
@@ -156,17 +153,47 @@ def report(
         session=SessionOptions(threads=threads, hint=hint),
         profile=profile,
     )
+    _measure(paths, data, out, baseline=baseline, options=options, bounds=bounds, json=json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bounds:
+    """What artifacts are held against."""
+
+    slo: Sequence[Condition]
+    floor: Sequence[Condition]
+    """``--fail-under``."""
+    by: By
+
+
+def _measure(
+    paths: Sequence[Path],
+    data: str,
+    out: Path,
+    *,
+    baseline: str | None,
+    options: MeasureOptions,
+    bounds: _Bounds,
+    json: bool,
+) -> None:
+    from s2tf_edge.data.datasets import open_videos
+    from s2tf_edge.runtime.evaluation.output_folder import output_folder
+    from s2tf_edge.runtime.reporting.build import make_report
+    from s2tf_edge.runtime.reporting.conditions import check_known
+    from s2tf_edge.runtime.reporting.report_files import report_values, require_report_extra, write_report
+
+    require_report_extra()
     videos = open_videos(data)
-    check_known([*wanted, *floor], videos)
+    check_known([*bounds.slo, *bounds.floor], videos)
     with output_folder(out) as folder:
         found = make_report(paths, videos, baseline=baseline, options=options, steps=progress_bar)
-        write_report(found, folder, slo=wanted, by=judged_by)
-    values = report_values(found, slo=wanted, by=judged_by)
+        write_report(found, folder, slo=bounds.slo, by=bounds.by)
+    values = report_values(found, slo=bounds.slo, by=bounds.by)
     if json:
         print_json(values)
     else:
         _print_summary(found, values, out)
-    _check_bounds(found, slo=wanted, floor=floor, by=judged_by)
+    _check_bounds(found, bounds)
 
 
 def _check_reports_alone(*, data: str | None, bounds: bool, both: bool) -> None:
@@ -261,15 +288,16 @@ def _format(key: str, value: float | None, digits: int) -> str:
     return "no labels" if key == "top1" else "–"
 
 
-def _check_bounds(found: Report, *, slo: Sequence[Condition], floor: Sequence[Condition], by: By) -> None:
+def _check_bounds(found: Report, bounds: _Bounds) -> None:
     from s2tf_edge.errors import AccuracyError
     from s2tf_edge.runtime.reporting.verdict import choose, name_meeting, shortfalls
 
+    slo, by = bounds.slo, bounds.by
     if slo and choose(found, slo, by=by) is None:
         meets, wanted = name_meeting(found, slo, by=by), " and ".join(map(str, slo))
         msg = f"no artifact {meets} {wanted}; {'; '.join(shortfalls(found, slo, by=by))}"
         raise AccuracyError(msg)
-    missed = shortfalls(found, floor, by=by)
+    missed = shortfalls(found, bounds.floor, by=by)
     if missed:
         msg = f"not shown to meet --fail-under; {'; '.join(missed)}"
         raise AccuracyError(msg)

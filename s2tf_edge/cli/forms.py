@@ -1,0 +1,187 @@
+"""The forms of a network that ``s2tf-optimize`` measures, each exported once: a journal says what is there already."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from s2tf_edge.errors import BuildError, UsageError
+
+__all__ = ["MadeForm", "PlannedForm", "make_forms", "plan_forms"]
+
+_RUNTIMES: Final = {"onnx": "onnxruntime", "openvino": "openvino", "trt": "tensorrt"}
+"""Package that a target takes to run here."""
+_PRECISIONS: Final = {
+    "onnx": ("fp32", "int8"),
+    "openvino": ("fp32", "fp16", "int8"),
+    "trt": ("fp16", "int8"),
+    "trt-rtx": ("fp16", "int8"),
+}
+_JOURNAL: Final = "optimize.json"
+_EXPORT: Final = "from s2tf_edge.cli.export import main; main()"
+_BLOCK: Final = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedForm:
+    """One way to export the network."""
+
+    target: str
+    precision: str
+    words: tuple[str, ...]
+    """What ``s2tf-export`` is told, the network and the folder left out."""
+    of_clips: bool = False
+    """Whether it is the clip form of a network that can step."""
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.target}_{self.precision}{'_clip' if self.of_clips else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeForm:
+    """What became of a form."""
+
+    name: str
+    key: str
+    """Of the network and the words it was exported with: the same need not be made again."""
+    error: str | None = None
+
+
+def plan_forms(targets: str | None, *, calib: str, meta: Path | None) -> list[PlannedForm]:
+    """All precisions of the targets, of every target that runs here unless they are named.
+
+    Args:
+        targets: names with commas between.
+        calib: data that int8 is calibrated on.
+        meta: what says which clips an .onnx takes.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    return list(_forms(_choose_targets(targets), calib=calib, meta=meta))
+
+
+def make_forms(
+    model: Path, forms: Sequence[PlannedForm], out: Path, *, meta: Path | None, quiet: bool
+) -> list[MadeForm]:
+    """Exports all forms, one after another; of a network that steps, forms of clips as well.
+
+    Args:
+        model: the network.
+        forms: what to make of it.
+        out: gets a folder for each, and the journal; those that are there from before are left as they are.
+        meta: what says which clips an .onnx takes.
+        quiet: whether exports say no more than what fails.
+
+    Returns:
+        What became of each, in order.
+
+    Raises:
+        BuildError: not one could be exported.
+    """
+    made = _make_all(model, forms, out, meta=meta, quiet=quiet)
+    if any(_steps(out / each.name) for each in made if each.error is None):
+        clips = [replace(form, words=(*form.words, "--form", "clip"), of_clips=True) for form in forms]
+        made += _make_all(model, clips, out, meta=meta, quiet=quiet)
+    if all(each.error is not None for each in made):
+        msg = "no form could be exported; " + "; ".join(f"{each.name}: {each.error}" for each in made)
+        raise BuildError(msg)
+    return made
+
+
+def _choose_targets(text: str | None) -> list[str]:
+    if text is None:
+        return [target for target, package in _RUNTIMES.items() if importlib.util.find_spec(package) is not None]
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in _PRECISIONS]
+    if unknown:
+        msg = f"`targets` may be {', '.join(_PRECISIONS)}, got {unknown[0]!r}"
+        raise UsageError(msg)
+    return list(dict.fromkeys(names))
+
+
+def _forms(targets: Sequence[str], *, calib: str, meta: Path | None) -> Iterator[PlannedForm]:
+    own = ("--meta", str(meta)) if meta else ()
+    for target in targets:
+        for precision in _PRECISIONS[target]:
+            words = ("--target", target, "--precision", precision, "--calib", calib, *own)
+            yield PlannedForm(target=target, precision=precision, words=words)
+
+
+def _make_all(
+    model: Path, forms: Sequence[PlannedForm], out: Path, *, meta: Path | None, quiet: bool
+) -> list[MadeForm]:
+    out.mkdir(parents=True, exist_ok=True)
+    before = {each.name: each for each in _read_journal(out / _JOURNAL)}
+    files = [model, *([meta] if meta else [])]
+    content = hashlib.sha256(b"".join(_digest(file) for file in files)).hexdigest()
+    made: list[MadeForm] = []
+    for form in forms:
+        key = f"{content} {shlex.join(form.words)}"
+        known = before.get(form.name)
+        if known is not None and known.key == key and known.error is None and (out / form.name / "meta.json").is_file():
+            typer.echo(f"{form.name} is there from before", err=True)
+            made.append(known)
+        else:
+            made.append(_make(model, form, out / form.name, key=key, quiet=quiet))
+        # After each: what was interrupted goes on from here.
+        rest = [each for name, each in before.items() if name not in {one.name for one in made}]
+        journal = json.dumps([asdict(each) for each in [*made, *rest]], indent=1)
+        (out / _JOURNAL).write_text(journal + "\n", encoding="utf-8")
+    return made
+
+
+def _make(model: Path, form: PlannedForm, folder: Path, *, key: str, quiet: bool) -> MadeForm:
+    """Exports one form in a process of its own: a runtime that crashes takes no other form with it."""
+    words = [str(model), *form.words, "--out", str(folder), *(["--quiet"] if quiet else [])]
+    typer.echo(f"$ s2tf-export {shlex.join(words)}", err=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _EXPORT, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    last = ""
+    assert process.stderr is not None
+    for line in process.stderr:
+        typer.echo(line.rstrip("\n"), err=True)
+        last = line.strip() or last
+    code = process.wait()
+    if code == 0:
+        return MadeForm(name=form.name, key=key)
+    shutil.rmtree(folder, ignore_errors=True)
+    ended = f"ended by signal {-code}" if code < 0 else f"exit {code}"
+    return MadeForm(name=form.name, key=key, error=last.removeprefix("s2tf-export: error: ") or ended)
+
+
+def _digest(file: Path) -> bytes:
+    found = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            found.update(block)
+    return found.digest()
+
+
+def _read_journal(path: Path) -> list[MadeForm]:
+    """What was made before; nothing where that cannot be told."""
+    try:
+        items = json.loads(path.read_text(encoding="utf-8"))
+        return [MadeForm(name=str(item["name"]), key=str(item["key"]), error=item["error"]) for item in items]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
+def _steps(artifact: Path) -> bool:
+    from s2tf_edge.runtime.artifact import read_meta
+
+    return read_meta(artifact).step is not None
