@@ -67,6 +67,7 @@ class OrtSession(Session):
         super().__init__(path, info, options)
         self._input, self._logits = names
         self._fuses_integers = fuses_integers
+        self._profiles: Path | None = None
 
     def describe(self) -> dict[str, Any]:
         """Backend, version, execution provider, inference precision and threads."""
@@ -86,16 +87,24 @@ class OrtSession(Session):
         provider = _provider(self.options.device, self._runtime.get_available_providers())
         errors = self._runtime.capi.onnxruntime_pybind11_state
         threads_before = count_threads()
+        if self.options.profile:
+            # A folder of its own: names in a common one can be guessed, and be another's link.
+            self._profiles = Path(tempfile.mkdtemp(prefix="s2tf-profile-"))
         try:
+            options = _session_options(self._runtime, self.options, fuses_integers=self._fuses_integers)
+            if self._profiles is not None:
+                options.enable_profiling = True
+                options.profile_file_prefix = str(self._profiles / "layers")
             self._engine: Any = self._runtime.InferenceSession(
                 self.path,
-                _session_options(self._runtime, self.options, fuses_integers=self._fuses_integers),
+                options,
                 providers=[provider],
                 # Else the Python wrapper prints, and tries again without the provider that was asked for.
                 enable_fallback=0,
                 disabled_optimizers=KEPT_OUT,
             )
         except errors.NotImplemented as error:
+            self._remove_profiles()
             msg = f"ONNX Runtime cannot run {self.path} on {provider}: {error}"
             raise UnsupportedError(msg) from error
         except (
@@ -108,6 +117,7 @@ class OrtSession(Session):
             errors.RuntimeException,
             RuntimeError,
         ) as error:
+            self._remove_profiles()
             raise _unreadable(self.path, error) from error
         # ONNX Runtime does not tell how many it chose; the thread that calls it works as one of them.
         started = None if threads_before is None else (count_threads() or 0) - threads_before + 1
@@ -126,10 +136,7 @@ class OrtSession(Session):
         for _ in range(runs):
             predict()
         file = Path(self._engine.end_profiling())
-        try:
-            events = json.loads(file.read_text(encoding="utf-8"))
-        finally:
-            shutil.rmtree(file.parent, ignore_errors=True)
+        events = json.loads(file.read_text(encoding="utf-8"))
         times: dict[tuple[str, str], list[float]] = defaultdict(list)
         for event in events:
             name, operator = event.get("name", ""), event.get("args", {}).get("op_name")
@@ -190,6 +197,12 @@ class OrtSession(Session):
 
     def _close(self) -> None:
         del self._engine
+        self._remove_profiles()
+
+    def _remove_profiles(self) -> None:
+        if self._profiles is not None:
+            shutil.rmtree(self._profiles, ignore_errors=True)
+            self._profiles = None
 
 
 def _session_options(runtime: Any, options: SessionOptions, *, fuses_integers: bool) -> Any:
@@ -201,10 +214,6 @@ def _session_options(runtime: Any, options: SessionOptions, *, fuses_integers: b
     values.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not fuses_integers:
         values.add_session_config_entry("session.disable_quant_qdq", "1")
-    if options.profile:
-        values.enable_profiling = True
-        # A folder of its own: names in a common one can be guessed, and be another's link.
-        values.profile_file_prefix = str(Path(tempfile.mkdtemp(prefix="s2tf-profile-")) / "layers")
     for library in options.custom_ops:
         _register(values, library)
     return values

@@ -68,6 +68,21 @@ def test_runtimes_tell_the_times_of_layers(model: Path, target: str, tmp_path: P
     assert len({layer.name for layer in profile.layers}) > 20
 
 
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_no_file_of_a_profile_is_left(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_asked: bool
+) -> None:
+    export(model, ExportOptions(target="onnx", precision="fp32", out=tmp_path / "artifact", verify=False))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with open_session(tmp_path / "artifact", SessionOptions(threads=1, profile=True)) as session:
+        clip = np.zeros(session.info.spec.input_shape(), np.float32)
+        session.infer(clip)
+        assert list(tmp_path.glob("s2tf-profile-*"))
+        if is_asked:
+            session.profile(lambda: session.infer(clip), runs=1)
+    assert not list(tmp_path.glob("s2tf-profile-*"))
+
+
 def test_what_was_opened_without_is_refused(model: Path) -> None:
     with open_session(model) as session, pytest.raises(UsageError, match="opened without a profile"):
         session.profile(lambda: None, runs=1)
