@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -14,9 +14,11 @@ from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
 from s2tf_edge.runtime.artifact import META_FILE
 from s2tf_edge.runtime.backends.cuda_memory import CudaBuffer, CudaSlice, load_cuda
 from s2tf_edge.runtime.backends.tensorrt_library import EXTRAS, EngineLog, load_tensorrt
+from s2tf_edge.runtime.backends.tensorrt_times import LayerClock
 from s2tf_edge.runtime.session import (
     STEP_INPUT,
     Clips,
+    LayerTime,
     ModelInfo,
     Outputs,
     Session,
@@ -194,6 +196,14 @@ class TensorRtSession(Session):
         self._cuda.call("cudaStreamSynchronize", self._stream)
         # Copies: the next request overwrites the buffers.
         return {name: np.array(buffer.host, dtype=np.float32) for name, buffer in outputs.items()}
+
+    def _profile(self, predict: Callable[[], object], runs: int) -> Sequence[LayerTime]:
+        # With one attached, a context reports the layers of a run before it returns (``enqueue_emits_profile``).
+        self._clock = LayerClock(self._library.module)
+        self._context.profiler = self._clock.listener
+        for _ in range(runs):
+            predict()
+        return self._clock.means(runs)
 
     def _fork(self) -> None:
         # A context of its own, with stream and buffers; the engine is shared.

@@ -97,7 +97,9 @@ def report(
     ] = "bound",
     profile: Annotated[
         bool,
-        typer.Option("--profile", help="Also tell which layers take the time, as OpenVINO and ONNX Runtime count it."),
+        typer.Option(
+            "--profile", help="Also tell which layers take the time, as OpenVINO, ONNX Runtime and TensorRT count it."
+        ),
     ] = False,
     compare: Annotated[
         bool,

@@ -23,12 +23,17 @@ LABELS = ("a", "b", "c")
 
 
 def _session(
-    folder: Path, *, device: str = "auto", batch: int | None = 1, built_with: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    device: str = "auto",
+    batch: int | None = 1,
+    built_with: dict[str, Any] | None = None,
+    profile: bool = False,
 ) -> TensorRtSession:
     info = ModelInfo(
         name="model é", network="n", target="trt-rtx", precision="fp32", spec=SPEC, labels=LABELS, batch=batch
     )
-    options = SessionOptions(device=device)
+    options = SessionOptions(device=device, profile=profile)
     return TensorRtSession(folder / "model.engine", info, options, target="trt-rtx", built_with=built_with or {})
 
 
@@ -122,6 +127,10 @@ def test_an_engine_gives_the_graphs_logits_in_requests_of_any_size(tmp_path: Pat
             logits = session.infer(clips[:count]).logits
             np.testing.assert_allclose(logits, expected[:count], atol=1e-3 * np.ptp(expected))
         assert session.describe()["inference_precision"] == "f32"
+    with _session(tmp_path, batch=None, built_with=facts.built_with(), profile=True) as session:
+        layers = session.profile(lambda: session.infer(clips[:1]), runs=3)
+        assert all(layer.ms > 0 for layer in layers)
+        assert layers
 
 
 def _write_graph(folder: Path) -> Path:
