@@ -108,7 +108,7 @@ def measure_graph(
         style: tensorrt, openvino or onnxruntime.
         method: how ranges are chosen, one of ``s2tf_edge.calibration.ranges.ranges.METHODS``.
         spec: the clips as pixels. With it the first layer's range is that of all pixels, and not left to the clips,
-            among which there may be no white; without it that is measured like any other.
+            among which there may be no white, unless clips go beyond it; without it that is measured like any other.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
@@ -122,19 +122,25 @@ def measure_graph(
     # With layers excluded, the other input of a sum may be the one to quantize.
     sums = [value for node, _ in placement.edges if node.op_type == "Add" for value in node.inputs]
     tensors = {str(value.name): None for value in (*placement.values, *sums) if value is not None}
-    ranges = measure_ranges(model, clips, tensors=list(tensors), method=method, is_signed=chosen.is_signed)
+    bounds: dict[str, Range] = {}
     if spec is not None:
         extremes = [
             normalize(np.full((spec.frames, spec.size, spec.size, 3), pixel, np.uint8), spec) for pixel in (0, 255)
         ]
         shown = [clip[np.newaxis] for clip in extremes]
         feeds = [clips.of_pixels(clip) for clip in shown] if isinstance(clips, RolledSteps) else shown
-        ranges |= _measure_pixel_ranges(model, feeds, tensors=tensors)
+        bounds = _measure_pixel_ranges(model, feeds, tensors=tensors)
+    ranges = measure_ranges(
+        model, clips, tensors=list(tensors), method=method, is_signed=chosen.is_signed, bounds=bounds
+    )
     return MeasuredGraph(graph=graph, style=chosen, method=method, ranges=ranges)
 
 
 def _measure_pixel_ranges(model: ir.Model, clips: Iterable[Inputs], *, tensors: Collection[str]) -> dict[str, Range]:
-    """Of those tensors that no layer comes before, over a black clip and a white one."""
+    """Of those tensors that no layer comes before, over a black clip and a white one.
+
+    That is all there can be of what is computed pixel by pixel; of what compares pixels, as motion does, it is nothing.
+    """
     names = [str(value.name) for value in before_layers(model.graph) if value.name in tensors]
     return measure_ranges(model, clips, tensors=names, method="minmax", is_signed=lambda _: True, is_sample=False)
 

@@ -24,6 +24,8 @@ __all__ = ["METHODS", "Range", "measure_ranges"]
 METHODS: Final = ("minmax", *THRESHOLDS)
 """Ways to choose a range; ``ranges.histograms`` has all but ``minmax``, which cuts nothing off."""
 
+_ROUNDING: Final = 1e-4
+
 logger = logging.getLogger(__name__)
 
 
@@ -43,6 +45,11 @@ class Range:
         """The smallest range that covers both."""
         return Range(low=min(self.low, other.low), high=max(self.high, other.high))
 
+    def covers(self, other: Range) -> bool:
+        """Whether all values of the other lie in it, up to rounding."""
+        slack = _ROUNDING * self.magnitude
+        return self.low - slack <= other.low and other.high <= self.high + slack
+
     def scaled(self, factor: float) -> Range:
         """``factor`` times as wide on either side of zero."""
         return Range(low=factor * self.low, high=factor * self.high)
@@ -60,6 +67,7 @@ def measure_ranges(
     method: str,
     is_signed: Callable[[Range], bool],
     is_sample: bool = True,
+    bounds: Mapping[str, Range] | None = None,
 ) -> dict[str, Range]:
     """Measures the range of each tensor, for a quantizer of 8 bits with one scale a tensor.
 
@@ -74,6 +82,7 @@ def measure_ranges(
         method: one of ``METHODS``.
         is_signed: whether a tensor with such values becomes int8, symmetric about zero; else uint8.
         is_sample: whether the clips are a sample of what is to come, rather than all there can be.
+        bounds: what tensors such as pixels take at most: their range, unless a clip shows that it goes beyond.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
@@ -86,13 +95,15 @@ def measure_ranges(
     activations = Activations(_load(graph), tensors)
     counted = _Counted(clips)
     ranges = _extremes(activations, counted)
+    known = {name: bound for name, bound in (bounds or {}).items() if bound.covers(ranges[name])}
     if method == "minmax":
         room = headroom(counted.count) if is_sample else 1.0
-        return {name: extremes.scaled(room) for name, extremes in ranges.items()}
-    return {
+        return {name: extremes.scaled(room) for name, extremes in ranges.items()} | known
+    chosen = {
         name: ranges[name].clipped(_threshold(counts, ranges[name], method=method, signed=is_signed(ranges[name])))
         for name, counts in _histograms(activations, clips, ranges).items()
     }
+    return chosen | known
 
 
 class _Counted:

@@ -44,6 +44,7 @@ SMALL = {
 }
 """Root mean square error of the logits that is accepted, as a fraction of their standard deviation: half as much again
 as was measured. Fifty narrow layers with random weights lose the most."""
+MOTION = "r3d_10?width=0.125&frames=8&size=32&motion=true"
 PLAIN = tuple(name.replace("s2tf_", "") for name in SMALL if name.startswith("s2tf_"))
 _, R3D, NON_LOCAL, P3D, X3D = SMALL
 FULL_SIZE = ("s2tf_r3d_18", "s2tf_nl_i3d_r50", "s2tf_p3d_63", "s2tf_x3d_s")
@@ -204,6 +205,22 @@ def test_the_first_layer_covers_all_pixels_whatever_the_clips_show(float_graph: 
     assert measure_graph(graph, clips=gray, style="tensorrt").ranges["clip"].high == pytest.approx(headroom(1) * 0.1)
     covered = measure_graph(graph, clips=gray, style="tensorrt", spec=spec).ranges["clip"]
     assert (covered.low, covered.high) == pytest.approx((-2.0, 3.0), rel=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_motion_covers_what_the_clips_show_as_still_pictures_have_none(
+    float_graph: FloatGraph, noise: Noise, method: str
+) -> None:
+    graph = float_graph(MOTION)
+    _, _, frames, size, _ = _shape(graph)
+    clips = noise(_shape(graph), 4)
+    spec = ClipSpec(frames=frames, size=size)
+    measured = measure_graph(graph, clips=clips, style="tensorrt", method=method, spec=spec)
+    (stem,) = (node for node in onnx.load(graph).graph.node if node.name == "backbone.stem.0.conv/Conv")
+    moved = np.concatenate(clips)
+    moved = moved - moved.mean(axis=2, keepdims=True)
+    covered = measured.ranges[stem.input[0]]
+    assert 0.5 * np.abs(moved).max() < covered.magnitude < 1.5 * np.abs(moved).max()
 
 
 def test_a_name_that_the_graph_lacks_is_an_error(float_graph: FloatGraph, noise: Noise, tmp_path: Path) -> None:

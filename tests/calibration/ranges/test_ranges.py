@@ -58,6 +58,17 @@ def test_few_clips_leave_room_beyond_their_extremes() -> None:
         assert ranges["clip"] == Range(high=high)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_known_of_a_tensor_stands_unless_a_clip_goes_beyond(method: str) -> None:
+    def measure(scale: float) -> Range:
+        clips = [np.clip(clip, -scale, scale) for clip in _clips(scale=scale)]
+        bounds = {"clip": Range(low=-2, high=3)}
+        return measure_ranges(MODEL, clips, tensors=["clip"], method=method, is_signed=_signed, bounds=bounds)["clip"]
+
+    assert measure(1.0) == Range(low=-2, high=3)
+    assert measure(2.5).low < -2
+
+
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "minmax"])
 def test_other_methods_cut_off_what_is_rare(method: str) -> None:
     clips = _clips(8)
