@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from s2tf_edge.extras import require
-from s2tf_edge.runtime.reporting.svg import ACCENT, INK, LINE, MUTED, PALETTE, PAPER, new_figure, style_axes, write_svg
+from s2tf_edge.runtime.reporting.labels import label_marks
+from s2tf_edge.runtime.reporting.svg import ACCENT, LINE, MUTED, PALETTE, PAPER, new_figure, style_axes, write_svg
 
 __all__ = ["LATENCY", "Point", "draw_scatter", "scatter_svg"]
 
@@ -22,13 +23,6 @@ _SHAPES: Final = {"fp32": "o", "fp16": "s", "int8": "D"}
 _OTHER_SHAPE: Final = "^"
 _LARGEST_MARK, _LEAST_MARK = 16.0, 5.0
 """Widths in points."""
-_MARK = 6.0
-"""Half the side of a mark in pixels."""
-_LEAD_FROM = 20.0
-"""Pixels from a mark to its label from which on a thin line joins them."""
-_STEPS = 200
-_FORCE = (0.4, 0.5)
-"""Across and up: with less, labels in a crowd still overlap after all steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +80,7 @@ def draw_scatter(figure: Any, points: Sequence[Point], time_axis: str = LATENCY,
     figure.canvas.draw()
     # From here on the axes stay where they are, whatever labels are added.
     figure.set_layout_engine("none")
-    _label(axes, points)
+    label_marks(axes, [(point.p50_ms, point.top1) for point in points], [_caption(point) for point in points])
     return figure
 
 
@@ -158,40 +152,6 @@ def _add_legend(figure: Any, colors: dict[str, str], precisions: Sequence[str]) 
         text.set_parse_math(False)
 
 
-def _label(axes: Any, points: Sequence[Point]) -> None:
-    """Writes names beside their points, clear of one another and, where there is room, of marks; inside the axes."""
-    adjust = require("adjustText", extra="report", purpose="the report's plot")
-    transforms = require("matplotlib.transforms", extra="report", purpose="the report's plot")
-    style: dict[str, Any] = {"color": INK, "parse_math": False, "zorder": 5, "ha": "center", "va": "bottom"}
-    style["bbox"] = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 1}
-    marks = [_find_mark(axes, point) for point in points]
-    # Names start above their marks; only those that are in one another's way have to move.
-    texts = [
-        axes.text(point.p50_ms, mark[1][1], _caption(point), **style) for point, mark in zip(points, marks, strict=True)
-    ]
-    adjust.adjust_text(
-        texts,
-        ax=axes,
-        target_x=[point.p50_ms for point in points],
-        target_y=[point.top1 for point in points],
-        objects=[transforms.Bbox(mark) for mark in marks],
-        # A number of steps rather than a time, so that the same report gives the same plot. Exchanging labels whose
-        # lines cross is left out: it may push one of them out of the axes.
-        iter_lim=_STEPS,
-        prevent_crossings=False,
-        force_text=_FORCE,
-        force_static=_FORCE,
-        min_arrow_len=_LEAD_FROM,
-        arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": _MARK, "zorder": 1},
-    )
-
-
 def _caption(point: Point) -> str:
     name = point.name if len(point.name) <= _MAX_NAME else f"{point.name[: _MAX_NAME - 1]}…"
     return f"{name} (baseline)" if point.is_baseline else name
-
-
-def _find_mark(axes: Any, point: Point) -> Any:
-    """The corners of what marks a point, in the units of the axes."""
-    x, y = axes.transData.transform((point.p50_ms, point.top1))
-    return axes.transData.inverted().transform([(x - _MARK, y - _MARK), (x + _MARK, y + _MARK)])

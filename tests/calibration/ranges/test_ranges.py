@@ -61,7 +61,7 @@ def test_few_clips_leave_room_beyond_their_extremes() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_known_of_a_tensor_stands_unless_a_clip_goes_beyond(method: str) -> None:
     def measure(scale: float) -> Range:
-        clips: list[Clips] = [np.clip(clip, -scale, scale) for clip in _clips(scale=scale)]
+        clips: list[Clips] = [clip.clip(-scale, scale) for clip in _clips(scale=scale)]
         bounds = {"clip": Range(low=-2, high=3)}
         return measure_ranges(MODEL, clips, tensors=["clip"], method=method, is_signed=_signed, bounds=bounds)["clip"]
 

@@ -576,16 +576,19 @@ def test_the_plot_is_well_formed_and_takes_the_pages_colors(at: list[tuple[float
 
 
 @pytest.mark.parametrize(
-    "at",
+    ("at", "is_crowd"),
     [
-        [(12.0, 91.8), (12.4, 92.0)],
-        [(20 + 0.3 * i, 88 + 0.4 * (i % 3)) for i in range(6)],
-        [(10 * 1.12**i, 60 + 7 * i % 30) for i in range(12)],
-        [(100.0, 99.5), (98.0, 1.0), (0.5, 50.0)],
+        ([(12.0, 91.8), (12.4, 92.0)], False),
+        ([(20 + 0.3 * i, 88 + 0.4 * (i % 3)) for i in range(6)], True),
+        ([(10 * 1.12**i, 60 + 7 * i % 30) for i in range(12)], True),
+        ([(100.0, 99.5), (98.0, 1.0), (0.5, 50.0)], False),
+        ([(389.0, 85.0), (25.0, 85.0), (74.0, 85.0), (8.46, 85.0), (9.62, 85.0), (4.37, 85.0)], False),
     ],
-    ids=["two alike", "six alike", "twelve", "corners"],
+    ids=["two alike", "six alike", "twelve", "corners", "one level"],
 )
-def test_labels_lie_inside_the_axes_near_their_points_and_not_on_one_another(at: list[tuple[float, float]]) -> None:
+def test_labels_lie_inside_the_axes_near_their_points_and_not_on_one_another(
+    at: list[tuple[float, float]], is_crowd: bool
+) -> None:
     with new_figure(9.6, 5.4) as figure:
         (axes,) = draw_scatter(figure, points(*at)).axes
     boxes = [text.get_window_extent() for text in axes.texts]
@@ -599,6 +602,13 @@ def test_labels_lie_inside_the_axes_near_their_points_and_not_on_one_another(at:
         assert axes.bbox.y0 - 1 <= box.y0 < box.y1 <= axes.bbox.y1 + 1
         x, y = axes.transData.transform(point)
         assert math.dist((x, y), (np.clip(x, box.x0, box.x1), np.clip(y, box.y0, box.y1))) < 100
+        if not is_crowd:
+            # None is nearer to another's mark; in a crowd lines lead to them.
+            near = [
+                math.dist(mark, (np.clip(mark[0], box.x0, box.x1), np.clip(mark[1], box.y0, box.y1)))
+                for mark in axes.transData.transform(at)
+            ]
+            assert at[int(np.argmin(near))] == point
 
 
 def test_artifacts_are_checked_before_anything_runs(tmp_path: Path) -> None:
