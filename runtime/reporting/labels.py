@@ -35,7 +35,7 @@ _STARTS: Final[tuple[Callable[[int], bool], ...]] = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Placement:
+class _Names:
     """Names where they came to lie, with the lines that lead to them."""
 
     texts: Sequence[Any]
@@ -70,7 +70,7 @@ def label_marks(axes: Any, marks: Sequence[tuple[float, float]], names: Sequence
     """
     pixels = axes.transData.transform(marks)
     ranks = np.argsort(np.argsort(pixels[:, 0], kind="stable"))
-    best: tuple[tuple[int, float], _Placement] | None = None
+    best: tuple[tuple[int, float], _Names] | None = None
     for starts_above in _STARTS:
         placement = _place(axes, pixels, names, above=[starts_above(int(rank)) for rank in ranks])
         faults = placement.faults(pixels)
@@ -84,7 +84,7 @@ def label_marks(axes: Any, marks: Sequence[tuple[float, float]], names: Sequence
             return
 
 
-def _place(axes: Any, pixels: NDArray[np.float64], names: Sequence[str], *, above: Sequence[bool]) -> _Placement:
+def _place(axes: Any, pixels: NDArray[np.float64], names: Sequence[str], *, above: Sequence[bool]) -> _Names:
     adjust = require("adjustText", extra="report", purpose="the report's plot")
     transforms = require("matplotlib.transforms", extra="report", purpose="the report's plot")
     style: dict[str, Any] = {"color": INK, "parse_math": False, "zorder": 5, "ha": "center"}
@@ -111,7 +111,7 @@ def _place(axes: Any, pixels: NDArray[np.float64], names: Sequence[str], *, abov
         min_arrow_len=_LEAD_FROM,
         arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": _MARK, "zorder": 1},
     )
-    return _Placement(texts=texts, lines=lines)
+    return _Names(texts=texts, lines=lines)
 
 
 def _distances(box: Any, marks: NDArray[np.float64]) -> NDArray[np.float64]:
