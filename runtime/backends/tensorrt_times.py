@@ -38,11 +38,11 @@ class LayerClock:
 def _listener(module: Any, clock: LayerClock) -> Any:
     """An object of the library's own class, which Python knows only once the library is loaded."""
 
-    class Listener(module.IProfiler):  # type: ignore[misc]
+    class Stopwatch(module.IProfiler):  # type: ignore[misc]
         def __init__(self) -> None:
             module.IProfiler.__init__(self)
 
         def report_layer_time(self, layer_name: str, ms: float) -> None:
             clock.add(layer_name, ms)
 
-    return Listener()
+    return Stopwatch()
