@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
+from typing import Final
 
-__all__ = ["counted", "first_few", "one_line"]
+__all__ = ["counted", "first_few", "json_text", "one_line", "printable", "shortened"]
+
+_HIDDEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tab and line feed, breaks of lines that are none, marks that turn the direction of text, and
+bytes of a file's name that are no text."""
+_LONGEST_WORD: Final = 200
 
 
 def first_few(items: Iterable[object], count: int = 4, *, separator: str = ", ") -> str:
@@ -22,3 +30,30 @@ def counted(count: int, noun: str) -> str:
 def one_line(said: object) -> str:
     """An error's words, or other text, without line breaks and double spaces."""
     return " ".join(str(said).split())
+
+
+def printable(text: str) -> str:
+    r"""The text with what a terminal would obey, or not show, as escapes: ``\x1b`` in place of the character.
+
+    Labels, names of files and metadata are others' words, which may hold anything; tabs and ends of lines stay.
+    """
+    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def json_text(values: object) -> str:
+    """JSON on one line, in which a character is an escape only where it is in ``printable``."""
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(values, ensure_ascii=False))
+
+
+def shortened(text: str, longest: int = _LONGEST_WORD) -> str:
+    """The text with the middle of words cut out that are longer than that, and what was left out in figures.
+
+    What is quoted is a word, spaces and all; so are paths, of which the end tells most.
+    """
+
+    def cut(found: re.Match[str]) -> str:
+        word, half = found[0], longest // 2
+        return f"{word[:half]}… {len(word) - 2 * half} characters …{word[-half:]}"
+
+    quoted = rf"'[^'\n]{{{longest},}}'"
+    return re.sub(rf"{quoted}|[^\s']{{{longest + 1},}}", cut, text)

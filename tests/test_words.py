@@ -1,6 +1,8 @@
+import json
+
 import pytest
 
-from s2tf_edge.words import first_few, one_line
+from s2tf_edge.words import first_few, json_text, one_line, printable, shortened
 
 
 @pytest.mark.parametrize(
@@ -17,3 +19,31 @@ def test_what_holds_commas_can_be_told_apart() -> None:
 
 def test_what_a_library_says_becomes_one_line() -> None:
     assert one_line(ValueError("not valid:\n\n  node 3\tis broken\r\n")) == "not valid: node 3 is broken"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("walk\tfast\nrun", "walk\tfast\nrun"),
+        ("größer 走る 🏃‍♂️", "größer 走る 🏃‍♂️"),
+        ("\x1b]0;owned\x07wave", r"\x1b]0;owned\x07wave"),
+        ("a\rb\x7f\x9b2J", r"a\rb\x7f\x9b2J"),
+        ("user\u202egpj.exe\u2066", r"user\u202egpj.exe\u2066"),
+        ("caf\udce9.mp4", r"caf\udce9.mp4"),
+    ],
+)
+def test_a_terminal_obeys_no_word_of_others(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert printable(shown) == shown
+    packed = json_text({"label": text})
+    assert json.loads(packed) == {"label": text}
+    assert printable(packed) == packed
+
+
+def test_long_words_are_cut_in_the_middle() -> None:
+    assert shortened("cannot read a/b.mp4; give 'another one' then") == "cannot read a/b.mp4; give 'another one' then"
+    assert shortened(f"got {'x' * 100_000}, not that") == f"got {'x' * 100}… 99801 characters …{'x' * 99}, not that"
+    spaced = shortened(f"`fps` is '{'1 2 ' * 5000}' here; give a number")
+    assert len(spaced) < 300
+    assert spaced.endswith("here; give a number")
+    assert len(shortened("word " * 500)) == 2500

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from s2tf_edge.runtime.sinks.line_file import LineFile
 from s2tf_edge.runtime.sources.picture_files import PICTURE_SUFFIXES
 from s2tf_edge.runtime.sources.timing import StageTimes
 from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, Start, Summary, to_json
+from s2tf_edge.words import json_text
 
 __all__ = ["JsonlFolderSink", "file_stems"]
 
@@ -126,7 +126,7 @@ class _File:
         """Writes a line, and those held before it; or holds it, while nothing shows that the source can be read."""
         self._held.append(record)
         if self._is_begun or begins:
-            self._lines.write([json.dumps(to_json(each), ensure_ascii=False) + "\n" for each in self._held])
+            self._lines.write([json_text(to_json(each)) + "\n" for each in self._held])
             self._held.clear()
             self._is_begun = True
 

@@ -30,6 +30,7 @@ from rich.table import Table
 from rich.text import Text
 
 from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, SourceStatus, Start, Status
+from s2tf_edge.words import printable
 
 __all__ = ["LiveView"]
 
@@ -94,7 +95,7 @@ class LiveView:
 
     def print_line(self, text: str) -> None:
         """A line of results above the view, as it is."""
-        self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def __rich__(self) -> RenderableType:
         """The whole view, no higher than the terminal."""
@@ -128,7 +129,9 @@ class LiveView:
         for event in self._events:
             times_shown = f"{_precise_clock(event.t_start)} to {_precise_clock(event.t_end)}"
             name = f"   {self._sources[event.source].name}" if len(self._sources) > 1 else ""
-            line = Text.assemble(("event ", "dim"), (event.label, "bold"), f" {event.score:.2f}   {times_shown}", name)
+            line = Text.assemble(
+                ("event ", "dim"), (printable(event.label), "bold"), f" {event.score:.2f}   {times_shown}", name
+            )
             yield _cut(line)
 
 
@@ -136,7 +139,7 @@ class _SourceView:
     """What is known of one source."""
 
     def __init__(self, name: str, *, has_zones: bool) -> None:
-        self.name = name
+        self.name = printable(name)
         self._has_zones = has_zones
         self.prediction: Prediction | None = None
         self._status: SourceStatus | None = None
@@ -188,7 +191,9 @@ class _SourceView:
             message = self._status.message if self._status else None
             return _line(message or ("no signal" if self.state == "lost" else "…"), _STYLES.get(self.state, "dim"))
         style = "cyan" if prediction.score >= threshold else "bright_black"
-        others = " · ".join(f"{label} {100 * score:.0f} %" for label, score in prediction.best(1 + _RUNNERS_UP)[1:])
+        others = " · ".join(
+            f"{printable(label)} {100 * score:.0f} %" for label, score in prediction.best(1 + _RUNNERS_UP)[1:]
+        )
         row = Table.grid(padding=(0, 2), expand=True)
         for ratio in (3, 4, None, 5):
             row.add_column(ratio=ratio, no_wrap=True, overflow="ellipsis")
@@ -203,7 +208,7 @@ class _SourceView:
     def _label(self, prediction: Prediction) -> str:
         """With the name of a region that moves; a zone's is in the title."""
         moves = prediction.region is not None and not self._has_zones
-        return f"[{prediction.region}] {prediction.label}" if moves else prediction.label
+        return printable(f"[{prediction.region}] {prediction.label}" if moves else prediction.label)
 
     def _figures(self) -> str:
         """How fast and how far."""
@@ -258,7 +263,7 @@ def _format_score(label: str, score: float, threshold: float) -> Text:
 
 
 def _line(text: str, style: str) -> Text:
-    return _cut(Text(text, style))
+    return _cut(Text(printable(text), style))
 
 
 def _cut(text: Text) -> Text:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Final, TextIO
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.sinks.line_file import LineFile
 from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, Start, Status, Summary, to_json
+from s2tf_edge.words import json_text
 
 __all__ = ["JsonlSink", "TextSink"]
 
@@ -59,7 +59,7 @@ class JsonlSink:
         """
         values = to_json(record)
         if values is not None:
-            self._held.append(json.dumps(values, ensure_ascii=False) + "\n")
+            self._held.append(json_text(values) + "\n")
         self._is_begun = self._is_begun or self._stream is not None or not _has_read_nothing(record)
         if self._held and self._is_begun:
             self._put(self._held)

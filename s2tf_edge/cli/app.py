@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import logging
 import os
 import signal
@@ -29,6 +28,7 @@ from s2tf_edge.cli.flag_words import FlagWords
 from s2tf_edge.cli.progress_lines import show_bar, show_lines
 from s2tf_edge.errors import InputFileError, S2TFError
 from s2tf_edge.progress import Progress
+from s2tf_edge.words import json_text, printable, shortened
 
 __all__ = [
     "Quiet",
@@ -40,6 +40,7 @@ __all__ = [
     "print_json",
     "progress_bar",
     "run",
+    "say",
     "setup_logging",
     "silence_stdout",
     "translate",
@@ -145,7 +146,7 @@ class _Formatter(logging.Formatter):
     """Says what the library logs in the words of the command; a traceback stays as it is."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name that logging calls
-        return translate(super().formatMessage(record))
+        return shortened(printable(translate(super().formatMessage(record))))
 
 
 def progress_bar(title: str) -> AbstractContextManager[Progress]:
@@ -153,9 +154,14 @@ def progress_bar(title: str) -> AbstractContextManager[Progress]:
     return show_bar(title, errors_console) if errors_console.is_terminal else show_lines(title)
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Prints text that may hold others' words, which a terminal must not obey."""
+    typer.echo(printable(text), err=err)
+
+
 def print_json(values: Any) -> None:
     """One JSON object on stdout and nothing else."""
-    typer.echo(json.dumps(values, ensure_ascii=False))
+    typer.echo(json_text(values))
 
 
 def existing(path: Path) -> Path:
@@ -232,5 +238,5 @@ def _fail(name: str, message: str, code: int, error: BaseException | None = None
         logging.getLogger("s2tf_edge").debug("traceback:", exc_info=error)
     # A terminal that was hung up takes no more lines.
     with suppress(OSError):
-        typer.echo(f"{name}: error: {' '.join(message.split())}", err=True)
+        say(shortened(f"{name}: error: {' '.join(message.split())}"), err=True)
     sys.exit(code)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, make_app, run, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, make_app, run, say, version_option
 
 if TYPE_CHECKING:
     from s2tf_edge.data.synthetic import Segment
@@ -85,12 +85,12 @@ def demo(
     segments = _make_video(video, seed=seed)
     saved = ["--jsonl", predictions, "--save", out / "actions_labelled.mp4"]
     _run_command("s2tf-stream", artifacts[-1], "--source", video, *saved, *common)
-    typer.echo(_count_recognized(predictions, segments))
+    say(_count_recognized(predictions, segments))
 
     _print_heading("4/4  Measure accuracy and latency side by side")
     test = ["--data", f"synthetic?split=test&clips={_TEST_CLIPS}&seed={seed}", "--duration", 3, "--warmup", 1]
     _run_command("s2tf-report", model, *artifacts, *test, "--out", out, *common)
-    typer.echo(f"\nall done in {time.monotonic() - started:.0f} s; open {out / 'report.html'}")
+    say(f"\nall done in {time.monotonic() - started:.0f} s; open {out / 'report.html'}")
 
 
 def main() -> None:
@@ -132,7 +132,7 @@ def _make_video(path: Path, *, seed: int) -> Sequence[Segment]:
     order = np.random.default_rng(seed).permutation(len(LABELS))
     actions = [(LABELS[index], _ACTION_SECONDS) for index in order]
     segments = write_video(path, clips=actions, fps=30, size=(240, 320), seed=1_000_000 + seed)
-    typer.echo(f"made {path}: {len(segments)} actions in {segments[-1].end_seconds:.0f} s, 320×240 at 30 fps")
+    say(f"made {path}: {len(segments)} actions in {segments[-1].end_seconds:.0f} s, 320×240 at 30 fps")
     return segments
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, setup_logging, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, say, setup_logging, version_option
 from s2tf_edge.errors import S2TFError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def evaluate(
     if json:
         print_json(result)
     else:
-        typer.echo(_summary(result))
+        say(_summary(result))
 
 
 def _evaluate(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, existing, progress_bar, run, translate, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, existing, progress_bar, run, say, translate, version_option
 from s2tf_edge.cli.dataclass_flags import with_flags
 from s2tf_edge.errors import UsageError
 
@@ -57,7 +57,7 @@ def export(
     from s2tf_edge.runtime.cache import remember_artifact
 
     if describe:
-        typer.echo(write_description(describe_clips(existing(model))))
+        say(write_description(describe_clips(existing(model))))
         return
     if options is None:
         msg = "nothing says what to export for; give `target=TARGET`: onnx, openvino, trt or trt-rtx"
@@ -65,13 +65,13 @@ def export(
     plan = plan_export(existing(model), options)
     if dry_run:
         check_plan(plan)
-        typer.echo("\n".join(plan.lines()))
+        say("\n".join(plan.lines()))
         return
     with progress_bar(f"exporting for {options.target}, {plan.precision}") as progress:
         result = run_plan(plan, progress=progress)
     if not result.is_deferred:
         remember_artifact(result.folder)
-    typer.echo(_result_lines(result, model))
+    say(_result_lines(result, model))
 
 
 def main() -> None:

@@ -14,8 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import typer
-
+from s2tf_edge.cli.app import say
 from s2tf_edge.errors import BuildError, UsageError
 
 __all__ = ["MadeForm", "PlannedForm", "make_forms", "plan_forms"]
@@ -133,7 +132,7 @@ def _make_all(
         key = f"{content} {shlex.join(form.words)}"
         known = before.get(form.name)
         if known is not None and known.key == key and known.error is None and (out / form.name / "meta.json").is_file():
-            typer.echo(f"{form.name} is there from before", err=True)
+            say(f"{form.name} is there from before", err=True)
             made.append(known)
         else:
             made.append(_make(model, form, out / form.name, key=key, quiet=quiet))
@@ -147,14 +146,14 @@ def _make_all(
 def _make(model: Path, form: PlannedForm, folder: Path, *, key: str, quiet: bool) -> MadeForm:
     """Exports one form in a process of its own: a runtime that crashes takes no other form with it."""
     words = [str(model), *form.words, "--out", str(folder), *(["--quiet"] if quiet else [])]
-    typer.echo(f"$ s2tf-export {shlex.join(words)}", err=True)
+    say(f"$ s2tf-export {shlex.join(words)}", err=True)
     process = subprocess.Popen(
         [sys.executable, "-c", _EXPORT, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     last = ""
     assert process.stderr is not None
     for line in process.stderr:
-        typer.echo(line.rstrip("\n"), err=True)
+        say(line.rstrip("\n"), err=True)
         last = line.strip() or last
     code = process.wait()
     if code == 0:

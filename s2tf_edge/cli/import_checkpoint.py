@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, existing, run, translate, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, existing, run, say, translate, version_option
 
 if TYPE_CHECKING:
     from s2tf_edge.models import VideoNetwork
@@ -74,7 +74,7 @@ def import_checkpoint(
         existing(checkpoint), model=model, format=format, labels=names, new_head=new_head, ema=ema
     )
     save_model(out, network, extra={"imported": {"file": checkpoint.name, "format": report.format, "ema": ema}})
-    typer.echo(_summary(out, network, report, inferred=model is None))
+    say(_summary(out, network, report, inferred=model is None))
 
 
 def main() -> None:

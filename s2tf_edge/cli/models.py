@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, say, version_option
 
 if TYPE_CHECKING:
     from s2tf_edge.progress import Progress
@@ -58,8 +58,8 @@ def list_networks(
     if json:
         print_json({"classes": classes, "networks": rows})
     else:
-        typer.echo(_table(rows))
-        typer.echo(f"\n{_NOTE} Classifiers of {classes} classes.")
+        say(_table(rows))
+        say(f"\n{_NOTE} Classifiers of {classes} classes.")
 
 
 def main() -> None:

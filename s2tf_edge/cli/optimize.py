@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, existing, print_json, progress_bar, run, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, existing, print_json, progress_bar, run, say, version_option
 from s2tf_edge.cli.forms import MadeForm, make_forms, plan_forms
 from s2tf_edge.errors import AccuracyError, InputFileError
 
@@ -131,8 +131,8 @@ def _keep(winner: Row | None, best: Path) -> None:
 def _print_summary(values: dict[str, Any], made: Sequence[MadeForm], winner: Row | None, out: Path) -> None:
     for each in made:
         if each.error is not None:
-            typer.echo(f"{each.name} skipped: {each.error}")
-    typer.echo(values["verdict"])
+            say(f"{each.name} skipped: {each.error}")
+    say(values["verdict"])
     if winner is not None:
-        typer.echo(f"best: {out / 'best'} is {winner.name}; s2tf-stream {shlex.quote(str(out / 'best'))} --camera 0")
-    typer.echo(f"report: {out / 'report' / 'report.html'}")
+        say(f"best: {out / 'best'} is {winner.name}; s2tf-stream {shlex.quote(str(out / 'best'))} --camera 0")
+    say(f"report: {out / 'report' / 'report.html'}")

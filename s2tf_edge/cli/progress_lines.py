@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from s2tf_edge.words import printable
+
 __all__ = ["BarProgress", "Heartbeat", "LogProgress", "show_bar", "show_lines"]
 
 _SHORT_SECONDS: Final = 3.0
@@ -27,7 +29,8 @@ _logger = logging.getLogger("s2tf_edge")
 def show_bar(title: str, console: Console) -> Iterator[BarProgress]:
     """A progress bar with the time left."""
     columns = (
-        TextColumn("{task.description}"),
+        # Names of files and artifacts are no markup.
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -50,7 +53,7 @@ class BarProgress:
 
     def __init__(self, bar: RichProgress, title: str) -> None:
         self._bar = bar
-        self._task = bar.add_task(title, total=None)
+        self._task = bar.add_task(printable(title), total=None)
 
     def __call__(self, done: int, total: int) -> None:
         """Moves the bar."""
@@ -58,11 +61,12 @@ class BarProgress:
 
     def begin(self, step: str) -> None:
         """Starts the bar anew, under another name; how long a step takes tells nothing of the next."""
-        self._bar.reset(self._task, description=step, total=None)
+        self._bar.reset(self._task, description=printable(step), total=None)
 
     def state(self, words: str) -> None:
         """Shows where the step is in place of its name; the bar has the time left."""
-        self._bar.update(self._task, description=words.rpartition(", ")[0] if words.endswith(" left") else words)
+        shown = words.rpartition(", ")[0] if words.endswith(" left") else words
+        self._bar.update(self._task, description=printable(shown))
 
 
 class Heartbeat:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, translate, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, say, translate, version_option
 from s2tf_edge.errors import UsageError
+from s2tf_edge.words import printable
 
 if TYPE_CHECKING:
     from s2tf_edge.runtime.reporting.build import Report
@@ -228,9 +229,9 @@ def _compare(paths: Sequence[Path], *, json: bool) -> None:
         for each in found.differences:
             numbers = [f"{value:.4g} {each.unit}" for value in (each.old, each.new)]
             words = (each.artifact, each.quantity, *numbers, each.change, each.finding)
-            table.add_row(*map(Text, words))
+            table.add_row(*(Text(printable(word)) for word in words))
         Console().print(table)
-        typer.echo(found.verdict)
+        say(found.verdict)
     if found.regressions:
         raise AccuracyError(found.verdict)
 
@@ -248,7 +249,7 @@ def _merge(paths: Sequence[Path], out: Path, *, json: bool) -> None:
     if json:
         print_json(merged.to_dict())
     else:
-        typer.echo(f"{len(merged.rows)} results of {len(merged.devices)} devices: {out / 'merged.html'}")
+        say(f"{len(merged.rows)} results of {len(merged.devices)} devices: {out / 'merged.html'}")
 
 
 def main() -> None:
@@ -270,18 +271,18 @@ def _print_summary(found: Report, values: dict[str, Any], out: Path) -> None:
     for row in found.measured:
         metrics = row.metrics
         numbers = [_format(key, metrics[key], digits) for key, (_, digits) in columns.items()]
-        table.add_row(Text(row.name), *numbers)
+        table.add_row(Text(printable(row.name)), *numbers)
     Console().print(table)
     for row in found.rows:
         if row.skipped:
-            typer.echo(f"{row.name} skipped: {translate(row.skipped)}")
+            say(f"{row.name} skipped: {translate(row.skipped)}")
     for row in found.measured:
         if row.measured and row.measured.profile:
-            typer.echo(f"{row.name}: {row.measured.profile.explain()}")
-    typer.echo(values["verdict"])
+            say(f"{row.name}: {row.measured.profile.explain()}")
+    say(values["verdict"])
     if values["run"]:
-        typer.echo(values["run"])
-    typer.echo(f"report: {out / 'report.html'}")
+        say(values["run"])
+    say(f"report: {out / 'report.html'}")
 
 
 def _format(key: str, value: float | None, digits: int) -> str:

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import typer
-
-from s2tf_edge.cli.app import errors_console
+from s2tf_edge.cli.app import errors_console, say
 from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -128,7 +126,7 @@ def _result_sink(options: OutputOptions, live: LiveView | None, *, stop: threadi
     if options.jsonl is not None:
         return JsonlSink(sys.stdout if options.jsonl == _STDOUT else Path(options.jsonl), stop=stop)
     # On one terminal the lines go above the view; a file or pipe gets them as they are.
-    show = live.print_line if live is not None and sys.stdout.isatty() else typer.echo
+    show = live.print_line if live is not None and sys.stdout.isatty() else say
     return TextSink(show, threshold=options.threshold)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, progress_bar, run, setup_logging, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, progress_bar, run, say, setup_logging, version_option
 from s2tf_edge.cli.dataclass_flags import with_overrides
 from s2tf_edge.cli.repetition import repeat_words
 from s2tf_edge.errors import UsageError
@@ -258,8 +258,8 @@ def _say_result(result: TrainResult, *, measured: str) -> None:
     score = "no validation"
     if result.top1 is not None:
         score = f"{result.top1:.1f} % {measured} on {result.validated} validation videos"
-    typer.echo(f"{result.model}: {score} (epoch {result.epoch})")
-    typer.echo(f"next: s2tf-export {shlex.quote(str(result.model))} --target openvino")
+    say(f"{result.model}: {score} (epoch {result.epoch})")
+    say(f"next: s2tf-export {shlex.quote(str(result.model))} --target openvino")
 
 
 def _say_what_was_understood(settings: TrainConfig, sides: TrainingData, *, unlabeled: int = 0) -> None:
