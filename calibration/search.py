@@ -26,9 +26,10 @@ import numpy as np
 
 from s2tf_edge.calibration.base import Judge, Quantizer
 from s2tf_edge.calibration.budget import Budget
-from s2tf_edge.calibration.candidates import Candidate, tabulate
+from s2tf_edge.calibration.candidates import Candidate
 from s2tf_edge.errors import BuildError, S2TFError, UnsupportedError, VerificationError
 from s2tf_edge.runtime.session import Clips, Session
+from s2tf_edge.words import counted, one_line
 
 __all__ = ["rank_candidates", "time_sessions", "try_presets"]
 
@@ -75,7 +76,8 @@ def try_presets(quantizer: Quantizer, folder: Path, *, judge: Judge, excluded: C
             if session is not None:
                 sessions[preset] = stack.enter_context(session)
             candidates.append(candidate)
-        logger.info("int8, timing %d %s", len(sessions), "form" if len(sessions) == 1 else "forms")
+        if sessions:
+            logger.info("int8, timing %s", counted(len(sessions), "form"))
         times = dict(zip(sessions, time_sessions(list(sessions.values())), strict=True))
     return [replace(each, milliseconds=times.get(each.name)) for each in candidates]
 
@@ -198,12 +200,13 @@ def rank_candidates(candidates: Sequence[Candidate], *, may_return_layers: bool 
     compiling = [each for each in candidates if each.path is not None]
     if compiling and may_return_layers:
         return compiling
-    lines = "\n".join(tabulate(candidates, whole_reasons=True))
+    tried = "; ".join(f"{each.name}: {one_line(each.result)}" for each in candidates)
     if compiling:
-        msg = f"no int8 form of this network agrees with it; try more calibration clips, or fp16 instead\n{lines}"
+        msg = f"no int8 form of this network agrees with it; try more calibration clips, or fp16 instead; tried {tried}"
         raise VerificationError(msg)
     if any(each.integer_layers == 0 for each in candidates):
-        msg = f"no int8 form of this network computes any layer in integers; export it as fp16 or fp32 instead\n{lines}"
+        none = "no int8 form of this network computes any layer in integers"
+        msg = f"{none}; export it as fp16 or fp32 instead; tried {tried}"
         raise UnsupportedError(msg)
-    msg = f"no int8 form of this network compiles here; export it as fp16 instead\n{lines}"
+    msg = f"no int8 form of this network compiles here; export it as fp16 instead; tried {tried}"
     raise BuildError(msg)

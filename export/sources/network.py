@@ -269,7 +269,8 @@ def open_network(
 def _choose_form(path: Path, network: VideoNetwork, *, form: str | None, hop: int | None) -> TorchNetwork:
     if not network.is_causal and (form == "step" or hop is not None):
         asked = "form='step'" if form == "step" else f"hop={hop}"
-        msg = f"`{asked}` is for causal networks, and {network.name} sees whole clips; train one with causal=true"
+        whole = f"{network.name} sees whole clips"
+        msg = f"`{asked}` is for causal networks, and {whole}; an X3D that was trained with causal=true can step"
         raise UsageError(msg)
     if network.is_causal and form != "clip":
         return StepNetwork(path, network, hop=hop or 1)

@@ -112,11 +112,13 @@ class Verification:
 
     def __str__(self) -> str:
         allowed = self.tolerance
-        decided = f"{self.top1_decided} clear" if self.top1_decided else "none clear: it decided nothing"
+        differing = f"{self.top1_disagreements or 'none'} differ{'s' if self.top1_disagreements < 2 else ''}"
+        decided = f"{self.top1_decided} clear, {differing}" if self.top1_decided else "none clear: it decided nothing"
         return (
-            f"largest error {self.relative_error * 100:.2g} % of the logits' range "
+            f"largest error {_percent(self.relative_error, allowed.max_error)} % of the logits' range "
             f"(allowed {allowed.max_error * 100:.2g} %), "
-            f"mean {self._fraction(self.mean_error) * 100:.2g} % ({allowed.mean_error * 100:.2g} %), "
+            f"mean {_percent(self._fraction(self.mean_error), allowed.mean_error)} % "
+            f"({allowed.mean_error * 100:.2g} %), "
             f"cosine {self.cosine:.6f} ({allowed.cosine:g}), "
             f"top-1 agreement {self.top1_agreement:.0%} ({decided}), n = {self.n} {self.clips} clips"
         )
@@ -124,6 +126,12 @@ class Verification:
     def to_dict(self) -> dict[str, Any]:
         """For ``verify.json``."""
         return {"passed": self.passed} | dataclasses.asdict(self) | {"relative_error": self.relative_error}
+
+
+def _percent(fraction: float, allowed: float) -> str:
+    """In two digits, unless what lies beyond the bound would read as the bound itself."""
+    rounded = f"{fraction * 100:.2g}"
+    return f"{fraction * 100:.4g}" if fraction > allowed and rounded == f"{allowed * 100:.2g}" else rounded
 
 
 def compare_session(

@@ -84,9 +84,10 @@ class StreamOptions(ReadOptions):
     """Seconds between two Status records; None for none."""
 
     def __post_init__(self) -> None:
-        if self.topk < 1 or (self.hop is not None and self.hop < 1):
-            msg = f"topk and hop must be one or more, got {self.topk} and {self.hop}"
-            raise UsageError(msg)
+        for name, value in (("topk", self.topk), ("hop", self.hop)):
+            if value is not None and value < 1:
+                msg = f"`{name}` must be one or more, got {value}"
+                raise UsageError(msg)
         if not 0 <= self.threshold <= 1:
             msg = f"threshold must lie in [0, 1], got {self.threshold}"
             raise UsageError(msg)

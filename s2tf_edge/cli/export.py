@@ -111,13 +111,17 @@ def _proof_lines(result: ExportResult) -> list[str]:
 
 def _next_lines(result: ExportResult, model: Path) -> list[str]:
     from s2tf_edge.runtime.artifact import BUILD_SCRIPT
+    from s2tf_edge.runtime.session import STEP_INPUT
 
     folder = shlex.quote(str(result.folder))
     if result.is_deferred:
         script = shlex.quote(str(result.folder / BUILD_SCRIPT))
         return [f"next: copy {folder} to the device, and there: sh {script}"]
-    lines = [f"next: s2tf-stream {folder} --source VIDEO"]
+    # Sources come at times of their own, so a step of several side by side is for other hosts.
+    streams = result.meta.step is None or result.meta.inputs[STEP_INPUT]["shape"][0] == result.meta.step.hop
+    lines = [f"s2tf-stream {folder} --source VIDEO"] if streams else []
     # A report runs what it compares: a model.pt or artifacts, but no plain .onnx and no engine that is not built yet.
     runs = model.suffix.lower() != ".onnx" and model != result.folder and not (model / BUILD_SCRIPT).is_file()
     compared = f"{shlex.quote(str(model))} {folder}" if runs else folder
-    return [*lines, f"      s2tf-report {compared} --data TEST-DATA"]
+    first, *rest = [*lines, f"s2tf-report {compared} --data TEST-DATA"]
+    return [f"next: {first}", *(f"      {line}" for line in rest)]

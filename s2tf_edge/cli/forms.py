@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from s2tf_edge.cli.app import say
-from s2tf_edge.errors import BuildError, UsageError
+from s2tf_edge.errors import BuildError, UnsupportedError, UsageError, VerificationError
 
 __all__ = ["MadeForm", "PlannedForm", "make_forms", "plan_forms"]
 
@@ -55,7 +55,7 @@ class MadeForm:
 
     name: str
     key: str
-    """Of the network and the words it was exported with: the same need not be made again."""
+    """Of the network and the words it was exported with: the same need not be made again. Empty where it may."""
     error: str | None = None
 
 
@@ -128,13 +128,15 @@ def _make_all(
     files = [model, *([meta] if meta else [])]
     content = hashlib.sha256(b"".join(_digest(file) for file in files)).hexdigest()
     made: list[MadeForm] = []
-    for form in forms:
+    for number, form in enumerate(forms, start=1):
         key = f"{content} {shlex.join(form.words)}"
         known = before.get(form.name)
-        if known is not None and known.key == key and known.error is None and (out / form.name / "meta.json").is_file():
-            say(f"{form.name} is there from before", err=True)
+        if known is not None and known.key == key and (known.error or (out / form.name / "meta.json").is_file()):
+            again = f"failed before ({known.error}); without {out / _JOURNAL} it is tried again"
+            say(f"{form.name} {again if known.error else 'is there from before'}", err=True)
             made.append(known)
         else:
+            say(f"form {number} of {len(forms)}, {form.name}", err=True)
             made.append(_make(model, form, out / form.name, key=key, quiet=quiet))
         # After each: what was interrupted goes on from here.
         rest = [each for name, each in before.items() if name not in {one.name for one in made}]
@@ -147,20 +149,23 @@ def _make(model: Path, form: PlannedForm, folder: Path, *, key: str, quiet: bool
     """Exports one form in a process of its own: a runtime that crashes takes no other form with it."""
     words = [str(model), *form.words, "--out", str(folder), *(["--quiet"] if quiet else [])]
     say(f"$ s2tf-export {shlex.join(words)}", err=True)
-    process = subprocess.Popen(
-        [sys.executable, "-c", _EXPORT, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", _EXPORT, *words]
+    results, told = (subprocess.DEVNULL, subprocess.PIPE) if quiet else (subprocess.PIPE, subprocess.STDOUT)
+    process = subprocess.Popen(command, stdout=results, stderr=told, text=True)
     last = ""
-    assert process.stderr is not None
-    for line in process.stderr:
-        say(line.rstrip("\n"), err=True)
+    for line in process.stdout or process.stderr or ():
+        # What to do next is told when all are there.
+        if not line.startswith(("next: ", "      s2tf-")):
+            say(line.rstrip("\n"), err=True)
         last = line.strip() or last
     code = process.wait()
     if code == 0:
         return MadeForm(name=form.name, key=key)
     shutil.rmtree(folder, ignore_errors=True)
     ended = f"ended by signal {-code}" if code < 0 else f"exit {code}"
-    return MadeForm(name=form.name, key=key, error=last.removeprefix("s2tf-export: error: ") or ended)
+    # What is wrong with the network stays so; a file that was missing, or a signal, may not come again.
+    lasts = code in {UnsupportedError.exit_code, BuildError.exit_code, VerificationError.exit_code}
+    return MadeForm(name=form.name, key=key if lasts else "", error=last.removeprefix("s2tf-export: error: ") or ended)
 
 
 def _digest(file: Path) -> bytes:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,24 +214,22 @@ def test_forms_without_integers_alone_are_refused(tmp_path: Path, may_return_lay
     candidates = _tried(tmp_path, _Table({"x": _Form(integer=0), "y": _Form(refused="no kernel")}))
     with pytest.raises(UnsupportedError, match="computes any layer in integers; export it as fp16 or fp32") as raised:
         rank_candidates(candidates, may_return_layers=may_return_layers)
-    assert [line.split()[0] for line in str(raised.value).splitlines()[1:]] == ["x", "y"]
+    assert re.findall(r"(?:tried|;) (\w): ", str(raised.value)) == ["x", "y"]
 
 
 def test_none_that_compiles_is_a_build_error_with_the_table(tmp_path: Path) -> None:
     candidates = _tried(tmp_path, _Table({"one": _Form(refused="no kernel"), "other": _Form(refused="no layout")}))
     with pytest.raises(BuildError, match=r"no int8 form .* compiles here; export it as fp16 instead") as raised:
         rank_candidates(candidates, may_return_layers=True)
-    assert str(raised.value).splitlines()[1:] == [
-        "  one    cannot run form.txt: no kernel",
-        "  other  cannot run form.txt: no layout",
-    ]
+    tried = "one: cannot run form.txt: no kernel; other: cannot run form.txt: no layout"
+    assert str(raised.value).endswith(f"; tried {tried}")
 
 
 def test_none_that_agrees_is_a_verification_error_with_the_table(tmp_path: Path) -> None:
     candidates = _tried(tmp_path, _Table({"one": _Form(refused="no kernel"), "other": _Form(error=1)}))
     with pytest.raises(VerificationError, match=r"no int8 form .* agrees with it; try more calibration") as raised:
         rank_candidates(candidates)
-    assert str(raised.value).splitlines()[1:] == ["  one    cannot run form.txt: no kernel", "  other  off by 1.0"]
+    assert str(raised.value).endswith("; tried one: cannot run form.txt: no kernel; other: off by 1.0")
 
 
 def test_what_compiles_may_be_mended(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_disagreement_between_near_ties_does_not_count() -> None:
     assert clear.relative_error <= 0.07
     assert not clear.passed
     assert "top-1 agreement 0% (none clear: it decided nothing)" in str(tie)
-    assert "top-1 agreement 0% (1 clear)" in str(clear)
+    assert "top-1 agreement 0% (1 clear, 1 differs)" in str(clear)
 
 
 @pytest.mark.parametrize("bound", ["mean_error", "cosine"])

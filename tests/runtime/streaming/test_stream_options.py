@@ -15,8 +15,8 @@ from s2tf_edge.runtime.streaming.stream_options import ReadOptions, StreamOption
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"topk": 0}, "topk and hop must be one or more, got 0 and None"),
-        ({"hop": 0}, "topk and hop must be one or more, got 5 and 0"),
+        ({"topk": 0}, "`topk` must be one or more, got 0"),
+        ({"hop": 0}, "`hop` must be one or more, got 0"),
         ({"threshold": 1.5}, r"threshold must lie in \[0, 1\], got 1.5"),
         ({"policy": "x"}, "policy must be one of auto, every, latest, got 'x'"),
         ({"start_seconds": -1.0}, "`start_seconds` must be zero seconds or more, got -1.0"),
