@@ -158,9 +158,8 @@ def read_meta(folder: Path) -> ArtifactMeta:
         meta = ArtifactMeta(**known)
         _check_file_names(meta)
     except (KeyError, TypeError, ValueError) as error:
-        msg = (
-            f"{folder / META_FILE} is not a valid artifact description ({type(error).__name__}: {error}); export again"
-        )
+        why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        msg = f"{folder / META_FILE} is not a valid artifact description ({why}); export again"
         raise InputFileError(msg) from error
     return meta
 

@@ -86,7 +86,7 @@ def report_values(report: Report, *, slo: Sequence[Condition] = (), by: By = By.
             for row in report.measured
         },
         "winner": winner.name if winner else None,
-        "run": stream_command(winner, threads=report.options.session.threads) if winner else None,
+        "run": stream_command(winner, threads=report.options.session.threads) if winner and winner.can_stream else None,
         "command": report_command(report),
         "tiles": [tile.to_dict() for tile in make_tiles(report, slo, by=by)],
         **report.to_dict(),

@@ -54,6 +54,12 @@ class Row:
         return self.outcome if isinstance(self.outcome, Measurement) else None
 
     @property
+    def can_stream(self) -> bool:
+        """Whether ``s2tf-stream`` takes it: sources come at times of their own, and none steps beside another."""
+        info = None if self.measured is None else self.measured.info
+        return info is not None and (info.step is None or info.batch == 1)
+
+    @property
     def skipped(self) -> str | None:
         """Why it could not run here; None where it ran."""
         return str(self.outcome.error) if isinstance(self.outcome, Skipped) else None

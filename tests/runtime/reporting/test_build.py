@@ -411,6 +411,15 @@ def test_the_verdict_admits_what_few_videos_cannot_tell() -> None:
     assert "with the same top-1" in verdict(report(("base", 40.0, 2), ("quick", 10.0, 2)))
 
 
+def test_a_step_of_several_streams_has_no_command_to_stream_with() -> None:
+    found = stepping(report(("a", 10.0, 0)), 0)
+    assert report_values(found, slo=parse_slo("p95<99ms"))["run"].startswith("s2tf-stream ")
+    (row,) = found.rows
+    assert row.measured is not None
+    two = replace(row, outcome=replace(row.measured, info=replace(row.measured.info, batch=2)))
+    assert report_values(replace(found, rows=(two,)), slo=parse_slo("p95<99ms"))["run"] is None
+
+
 def test_commands_quote_paths() -> None:
     found = report(*THREE)
     assert stream_command(found.rows[1], threads=2) == "s2tf-stream 'out dir/quick' --camera 0 --threads 2"
