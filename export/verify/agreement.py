@@ -52,7 +52,8 @@ def verify_artifact(
             found = compare_session(session, expected, clips, precision=precision, progress=progress)
         except VerificationError as error:
             raise VerificationError(explain("logits are not finite")) from error
-    found = dataclasses.replace(found, clips=kind, through=through)
+    unit = "clips" if meta.step is None else "steps"
+    found = dataclasses.replace(found, clips=kind, unit=unit, through=through)
     if not found.passed:
         raise VerificationError(explain(str(found)))
     write_json(found.to_dict(), folder / VERIFICATION_FILE)

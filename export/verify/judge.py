@@ -43,7 +43,8 @@ class NetworkJudge:
             precision=reference.precision,
             progress=reference.progress,
         )
-        return None if found.passed else str(dataclasses.replace(found, clips=reference.kind))
+        unit = "clips" if reference.source.step is None else "steps"
+        return None if found.passed else str(dataclasses.replace(found, clips=reference.kind, unit=unit))
 
     def measure_drop(self, session: Session) -> Drop:
         """The top-1 that an open session loses against the network, on the same videos.

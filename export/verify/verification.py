@@ -82,6 +82,8 @@ class Verification:
     clips: str = "seeded"
     """What the clips were: ``seeded``, ``evaluation`` clips, or ``unseen`` ones of the data that was calibrated on;
     ``calibration`` where that has no others."""
+    unit: str = "clips"
+    """What ``n`` counts: clips, or steps of runs."""
     through: str = ""
     """What ran, such as ``openvino``, or ``onnxruntime, on the graph of the engine``."""
 
@@ -120,7 +122,7 @@ class Verification:
             f"mean {_percent(self._fraction(self.mean_error), allowed.mean_error)} % "
             f"({allowed.mean_error * 100:.2g} %), "
             f"cosine {self.cosine:.6f} ({allowed.cosine:g}), "
-            f"top-1 agreement {self.top1_agreement:.0%} ({decided}), n = {self.n} {self.clips} clips"
+            f"top-1 agreement {self.top1_agreement:.0%} ({decided}), n = {self.n} {self.clips} {self.unit}"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -310,6 +310,7 @@ def test_an_artifact_says_how_it_is_driven(build: Build, network: VideoNetwork) 
     assert not {node.op_type for node in graph.node} & {"Loop", "If", "Scan", "ScatterND", "Gather", "Slice", "Split"}
     verified = json.loads((folder / "verify.json").read_text(encoding="utf-8"))
     assert verified["n"] == 2 * (1 + network.receptive_field)
+    assert verified["unit"] == "steps"
 
 
 def test_what_does_not_step_is_told(build: Build, causal_file: Path, plain: Path, session: Session) -> None:
