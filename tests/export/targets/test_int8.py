@@ -181,9 +181,9 @@ def test_a_sound_network_keeps_all_its_integers(sound: Path, tmp_path: Path, tar
 def test_without_a_gate_what_does_not_agree_is_no_artifact(outlier: Path, tmp_path: Path, target: str) -> None:
     with pytest.raises(VerificationError, match=r"no int8 form .* agrees with it; try more calibration") as raised:
         _export(outlier, tmp_path, target)
-    _, *lines = str(raised.value).splitlines()
-    assert len(lines) == (4 if target == "openvino" else 1)
-    assert all("largest error " in line for line in lines)
+    words = str(raised.value)
+    assert words.count("largest error ") == (4 if target == "openvino" else 1)
+    assert len(words.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
