@@ -72,19 +72,18 @@ def read_candidates(build: Mapping[str, Any]) -> list[Candidate]:
     return [Candidate.from_dict(values) for values in found]
 
 
-def tabulate(candidates: Sequence[Candidate], *, whole_reasons: bool = False) -> list[str]:
+def tabulate(candidates: Sequence[Candidate]) -> list[str]:
     """One line for each candidate: its name, and milliseconds or why it is out; the fastest is marked.
 
     Args:
         candidates: one or more.
-        whole_reasons: whether to keep all lines of a reason, and not the first alone.
     """
     width = max((len(each.name) for each in candidates), default=0)
     fastest = min((each.milliseconds for each in candidates if each.milliseconds is not None), default=None)
 
     def outcome(candidate: Candidate) -> str:
         if candidate.milliseconds is None:
-            return candidate.result if whole_reasons else candidate.result.partition("\n")[0]
+            return candidate.result.partition("\n")[0]
         return f"{candidate.milliseconds:8.2f} ms" + ("  fastest" if candidate.milliseconds == fastest else "")
 
     return [f"  {each.name:{width}}  {outcome(each)}" for each in candidates]

@@ -55,5 +55,6 @@ def shortened(text: str, longest: int = _LONGEST_WORD) -> str:
         word, half = found[0], longest // 2
         return f"{word[:half]}… {len(word) - 2 * half} characters …{word[-half:]}"
 
-    quoted = rf"'[^'\n]{{{longest},}}'"
+    # An apostrophe, as in the logits' range, begins no quotation.
+    quoted = rf"(?<!\w)'[^'\n]{{{longest},}}'(?!\w)"
     return re.sub(rf"{quoted}|[^\s']{{{longest + 1},}}", cut, text)

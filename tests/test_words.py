@@ -47,3 +47,5 @@ def test_long_words_are_cut_in_the_middle() -> None:
     assert len(spaced) < 300
     assert spaced.endswith("here; give a number")
     assert len(shortened("word " * 500)) == 2500
+    apostrophes = f"of the logits' range {'1 2 ' * 100} of the logits' range"
+    assert shortened(apostrophes) == apostrophes

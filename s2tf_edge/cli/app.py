@@ -28,7 +28,7 @@ from s2tf_edge.cli.flag_words import FlagWords
 from s2tf_edge.cli.progress_lines import show_bar, show_lines
 from s2tf_edge.errors import InputFileError, S2TFError
 from s2tf_edge.progress import Progress
-from s2tf_edge.words import json_text, printable, shortened
+from s2tf_edge.words import json_text, one_line, printable, shortened
 
 __all__ = [
     "Quiet",
@@ -238,5 +238,5 @@ def _fail(name: str, message: str, code: int, error: BaseException | None = None
         logging.getLogger("s2tf_edge").debug("traceback:", exc_info=error)
     # A terminal that was hung up takes no more lines.
     with suppress(OSError):
-        say(shortened(f"{name}: error: {' '.join(message.split())}"), err=True)
+        say(shortened(f"{name}: error: {one_line(message)}"), err=True)
     sys.exit(code)

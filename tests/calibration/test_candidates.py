@@ -22,10 +22,6 @@ def test_a_line_each_and_the_fastest_is_marked() -> None:
     assert tabulate([]) == []
 
 
-def test_reasons_may_be_told_in_full() -> None:
-    assert tabulate(CANDIDATES[1:2], whole_reasons=True) == ["  short  no kernel\nfor this shape"]
-
-
 def test_they_come_back_from_the_description_of_an_artifact() -> None:
     written = [each.to_dict() for each in CANDIDATES]
     assert written[:2] == [

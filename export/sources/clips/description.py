@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from s2tf_edge.clip_file import spec_keys
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.artifact import check_files, read_meta
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.words import json_text
 
 __all__ = ["describe_clips", "write_description"]
 
@@ -69,4 +69,4 @@ class _Text(str):
 
 
 def _json(value: Any) -> str:
-    return value if isinstance(value, _Text) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, _Text) else json_text(value)
