@@ -53,7 +53,7 @@ def demo(
     """Train, export, quantize, stream and measure a small network on moving shapes.
 
     It learns ten actions that no single frame can tell apart: directions, rotations, approach and retreat, orders of
-    colors. Takes 5 to 10 minutes on two CPU cores; the end is [bold]report.html[/bold] in the folder.
+    colors. Takes 10 to 20 minutes on two CPU cores; the end is [bold]report.html[/bold] in the folder.
     """
     del version
     from s2tf_edge.extras import require
