@@ -34,7 +34,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "extras option_fields processes progress text_file whole_file",
         "process_group",
         "file_kinds",
-        "spec",
+        "spec toml_file",
         "clips preprocess label_file input_form clip_keys step_spec",
         "clip_file",
         "data",
