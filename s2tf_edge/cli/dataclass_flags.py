@@ -1,4 +1,7 @@
-"""Flags of a command out of the fields of a dataclass, as they declare themselves (``s2tf_edge.option_fields``)."""
+"""Flags of a command out of the fields of a dataclass.
+
+The fields declare themselves (``s2tf_edge.option_fields``), or are annotated for typer (``with_fields``).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ import typer
 
 from s2tf_edge.option_fields import Option, flag_of, option_of
 
-__all__ = ["with_flags", "with_overrides"]
+__all__ = ["with_fields", "with_flags", "with_overrides"]
 
 _READABLE: Final = (bool, int, float, str, Path)
 """Types that a command line can give a value of."""
@@ -77,6 +80,30 @@ def with_overrides(
             parameters += [_override(field, hints[field.name], headings.get(field.name)) for field in fields]
         else:
             parameters.append(parameter.replace(annotation=own[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY))
+    parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    parsed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return parsed
+
+
+def with_fields(command: Callable[[typer.Context, Any], None], flags: type[Any]) -> Callable[..., None]:
+    """``command`` for a parser: in place of its argument of type ``flags`` it has a flag for each field.
+
+    Args:
+        command: is given the context, which knows what was typed, and the flags.
+        flags: a dataclass whose fields are annotated for typer.
+    """
+    hints = typing.get_type_hints(flags, include_extras=True)
+
+    @functools.wraps(command)
+    def parsed(context: typer.Context, **values: Any) -> None:
+        command(context, flags(**values))
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter("context", keyword, annotation=typer.Context)]
+    parameters += [
+        inspect.Parameter(field.name, keyword, annotation=hints[field.name], default=field.default)
+        for field in dataclasses.fields(flags)
+    ]
     parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     parsed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return parsed

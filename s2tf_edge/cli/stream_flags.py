@@ -1,11 +1,18 @@
-"""The flags of ``s2tf-stream``, in the order of its help."""
+"""The flags of ``s2tf-stream``, in the order of its help; their names are the keys of a ``--config`` file."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+
+from s2tf_edge.cli.app import Quiet, Verbose, version_option
+
+__all__ = ["NAME", "StreamFlags"]
+
+NAME: Final = "s2tf-stream"
 
 _INPUT: Final = "Input"
 _OUTPUT: Final = "Output"
@@ -181,3 +188,42 @@ SelfTest = Annotated[
         "seconds, 30 at least; ends with 6 if label age or memory grow.",
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamFlags:
+    """What is asked of a stream, as its user says it."""
+
+    artifact: Artifact = None
+    inputs: Inputs = None
+    source: Sources = None
+    camera: Cameras = None
+    name: Names = None
+    roi: Regions = None
+    start: Start = None
+    end: End = None
+    duration: Duration = None
+    fps: FramesPerSecond = None
+    hwaccel: HardwareDecoding = None
+    reconnect: Reconnect = True
+    max_outage: MaxOutage = None
+    jsonl: Jsonl = None
+    save: Save = None
+    show: Show = False
+    serve: Serve = None
+    token: Token = None
+    on_event: OnEvent = None
+    webhook: Webhook = None
+    saliency: Saliency = False
+    topk: TopK = 5
+    threshold: Threshold = 0.3
+    smooth: Smooth = "ema:0.6"
+    hop: Hop = None
+    policy: Policy = "auto"
+    max_age: MaxAge = None
+    device: Device = "auto"
+    threads: Threads = 0
+    selftest: SelfTest = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+    version: Annotated[bool, version_option(NAME)] = False
