@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import enum
 import sys
 import types
 import typing
@@ -31,7 +32,8 @@ def read_settings(path: Path, hints: Mapping[str, Any], *, secret: Collection[st
     Args:
         path: the file.
         hints: by key the type of its value, as a signature or a dataclass declares it: ``int | None`` is a number that
-            may be left out, ``float`` takes whole numbers as well, a ``Path`` is written as text.
+            may be left out, ``float`` takes whole numbers as well, a ``Path`` is written as text, an enumeration by
+            its values.
         secret: keys whose values no message shows.
 
     Raises:
@@ -73,6 +75,9 @@ def _check_type(what: str, value: Any, hint: Any, *, shown: str) -> None:
         items = typing.get_args(kinds[0])
         is_right = type(value) is list and all(type(each) in _allowed(items) for each in value)
         wanted = f"a list such as {_LISTS[items[0]]}"
+    elif issubclass(kinds[0], enum.Enum):
+        names = [each.value for each in kinds[0]]
+        is_right, wanted = value in names, f"one of {', '.join(names)}"
     else:
         is_right, wanted = type(value) in _allowed(kinds), f"of type {_words(kinds)}"
     if not is_right:

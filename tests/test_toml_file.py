@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import typing
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ import pytest
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.toml_file import read_settings
 
+
+class Form(enum.Enum):
+    ROUND = "round"
+    FLAT = "flat"
+
+
 HINTS: dict[str, Any] = {
+    "form": Form | None,
     "count": int | None,
     "share": float,
     "place": Path | None,
@@ -31,8 +39,16 @@ def _read(tmp_path: Path, text: str | bytes) -> dict[str, Any]:
 
 
 def test_values_are_as_toml_has_them(tmp_path: Path) -> None:
-    lines = ["count = 3", "share = 1", 'place = "a/b"', "switch = true", 'words = ["a"]', "numbers = []"]
-    expected = {"count": 3, "share": 1, "place": "a/b", "switch": True, "words": ["a"], "numbers": []}
+    lines = [
+        "count = 3",
+        "share = 1",
+        'place = "a/b"',
+        "switch = true",
+        'words = ["a"]',
+        "numbers = []",
+        'form = "flat"',
+    ]
+    expected = {"form": "flat", "count": 3, "share": 1, "place": "a/b", "switch": True, "words": ["a"], "numbers": []}
     assert _read(tmp_path, "\n".join(lines)) == expected
     assert _read(tmp_path, "\ufeff# a mark, as some editors write it\n") == {}
 
@@ -47,6 +63,8 @@ def test_values_are_as_toml_has_them(tmp_path: Path) -> None:
         ('words = "a"', r"""words must be a list such as \["a", "b"\], got 'a'"""),
         ("words = [1]", r"""words must be a list such as \["a", "b"\], got \[1\]"""),
         ("numbers = [true]", r"numbers must be a list such as \[0, 1\], got \[True\]"),
+        ('form = "square"', "form must be one of round, flat, got 'square'"),
+        ("form = [1]", r"form must be one of round, flat, got \[1\]"),
         ("[word]\na = 1", "word must be of type str, got {'a': 1}"),
         ("max-age = 1", r"unknown keys \['max-age'\]; max-age looks like max_age misspelt; allowed are \['count', "),
         ("count = 1\ncount = 2", "cannot read .*a.toml as TOML: "),

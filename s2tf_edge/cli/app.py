@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
@@ -25,6 +25,7 @@ from rich.markup import escape
 from typer.main import get_command
 
 from s2tf_edge.cli.flag_words import FlagWords
+from s2tf_edge.cli.log_lines import JsonFormatter, Log, LogForm, TextFormatter
 from s2tf_edge.cli.progress_lines import show_bar, show_lines
 from s2tf_edge.errors import InputFileError, S2TFError
 from s2tf_edge.progress import Progress
@@ -36,6 +37,7 @@ __all__ = [
     "ending_signals",
     "errors_console",
     "existing",
+    "is_for_people",
     "make_app",
     "print_json",
     "progress_bar",
@@ -55,6 +57,7 @@ errors_console = Console(stderr=True)
 
 _running: list[Callable[[str], str]] = []
 """What puts messages into the words of each command that runs, the innermost last: s2tf-demo runs others."""
+_log_form = LogForm.TEXT
 
 
 def run(command: Callable[..., None], *, name: str, examples: Sequence[str]) -> None:
@@ -76,6 +79,12 @@ def run(command: Callable[..., None], *, name: str, examples: Sequence[str]) -> 
         # What no module below turned into an error of its own: a full disk, an output folder without permission.
         where = f": {error.filename}" if error.filename else ""
         _fail(name, f"cannot read or write{where} ({error.strerror or error})", InputFileError.exit_code, error)
+    except Exception as error:
+        # An error of ours: a traceback for people, one line for those who collect lines.
+        if _log_form is LogForm.TEXT:
+            raise
+        logging.getLogger("s2tf_edge").critical("%s: %s", type(error).__name__, error, exc_info=error)
+        sys.exit(1)
 
 
 def make_app(command: Callable[..., None], *, name: str, examples: Sequence[str] = ()) -> typer.Typer:
@@ -128,30 +137,40 @@ def version_option(name: str) -> Any:
     return typer.Option("--version", callback=show, is_eager=True, help="Show the version and exit.")
 
 
-def setup_logging(*, quiet: bool = False, verbose: bool = False) -> None:
-    """Sends this package's log to stderr; other packages' only from warnings on."""
+def setup_logging(*, quiet: bool = False, verbose: bool = False, log: LogForm | None = None) -> None:
+    """Sends this package's log to stderr; other packages' only from warnings on.
+
+    Args:
+        quiet: only warnings and errors.
+        verbose: debug messages too.
+        log: what lines are; None for what they are already.
+    """
+    global _log_form
+    _log_form = log or _log_form
     # Lines of a log file are not wrapped as those of a terminal are.
     handler: logging.Handler = logging.StreamHandler()
-    if errors_console.is_terminal:
-        handler = RichHandler(console=errors_console, show_path=False, show_time=False, show_level=verbose)
-    handler.setFormatter(_Formatter("%(message)s"))
+    if _log_form is LogForm.JSON:
+        handler.setFormatter(JsonFormatter(translate))
+    else:
+        if errors_console.is_terminal:
+            handler = RichHandler(console=errors_console, show_path=False, show_time=False, show_level=verbose)
+        handler.setFormatter(TextFormatter(translate))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(_log_form is LogForm.JSON)
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     logging.getLogger("s2tf_edge").setLevel(level)
     if not verbose:
         warnings.simplefilter("ignore")
 
 
-class _Formatter(logging.Formatter):
-    """Says what the library logs in the words of the command; a traceback stays as it is."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name that logging calls
-        return shortened(printable(translate(super().formatMessage(record))))
+def is_for_people() -> bool:
+    """Whether stderr is a terminal on which something may be drawn."""
+    return errors_console.is_terminal and _log_form is LogForm.TEXT
 
 
 def progress_bar(title: str) -> AbstractContextManager[Progress]:
     """A progress bar with the time left, on a terminal; elsewhere log lines, the first of them that the step began."""
-    return show_bar(title, errors_console) if errors_console.is_terminal else show_lines(title)
+    return show_bar(title, errors_console) if is_for_people() else show_lines(title)
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -212,14 +231,21 @@ class _InterruptedByUserError(S2TFError):
 
 
 def _in_own_words(command: Callable[..., None], words: Callable[[str], str]) -> Callable[..., None]:
-    """``command`` with its log set up, and errors in its own words: who prints them may be another command."""
+    """``command`` with its log set up, and errors in its own words: who prints them may be another command.
+
+    It has the flag of ``Log``, whether it takes that itself or not.
+    """
+    parameters = [*inspect.signature(command).parameters.values()]
+    takes_log = any(parameter.name == "log" for parameter in parameters)
 
     @functools.wraps(command)
-    def guarded(*args: Any, **options: Any) -> None:
-        setup_logging(quiet=options.get("quiet", False), verbose=options.get("verbose", False))
+    def guarded(*args: Any, log: LogForm | None = None, **options: Any) -> None:
+        # What another command runs says what it says as that one does.
+        default = None if _running else LogForm.TEXT
+        setup_logging(quiet=options.get("quiet", False), verbose=options.get("verbose", False), log=log or default)
         _running.append(words)
         try:
-            command(*args, **options)
+            command(*args, **options, **({"log": log} if takes_log else {}))
         except KeyboardInterrupt as error:
             # Who was interrupted may have said what was kept.
             msg = f"interrupted; {translate(str(error))}" if str(error) else "interrupted"
@@ -230,12 +256,21 @@ def _in_own_words(command: Callable[..., None], words: Callable[[str], str]) -> 
         finally:
             _running.pop()
 
+    if not takes_log:
+        hints = get_type_hints(command, include_extras=True)
+        parameters = [parameter.replace(annotation=hints[parameter.name]) for parameter in parameters]
+        parameters.append(inspect.Parameter("log", inspect.Parameter.KEYWORD_ONLY, annotation=Log, default=None))
+        guarded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        guarded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return guarded
 
 
 def _fail(name: str, message: str, code: int, error: BaseException | None = None) -> None:
     if error is not None:
         logging.getLogger("s2tf_edge").debug("traceback:", exc_info=error)
+    if _log_form is LogForm.JSON:
+        logging.getLogger("s2tf_edge").error("%s", one_line(message))
+        sys.exit(code)
     # A terminal that was hung up takes no more lines.
     with suppress(OSError):
         say(shortened(f"{name}: error: {one_line(message)}"), err=True)

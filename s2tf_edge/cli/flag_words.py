@@ -14,7 +14,7 @@ from typing import Any, Final
 __all__ = ["FlagWords"]
 
 _QUOTED: Final = re.compile(r"`([^`\n]+)`")
-_NO_FIELDS: Final = {"help", "version", "quiet", "verbose"}
+_NO_FIELDS: Final = {"help", "version", "quiet", "verbose", "log"}
 """Flags of every command, which stand for no field: in backticks they are somebody else's words."""
 _RESULTS: Final = {"folder": "folder with --out"}
 _OTHER_WORDS: Final[Mapping[str, Mapping[str, str]]] = {

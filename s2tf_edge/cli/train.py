@@ -203,7 +203,7 @@ def _repeat_command(context: typer.Context, out: Path) -> str:
     from s2tf_edge.training.settings_file import SETTINGS_FILE
 
     in_file = {field.name for field in dataclasses.fields(TrainConfig)}
-    known = in_file | {"out", "recipe", "config", "resume", "quiet", "verbose"}
+    known = in_file | {"out", "recipe", "config", "resume", "quiet", "verbose", "log"}
     # The demo calls itself otherwise.
     words = repeat_words(context, command=_NAME, without=known)
     return " ".join([*words, "--config", shlex.quote(str(out / SETTINGS_FILE)), "--out", "DIR"])
