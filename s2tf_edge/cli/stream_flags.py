@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from s2tf_edge.cli.app import Quiet, Verbose, version_option
+from s2tf_edge.cli.log_lines import Log
 
 __all__ = ["NAME", "StreamFlags"]
 
@@ -101,6 +102,10 @@ Jsonl = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+Append = Annotated[
+    bool,
+    typer.Option("--append", help="Add to the files of --jsonl, rather than write them anew.", rich_help_panel=_OUTPUT),
+]
 Save = Annotated[
     Path | None,
     typer.Option(help="Save the video with its labels: .mp4, .mov or .mkv (one source).", rich_help_panel=_OUTPUT),
@@ -188,6 +193,20 @@ SelfTest = Annotated[
         "seconds, 30 at least; ends with 6 if label age or memory grow.",
     ),
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML file with any of these flags by their names, such as max_age; what is given here comes first.",
+        metavar="FILE.toml",
+    ),
+]
+ReloadOnHangup = Annotated[
+    bool,
+    typer.Option(
+        "--reload-on-hangup",
+        help="On SIGHUP read --config again and begin anew with it; else SIGHUP ends the stream.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +227,7 @@ class StreamFlags:
     reconnect: Reconnect = True
     max_outage: MaxOutage = None
     jsonl: Jsonl = None
+    append: Append = False
     save: Save = None
     show: Show = False
     serve: Serve = None
@@ -224,6 +244,9 @@ class StreamFlags:
     device: Device = "auto"
     threads: Threads = 0
     selftest: SelfTest = False
+    config: Config = None
+    reload_on_hangup: ReloadOnHangup = False
     quiet: Quiet = False
     verbose: Verbose = False
+    log: Log = None
     version: Annotated[bool, version_option(NAME)] = False

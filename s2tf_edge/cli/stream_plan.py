@@ -14,9 +14,11 @@ from s2tf_edge.cli.durations import part_of_video
 from s2tf_edge.cli.stream_flags import StreamFlags
 from s2tf_edge.cli.stream_inputs import parse_sources
 from s2tf_edge.cli.stream_outputs import OutputOptions, check_outputs
+from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from s2tf_edge.runtime.session import SessionOptions
+    from s2tf_edge.runtime.sinks.service_manager import NotifySocket
     from s2tf_edge.runtime.sources.source import Source
     from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
@@ -36,25 +38,40 @@ class StreamPlan:
     run_on: SessionOptions
     options: StreamOptions
     outputs: OutputOptions
+    reloads: bool = False
+    """Whether a hangup has its file read again."""
 
 
-def plan_stream(flags: StreamFlags) -> StreamPlan:
+def plan_stream(flags: StreamFlags, *, notify: NotifySocket | None = None) -> StreamPlan:
     """What the flags ask for.
+
+    Args:
+        flags: with those of the file.
+        notify: where the service manager listens, if one started this process.
 
     Raises:
         InputFileError: a folder, glob or list names nothing to read.
         SourceError: there is no such camera.
         UsageError: a value is not allowed, or there is nothing to read, or an output would overwrite what is read.
     """
-    outputs = _plan_outputs(flags)
+    _check_reload(flags)
+    outputs = _plan_outputs(flags, notify)
     options = _plan_recognition(flags, outputs)
     texts = flags.source or []
     sources = parse_sources(texts, flags.camera or [], flags.name or [])
     artifact = find_artifact(flags)
     named = [Path(url2pathname(urlsplit(text).path) if text.startswith("file://") else text) for text in texts]
     files = [file for item in sources if not item.is_device for file in (Path(item.url), *item.pictures)]
-    check_outputs(outputs.files, [artifact, *(file for file in named if file.is_file()), *files])
-    return StreamPlan(artifact=artifact, sources=sources, run_on=plan_session(flags), options=options, outputs=outputs)
+    config = [] if flags.config is None else [flags.config]
+    check_outputs(outputs.files, [artifact, *config, *(file for file in named if file.is_file()), *files])
+    return StreamPlan(
+        artifact=artifact,
+        sources=sources,
+        run_on=plan_session(flags),
+        options=options,
+        outputs=outputs,
+        reloads=flags.reload_on_hangup,
+    )
 
 
 def plan_session(flags: StreamFlags) -> SessionOptions:
@@ -79,9 +96,22 @@ def find_artifact(flags: StreamFlags) -> Path:
     return artifact
 
 
-def _plan_outputs(flags: StreamFlags) -> OutputOptions:
+def _check_reload(flags: StreamFlags) -> None:
+    if not flags.reload_on_hangup:
+        return
+    if flags.config is None:
+        msg = "--reload-on-hangup reads a file again, and there is none; give --config FILE.toml"
+        raise UsageError(msg)
+    if flags.save is not None:
+        msg = "--reload-on-hangup would save the next video over the one before; leave out --save"
+        raise UsageError(msg)
+
+
+def _plan_outputs(flags: StreamFlags, notify: NotifySocket | None) -> OutputOptions:
     return OutputOptions(
+        notify=notify,
         jsonl=flags.jsonl,
+        append=flags.append,
         save=flags.save,
         show=flags.show,
         serve=flags.serve,
@@ -116,5 +146,11 @@ def _plan_recognition(flags: StreamFlags, outputs: OutputOptions) -> StreamOptio
         regions=parse_regions(flags.roi or []),
         saliency=flags.saliency,
         pictures=outputs.needs_pictures,
-        status_seconds=_STATUS_SECONDS if outputs.needs_status else None,
+        status_seconds=_status_seconds(outputs),
     )
+
+
+def _status_seconds(outputs: OutputOptions) -> float | None:
+    if not outputs.needs_status:
+        return None
+    return _STATUS_SECONDS if outputs.notify is None else min(_STATUS_SECONDS, outputs.notify.beat_seconds)
