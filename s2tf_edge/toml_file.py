@@ -63,8 +63,11 @@ def _parse(path: Path) -> dict[str, Any]:
 def _check_keys(path: Path, values: Mapping[str, Any], names: list[str]) -> None:
     unknown = sorted(set(values) - set(names))
     if unknown:
-        alike = {key: meant for key in unknown for meant in difflib.get_close_matches(key, names, 1)}
+        tables = [key for key in unknown if isinstance(values[key], dict)]
+        words = [key for key in unknown if key not in tables]
+        alike = {key: meant for key in words for meant in difflib.get_close_matches(key, names, 1)}
         meant = "".join(f"; {key} looks like {name} misspelt" for key, name in alike.items())
+        meant += "".join(f"; no key stands in a table, so leave out [{key}]" for key in tables)
         msg = f"{path} has unknown keys {unknown}{meant}; allowed are {names}"
         raise InputFileError(msg)
 

@@ -67,6 +67,7 @@ def test_values_are_as_toml_has_them(tmp_path: Path) -> None:
         ("form = [1]", r"form must be one of round, flat, got \[1\]"),
         ("[word]\na = 1", "word must be of type str, got {'a': 1}"),
         ("max-age = 1", r"unknown keys \['max-age'\]; max-age looks like max_age misspelt; allowed are \['count', "),
+        ("[wordy]\ncount = 1", r"unknown keys \['wordy'\]; no key stands in a table, so leave out \[wordy\]; allowed"),
         ("count = 1\ncount = 2", "cannot read .*a.toml as TOML: "),
         ("count = ", "cannot read .*a.toml as TOML: "),
         (f"count = {'9' * 5000}", "cannot read .*a.toml as TOML: "),

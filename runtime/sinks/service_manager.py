@@ -99,7 +99,7 @@ class ServiceSink:
         """Sources whose frames count: of zones that share pictures the first."""
         self._is_ready = False
         self._hangs = False
-        self._before = (0.0, 0, 0)
+        self._before: tuple[float, int, int] = (0.0, 0, 0)
         """Seconds, frames and windows of the Status that was told last."""
 
     def write(self, record: Record) -> None:
@@ -157,11 +157,14 @@ class ServiceSink:
 
     def _rates(self, status: Status) -> str:
         frames = sum(source.frames for number, source in enumerate(status.sources) if number in self._pictures)
-        now = (status.seconds, frames, sum(source.windows for source in status.sources))
-        seconds, frames, windows = (new - old for new, old in zip(now, self._before, strict=True))
-        self._before = now
+        windows = sum(source.windows for source in status.sources)
+        seconds_before, frames_before, windows_before = self._before
+        self._before = (status.seconds, frames, windows)
+        seconds = status.seconds - seconds_before or 1.0
+        rates = (
+            f"{(frames - frames_before) / seconds:.1f} frames/s, {(windows - windows_before) / seconds:.1f} windows/s"
+        )
         age = status.stages_ms.get("age")
-        rates = f"{frames / (seconds or 1):.1f} frames/s, {windows / (seconds or 1):.1f} windows/s"
         return rates + (f", label age p95 {age['p95']:.0f} ms" if age else "")
 
 
