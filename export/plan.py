@@ -68,6 +68,11 @@ class ExportPlan:
         """Videos to measure top-1 on; None where none were given, or they have no labels."""
         return self.evaluation if isinstance(self.evaluation, LabeledVideos) else None
 
+    @property
+    def title(self) -> str:
+        """What is done, for its progress."""
+        return f"exporting for {self.target.name}, {self.precision}{self._describe_step()}"
+
     def lines(self) -> list[str]:
         """What would be done, for a dry run."""
         spec, source = self.source.spec, self.source

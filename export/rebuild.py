@@ -69,6 +69,11 @@ class RebuildPlan:
         """The precision that the graph was made for."""
         return str(self.meta.precision["asked"])
 
+    @property
+    def title(self) -> str:
+        """What is done, for its progress."""
+        return f"building the {self.target.name} {self.precision} engine of {self.artifact}"
+
     def lines(self) -> list[str]:
         """What would be done, for a dry run."""
         return [

@@ -67,7 +67,7 @@ def export(
         check_plan(plan)
         say("\n".join(plan.lines()))
         return
-    with progress_bar(f"exporting for {options.target}, {plan.precision}") as progress:
+    with progress_bar(plan.title) as progress:
         result = run_plan(plan, progress=progress)
     if not result.is_deferred:
         remember_artifact(result.folder)
