@@ -43,6 +43,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "report": Verb("report", "Compares artifacts: accuracy against latency."),
     "optimize": Verb("optimize", "Measures every form that runs here; keeps the best."),
     "demo": Verb("demo", "Shows the whole chain on data it makes itself."),
+    "doctor": Verb("doctor", "Says what this machine has, lacks and can run."),
 }
 
 
