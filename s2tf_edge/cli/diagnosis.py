@@ -29,16 +29,18 @@ class KnownRuntime:
     """What installs it."""
     target: str
     """What of ``s2tf-export --target`` it runs; model.pt is PyTorch's."""
+    package: str
+    """What of that extra is the runtime itself."""
     needs_gpu: bool = False
     """Whether it runs nothing without an NVIDIA GPU."""
 
 
 RUNTIMES: Final[Mapping[str, KnownRuntime]] = {
-    "openvino": KnownRuntime("OpenVINO", "openvino", "openvino"),
-    "onnxruntime": KnownRuntime("ONNX Runtime", "onnxruntime", "onnx"),
-    "tensorrt": KnownRuntime("TensorRT", "tensorrt", "trt", needs_gpu=True),
-    "tensorrt-rtx": KnownRuntime("TensorRT-RTX", "trt-rtx", "trt-rtx", needs_gpu=True),
-    "torch": KnownRuntime("PyTorch", "train", "model.pt"),
+    "openvino": KnownRuntime("OpenVINO", "openvino", "openvino", "openvino"),
+    "onnxruntime": KnownRuntime("ONNX Runtime", "onnxruntime", "onnx", "onnxruntime"),
+    "tensorrt": KnownRuntime("TensorRT", "tensorrt", "trt", "tensorrt", needs_gpu=True),
+    "tensorrt-rtx": KnownRuntime("TensorRT-RTX", "trt-rtx", "trt-rtx", "tensorrt-rtx-cu12-bindings", needs_gpu=True),
+    "torch": KnownRuntime("PyTorch", "train", "model.pt", "torch"),
 }
 """By the name of its probe."""
 

@@ -22,7 +22,8 @@ _EXAMPLES = ("s2tf-doctor", "s2tf-doctor --json > machine.json")
 _WIDTH: Final = 80
 _FIRST: Final = 14
 """Columns of the words that lines begin with."""
-_PIP_LINE: Final = re.compile(r"pip install \S+")
+_PIP_LINE: Final = re.compile(r"pip install (?:--\S+ )*\S+")
+_REINSTALL: Final = "pip install --force-reinstall --no-deps"
 _NO_BREAK: Final = "\xa0"
 _DEVICE_EXTRA: Final = "device"
 
@@ -113,17 +114,19 @@ def _describe_runtime(known: KnownRuntime, state: RuntimeState, *, gpu: RuntimeS
 
     if state.broken is not None:
         version = f"{state.version}, " if state.version else ""
-        return f"{version}broken: {state.broken}; install it anew: {pip_line(known.extra)}"
+        return f"{version}broken: {state.broken}; {_REINSTALL} {known.package}"
     if not state.is_installed:
         return f"missing; {'where there is an NVIDIA GPU: ' if known.needs_gpu else ''}{pip_line(known.extra)}"
+    if known.needs_gpu and not gpu.is_installed:
+        return f"{state.version}, but lacks cuda-python to reach a GPU; {pip_line(known.extra)}"
     if known.needs_gpu:
-        return str(state.version) if gpu.works and gpu.devices else f"{state.version}, but no NVIDIA GPU to run on"
+        return str(state.version) if gpu.devices else f"{state.version}, but no NVIDIA GPU to run on"
     return f"{state.version} on {', '.join(state.devices) or 'no device'}"
 
 
 def _video_lines(state: RuntimeState) -> Iterator[str]:
     if not state.works:
-        yield from _line("PyAV", f"broken: {state.broken or 'it is not installed'}; pip install --force-reinstall av")
+        yield from _line("PyAV", f"broken: {state.broken or 'it is not installed'}; {_REINSTALL} av")
         return
     decoders = ", ".join(state.devices) or "no hardware that decodes"
     yield from _line("PyAV", f"{state.version} with FFmpeg {state.facts['ffmpeg']}; {decoders}")

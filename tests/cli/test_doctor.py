@@ -114,12 +114,21 @@ def test_what_runs_and_is_exported_where(
     assert (found["runs"], found["exports"], found["defers"]) == (runs, exports, defers)
 
 
+def test_an_engine_without_its_way_to_the_gpu(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run(states={"tensorrt": ENGINES})
+    text = " ".join(capsys.readouterr().out.split())
+    assert "TensorRT 10.3, but lacks cuda-python to reach a GPU; pip install 's2tf-edge[tensorrt]'" in text
+
+
 def test_what_is_broken_is_told_with_its_error(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     crashed = RuntimeState(is_installed=True, version="2026.4", broken="its process crashed (SIGILL) while listing it")
     video = RuntimeState(is_installed=True, broken="ImportError: libavcodec.so: \x1b[31mnot found")
     assert run(states={"openvino": crashed, "onnxruntime": ON_CPU, "video": video}) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "OpenVINO 2026.4, broken: its process crashed (SIGILL) while listing it; install it anew: pip " in text
+    assert (
+        "OpenVINO 2026.4, broken: its process crashed (SIGILL) while listing it; pip install --force-reinstall --no-deps openvino"
+        in text
+    )
     assert r"PyAV broken: ImportError: libavcodec.so: \x1b[31mnot found;" in text
     assert "runs onnx exports" in text
 
