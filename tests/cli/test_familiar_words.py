@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from s2tf_edge.cli import app, main
 from s2tf_edge.cli.dataclass_flags import with_flags
+from s2tf_edge.cli.flag_words import FlagWords
 from s2tf_edge.cli.forms import plan_forms
 from s2tf_edge.cli.verbs import VERBS
 from s2tf_edge.errors import UsageError
@@ -85,6 +86,11 @@ def test_two_precisions_are_refused(
     with pytest.raises(SystemExit, match="2"):
         main.main()
     assert capsys.readouterr().err.startswith(f"s2tf export: error: {said}")
+
+
+def test_a_precision_in_backticks_is_no_flag() -> None:
+    words = FlagWords("s2tf-export", get_command(VERBS["export"].load().parser()).params)
+    assert words.translate("a node of `int8` needs `precision=int8`") == "a node of `int8` needs --precision int8"
 
 
 def test_a_named_value_may_be_typed_in_any_case(
