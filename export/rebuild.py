@@ -93,6 +93,9 @@ def plan_rebuild(path: Path, options: ExportOptions) -> RebuildPlan:
     """
     meta = read_meta(path)
     check_files(meta, path)
+    if meta.candidates:
+        msg = f"{path} holds several forms; `s2tf-tune {path}` builds them all and keeps the fastest"
+        raise UsageError(msg)
     info = artifact_info(path, meta)
     target, _ = find_target(options.target, precision=info.precision)
     _check_options(options, path, precision=info.precision)

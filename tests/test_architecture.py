@@ -70,7 +70,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "options sensitivity_page",
         "rebuild",
         "plan",
-        "fastest",
+        "choice",
         "pipeline",
     ),
 }
