@@ -41,6 +41,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "export": Verb("export", "Makes a checked artifact for one target and precision."),
     "stream": Verb("stream", "Recognizes actions, live or in files."),
     "report": Verb("report", "Compares artifacts: accuracy against latency."),
+    "tune": Verb("tune", "Chooses, on the device, the fastest form that agrees."),
     "optimize": Verb("optimize", "Measures every form that runs here; keeps the best."),
     "demo": Verb("demo", "Shows the whole chain on data it makes itself."),
     "doctor": Verb("doctor", "Says what this machine has, lacks and can run."),

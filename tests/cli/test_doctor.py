@@ -125,10 +125,7 @@ def test_what_is_broken_is_told_with_its_error(run: Run, capsys: pytest.CaptureF
     video = RuntimeState(is_installed=True, broken="ImportError: libavcodec.so: \x1b[31mnot found")
     assert run(states={"openvino": crashed, "onnxruntime": ON_CPU, "video": video}) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert (
-        "OpenVINO 2026.4, broken: its process crashed (SIGILL) while listing it; pip install --force-reinstall --no-deps openvino"
-        in text
-    )
+    assert "OpenVINO 2026.4, broken: its process crashed (SIGILL) while listing it; pip install --force-" in text
     assert r"PyAV broken: ImportError: libavcodec.so: \x1b[31mnot found;" in text
     assert "runs onnx exports" in text
 
