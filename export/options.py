@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import UsageError
+from s2tf_edge.export.targets.familiar_names import PRECISION_NAMES, TARGET_NAMES
 from s2tf_edge.export.targets.precisions import AUTO
 from s2tf_edge.option_fields import (
     Option,
@@ -112,16 +113,24 @@ class ExportOptions:
 
     target: str = field(
         metadata=declare(
-            ExportOption(help="What to export for: onnx, openvino, trt or trt-rtx; needed.", is_of_graph=False)
+            ExportOption(
+                help="What to export for: onnx, openvino, trt or trt-rtx; needed.",
+                choices=TARGET_NAMES,
+                is_of_graph=False,
+            )
         )
     )
     precision: str | None = _option(
         "fp32, fp16, int8, or auto, the fastest here; default: fp32 for onnx, else fp16; int8 if MODEL is quantized.",
         default=None,
+        choices=PRECISION_NAMES,
         is_of_graph=False,
     )
     out: Path | None = _option(
-        "Folder of the artifact; by default <stem>_<target>_<precision> beside MODEL.", default=None, is_of_graph=False
+        "Folder of the artifact; by default <stem>_<target>_<precision> beside MODEL.",
+        default=None,
+        letter="o",
+        is_of_graph=False,
     )
     meta: Path | None = _option(
         "JSON file that says what clips an .onnx takes: frames, stride, fps, resize_short_side, crop, mean, std, "

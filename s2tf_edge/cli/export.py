@@ -60,7 +60,9 @@ def export(
         say(write_description(describe_clips(existing(model))))
         return
     if options is None:
-        msg = "nothing says what to export for; give `target=TARGET`: onnx, openvino, trt or trt-rtx"
+        from s2tf_edge.export.targets.familiar_names import TARGET_NAMES
+
+        msg = f"nothing says what to export for; give `target` one of: {TARGET_NAMES.explain()}"
         raise UsageError(msg)
     plan = plan_export(existing(model), options)
     if dry_run:
