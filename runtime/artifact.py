@@ -9,6 +9,7 @@
       calib.json     int8 only
       build.sh       only while the engine is still to be built on the device
       reproduce.sh
+      candidates/    only with --portable: all forms that agree, each an artifact of its own, for s2tf-tune
 
 Artifacts are untrusted input: sizes are bounded, file names may not leave the folder, hashes are checked on opening.
 """
@@ -31,6 +32,7 @@ from s2tf_edge.step_spec import StepSpec
 __all__ = [
     "BUILD_SCRIPT",
     "CALIBRATION_FILE",
+    "CANDIDATES_FOLDER",
     "ENGINE_FILE",
     "EXPECTED_FILE",
     "FORMAT_VERSION",
@@ -43,6 +45,7 @@ __all__ = [
     "REPRODUCE_SCRIPT",
     "VERIFICATION_FILE",
     "ArtifactMeta",
+    "candidate_folders",
     "check_files",
     "read_meta",
     "sha256",
@@ -67,6 +70,8 @@ CALIBRATION_FILE: Final = "calib.json"
 VERIFICATION_FILE: Final = "verify.json"
 REPRODUCE_SCRIPT: Final = "reproduce.sh"
 """What makes the artifact again."""
+CANDIDATES_FOLDER: Final = "candidates"
+"""Where a portable artifact keeps the forms that it may be; the one that it is lies above, in the same files."""
 _MAX_META_BYTES = 16 * 2**20
 _TEXT: Final = (str, "a string")
 _KINDS: Final[Mapping[str, tuple[type, str]]] = {
@@ -107,6 +112,8 @@ class ArtifactMeta:
     """Options and seconds of the build."""
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
+    candidates: Mapping[str, str] = field(default_factory=dict)
+    """Of a portable artifact: sha256 of the ``meta.json`` of each form below ``candidates``, by its folder's name."""
     step: StepSpec | None = None
     """How it steps; None for a network that sees whole clips. In the file its values stand beside the others."""
     format: int = FORMAT_VERSION
@@ -180,6 +187,22 @@ def check_files(meta: ArtifactMeta, folder: Path) -> None:
             raise InputFileError(msg)
 
 
+def candidate_folders(meta: ArtifactMeta, folder: Path) -> dict[str, Path]:
+    """The forms that a portable artifact may be, by name; empty for any other artifact.
+
+    Their descriptions are checked, and hold the hashes of all else.
+
+    Raises:
+        InputFileError: one is missing or has changed.
+    """
+    found = {name: folder / CANDIDATES_FOLDER / name for name in meta.candidates}
+    for name, path in found.items():
+        if sha256(path / META_FILE) != meta.candidates[name]:
+            msg = f"{path} has changed since {folder} was exported; copy the folder again, or export again"
+            raise InputFileError(msg)
+    return found
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file.
 
@@ -235,7 +258,7 @@ def _check_types(values: Mapping[str, Any]) -> None:
 
 
 def _check_file_names(meta: ArtifactMeta) -> None:
-    for name in meta.files:
+    for name in (*meta.files, *meta.candidates):
         if Path(name).name != name or name in {"", ".", ".."}:
             msg = f"file name {name!r} leaves the folder"
             raise ValueError(msg)

@@ -31,7 +31,7 @@ FOLDERS = {
 ROOMS: dict[str, tuple[str, ...]] = {
     "s2tf_edge": (
         "errors words",
-        "extras option_fields processes progress text_file whole_file",
+        "extras network_table option_fields processes progress text_file whole_file",
         "process_group",
         "file_kinds",
         "spec toml_file",
@@ -70,7 +70,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "options sensitivity_page",
         "rebuild",
         "plan",
-        "fastest",
+        "choice",
         "pipeline",
     ),
 }

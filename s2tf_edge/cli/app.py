@@ -9,16 +9,19 @@ import functools
 import inspect
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Final, get_type_hints
 
 import typer
+import typer.completion
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
@@ -32,10 +35,14 @@ from s2tf_edge.progress import Progress
 from s2tf_edge.words import json_text, one_line, printable, shortened
 
 __all__ = [
+    "APP_SETTINGS",
+    "CommandLine",
     "Quiet",
     "Verbose",
+    "command_line_of",
     "ending_signals",
     "errors_console",
+    "execute",
     "existing",
     "is_for_people",
     "make_app",
@@ -50,6 +57,13 @@ __all__ = [
 ]
 
 
+APP_SETTINGS: Final[Mapping[str, Any]] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": "rich",
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+"""Of every parser."""
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only warnings and errors on stderr.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Debug messages on stderr.")]
 
@@ -60,6 +74,27 @@ _running: list[Callable[[str], str]] = []
 _log_form = LogForm.TEXT
 
 
+@dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """A command as it was declared for its console script."""
+
+    command: Callable[..., None]
+    """Its docstring is the help text, its annotated parameters are the flags."""
+    name: str
+    """Of the console script."""
+    examples: tuple[str, ...] = ()
+    """Command lines that the help ends in."""
+
+    def parser(self, *, typed: str | None = None) -> typer.Typer:
+        """What reads its words, with ``--help``; ``typed`` is what it is called there, where that is not ``name``."""
+        examples = [re.sub(rf"\b{self.name}\b(?!-)", typed or self.name, example) for example in self.examples]
+        return make_app(self.command, name=self.name, examples=examples)
+
+
+_asked: list[Callable[[CommandLine], None]] = []
+"""Who takes what ``run`` is to run, in its place."""
+
+
 def run(command: Callable[..., None], *, name: str, examples: Sequence[str]) -> None:
     """Runs ``command`` as the console script ``name`` and exits with the documented code.
 
@@ -68,17 +103,46 @@ def run(command: Callable[..., None], *, name: str, examples: Sequence[str]) -> 
         name: as the user types it.
         examples: command lines that the help ends in.
     """
+    declared = CommandLine(command=command, name=name, examples=tuple(examples))
+    if _asked:
+        _asked[-1](declared)
+        return
+    execute(declared.parser, name=name, typed=name)
+
+
+def command_line_of(main: Callable[[], None]) -> CommandLine:
+    """What ``main``, the entry point of a console script, would run; nothing runs."""
+    found: list[CommandLine] = []
+    _asked.append(found.append)
+    try:
+        main()
+    finally:
+        _asked.pop()
+    return found[0]
+
+
+def execute(parser: Callable[[], typer.Typer], *, name: str, typed: str) -> None:
+    """Runs what ``parser`` makes, on the words of the command line, and exits with the documented code.
+
+    Args:
+        parser: makes it; that may fail as the command itself.
+        name: of the console script.
+        typed: what the error of a command begins with.
+    """
     _open_closed_streams()
     for number in ending_signals() - {signal.SIGINT}:
         signal.signal(number, _interrupt)
+    # A shell that asks what could be typed next says so there.
+    if f"_{name}_COMPLETE".replace("-", "_").upper() in os.environ:
+        typer.completion.completion_init()  # type: ignore[attr-defined]
     try:
-        make_app(command, name=name, examples=examples)(prog_name=name)
+        parser()(prog_name=name)
     except S2TFError as error:
-        _fail(name, str(error), error.exit_code, error)
+        _fail(typed, str(error), error.exit_code, error)
     except OSError as error:
         # What no module below turned into an error of its own: a full disk, an output folder without permission.
         where = f": {error.filename}" if error.filename else ""
-        _fail(name, f"cannot read or write{where} ({error.strerror or error})", InputFileError.exit_code, error)
+        _fail(typed, f"cannot read or write{where} ({error.strerror or error})", InputFileError.exit_code, error)
     except Exception as error:
         # An error of ours: a traceback for people, one line for those who collect lines.
         if _log_form is LogForm.TEXT:
@@ -89,12 +153,7 @@ def run(command: Callable[..., None], *, name: str, examples: Sequence[str]) -> 
 
 def make_app(command: Callable[..., None], *, name: str, examples: Sequence[str] = ()) -> typer.Typer:
     """The parser of one command, with ``--help``."""
-    app = typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+    app = typer.Typer(**APP_SETTINGS)
 
     @functools.cache
     def words() -> FlagWords:
@@ -127,11 +186,11 @@ def translate(message: str) -> str:
 def version_option(name: str) -> Any:
     """The ``--version`` option of command ``name``."""
 
-    def show(value: bool) -> None:
+    def show(context: typer.Context, value: bool) -> None:
         if value:
             from s2tf_edge import __version__
 
-            typer.echo(f"{name} {__version__}")
+            typer.echo(f"{context.command_path or name} {__version__}")
             raise typer.Exit
 
     return typer.Option("--version", callback=show, is_eager=True, help="Show the version and exit.")

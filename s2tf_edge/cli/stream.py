@@ -173,8 +173,10 @@ def _self_test(artifact: Path, run_on: SessionOptions, *, seconds: float) -> Non
 
 def _open_session(artifact: Path, run_on: SessionOptions) -> Session:
     from s2tf_edge.runtime.cache import compiled_models
-    from s2tf_edge.runtime.open import open_session
+    from s2tf_edge.runtime.open import find_stale_choice, open_session
 
+    if (stale := find_stale_choice(artifact)) is not None:
+        logger.warning("%s", stale)
     return open_session(artifact, dataclasses.replace(run_on, cache=compiled_models()))
 
 

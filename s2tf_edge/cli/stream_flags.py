@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from s2tf_edge.cli.app import Quiet, Verbose, version_option
+from s2tf_edge.cli.completions import named
 from s2tf_edge.cli.log_lines import Log
 
 __all__ = ["NAME", "StreamFlags"]
@@ -34,6 +35,8 @@ Inputs = Annotated[
 Sources = Annotated[
     list[str] | None,
     typer.Option(
+        "--source",
+        "-s",
         help="A video, a folder or glob of videos or of numbered pictures, a list.txt, a camera's number or "
         "/dev/videoN, rtsp://, http(s):// (also HLS), tcp://, udp://, - for stdin, or lavfi:EXPR; repeatable. "
         "#format=NAME behind it names a format that FFmpeg cannot guess.",
@@ -172,6 +175,7 @@ Policy = Annotated[
     str,
     typer.Option(
         help="every window, the latest, or auto: every for files, latest for live sources.",
+        **named(("auto", "every", "latest")),
         rich_help_panel=_RECOGNITION,
     ),
 ]

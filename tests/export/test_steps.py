@@ -21,6 +21,7 @@ from s2tf_edge.data.datasets import open_data
 from s2tf_edge.errors import InputFileError, S2TFError, UsageError
 from s2tf_edge.export import ExportOptions, export
 from s2tf_edge.export.plan import plan_export
+from s2tf_edge.export.rebuild import RebuildPlan
 from s2tf_edge.export.verify.expected import read_expected
 from s2tf_edge.models import VideoNetwork, create_model, load_model, save_model
 from s2tf_edge.preprocess import crop_frames, normalize
@@ -367,6 +368,14 @@ def test_what_a_step_cannot_be_is_told_before_anything_is_built(
 ) -> None:
     with pytest.raises(error, match=message):
         plan_export(causal_file, ExportOptions(**{"target": "onnx", "out": tmp_path / "out", **options}))
+
+
+def test_an_export_says_that_it_is_a_step(causal_file: Path) -> None:
+    plan = plan_export(causal_file, ExportOptions(target="onnx", hop=2))
+    assert not isinstance(plan, RebuildPlan)
+    assert plan.title == "exporting for onnx, fp32, one step of 2 frames"
+    assert ", one step of 2 frames" in plan.lines()[0]
+    assert "step" not in plan_export(causal_file, ExportOptions(target="onnx", form="clip")).title
 
 
 def test_steps_are_of_causal_networks(model_file: Path, plain: Path, build: Build, tmp_path: Path) -> None:
