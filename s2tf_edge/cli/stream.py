@@ -102,7 +102,8 @@ def _stream(plan: StreamPlan, *, again: Callable[[], StreamPlan], notify: Notify
 
 def _run_all(first: StreamPlan, signals: StreamSignals) -> S2TFError | None:
     """Runs streams one after another; returns what an output of the last one failed of."""
-    before, plan = None, first
+    before: StreamPlan | None = None
+    plan = first
     while True:
         stream = _Run(plan, signals.begin(plan))
         try:
@@ -111,7 +112,7 @@ def _run_all(first: StreamPlan, signals: StreamSignals) -> S2TFError | None:
             if stream.has_begun or before is None:
                 raise
             logger.warning("%s; the stream begins again as it was", error)
-            before, plan = None, _appending(before)
+            plan, before = _appending(before), None
             continue
         following = signals.take_next()
         if following is None:

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import pytest
 
 from s2tf_edge.cli import stream as command
+from s2tf_edge.runtime.session import Session, SessionOptions
 
 LIVE = "lavfi:testsrc=size=64x48:rate=25"
 _PATIENCE_SECONDS: Final = 300
@@ -178,13 +179,13 @@ def test_a_hangup_before_the_network_is_ready_is_kept(
     run: Run, configure: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first hangup comes as the network is opened, the end as it is opened again."""
-    opened = []
-    open_session = command._open_session  # type: ignore[attr-defined]
+    opened: list[Path] = []
+    open_session = command._open_session
 
-    def open_and_interrupt(*arguments: object) -> object:
-        opened.append(arguments)
+    def open_and_interrupt(artifact: Path, run_on: SessionOptions) -> Session:
+        opened.append(artifact)
         signal.raise_signal(signal.SIGHUP if len(opened) == 1 else signal.SIGTERM)
-        return open_session(*arguments)
+        return open_session(artifact, run_on)
 
     monkeypatch.setattr(command, "_open_session", open_and_interrupt)
     configure(log="text")
