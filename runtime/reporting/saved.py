@@ -101,8 +101,8 @@ def _gather(file: Path, values: Mapping[str, Any]) -> SavedReport:
                 answers.setdefault(key, str(said))
         rows[name] = SavedRow(name=name, values=item, answers=answers)
     if not rows:
-        msg = "no artifact ran"
-        raise ValueError(msg)
+        msg = f"{file} has no artifact that ran, of {len(skipped)}; give a report of measured ones"
+        raise InputFileError(msg)
     return SavedReport(
         path=file,
         rows=rows,

@@ -208,7 +208,7 @@ def test_a_folder_stands_for_its_report(tmp_path: Path) -> None:
         (lambda values: values.pop("schema_version"), "has no schema_version; make it again"),
         (lambda values: values.update(schema_version=7), "has schema_version '7'"),
         (lambda values: values.update(artifacts="none"), "no report of version 1"),
-        (lambda values: values.update(artifacts=[]), "no artifact ran"),
+        (lambda values: values.update(artifacts=[]), "report.json has no artifact that ran, of 0; give a report"),
         (lambda values: values["artifacts"][0].pop("said"), "KeyError: 'said'"),
         (lambda values: values["artifacts"][0].update(said=["a"]), "ValueError: zip"),
         (lambda values: values.update(machine=3), "AttributeError"),
