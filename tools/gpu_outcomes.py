@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import pytest
+if TYPE_CHECKING:
+    # Who only asks for the name of the variable may have no pytest.
+    import pytest
 
 VARIABLE: Final = "S2TF_GPU_OUTCOMES"
 """Names the file of JSON lines: ``{"test": …, "outcome": "begun"}``, then the same test with what became of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -61,20 +62,28 @@ def tell_sizes(folder: Path) -> Iterator[str]:
     yield f"{sum(sizes.values()) / 1e6:9.1f} MB  in {len(sizes)} files of {folder}"
 
 
-def install(folder: Path, site: Path) -> list[str]:
+def install(folders: Sequence[Path], site: Path) -> list[str]:
     """Puts packages that are not here into ``site``; what is here already stays, as its other parts fit it.
+
+    Args:
+        folders: hold wheels, and pieces of them.
+        site: where packages go; is made.
 
     Returns:
         Lines that tell what was done.
     """
-    wheels = [*folder.glob("*.whl"), *_join(folder, site.with_name("joined"))]
+    files = [path for folder in folders for path in folder.iterdir()]
+    wheels = [*(path for path in files if path.suffix == ".whl"), *_join(files, site.with_name("joined"))]
+    if any(wheel.name.startswith("onnxruntime_gpu-") for wheel in wheels):
+        # Both are the package onnxruntime, and one would lie over the other.
+        wheels = [wheel for wheel in wheels if not wheel.name.startswith("onnxruntime-")]
     missing = sorted(wheel for wheel in wheels if _installed(wheel) is None)
     told = [f"{wheel.name}: {_installed(wheel)} is here, and stays" for wheel in sorted(set(wheels) - set(missing))]
     if not missing:
         return told
-    pip = _find_pip(folder)
+    pip = _find_pip(missing)
     if pip is None:
-        return [*told, f"no pip is here, nor a wheel of it in {folder}: nothing was installed; pack the set core"]
+        return [*told, "no pip is here, nor a wheel of it beside the others: nothing was installed; pack the set core"]
     words = [*pip, "install", "--quiet", "--no-index", "--no-deps", "--no-compile", "--upgrade", "--target", str(site)]
     if not subprocess.run([*words, *map(str, missing)], check=False, capture_output=True).returncode:
         return [*told, *(f"{wheel.name}: installed" for wheel in missing)]
@@ -116,13 +125,13 @@ def _cut(wheel: Path, piece_mb: int) -> None:
     wheel.unlink()
 
 
-def _join(folder: Path, out: Path) -> Iterator[Path]:
+def _join(files: Sequence[Path], out: Path) -> Iterator[Path]:
     """Wheels that came in pieces, whole again."""
-    names = sorted({path.name.partition(_PIECE)[0] for path in folder.glob(f"*.whl{_PIECE}*")})
-    for name in names:
+    pieces = sorted((path for path in files if _PIECE in path.name), key=lambda path: path.name)
+    for name, parts in itertools.groupby(pieces, key=lambda path: path.name.partition(_PIECE)[0]):
         out.mkdir(parents=True, exist_ok=True)
         with (out / name).open("wb") as file:
-            for piece in sorted(folder.glob(f"{name}{_PIECE}*")):
+            for piece in parts:
                 file.write(piece.read_bytes())
         yield out / name
 
@@ -134,9 +143,9 @@ def _installed(wheel: Path) -> str | None:
         return None
 
 
-def _find_pip(folder: Path) -> list[str] | None:
+def _find_pip(wheels: Sequence[Path]) -> list[str] | None:
     if not subprocess.run([*_pip(), "--version"], check=False, capture_output=True).returncode:
         return _pip()
-    wheels = sorted(folder.glob("pip-*.whl"))
+    own = [wheel for wheel in wheels if wheel.name.startswith("pip-")]
     # A wheel of pip runs as it is.
-    return [sys.executable, str(wheels[-1] / "pip"), "--disable-pip-version-check"] if wheels else None
+    return [sys.executable, str(own[-1] / "pip"), "--disable-pip-version-check"] if own else None

@@ -270,14 +270,15 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--pieces", type=int, metavar="MB", help="with --pack: cut larger wheels into pieces")
     parser.add_argument("--show", type=Path, metavar="FILE", help="print a results.json")
     parser.add_argument("--page", type=Path, help=f"with --show: write it between {_BEGIN} and {_END}")
-    parser.add_argument("--wheels", type=Path, metavar="DIR", help="what --pack fetched")
+    parser.add_argument("--wheels", type=Path, nargs="+", metavar="DIR", help="what --pack fetched")
     parser.add_argument("--out", type=Path, metavar="DIR", default=ROOT / "build/on_gpu", help="results and logs")
     parser.add_argument("--artifacts", type=Path, default=ROOT / "build/gpu", help="of benchmarks/gpu.py --build-only")
     parser.add_argument("--budget", type=float, metavar="SECONDS", default=BUDGET_SECONDS, help="for all of it")
     parser.add_argument("--only", nargs="+", choices=names, metavar="GROUP", help=f"of {', '.join(names)}")
     arguments = parser.parse_args()
-    if arguments.wheels and not arguments.wheels.is_dir():
-        parser.error(f"--wheels: {arguments.wheels} is no folder; give the one that --pack filled")
+    for folder in arguments.wheels or ():
+        if not folder.is_dir():
+            parser.error(f"--wheels: {folder} is no folder; give what --pack filled")
     if arguments.page and not arguments.show:
         parser.error("--page goes with --show")
     return arguments

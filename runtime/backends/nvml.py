@@ -50,4 +50,4 @@ class Nvml:
             millijoules = [self._module.nvmlDeviceGetTotalEnergyConsumption(handle) for handle in self._handles]
         except self._module.NVMLError:
             return None
-        return sum(millijoules) / 1000
+        return float(sum(millijoules)) / 1000

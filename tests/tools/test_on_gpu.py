@@ -101,6 +101,13 @@ def test_without_a_gpu_nothing_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_bare_python_is_enough_to_begin(tmp_path: Path) -> None:
+    """Without any package, pytest included."""
+    line = [sys.executable, "-S", str(ROOT / "tools/on_gpu.py"), "--show", str(tmp_path / "none")]
+    done = subprocess.run(line, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (9, 1)
+
+
 def test_results_are_shown_and_written_into_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcomes = [
         Outcome(name="driver", proves="much", passed=2, seconds=1.2),
@@ -150,7 +157,11 @@ def test_wheels_are_put_beside_what_is_there(tmp_path: Path, monkeypatch: pytest
     _make_wheel(folder, "s2tf_other", tag="cp27-cp27m-win32")
     assert not cut.exists()
     assert len(list(folder.glob("s2tf_cut*"))) > 1
-    told = gpu_wheels.install(folder, site)
+    # Pieces may come in several folders, as a carrier takes them.
+    (folder / "more").mkdir()
+    pieces = sorted(folder.glob("s2tf_cut*"))
+    pieces[0].rename(folder / "more" / pieces[0].name)
+    told = gpu_wheels.install([folder, folder / "more"], site)
     assert (site.with_name("joined") / cut.name).read_bytes() == content
     assert {path.name for path in site.glob("*.py")} == {"s2tf_whole.py", "s2tf_cut.py"}
     assert told[0].endswith("is here, and stays")

@@ -53,8 +53,8 @@ TARGETS_ON_GPU = [
 def test_on_a_gpu_it_is_the_engine_that_agrees_with_the_network(
     model_file: Path, tmp_path: Path, target: str, precision: str
 ) -> None:
-    calib = {"calib": "synthetic?clips=20"} if precision == "int8" else {}
-    options = ExportOptions(target=target, precision=precision, out=tmp_path / "a", dynamic_batch=True, **calib)
+    calib = "synthetic?clips=20" if precision == "int8" else None
+    options = ExportOptions(target=target, precision=precision, out=tmp_path / "a", dynamic_batch=True, calib=calib)
     result = export(model_file, options)
     assert result.verification is not None
     assert result.verification.passed
