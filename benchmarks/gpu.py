@@ -167,8 +167,9 @@ def build(arguments: argparse.Namespace) -> list[Form]:
     folder.mkdir(parents=True, exist_ok=True)
     model, ends = folder / "model.pt", time.monotonic() + arguments.build_seconds
     forms = [Form(title="PyTorch fp32", path=model, failure=make_model(model, arguments))]
-    for runtime in arguments.runtimes:
-        for precision in arguments.precisions:
+    # By precision, so that what there was time for can be compared.
+    for precision in arguments.precisions:
+        for runtime in arguments.runtimes:
             form = Form(title=f"{RUNTIMES[runtime]} {precision}", path=folder / f"{runtime}_{precision}")
             if not form.path.is_dir():
                 form.failure = export_form(model, form.path, runtime, precision, seconds=ends - time.monotonic())
@@ -267,7 +268,7 @@ def write(contenders: Sequence[Contender], watch: Watch, arguments: argparse.Nam
 
 
 def tabulate(values: dict[str, Any]) -> list[str]:
-    """A row a contender; what did not run says why."""
+    """A row a contender; what did not run stands below, and says why."""
     machine, around = values["machine"], values["surroundings"]
     where = [machine.get("gpu"), machine.get("driver") and f"driver {machine['driver']}", machine["cpu"]]
     ran = [row for row in values["artifacts"] if row["skipped"] is None]
@@ -284,17 +285,20 @@ def tabulate(values: dict[str, Any]) -> list[str]:
         ),
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    return lines + [table_row(row) for row in values["artifacts"]]
+    failed = dict.fromkeys((title_of(row), one_line(row["skipped"])) for row in values["artifacts"] if row["skipped"])
+    return lines + [table_row(row) for row in ran] + ["", *(f"- {title}: {reason}" for title, reason in failed)]
+
+
+def title_of(row: dict[str, Any]) -> str:
+    return str(row["name"]).rpartition(", ")[0]
 
 
 def table_row(row: dict[str, Any]) -> str:
-    title, _, _ = row["name"].rpartition(", ")
-    if row["skipped"] is not None:
-        return f"| {title} | {row['clips_at_once']} | {one_line(row['skipped']).replace('|', '/')} | | | | | |"
     rate, p50, times = (with_interval(row, key) for key in ("clips_per_second", "p50_ms", "speedup"))
     joules = "–" if row["joules"] is None else f"{row['joules']:.3g}"
-    calls = f"{row['latency_n']}, {row['latency_rounds']}"
-    return f"| {title} | {row['clips_at_once']} | {rate} | {p50} | {row['p95_ms']:.4g} | {calls} | {joules} | {times} |"
+    counts = f"{row['latency_n']}, {row['latency_rounds']}"
+    cells = (title_of(row), row["clips_at_once"], rate, p50, f"{row['p95_ms']:.4g}", counts, joules, times)
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def with_interval(row: dict[str, Any], key: str) -> str:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
 from s2tf_edge.export import ExportOptions, export
 from s2tf_edge.export.artifact_folder import seal
 from s2tf_edge.models import create_model
@@ -270,6 +271,27 @@ def test_layers_take_time_on_a_gpu(path: Path, clips: Clips) -> None:
         layers = session.profile(lambda: session.infer(clips[:1]), runs=3)
         most_ms = 1000 * (time.perf_counter() - began)
     assert 0 < sum(layer.ms for layer in layers) < most_ms
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider' is not in")
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="it may load")
+def test_a_provider_that_does_not_load_is_told(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ONNX Runtime itself takes the processor in its stead, and says nothing."""
+    options = ExportOptions(target="onnx", precision="fp32", out=tmp_path / "a", verify=False)
+    folder = export(model_file, options).folder
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    lacking = r"has its CUDA provider here, but not what that needs \(a driver, .* cuDNN\); see that the driver works"
+    with (
+        pytest.raises(UnsupportedError, match=rf"{lacking} .*, or give the device CPU$"),
+        open_session(folder, SessionOptions(device="GPU")),
+    ):
+        pass
+    with open_session(folder) as session:
+        assert session.describe()["device"] == "CPU"
+    (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert re.search(rf"{lacking} .*; the processor runs .*model\.onnx$", warning)
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino"])
