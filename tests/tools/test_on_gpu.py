@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,7 @@ import pytest
 import gpu_wheels
 import on_gpu
 from gpu_facts import count_gpus, find_facts
-from gpu_groups import Group, Outcome, run_group
+from gpu_groups import GROUPS, Group, Outcome, run_group
 
 ROOT = Path(__file__).parents[2]
 TESTS = """
@@ -132,6 +133,14 @@ def test_results_are_shown_and_written_into_a_page(tmp_path: Path, capsys: pytes
         (tmp_path / "other.json").write_text(text, encoding="utf-8")
         assert on_gpu._show(tmp_path / "other.json", None) == 9
     assert "holds no results of this script" in capsys.readouterr().err
+
+
+def test_the_page_names_every_group() -> None:
+    page = (ROOT / "docs/gpu.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if re.match(r"\| `\w", line)]
+    named = {name.strip(" `") for row in rows for name in row.split("|")[1].split(",")}
+    assert {on_gpu.FIGURES, *(group.name for group in GROUPS)} | set(gpu_wheels.SETS) == named
+    assert on_gpu._BEGIN in page
 
 
 def _make_wheel(folder: Path, name: str, *, tag: str = "py3-none-any") -> Path:
