@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import importlib.util
 import os
 import resource
@@ -32,10 +34,44 @@ def _has_rtsp_server() -> bool:
     return Path(_SYSTEM_PYTHON).exists() and not subprocess.run(line, capture_output=True).returncode
 
 
+def _library(name: str) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(name)
+    except OSError:
+        return None
+
+
+@functools.cache
+def _has_gpu() -> bool:
+    """Asks the driver itself, whatever packages are here."""
+    cuda = _library("libcuda.so.1")
+    if cuda is None:
+        return False
+    count = ctypes.c_int()
+    return cuda.cuInit(0) == 0 and cuda.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
+def _has_torch_cuda() -> bool:
+    import torch
+
+    return torch.version.cuda is not None
+
+
+def _has_ort_cuda() -> bool:
+    import onnxruntime
+
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
 _NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "needs_rtsp_server": ("GStreamer's RTSP server (tools/system-packages.txt)", _has_rtsp_server),
     "needs_chromium": ("the browser Chromium", lambda: shutil.which("chromium") is not None),
     "needs_rtx": ("TensorRT-RTX", lambda: importlib.util.find_spec("tensorrt_rtx_bindings") is not None),
+    "needs_gpu": ("an NVIDIA GPU and its driver", _has_gpu),
+    "needs_torch_cuda": ("PyTorch's CUDA build", _has_torch_cuda),
+    "needs_ort_cuda": ("onnxruntime-gpu", _has_ort_cuda),
+    "needs_tensorrt": ("TensorRT", lambda: importlib.util.find_spec("tensorrt") is not None),
+    "needs_nvdec": ("NVIDIA's video decoder, libnvcuvid", lambda: _library("libnvcuvid.so.1") is not None),
     "needs_vnni": ("a processor whose int8 does not overflow, as x86 without VNNI does", lambda: not saturates_int8()),
     "needs_display": ("tkinter and Xvfb", lambda: bool(importlib.util.find_spec("tkinter") and shutil.which("Xvfb"))),
     "needs_systemd": (

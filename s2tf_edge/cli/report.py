@@ -258,6 +258,8 @@ def _merge(paths: Sequence[Path], out: Path, *, json: bool) -> None:
     if json:
         print_json(merged.to_dict())
     else:
+        if merged.other_videos:
+            say(f"accuracy is of other videos, and left out, on: {printable('; '.join(merged.other_videos))}")
         say(f"{len(merged.rows)} results of {len(merged.devices)} devices: {out / 'merged.html'}")
 
 

@@ -86,6 +86,16 @@ HALF: dict[str, Any] = {"target": "openvino", "precision": "fp16"}
 WIDE: dict[str, Any] = {**OPENVINO, "hop": 2, "batch": 2, "input": "u8", "mask": True}
 INTEGER: dict[str, Any] = {"precision": "int8", "calib": "synthetic?clips=8"}
 TOLERANCES = {"fp32": 1e-4, "fp16": 0.05, "int8": 0.1}
+ON_GPU = [
+    pytest.param({**options, "target": target}, id=f"{target} {name}", marks=[pytest.mark.needs_gpu, mark])
+    for target, mark in (
+        ("onnx", pytest.mark.needs_ort_cuda),
+        ("trt", pytest.mark.needs_tensorrt),
+        ("trt-rtx", pytest.mark.needs_rtx),
+    )
+    for name, options in (("fp32", ONNX), ("fp16", HALF), ("wide", WIDE), ("int8", INTEGER))
+]
+"""What steps on an NVIDIA GPU, where memory of a state is named anew with each step."""
 
 
 @pytest.fixture(params=[ONNX, OPENVINO], ids=["onnx", "openvino"])
@@ -134,6 +144,7 @@ def _expected(network: VideoNetwork, frames: NDArray[np.uint8], *, hop: int = 1)
         pytest.param({**INTEGER, "target": "onnx"}, id="onnx int8", marks=pytest.mark.slow),
         pytest.param({**INTEGER, "target": "openvino"}, id="openvino int8", marks=pytest.mark.slow),
         pytest.param({**INTEGER, **WIDE, "precision": "int8"}, id="openvino int8 wide", marks=pytest.mark.slow),
+        *ON_GPU,
     ],
 )
 def test_a_session_says_what_the_network_says_at_every_frame(
@@ -260,6 +271,28 @@ def test_one_of_several_streams_begins_anew(build: Build) -> None:
     assert (state.frames(0), state.frames(1)) == (10, 4)
     np.testing.assert_allclose(got[-1][1], expected[-1][1], atol=1e-6)
     assert not np.allclose(got[-1][0], expected[-1][0], atol=1e-6)
+
+
+@pytest.mark.parametrize("options", ON_GPU)
+def test_states_on_a_gpu_are_independent_and_begin_anew(build: Build, options: dict[str, Any]) -> None:
+    with open_session(build(**options), SessionOptions(device="GPU")) as session, session.fork() as fork:
+        hop, batch = session.info.hop, session.info.batch or 1
+        frames = [_moving(80)[start : start + hop] for start in range(0, 80 - hop, hop)]
+        steps = [np.repeat(_input(session, seen), batch, axis=0) for seen in frames]
+        alone = np.stack([session.step(seen, state).logits for state in [session.start()] for seen in steps])
+        state, other, of_fork = session.start(), session.start(), fork.start()
+        together, forked = [], []
+        for index, seen in enumerate(steps):
+            together.append(session.step(seen, state).logits)
+            session.step(steps[-1 - index], other)
+            forked.append(fork.step(seen, of_fork).logits)
+        state.reset()
+        anew = [session.step(seen, state).logits for seen in steps]
+    spread = float(np.ptp(alone))
+    for got in (together, forked, anew):
+        assert np.abs(np.stack(got) - alone).max() <= TOLERANCES[options["precision"]] * spread
+    # Which a state that was mixed up with another's would not pass.
+    assert np.abs(alone[::-1] - alone).max() > TOLERANCES[options["precision"]] * spread
 
 
 @pytest.mark.slow
