@@ -34,7 +34,7 @@ types: env
 	$(BIN)/mypy
 
 docs: env ## The documentation as a site, site/index.html; any warning ends it
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo open site/index.html
 
 wheel: env ## dist/*.whl and dist/*.tar.gz

@@ -29,7 +29,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a file of every name that a page takes for given."""
     folder: Path = tmp_path_factory.mktemp("made")
-    command = [sys.executable, ROOT / "tests/docs/make_files.py", folder]
+    command = [sys.executable, str(ROOT / "tests/docs/make_files.py"), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
