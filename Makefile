@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo env test test-all lint types wheel clean
+.PHONY: help demo env test test-all lint types docs wheel clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,8 +33,12 @@ lint: env
 types: env
 	$(BIN)/mypy
 
+docs: env ## The documentation as a site, site/index.html; any warning ends it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo open site/index.html
+
 wheel: env ## dist/*.whl and dist/*.tar.gz
 	$(BIN)/python -m build
 
 clean: ## Removes the environment and what was built
-	rm -rf $(VENV) build dist *.egg-info s2tf-demo
+	rm -rf $(VENV) build dist site *.egg-info s2tf-demo

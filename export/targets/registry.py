@@ -90,6 +90,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         _engine("trt-rtx", TENSORRT_RTX, builds_without_gpu=True),
     )
 }
+"""What is exported for, by the name of each target."""
 COMPILERS: Final[Mapping[str, Compiler]] = {name: target.rules.compiler for name, target in TARGETS.items()}
 """What takes the graphs of each target."""
 FLOAT_TARGETS: Final = frozenset(name for name, target in TARGETS.items() if target.keeps_float_graph)

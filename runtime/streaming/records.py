@@ -310,6 +310,7 @@ class Picture:
 
 
 Record = Start | Prediction | Event | Gap | Failure | Status | Summary | Picture
+"""Any of what a stream says."""
 
 _TYPES: Mapping[type, str] = {
     Start: "start",

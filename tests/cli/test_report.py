@@ -97,6 +97,7 @@ def test_bounds_that_are_missed_end_in_6_with_the_report_written(small_artifact:
     assert (tmp_path / "r" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_an_artifact_that_was_calibrated_on_the_videos_shows_nothing(small_artifact: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(small_artifact, other)

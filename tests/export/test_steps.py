@@ -140,7 +140,7 @@ def _expected(network: VideoNetwork, frames: NDArray[np.uint8], *, hop: int = 1)
     [
         pytest.param(ONNX, id="onnx"),
         pytest.param(OPENVINO, id="openvino"),
-        pytest.param(HALF, id="half"),
+        pytest.param(HALF, id="half", marks=pytest.mark.slow),
         pytest.param({**INTEGER, "target": "onnx"}, id="onnx int8", marks=pytest.mark.slow),
         pytest.param({**INTEGER, "target": "openvino"}, id="openvino int8", marks=pytest.mark.slow),
         pytest.param({**INTEGER, **WIDE, "precision": "int8"}, id="openvino int8 wide", marks=pytest.mark.slow),
@@ -169,7 +169,7 @@ def test_a_session_says_what_the_network_says_at_every_frame(
     "options",
     [
         pytest.param(ONNX, id="onnx"),
-        pytest.param(OPENVINO, id="openvino"),
+        pytest.param(OPENVINO, id="openvino", marks=pytest.mark.slow),
         pytest.param({**INTEGER, "target": "openvino"}, id="openvino int8", marks=pytest.mark.slow),
     ],
 )
@@ -364,6 +364,7 @@ def test_what_does_not_step_is_told(build: Build, causal_file: Path, plain: Path
         whole.start()
 
 
+@pytest.mark.slow
 def test_the_host_of_the_documentation_runs_as_it_stands(
     build: Build, causal_file: Path, network: VideoNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -479,6 +480,7 @@ def test_openvino_is_given_all_that_a_step_takes(
         open_session(folder).open()
 
 
+@pytest.mark.slow
 def test_a_deferred_engine_of_a_step_keeps_what_the_mask_was(build: Build) -> None:
     folder = build(target="trt", precision="fp32", defer_build=True, mask=True)
     expected = read_expected(folder, read_meta(folder))
@@ -486,6 +488,7 @@ def test_a_deferred_engine_of_a_step_keeps_what_the_mask_was(build: Build) -> No
     assert expected.mask.shape[:3] == (8, 1, 1)
 
 
+@pytest.mark.slow
 def test_the_clip_form_of_the_same_network(causal_file: Path, network: VideoNetwork, tmp_path: Path) -> None:
     folder = export(causal_file, ExportOptions(target="onnx", form="clip", out=tmp_path / "clip")).folder
     clips = np.random.default_rng(0).normal(size=(2, 3, FRAMES, SIZE, SIZE)).astype(np.float32)

@@ -28,6 +28,7 @@ def test_the_published_form_costs_what_the_released_code_does(name: str, million
     assert (cost.training_macs < cost.published_macs) == name.startswith("s2tf_")
 
 
+@pytest.mark.slow
 def test_tsfp_alone_costs_x3d_s_as_much_again() -> None:
     added = network_cost(on_meta("s2tf_x3d_s")).published_macs - network_cost(on_meta("ssf_x3d_s")).published_macs
     assert added / 1e9 == pytest.approx(1.9, abs=0.05)

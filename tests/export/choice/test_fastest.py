@@ -23,7 +23,7 @@ def _candidates(result: ExportResult) -> dict[str, dict[str, Any]]:
     return {form["recipe"]: form for form in result.meta.build["candidates"]}
 
 
-@pytest.mark.parametrize("target", ["openvino", "onnx"])
+@pytest.mark.parametrize("target", [pytest.param("openvino", marks=pytest.mark.slow), "onnx"])
 def test_the_fastest_precision_stays_and_all_are_listed(
     export_plain: Callable[..., ExportResult], tmp_path: Path, target: str
 ) -> None:
@@ -58,7 +58,7 @@ def test_int8_is_tried_only_with_clips_to_calibrate_with(export_plain: Callable[
     assert set(_candidates(export_plain("onnx", precision="auto"))) == {"fp32", "fp16"}
 
 
-@pytest.mark.parametrize("slow", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("slow", ["fp32", "int8"])
 def test_whatever_is_slow_is_not_taken(
     export_plain: Callable[..., ExportResult], monkeypatch: pytest.MonkeyPatch, slow: str
 ) -> None:
