@@ -9,7 +9,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
-__all__ = ["count_threads", "hardware_facts", "resident_memory_mb", "saturates_int8"]
+__all__ = [
+    "count_threads",
+    "hardware_facts",
+    "has_dot_products",
+    "is_arm",
+    "resident_memory_mb",
+    "saturates_int8",
+]
 
 _X86: Final = frozenset({"x86_64", "amd64", "i386", "i686"})
 _SUMS_IN_32_BITS: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
@@ -48,6 +55,24 @@ def saturates_int8() -> bool:
     lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), None)
     return flags is not None and _SUMS_IN_32_BITS.isdisjoint(flags)
+
+
+def is_arm() -> bool:
+    """Whether the processor is one of Arm's, or like them."""
+    return platform.machine().lower().startswith(("aarch64", "arm"))
+
+
+def has_dot_products() -> bool:
+    """Whether all cores of an Arm processor add four products of 8 bits at once, as those from 2018 on do.
+
+    False where the system does not tell.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    if not is_arm() or not cpuinfo.exists():
+        return False
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    cores = [line.partition(":")[2].split() for line in lines if line.startswith("Features")]
+    return bool(cores) and all("asimddp" in features for features in cores)
 
 
 def _cpu_name() -> str:

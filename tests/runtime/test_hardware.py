@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from s2tf_edge.runtime import hardware
-from s2tf_edge.runtime.hardware import hardware_facts, saturates_int8
+from s2tf_edge.runtime.hardware import hardware_facts, has_dot_products, is_arm, saturates_int8
 
 
 def test_it_is_this_machine() -> None:
@@ -56,3 +56,25 @@ def test_a_processor_without_vnni_overflows(
     monkeypatch.setattr(hardware, "Path", lambda path: tmp_path / Path(path).name)
     monkeypatch.setattr("platform.machine", lambda: machine)
     assert saturates_int8() is saturates
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo", "is_one", "dots"),
+    [
+        ("aarch64", "Features\t: fp asimd crc32\n", True, False),
+        ("aarch64", "processor\t: 0\nFeatures\t: fp asimd asimddp\n\nFeatures\t: fp asimd asimddp\n", True, True),
+        ("aarch64", "Features\t: fp asimddp\nFeatures\t: fp\n", True, False),
+        ("aarch64", "processor\t: 0\n", True, False),
+        ("arm64", None, True, False),
+        ("armv7l", "Features\t: neon\n", True, False),
+        ("x86_64", "flags\t: avx_vnni asimddp\n", False, False),
+    ],
+)
+def test_arm_is_told_and_what_all_its_cores_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, cpuinfo: str | None, is_one: bool, dots: bool
+) -> None:
+    if cpuinfo is not None:
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+    monkeypatch.setattr(hardware, "Path", lambda path: tmp_path / Path(path).name)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert (is_arm(), has_dot_products()) == (is_one, dots)
