@@ -44,6 +44,11 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> Processor:
     return become
 
 
+def _quantize(values: Any, low: float, high: float, *, levels: int) -> Any:
+    ends = [np.float32(end) for end in (low, high, low, high)]
+    return opset13.fake_quantize(values, *ends, levels)
+
+
 def _network(dimensions: int, *, is_quantized: bool = True) -> Any:
     """A convolution of 4 channels over clips or pictures, with the ranges of 8 bits where it is quantized."""
     sizes = [5, 8, 8][3 - dimensions :]
@@ -51,13 +56,13 @@ def _network(dimensions: int, *, is_quantized: bool = True) -> Any:
     values = given = opset13.parameter([1, 4, *sizes], np.float32, "clip")
     weights = opset13.constant(random.normal(size=(8, 4, *[3] * dimensions)).astype(np.float32))
     if is_quantized:
-        values = opset13.fake_quantize(given, *np.float32([[-3], [3 * 127 / 128], [-3], [3 * 127 / 128]]), 256)
+        values = _quantize(given, -3, 3 * 127 / 128, levels=256)
         # Ranges wide enough for integers so small that their sums overflow on no processor.
-        weights = opset13.fake_quantize(weights, *np.float32([[-12], [12], [-12], [12]]), 255)
+        weights = _quantize(weights, -12, 12, levels=255)
     ones = [1] * dimensions
     out = opset13.relu(opset13.convolution(values, weights, ones, ones, ones, ones))
     if is_quantized:
-        out = opset13.fake_quantize(out, *np.float32([[0], [30], [0], [30]]), 256)
+        out = _quantize(out, 0, 30, levels=256)
     return openvino.Model([out], [given])
 
 
