@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo env test test-all lint types docs wheel clean
+.PHONY: help demo env test test-all test-arm lint types docs wheel clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ test: env lint types ## Lint, types and the tests that run in minutes
 
 test-all: env lint types ## The slow tests as well
 	$(BIN)/pytest -n 2 --dist worksteal
+
+test-arm: env ## The wheel on emulated Arm processors, against this machine; some 200 MB to download (docs/arm.md)
+	PYTHON=$(BIN)/python tools/check_arm.sh
 
 lint: env
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ __all__ = [
     "find_cores",
     "find_memory",
     "hardware_facts",
+    "has_dot_products",
     "instruction_sets",
     "is_arm",
     "resident_memory_mb",
@@ -25,7 +26,6 @@ __all__ = [
 ]
 
 _X86: Final = frozenset({"x86_64", "amd64", "i386", "i686"})
-_ARM: Final = frozenset({"aarch64", "arm64", "armv7l", "armv8l"})
 _SETS_OF_X86: Final[Mapping[str, frozenset[str]]] = {
     "AVX2": frozenset({"avx2"}),
     "AVX-512": frozenset({"avx512f"}),
@@ -95,7 +95,7 @@ def count_threads() -> int | None:
 
 def is_arm() -> bool:
     """Whether this is a processor of Arm's architecture."""
-    return platform.machine().lower() in _ARM
+    return platform.machine().lower().startswith(("aarch64", "arm"))
 
 
 def instruction_sets() -> dict[str, bool] | None:
@@ -177,6 +177,19 @@ def _control_group_texts(controller: str, file: str) -> Iterator[str]:
         for place in dict.fromkeys([folder, *folder.parents]):
             if place.is_relative_to(root) and (place / file).is_file():
                 yield (place / file).read_text(encoding="ascii").strip()
+
+
+def has_dot_products() -> bool:
+    """Whether all cores of an Arm processor add four products of 8 bits at once, as those from 2018 on do.
+
+    False where the system does not tell.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    if not is_arm() or not cpuinfo.exists():
+        return False
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    cores = [line.partition(":")[2].split() for line in lines if line.startswith("Features")]
+    return bool(cores) and all("asimddp" in features for features in cores)
 
 
 def _cpu_name() -> str:

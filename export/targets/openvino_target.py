@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from s2tf_edge.calibration.audit import audit_openvino
 from s2tf_edge.calibration.nncf_openvino.cut import name_layers
-from s2tf_edge.errors import InputFileError
+from s2tf_edge.errors import InputFileError, UnsupportedError
 from s2tf_edge.export.graph.describe import describe
 from s2tf_edge.export.graph.unsupported import unsupported_operators
 from s2tf_edge.export.targets.base import Build, BuildRequest
@@ -25,6 +25,7 @@ from s2tf_edge.export.targets.int8 import (
     openvino_quantizer,
 )
 from s2tf_edge.runtime.artifact import IR_FILE, IR_WEIGHTS_FILE
+from s2tf_edge.runtime.backends.openvino_arm import arm_config, read_facts
 from s2tf_edge.runtime.backends.openvino_session import compile_config, last_line
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import SessionOptions
@@ -44,7 +45,7 @@ def build_openvino(request: BuildRequest) -> Build:
         BuildError: int8 was asked for and does not compile on this machine.
         InputFileError: no calibration clip can be read.
         MissingExtraError: OpenVINO or NNCF is not installed.
-        UnsupportedError: OpenVINO does not run an operator of the network.
+        UnsupportedError: OpenVINO does not run an operator of the network, or not in integers on this processor.
         UsageError: an ``exclude`` expression matches no layer.
     """
     openvino: Any = require_without_telemetry("openvino", extra="export", purpose="exporting to OpenVINO")
@@ -73,7 +74,9 @@ def read_openvino(request: BuildRequest) -> None:
 
 def _build_int8(openvino: Any, request: BuildRequest) -> Build:
     core, inference = openvino.Core(), _INFERENCE["int8"]
-    quantizer = openvino_quantizer(lambda: _read_named(core, request.graph), request, inference_precision=inference)
+    network = _read_named(core, request.graph)
+    _check_integers(network)
+    quantizer = openvino_quantizer(lambda: network, request, inference_precision=inference)
     with best_integer_form(quantizer, request) as form:
         build = _save_int8(openvino, request, form)
         others = {}
@@ -81,6 +84,16 @@ def _build_int8(openvino: Any, request: BuildRequest) -> Build:
             place = request.beside(other.preset)
             others[place.folder.name] = _save_int8(openvino, place, other)
     return dataclasses.replace(build, others=others)
+
+
+def _check_integers(network: Any) -> None:
+    """Before clips are read: none of its forms could be compared or timed as integers."""
+    if arm_config(dataclasses.replace(read_facts(network), is_quantized=True), "CPU"):
+        msg = (
+            "OpenVINO computes int8 of this network in float32 on this Arm processor; "
+            "export int8 for target onnx, or on an x86 machine"
+        )
+        raise UnsupportedError(msg)
 
 
 def _save_int8(openvino: Any, request: BuildRequest, form: IntegerForm) -> Build:
@@ -128,7 +141,8 @@ def _read_named(core: Any, graph: Path) -> Any:
 def _compile(core: Any, request: BuildRequest, inference: str) -> Any:
     config = compile_config(inference_precision=inference, options=SessionOptions())
     try:
-        return core.compile_model(request.folder / IR_FILE, "CPU", config)
+        network = core.read_model(request.folder / IR_FILE)
+        return core.compile_model(network, "CPU", {**config, **arm_config(read_facts(network), "CPU")})
     except RuntimeError as error:
         opens = functools.partial(_open_alone, core)
         raise unsupported_operators(request.graph, "OpenVINO", message=str(error), opens=opens) from error

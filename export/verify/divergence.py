@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from s2tf_edge.export.graph.layer_maps import GraphLayers, LayerMaps, Layers, first_clip, in_portions, repeat_clip
 from s2tf_edge.export.targets.registry import TARGETS
 from s2tf_edge.runtime.artifact import GRAPH_FILE, ArtifactMeta
+from s2tf_edge.runtime.backends.openvino_arm import arm_config, read_facts
 from s2tf_edge.runtime.backends.openvino_session import compile_config
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import Clips, SessionOptions
@@ -107,7 +108,7 @@ class _OpenVinoLayers(Layers):
         network = self._core.read_model(self._path)
         network.add_outputs(list(names))
         config = compile_config(inference_precision=str(self._meta.precision["inference"]), options=SessionOptions())
-        compiled = self._core.compile_model(network, "CPU", config)
+        compiled = self._core.compile_model(network, "CPU", {**config, **arm_config(read_facts(network), "CPU")})
         batch = self._meta.inputs["clip"]["shape"][0]
         results = compiled({"clip": repeat_clip(self._clip, batch)})
         return {name: first_clip(results[compiled.output(name)], batch) for name in names}

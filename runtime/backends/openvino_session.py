@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
 from s2tf_edge.runtime.artifact import META_FILE
+from s2tf_edge.runtime.backends.openvino_arm import arm_config, arm_warning, read_facts
 from s2tf_edge.runtime.backends.openvino_states import make_buffer, state_type, with_own_states
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
 from s2tf_edge.runtime.session import (
@@ -29,7 +31,10 @@ from s2tf_edge.step_spec import StateSpec, StepSpec
 
 __all__ = ["OpenVinoSession", "compile_config", "last_line"]
 
+logger = logging.getLogger(__name__)
+
 _MASK: Final = "mask"
+_PRECISION: Final = "INFERENCE_PRECISION_HINT"
 
 
 def compile_config(*, inference_precision: str, options: SessionOptions) -> dict[str, str]:
@@ -44,7 +49,7 @@ def compile_config(*, inference_precision: str, options: SessionOptions) -> dict
     if options.requests:
         config["PERFORMANCE_HINT_NUM_REQUESTS"] = str(options.requests)
     if inference_precision != "default":
-        config["INFERENCE_PRECISION_HINT"] = inference_precision
+        config[_PRECISION] = inference_precision
     if options.threads:
         config["INFERENCE_NUM_THREADS"] = str(options.threads)
     if options.profile:
@@ -84,7 +89,7 @@ class OpenVinoSession(Session):
         return facts | {
             "version": self._openvino.__version__,
             "device": self._core.get_property(self._device, "FULL_DEVICE_NAME"),
-            "inference_precision": self._property("INFERENCE_PRECISION_HINT", lambda kind: kind.get_type_name()),
+            "inference_precision": self._property(_PRECISION, lambda kind: kind.get_type_name()),
             "threads": self._property("INFERENCE_NUM_THREADS", int),
         }
 
@@ -114,10 +119,11 @@ class OpenVinoSession(Session):
         if self._device.split(".")[0] not in {name.split(".")[0] for name in available}:
             msg = f"OpenVINO has no device {self._device!r} here; it has {', '.join(available)}"
             raise UsageError(msg)
-        config = compile_config(inference_precision=self._inference_precision, options=self.options)
         network = self._read()
+        config = self._choose_config(network)
         if self.info.step is not None:
-            self._state_type = state_type(self._core, self._device, inference_precision=self._inference_precision)
+            precision = config.get(_PRECISION, "default")
+            self._state_type = state_type(self._core, self._device, inference_precision=precision)
             try:
                 network = with_own_states(self._openvino, network, self.info.step, element_type=self._state_type)
             except (RuntimeError, ValueError) as error:
@@ -134,6 +140,13 @@ class OpenVinoSession(Session):
         # By name, OpenVINO looks through all of them each time.
         self._ports = {name: port for port in (*self._compiled.inputs, *self._compiled.outputs) for name in port.names}
         self._has_mask = any(_MASK in output.get_names() for output in self._compiled.outputs)
+
+    def _choose_config(self, network: Any) -> dict[str, str]:
+        facts = read_facts(network)
+        if warning := arm_warning(facts, self._device, path=self.path):
+            logger.warning("%s", warning)
+        config = compile_config(inference_precision=self._inference_precision, options=self.options)
+        return {**config, **arm_config(facts, self._device)}
 
     def _read(self) -> Any:
         try:

@@ -156,6 +156,8 @@ def _check(words: list[str]) -> None:
     if not words:
         return
     program, *arguments = words
+    if Path(program).name in SCRIPTS:
+        program = Path(program).name
     if program == "s2tf" and arguments[:1] in (["--help"], ["--show-completion"], ["expotr"]):
         return
     if program == "s2tf" and arguments:

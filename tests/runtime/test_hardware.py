@@ -12,7 +12,9 @@ from s2tf_edge.runtime.hardware import (
     find_cores,
     find_memory,
     hardware_facts,
+    has_dot_products,
     instruction_sets,
+    is_arm,
     saturates_int8,
 )
 
@@ -187,3 +189,25 @@ def test_memory_is_what_the_control_group_may_have(
 def test_memory_of_a_system_that_does_not_tell(machine: Callable[[Mapping[str, str]], None]) -> None:
     machine({})
     assert find_memory() is None
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo", "is_one", "dots"),
+    [
+        ("aarch64", "Features\t: fp asimd crc32\n", True, False),
+        ("aarch64", "processor\t: 0\nFeatures\t: fp asimd asimddp\n\nFeatures\t: fp asimd asimddp\n", True, True),
+        ("aarch64", "Features\t: fp asimddp\nFeatures\t: fp\n", True, False),
+        ("aarch64", "processor\t: 0\n", True, False),
+        ("arm64", None, True, False),
+        ("armv7l", "Features\t: neon\n", True, False),
+        ("x86_64", "flags\t: avx_vnni asimddp\n", False, False),
+    ],
+)
+def test_arm_is_told_and_what_all_its_cores_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, cpuinfo: str | None, is_one: bool, dots: bool
+) -> None:
+    if cpuinfo is not None:
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+    monkeypatch.setattr(hardware, "Path", lambda path: tmp_path / Path(path).name)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert (is_arm(), has_dot_products()) == (is_one, dots)
