@@ -4,7 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo env test test-all lint types wheel clean
+# Of `make fuzz`.
+FUZZ_SECONDS ?= 3600
+
+.PHONY: help demo env test test-all fuzz lint types wheel clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,7 +27,13 @@ test: env lint types ## Lint, types and the tests that run in minutes
 	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow'
 
 test-all: env lint types ## The slow tests as well
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal --hypothesis-profile ci
+
+fuzz: env ## Files that somebody else may have made, other ones in each round, for an hour (FUZZ_SECONDS)
+	end=$$(($$(date +%s) + $(FUZZ_SECONDS))); while [ "$$(date +%s)" -lt "$$end" ]; do \
+	  $(BIN)/pytest -n 2 --dist worksteal --hypothesis-profile fuzz tests/test_untrusted_files.py \
+	    tests/test_untrusted_networks.py || exit 1; \
+	done
 
 lint: env
 	$(BIN)/ruff check .
@@ -37,4 +46,4 @@ wheel: env ## dist/*.whl and dist/*.tar.gz
 	$(BIN)/python -m build
 
 clean: ## Removes the environment and what was built
-	rm -rf $(VENV) build dist *.egg-info s2tf-demo
+	rm -rf $(VENV) .hypothesis build dist *.egg-info s2tf-demo

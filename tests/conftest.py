@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from s2tf_edge.clips import Frame
 from s2tf_edge.data.container import open_container, video_stream
@@ -19,6 +20,13 @@ from s2tf_edge.data.frames import FrameTimes, scale_frame
 from s2tf_edge.runtime.hardware import saturates_int8
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_PROPERTIES = settings(deadline=None, database=None, print_blob=True, suppress_health_check=list(HealthCheck))
+settings.register_profile("quick", _PROPERTIES, derandomize=True, max_examples=100)
+settings.register_profile("ci", _PROPERTIES, derandomize=True, max_examples=2000)
+# Others each time; what failed is printed with what gives it again.
+settings.register_profile("fuzz", _PROPERTIES, max_examples=5000)
+settings.load_profile("quick")
 
 _SHARED = Path(__file__).parents[1] / "../shared"
 _SYSTEM_PYTHON = "/usr/bin/python3"

@@ -28,12 +28,13 @@ from s2tf_edge.cli.flag_words import FlagWords
 from s2tf_edge.cli.progress_lines import show_bar, show_lines
 from s2tf_edge.errors import InputFileError, S2TFError
 from s2tf_edge.progress import Progress
-from s2tf_edge.words import json_text, one_line, printable, shortened
+from s2tf_edge.words import json_text, message_line, printable, shortened
 
 __all__ = [
     "Quiet",
     "Verbose",
     "ending_signals",
+    "error_line",
     "errors_console",
     "existing",
     "make_app",
@@ -143,10 +144,14 @@ def setup_logging(*, quiet: bool = False, verbose: bool = False) -> None:
 
 
 class _Formatter(logging.Formatter):
-    """Says what the library logs in the words of the command; a traceback stays as it is."""
+    """Says what the library logs in the words of the command; warnings are as short as errors."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name that logging calls
-        return shortened(printable(translate(super().formatMessage(record))))
+        text = translate(super().formatMessage(record))
+        return message_line(text) if record.levelno >= logging.WARNING else shortened(printable(text))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return printable(super().formatException(ei))
 
 
 def progress_bar(title: str) -> AbstractContextManager[Progress]:
@@ -233,10 +238,15 @@ def _in_own_words(command: Callable[..., None], words: Callable[[str], str]) -> 
     return guarded
 
 
+def error_line(name: str, message: str) -> str:
+    """What a command that fails says last: one short line, whatever its message quotes."""
+    return message_line(f"{name}: error: {message}")
+
+
 def _fail(name: str, message: str, code: int, error: BaseException | None = None) -> None:
     if error is not None:
         logging.getLogger("s2tf_edge").debug("traceback:", exc_info=error)
     # A terminal that was hung up takes no more lines.
     with suppress(OSError):
-        say(shortened(f"{name}: error: {one_line(message)}"), err=True)
+        say(error_line(name, message), err=True)
     sys.exit(code)

@@ -13,6 +13,7 @@ from typing import Any
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.file_kinds import SETTINGS, check_kind
 from s2tf_edge.option_fields import check_fields, option_of
+from s2tf_edge.text_file import read_text
 from s2tf_edge.training.settings.augmentation import AugmentationSettings
 from s2tf_edge.training.settings.checkpoints import CheckpointSettings
 from s2tf_edge.training.settings.clip import ClipSettings
@@ -22,9 +23,11 @@ from s2tf_edge.training.settings.fine_tuning import FineTuningSettings
 from s2tf_edge.training.settings.loading import LoadingSettings
 from s2tf_edge.training.settings.loss import LossSettings
 from s2tf_edge.training.settings.optimization import OptimizationSettings
+from s2tf_edge.words import first_few
 
 __all__ = ["TOPICS", "TrainConfig", "read_overrides", "without_effect"]
 
+_MAX_BYTES: typing.Final = 2**20
 TOPICS: typing.Final[dict[str, type[Any]]] = {
     "Clip": ClipSettings,
     "Optimization": OptimizationSettings,
@@ -81,17 +84,19 @@ def read_overrides(path: Path) -> dict[str, Any]:
     else:
         import tomli as tomllib
     check_kind(path, SETTINGS)
+    text = read_text(path, max_bytes=_MAX_BYTES, kind="TOML")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         msg = f"cannot read {path} as TOML: {error}"
         raise InputFileError(msg) from error
     names = sorted(field.name for field in dataclasses.fields(TrainConfig))
     unknown = sorted(set(values) - set(names))
     if unknown:
         alike = {key: meant for key in unknown for meant in difflib.get_close_matches(key, names, 1)}
-        meant = "".join(f"; {key} looks like {name} misspelt" for key, name in alike.items())
-        msg = f"{path} has unknown keys {unknown}{meant}; allowed are {names}"
+        meant = first_few((f"{key} looks like {name} misspelt" for key, name in alike.items()), 2, separator="; ")
+        advice = meant or "s2tf-train --help lists all settings, with hyphens"
+        msg = f"{path} has unknown keys {first_few(map(repr, unknown), 3)}; {advice}"
         raise InputFileError(msg)
     types = typing.get_type_hints(TrainConfig)
     for key, value in values.items():
