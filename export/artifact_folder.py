@@ -22,7 +22,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.runtime.artifact import META_FILE, REPRODUCE_SCRIPT, ArtifactMeta, read_meta, sha256, write_meta
+from s2tf_edge.runtime.artifact import (
+    META_FILE,
+    REPRODUCE_SCRIPT,
+    SIGNATURE_FILE,
+    ArtifactMeta,
+    read_meta,
+    sha256,
+    write_meta,
+)
 
 __all__ = [
     "check_destination",
@@ -71,7 +79,7 @@ def _is_replaceable(folder: Path) -> bool:
 
 def _is_artifact_alone(folder: Path, paths: Sequence[Path]) -> bool:
     try:
-        names = {META_FILE, *read_meta(folder).files}
+        names = {META_FILE, SIGNATURE_FILE, *read_meta(folder).files}
     except InputFileError:
         return False
     return all(path.name in names and path.is_file() for path in paths)

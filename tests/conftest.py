@@ -40,6 +40,7 @@ def _has_rtsp_server() -> bool:
 _NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "needs_rtsp_server": ("GStreamer's RTSP server (tools/system-packages.txt)", _has_rtsp_server),
     "needs_chromium": ("the browser Chromium", lambda: shutil.which("chromium") is not None),
+    "needs_ssh_keygen": ("ssh-keygen of OpenSSH", lambda: shutil.which("ssh-keygen") is not None),
     "needs_rtx": ("TensorRT-RTX", lambda: importlib.util.find_spec("tensorrt_rtx_bindings") is not None),
     "needs_vnni": ("a processor whose int8 does not overflow, as x86 without VNNI does", lambda: not saturates_int8()),
     "needs_display": ("tkinter and Xvfb", lambda: bool(importlib.util.find_spec("tkinter") and shutil.which("Xvfb"))),

@@ -26,7 +26,7 @@ GOLDEN: Final = Path(__file__).parent / "golden/version_1/tiny_onnx_fp32"
 _DIGIT: Final = st.integers(0, 9)
 _PLACE: Final = st.integers(0, 2**24)
 _BYTES: Final = st.binary(min_size=1, max_size=4)
-_VALUES: Final = st.sampled_from(
+_VALUES: Final[st.SearchStrategy[Any]] = st.sampled_from(
     (
         *(None, True, -1, 0, 2**31, 2**63, 10**400, 1e308, float("nan"), "", "x" * 9000, "\x1b]0;x\x07", "\u202e"),
         *(
@@ -46,6 +46,7 @@ _VALUES: Final = st.sampled_from(
 
 def _examples() -> Callable[..., Any]:
     """A tenth of what the profile says, but not fewer than ten."""
+    assert settings.default is not None
     return settings(max_examples=max(10, settings.default.max_examples // 10))
 
 

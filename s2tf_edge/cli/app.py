@@ -32,6 +32,7 @@ from s2tf_edge.words import json_text, message_line, printable, shortened
 
 __all__ = [
     "Quiet",
+    "RequireSignature",
     "Verbose",
     "ending_signals",
     "error_line",
@@ -50,6 +51,14 @@ __all__ = [
 
 
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only warnings and errors on stderr.")]
+RequireSignature = Annotated[
+    Path | None,
+    typer.Option(
+        help="Take artifacts only that somebody on this list of OpenSSH signed (NAME PUBLIC-KEY, a line each).",
+        metavar="ALLOWED_SIGNERS",
+        readable=False,
+    ),
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Debug messages on stderr.")]
 
 errors_console = Console(stderr=True)

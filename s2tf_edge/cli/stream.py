@@ -15,7 +15,16 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from s2tf_edge.cli import stream_flags as flags
-from s2tf_edge.cli.app import Quiet, Verbose, ending_signals, print_json, progress_bar, run, version_option
+from s2tf_edge.cli.app import (
+    Quiet,
+    RequireSignature,
+    Verbose,
+    ending_signals,
+    print_json,
+    progress_bar,
+    run,
+    version_option,
+)
 from s2tf_edge.cli.durations import part_of_video
 from s2tf_edge.cli.stream_inputs import parse_sources, split_words
 from s2tf_edge.cli.stream_outputs import OutputOptions, check_outputs, make_sinks
@@ -79,6 +88,7 @@ def stream(
     max_age: flags.MaxAge = None,
     device: flags.Device = "auto",
     threads: flags.Threads = 0,
+    require_signature: RequireSignature = None,
     selftest: flags.SelfTest = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -91,7 +101,7 @@ def stream(
     from s2tf_edge.runtime.streaming.smoothing import Smoothing
     from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
-    run_on = SessionOptions(device=device, threads=threads)
+    run_on = SessionOptions(device=device, threads=threads, require_signature=require_signature)
     words = [] if artifact is None else [artifact, *(inputs or [])]
     path, texts = split_words(words)
     texts += source or []
