@@ -42,8 +42,10 @@ lint: env
 types: env
 	$(BIN)/mypy
 
-wheel: env ## dist/*.whl and dist/*.tar.gz
+wheel: env ## dist/*.whl with its bill of materials, and dist/*.tar.gz
+	rm -rf dist
 	$(BIN)/python -m build
+	$(BIN)/python tools/add_sbom.py dist/*.whl
 
 clean: ## Removes the environment and what was built
 	rm -rf $(VENV) .hypothesis build dist *.egg-info s2tf-demo
