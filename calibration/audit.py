@@ -9,18 +9,30 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import onnx
+from typing import TYPE_CHECKING, Any, Final
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.backends.ort_session import KEPT_OUT
+from s2tf_edge.runtime.session import LayerTime
 
-__all__ = ["Audit", "FloatLayer", "Tally", "audit_graph", "audit_onnxruntime", "audit_openvino", "layer_name"]
+if TYPE_CHECKING:
+    # A device that counts its own layers has no use for it.
+    import onnx
+
+__all__ = [
+    "Audit",
+    "FloatLayer",
+    "Tally",
+    "audit_graph",
+    "audit_layers",
+    "audit_onnxruntime",
+    "audit_openvino",
+    "layer_name",
+]
 
 _CONVOLUTION, _MATRIX_PRODUCT = "convolution", "matrix product"
 _KINDS: Final = {_CONVOLUTION: "convolutions", _MATRIX_PRODUCT: "matrix products"}
@@ -117,6 +129,8 @@ def audit_graph(graph: onnx.ModelProto | Path) -> Audit:
     Args:
         graph: functions inlined.
     """
+    import onnx
+
     model = onnx.load(graph, load_external_data=False) if isinstance(graph, Path) else graph
     dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     builder = _AuditBuilder()
@@ -186,7 +200,23 @@ def _read_text(facts: Mapping[str, Any], key: str) -> str:
     return str(facts[key].astype(str)) if key in facts else ""
 
 
+def audit_layers(layers: Iterable[LayerTime]) -> Audit:
+    """What ONNX Runtime's kernels compute in, from the layers that a session has run (``Session.profile``).
+
+    It says the same as ``audit_onnxruntime`` but for reasons, and needs no package but the runtime.
+    """
+    builder = _AuditBuilder()
+    for layer in layers:
+        if kind := _ORT_INTEGER.get(layer.kind):
+            builder.add(kind, layer.name, type_="i8")
+        elif kind := _ORT_FLOAT.get(layer.kind):
+            builder.add(kind, layer.name, type_="f32", reason="ONNX Runtime ran it in floating point")
+    return builder.build()
+
+
 def _optimize(graph: Path) -> onnx.ModelProto:
+    import onnx
+
     runtime: Any = require("onnxruntime", extra="onnxruntime", purpose="counting the integer layers of ONNX Runtime")
     options = runtime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY

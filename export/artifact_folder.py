@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.runtime.artifact import (
+    CANDIDATES_FOLDER,
     META_FILE,
     REPRODUCE_SCRIPT,
     SIGNATURE_FILE,
@@ -79,10 +80,18 @@ def _is_replaceable(folder: Path) -> bool:
 
 def _is_artifact_alone(folder: Path, paths: Sequence[Path]) -> bool:
     try:
-        names = {META_FILE, SIGNATURE_FILE, *read_meta(folder).files}
+        meta = read_meta(folder)
     except InputFileError:
         return False
-    return all(path.name in names and path.is_file() for path in paths)
+    names = {META_FILE, SIGNATURE_FILE, *meta.files}
+    return all(
+        path.name in names if path.is_file() else path.name == CANDIDATES_FOLDER and _are_candidates_alone(path, meta)
+        for path in paths
+    )
+
+
+def _are_candidates_alone(place: Path, meta: ArtifactMeta) -> bool:
+    return all(each.name in meta.candidates and _is_replaceable(each) for each in place.iterdir())
 
 
 @contextmanager
@@ -137,7 +146,7 @@ def _replace(aside: Path, folder: Path) -> None:
 
 def seal(meta: ArtifactMeta, folder: Path) -> ArtifactMeta:
     """Records the hash of every file in ``folder``, those that ``meta`` names first, and writes ``meta.json``."""
-    others = sorted(path.name for path in folder.iterdir() if path.name != META_FILE)
+    others = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != META_FILE)
     names = dict.fromkeys([*meta.files, *others])
     meta = dataclasses.replace(meta, files={name: sha256(folder / name) for name in names})
     write_meta(meta, folder)
@@ -163,8 +172,13 @@ def write_json(values: Mapping[str, Any], path: Path) -> None:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Size of all files of an artifact."""
-    return sum(path.stat().st_size for path in folder.iterdir())
+    """Size of all files of an artifact; what lies there under several names counts once."""
+    found = {(stat.st_dev, stat.st_ino): stat.st_size for stat in (path.stat() for path in _files_below(folder))}
+    return sum(found.values())
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
 
 
 def package_versions() -> dict[str, str]:

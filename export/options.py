@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import UsageError
+from s2tf_edge.export.targets.familiar_names import PRECISION_NAMES, TARGET_NAMES
 from s2tf_edge.export.targets.precisions import AUTO
 from s2tf_edge.option_fields import (
     Option,
@@ -112,16 +113,24 @@ class ExportOptions:
 
     target: str = field(
         metadata=declare(
-            ExportOption(help="What to export for: onnx, openvino, trt or trt-rtx; needed.", is_of_graph=False)
+            ExportOption(
+                help="What to export for: onnx, openvino, trt or trt-rtx; needed.",
+                choices=TARGET_NAMES,
+                is_of_graph=False,
+            )
         )
     )
     precision: str | None = _option(
         "fp32, fp16, int8, or auto, the fastest here; default: fp32 for onnx, else fp16; int8 if MODEL is quantized.",
         default=None,
+        choices=PRECISION_NAMES,
         is_of_graph=False,
     )
     out: Path | None = _option(
-        "Folder of the artifact; by default <stem>_<target>_<precision> beside MODEL.", default=None, is_of_graph=False
+        "Folder of the artifact; by default <stem>_<target>_<precision> beside MODEL.",
+        default=None,
+        letter="o",
+        is_of_graph=False,
     )
     meta: Path | None = _option(
         "JSON file that says what clips an .onnx takes: frames, stride, fps, resize_short_side, crop, mean, std, "
@@ -205,6 +214,10 @@ class ExportOptions:
     defer_build: bool = _option(
         "Write the graph and build.sh; the engine is built on the device.", default=False, needs=_needs_engine
     )
+    portable: bool = _option(
+        "Keep every form that agrees, for s2tf-tune to choose the fastest on the device.",
+        default=False,
+    )
     workspace: float | None = _option(
         "Most memory in GiB that TensorRT may use for one layer.",
         default=None,
@@ -235,8 +248,18 @@ class ExportOptions:
             fixes = f"`batch={self.batch}` fixes the number of clips"
             msg = f"{fixes} and `dynamic_batch=True` leaves it open; give one of them"
             raise UsageError(msg)
+        if self.portable:
+            self._check_portable()
         if self.max_drop is not None and self.eval is None:
             msg = "`max_drop` needs labeled videos to measure the loss on; give `eval=DATA`"
+            raise UsageError(msg)
+
+    def _check_portable(self) -> None:
+        if self.precision not in {None, AUTO}:
+            msg = f"`portable=True` keeps all precisions, got `precision={self.precision!r}`; leave one of them out"
+            raise UsageError(msg)
+        if not self.verify:
+            msg = "`portable=True` keeps what a device checks forms with, which `verify=False` leaves out; drop one"
             raise UsageError(msg)
 
     def check(self, target: Target, *, precision: str, is_quantized: bool = False) -> None:
@@ -275,7 +298,7 @@ class ExportOptions:
             raise UsageError(msg)
 
     def _check_auto(self, target: Target, precision: str) -> None:
-        if precision != AUTO or not target.is_engine:
+        if precision != AUTO or not target.is_engine or (self.portable and self.defer_build):
             return
         from s2tf_edge.runtime.backends.tensorrt_library import has_gpu
 

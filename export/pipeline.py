@@ -17,8 +17,8 @@
                                      then gives it its name; seal writes meta.json         → ArtifactMeta
 
 Each is called from here, and calls what stands on the floors below it, never back up. ``--precision auto`` goes the way
-from graph to verify once for each precision (fastest.py); an engine that is built from its artifact's graph enters at
-target (rebuild.py).
+from graph to verify once for each precision (choice/fastest.py, and choice/portable.py where all are kept); an engine
+that is built from its artifact's graph enters at target (rebuild.py).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import functools
 import logging
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,8 @@ from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.calibration.candidates import read_candidates, tabulate
 from s2tf_edge.errors import UnsupportedError, VerificationError
 from s2tf_edge.export.artifact_folder import new_artifact, package_versions, seal, write_json, write_script
-from s2tf_edge.export.fastest import choose_precisions, make_fastest
+from s2tf_edge.export.choice.fastest import Made, Make, choose_precisions, make_fastest
+from s2tf_edge.export.choice.portable import make_portable
 from s2tf_edge.export.options import WEIGHT_BITS, ExportOptions
 from s2tf_edge.export.plan import ExportPlan, plan_export
 from s2tf_edge.export.rebuild import RebuildPlan, run_rebuild
@@ -44,6 +46,7 @@ from s2tf_edge.export.sensitivity_page import write_sensitivity
 from s2tf_edge.export.targets.base import Build, BuildRequest, Integers
 from s2tf_edge.export.targets.precisions import AUTO
 from s2tf_edge.export.targets.registry import COMPILERS, is_engine, runnable_target
+from s2tf_edge.export.verify.expected import write_expected
 from s2tf_edge.export.verify.judge import NetworkJudge
 from s2tf_edge.export.verify.reference import (
     Reference,
@@ -56,6 +59,7 @@ from s2tf_edge.export.verify.verification import Verification
 from s2tf_edge.progress import Progress, begin_step, no_progress
 from s2tf_edge.runtime.artifact import CALIBRATION_FILE, GRAPH_FILE, ArtifactMeta, sha256
 from s2tf_edge.runtime.hardware import hardware_facts
+from s2tf_edge.runtime.open import artifact_info
 from s2tf_edge.runtime.session import STEP_INPUT
 
 if TYPE_CHECKING:
@@ -193,14 +197,17 @@ def run_plan(plan: ExportPlan | RebuildPlan, *, progress: Progress = no_progress
     calibration = _calibration(plan, progress)
     with new_artifact(plan.folder) as folder:
         make = functools.partial(_make, calibration=calibration, progress=progress)
-        meta, verification = make_fastest(plan, folder, make) if plan.precision == AUTO else make(plan, folder)
-    return ExportResult(folder=plan.folder, meta=meta, verification=verification, seconds=time.perf_counter() - started)
+        made = _choose(plan)(plan, folder, make) if plan.precision == AUTO else make(plan, folder)
+    seconds = time.perf_counter() - started
+    return ExportResult(folder=plan.folder, meta=made.meta, verification=made.verification, seconds=seconds)
 
 
-def _make(
-    plan: ExportPlan, folder: Path, *, calibration: CalibrationClips | None, progress: Progress
-) -> tuple[ArtifactMeta, Verification | None]:
-    """A whole artifact of one precision, in an empty folder."""
+def _choose(plan: ExportPlan) -> Callable[[ExportPlan, Path, Make], Made]:
+    return make_portable if plan.options.portable else make_fastest
+
+
+def _make(plan: ExportPlan, folder: Path, *, calibration: CalibrationClips | None, progress: Progress) -> Made:
+    """A whole artifact of one precision, in an empty folder; where all forms are kept, those of it beside it."""
     started = time.perf_counter()
     reference = _reference(plan, calibration, progress)
     with tempfile.TemporaryDirectory() as work:
@@ -214,14 +221,28 @@ def _make(
         logger.info("building %s %s", plan.target.name, plan.precision)
         begin_step(progress, f"building {plan.target.name} {plan.precision}")
         build = plan.target.build(_request(plan, graph, folder, integers))
+    seconds = time.perf_counter() - started
+    others: dict[str, Made] = {}
+    for name, other in build.others.items():
+        place = folder.with_name(name)
+        others[name] = _finish(plan, place, _describe(plan, lowered, other, seconds=seconds), other, reference)
+    meta = _describe(plan, lowered, build, seconds=seconds)
+    return dataclasses.replace(_finish(plan, folder, meta, build, reference), others=others)
+
+
+def _finish(plan: ExportPlan, folder: Path, meta: ArtifactMeta, build: Build, reference: Reference) -> Made:
+    """Verifies what was built in a folder, and seals it with all that is said of it."""
     if build.calibration is not None:
         write_json(build.calibration, folder / CALIBRATION_FILE)
-    if command := plan.command():
+    # One form of several is not made alone.
+    if not plan.options.portable and (command := plan.command()):
         write_script(command, folder)
     # Sealed twice: the session that verifies checks hashes, and verifying writes files of its own.
-    meta = seal(_describe(plan, lowered, build, seconds=time.perf_counter() - started), folder)
+    meta = seal(meta, folder)
     verification = _verify(reference, folder, meta) if plan.options.verify else None
-    return seal(meta, folder), verification
+    if plan.options.portable:
+        write_expected(reference.seeded(artifact_info(folder, meta).spec), folder)
+    return Made(meta=seal(meta, folder), verification=verification)
 
 
 def _verify_floats(plan: ExportPlan, lowered: Lowered, graph: Path, reference: Reference) -> None:
@@ -316,6 +337,7 @@ def _request(plan: ExportPlan, graph: Path, folder: Path, integers: Integers | N
         engine=options.engine(),
         step=plan.source.step,
         defer=options.defer_build,
+        keeps_all=options.portable,
     )
 
 

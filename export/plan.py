@@ -68,6 +68,11 @@ class ExportPlan:
         """Videos to measure top-1 on; None where none were given, or they have no labels."""
         return self.evaluation if isinstance(self.evaluation, LabeledVideos) else None
 
+    @property
+    def title(self) -> str:
+        """What is done, for its progress."""
+        return f"exporting for {self.target.name}, {self.precision}{self._describe_step()}"
+
     def lines(self) -> list[str]:
         """What would be done, for a dry run."""
         spec, source = self.source.spec, self.source
@@ -88,6 +93,8 @@ class ExportPlan:
             lines.append(f"{words} of the {videos}")
         if self.options.defer_build:
             lines.append("leaving the engine to be built on the device")
+        if self.options.portable:
+            lines.append("keeping every form that agrees, for s2tf-tune on the device")
         return [*lines, "and verify it against the network" if self.options.verify else "without verifying it"]
 
     def _describe_step(self) -> str:
@@ -114,7 +121,7 @@ def plan_export(
         path = find_kind(path).stands_for
     if is_rebuild(path, options.target):
         return plan_rebuild(path, options, signers=require_signature)
-    target, precision = find_target(options.target, precision=options.precision)
+    target, precision = find_target(options.target, precision=AUTO if options.portable else options.precision)
     # Of a file from elsewhere, only reading it tells whether int8 is to be made: it may be quantized already.
     options.check(target, precision=precision, is_quantized=path.suffix.lower() == ".onnx")
     if target.is_engine and not options.defer_build:
@@ -138,7 +145,8 @@ def plan_export(
     options.check(target, precision=precision, is_quantized=source.quantization is not None)
     if source.quantization is None and options.may_be_int8(precision):
         options = _settle_weight_bits(options, target)
-    folder = options.out or path.with_name(f"{path.stem}_{target.name}_{precision}")
+    name = "portable" if options.portable else precision
+    folder = options.out or path.with_name(f"{path.stem}_{target.name}_{name}")
     check_destination(folder)
     if options.sensitivity is not None:
         check_page(options.sensitivity)
@@ -164,6 +172,9 @@ def _settle_quantized(
     options.check_quantized(source.given, source.quantization)
     if source.quantization is None:
         return source, precision
+    if options.portable and not options.requantize and not source.quantization.is_storage:
+        msg = f"{source.given} is quantized already and kept as it is, so there is one form; leave `portable` out"
+        raise UsageError(msg)
     # Here, for a device that builds engines has no ONNX.
     from s2tf_edge.export.graph.quantized import keep_quantized
     from s2tf_edge.export.sources.graphs.stripped import StrippedNetwork
@@ -193,11 +204,15 @@ def _settle_quantized(
 
 
 def _settle_weight_bits(options: ExportOptions, target: Target) -> ExportOptions:
-    """Weights of 7 bits where this processor's kernels of int8 need them and nobody asked for others.
+    """Weights of 7 bits where nobody asked for others, and kernels of int8 need them here, or may on a device.
 
     An engine's are none of them; it computes elsewhere, and is verified with exact sums.
     """
-    if options.weight_bits is not None or target.is_engine or not saturates_int8():
+    if options.weight_bits is not None or target.is_engine:
+        return options
+    if options.portable:
+        return dataclasses.replace(options, weight_bits=WEIGHT_BITS[0])
+    if not saturates_int8():
         return options
     logger.info(
         "weights of 7 bits, as int8 of 8 overflows on this processor, which has no VNNI; `weight_bits=8` is for others"

@@ -69,6 +69,11 @@ class RebuildPlan:
         """The precision that the graph was made for."""
         return str(self.meta.precision["asked"])
 
+    @property
+    def title(self) -> str:
+        """What is done, for its progress."""
+        return f"building the {self.target.name} {self.precision} engine of {self.artifact}"
+
     def lines(self) -> list[str]:
         """What would be done, for a dry run."""
         return [
@@ -97,6 +102,9 @@ def plan_rebuild(path: Path, options: ExportOptions, *, signers: Path | None = N
         UsageError: something else is asked for than what the graph was made for.
     """
     meta = read_checked(path, signers=signers)
+    if meta.candidates:
+        msg = f"{path} holds several forms; `s2tf-tune {path}` builds them all and keeps the fastest"
+        raise UsageError(msg)
     info = artifact_info(path, meta)
     target, _ = find_target(options.target, precision=info.precision)
     _check_options(options, path, precision=info.precision)

@@ -10,6 +10,7 @@
       calib.json     int8 only
       build.sh       only while the engine is still to be built on the device
       reproduce.sh
+      candidates/    only with --portable: all forms that agree, each an artifact of its own, for s2tf-tune
 
 Artifacts are untrusted input: sizes are bounded, file names may not leave the folder, and hashes are checked on
 opening, after the signature, where one is asked for.
@@ -35,6 +36,7 @@ from s2tf_edge.words import first_few
 __all__ = [
     "BUILD_SCRIPT",
     "CALIBRATION_FILE",
+    "CANDIDATES_FOLDER",
     "ENGINE_FILE",
     "EXPECTED_FILE",
     "FORMAT_VERSION",
@@ -48,6 +50,7 @@ __all__ = [
     "SIGNATURE_FILE",
     "VERIFICATION_FILE",
     "ArtifactMeta",
+    "candidate_folders",
     "check_files",
     "read_checked",
     "read_meta",
@@ -75,6 +78,8 @@ VERIFICATION_FILE: Final = "verify.json"
 REPRODUCE_SCRIPT: Final = "reproduce.sh"
 """What makes the artifact again."""
 SIGNATURE_FILE: Final = META_FILE + SIGNATURE_SUFFIX
+CANDIDATES_FOLDER: Final = "candidates"
+"""Where a portable artifact keeps the forms that it may be; the one that it is lies above, in the same files."""
 _MAX_META_BYTES = 16 * 2**20
 _TEXT: Final = (str, "a string")
 _KINDS: Final[Mapping[str, tuple[type, str]]] = {
@@ -115,6 +120,8 @@ class ArtifactMeta:
     """Options and seconds of the build."""
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
+    candidates: Mapping[str, str] = field(default_factory=dict)
+    """Of a portable artifact: sha256 of the ``meta.json`` of each form below ``candidates``, by its folder's name."""
     step: StepSpec | None = None
     """How it steps; None for a network that sees whole clips. In the file its values stand beside the others."""
     format: int = FORMAT_VERSION
@@ -227,6 +234,22 @@ def check_files(meta: ArtifactMeta, folder: Path) -> None:
             raise InputFileError(msg)
 
 
+def candidate_folders(meta: ArtifactMeta, folder: Path) -> dict[str, Path]:
+    """The forms that a portable artifact may be, by name; empty for any other artifact.
+
+    Their descriptions are checked, and hold the hashes of all else.
+
+    Raises:
+        InputFileError: one is missing or has changed.
+    """
+    found = {name: folder / CANDIDATES_FOLDER / name for name in meta.candidates}
+    for name, path in found.items():
+        if sha256(path / META_FILE) != meta.candidates[name]:
+            msg = f"{path} has changed since {folder} was exported; copy the folder again, or export again"
+            raise InputFileError(msg)
+    return found
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file.
 
@@ -246,7 +269,9 @@ def sha256(path: Path) -> str:
 
 def _refuse_unsigned(meta: ArtifactMeta, folder: Path) -> None:
     """Refuses files that nobody signs along, of which a runtime might read one."""
-    others = sorted({path.name for path in folder.iterdir()} - {META_FILE, SIGNATURE_FILE, *meta.files})
+    # Of candidates the hashes are signed along too; they are compared where one is chosen.
+    signed = {META_FILE, SIGNATURE_FILE, *meta.files, *([CANDIDATES_FOLDER] if meta.candidates else [])}
+    others = sorted({path.name for path in folder.iterdir()} - signed)
     if others:
         msg = f"{folder} holds files that its {META_FILE} does not name ({first_few(others, 3)}); remove them"
         raise InputFileError(msg)
@@ -297,7 +322,7 @@ def _check_types(values: Mapping[str, Any]) -> None:
 
 
 def _check_file_names(meta: ArtifactMeta) -> None:
-    for name in meta.files:
+    for name in (*meta.files, *meta.candidates):
         if Path(name).name != name or name in {"", ".", ".."}:
             msg = f"file name {name!r} leaves the folder"
             raise ValueError(msg)

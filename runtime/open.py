@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.extras import require
 from s2tf_edge.file_kinds import META_FILE, RUNNABLE, FileKind, check_kind, find_kind
-from s2tf_edge.runtime.artifact import BUILD_SCRIPT, ArtifactMeta, read_checked
-from s2tf_edge.runtime.hardware import saturates_int8
+from s2tf_edge.runtime.artifact import BUILD_SCRIPT, ArtifactMeta, read_checked, read_meta
+from s2tf_edge.runtime.hardware import hardware_facts, saturates_int8
 from s2tf_edge.runtime.session import STEP_INPUT, ModelInfo, Session, SessionOptions
 
-__all__ = ["artifact_info", "check_signed", "is_artifact", "open_session"]
+__all__ = ["artifact_info", "check_signed", "find_stale_choice", "is_artifact", "open_session"]
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,8 @@ def _artifact_session(path: Path, meta: ArtifactMeta, options: SessionOptions) -
         msg = f"{path} was built for target {meta.target!r}; this version runs {', '.join(_BACKENDS)} artifacts"
         raise InputFileError(msg)
     if meta.build.get("deferred"):
-        finish = f"run its {BUILD_SCRIPT}, or s2tf-export {path} --target {meta.target}"
+        command = f"s2tf-tune {path}" if meta.candidates else f"s2tf-export {path} --target {meta.target}"
+        finish = f"run its {BUILD_SCRIPT}, or {command}"
         msg = f"the engine of {path} is still to be built: on the device, {finish}"
         raise InputFileError(msg)
     _warn_of_overflow(path, meta, options)
@@ -108,6 +110,44 @@ def _warn_of_overflow(path: Path, meta: ArtifactMeta, options: SessionOptions) -
             "s2tf-report measures how many; `s2tf-export MODEL --weight-bits 7` makes one for it",
             path,
         )
+
+
+def find_stale_choice(path: Path) -> str | None:
+    """Why another form of a portable artifact may be the fastest by now; None where none is known to be.
+
+    Args:
+        path: anything that ``open_session`` takes.
+
+    Raises:
+        InputFileError: as ``open_session``.
+    """
+    folder = check_kind(path, RUNNABLE).stands_for
+    meta = read_meta(folder) if folder.is_dir() else None
+    if meta is None or not meta.candidates:
+        return None
+    choose = f"s2tf-tune {folder} chooses the fastest here"
+    tuned, package = meta.build.get("tuned"), _PACKAGES.get(meta.target, "")
+    if not isinstance(tuned, Mapping):
+        return f"{folder} runs the form that was the fastest where it was exported; {choose}"
+    before, now = _text_at(tuned, "machine", "cpu"), hardware_facts()["cpu"]
+    if before != now:
+        return f"{folder} runs the form that was the fastest on {before}, and this is {now}; {choose}"
+    before, now = _text_at(tuned, "versions", package), _installed_version(package)
+    if before != now:
+        return f"{folder} runs the form that was fastest with {package} {before}, and this is {now}; {choose}"
+    return None
+
+
+def _text_at(tuned: Mapping[str, Any], key: str, name: str) -> str:
+    values = tuned.get(key)
+    return str(values.get(name, "none")) if isinstance(values, Mapping) else "none"
+
+
+def _installed_version(package: str) -> str:
+    try:
+        return metadata.version(package) if package else "none"
+    except metadata.PackageNotFoundError:
+        return "none"
 
 
 def _ort(path: Path, info: ModelInfo, options: SessionOptions, _meta: ArtifactMeta) -> Session:
@@ -141,6 +181,8 @@ _BACKENDS: Final[Mapping[str, Callable[[Path, ModelInfo, SessionOptions, Artifac
     "trt-rtx": _tensorrt,
 }
 """What runs artifacts, by target."""
+_PACKAGES: Final = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""What runs artifacts of a target, where an upgrade may make another form the fastest; an engine is bound to one."""
 _ON_CPU: Final = frozenset({"onnx", "openvino"})
 """Targets whose artifacts may run on the processor."""
 

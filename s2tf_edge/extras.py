@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 import importlib
+import re
+from importlib import metadata
 from types import ModuleType
+from typing import Final
 
 from s2tf_edge.errors import MissingExtraError
 
-__all__ = ["require"]
+__all__ = ["lacking_packages", "pip_line", "require"]
+
+_PACKAGE: Final = "s2tf-edge"
+_REQUIREMENT: Final = re.compile(r"(?P<package>[\w.-]+)[^;]*; extra == ['\"](?P<extra>[\w-]+)['\"]")
+"""What every machine needs for an extra; what only some need has more conditions."""
+
+
+def lacking_packages() -> dict[str, list[str]]:
+    """By extra: its packages that are not installed, in any version; extras that only put others together are left out.
+
+    What an extra needs on some machines alone does not count.
+    """
+    lacking: dict[str, list[str]] = {}
+    for text in metadata.requires(_PACKAGE) or []:
+        found = _REQUIREMENT.fullmatch(text)
+        if found is None or found["package"] == _PACKAGE:
+            continue
+        lacking.setdefault(found["extra"], [])
+        if not _is_installed(found["package"]):
+            lacking[found["extra"]].append(found["package"])
+    return lacking
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.distribution(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def pip_line(extra: str) -> str:
+    """What installs an extra of this package."""
+    return f"pip install '{_PACKAGE}[{extra}]'"
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
@@ -24,5 +60,5 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        msg = f"{purpose} needs the package '{module}' ({error}); install it with: pip install 's2tf-edge[{extra}]'"
+        msg = f"{purpose} needs the package '{module}' ({error}); install it with: {pip_line(extra)}"
         raise MissingExtraError(msg) from error

@@ -19,9 +19,12 @@ from s2tf_edge.errors import UsageError
 
 __all__ = [
     "Check",
+    "Choices",
+    "OneOf",
     "Option",
     "check_expressions",
     "check_fields",
+    "choices_of",
     "command_words",
     "counts",
     "declare",
@@ -39,6 +42,27 @@ Check = Callable[[str, Any], None]
 """Takes a field's name and value, and raises UsageError for a value that is not allowed."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """Values that go by names, and what else people call them on a command line; files keep the names alone."""
+
+    purposes: Mapping[str, str]
+    """By name, in lower case: what each is for, empty where the name says it."""
+    other_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What else is understood, in lower case, and the name that it stands for."""
+    switches: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Flags, without their dashes, that give a value by themselves: ``{"half": "fp16"}``."""
+
+    def name(self, text: str) -> str:
+        """The name that ``text`` stands for, in whatever case; what stands for none as it is, for who checks it."""
+        word = text.lower()
+        return word if word in self.purposes else self.other_names.get(word, text)
+
+    def explain(self) -> str:
+        """All names with what they are for, on one line."""
+        return ", ".join(f"{name} ({purpose})" if purpose else name for name, purpose in self.purposes.items())
+
+
 def _text(value: Any) -> str:
     """Paths as they are understood from any folder, anything else as it prints."""
     return str(value.absolute() if isinstance(value, Path) else value)
@@ -54,6 +78,10 @@ class Option:
     """What stands for the value in the help; None for its type."""
     check: Check | None = None
     """For values other than None."""
+    choices: Choices | None = None
+    """Names that values go by, where ``check`` is not a ``OneOf``, which has them."""
+    letter: str | None = None
+    """A second, short flag: ``o`` for ``-o``."""
     text: Callable[[Any], str] = _text
     """How a value, or each of several, is written into a command line."""
 
@@ -113,15 +141,29 @@ def check_fields(options: Any) -> None:
             check(field.name, value)
 
 
-def one_of(allowed: Sequence[str]) -> Check:
+@dataclass(frozen=True)
+class OneOf:
     """Allows these values alone."""
 
-    def check(name: str, value: str) -> None:
-        if value not in allowed:
-            msg = f"`{name}` must be one of {', '.join(allowed)}, got {value!r}"
+    allowed: tuple[str, ...]
+
+    def __call__(self, name: str, value: str) -> None:
+        """Raises UsageError for any other."""
+        if value not in self.allowed:
+            msg = f"`{name}` must be one of {', '.join(self.allowed)}, got {value!r}"
             raise UsageError(msg)
 
-    return check
+
+def one_of(allowed: Sequence[str]) -> OneOf:
+    """Allows these values alone."""
+    return OneOf(tuple(allowed))
+
+
+def choices_of(option: Option) -> Choices | None:
+    """The names that an option's values go by; None where they are numbers, files or any text."""
+    if option.choices is None and isinstance(option.check, OneOf):
+        return Choices(purposes=dict.fromkeys(option.check.allowed, ""))
+    return option.choices
 
 
 def counts(low: int, high: int | None = None) -> Check:

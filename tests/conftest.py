@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import importlib.util
 import os
 import resource
+import select
 import shutil
+import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,13 +42,51 @@ def _has_rtsp_server() -> bool:
     return Path(_SYSTEM_PYTHON).exists() and not subprocess.run(line, capture_output=True).returncode
 
 
+def _library(name: str) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(name)
+    except OSError:
+        return None
+
+
+@functools.cache
+def _has_gpu() -> bool:
+    """Asks the driver itself, whatever packages are here."""
+    cuda = _library("libcuda.so.1")
+    if cuda is None:
+        return False
+    count = ctypes.c_int()
+    return cuda.cuInit(0) == 0 and cuda.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
+def _has_torch_cuda() -> bool:
+    import torch
+
+    return torch.version.cuda is not None
+
+
+def _has_ort_cuda() -> bool:
+    import onnxruntime
+
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
 _NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "needs_rtsp_server": ("GStreamer's RTSP server (tools/system-packages.txt)", _has_rtsp_server),
     "needs_chromium": ("the browser Chromium", lambda: shutil.which("chromium") is not None),
     "needs_ssh_keygen": ("ssh-keygen of OpenSSH", lambda: shutil.which("ssh-keygen") is not None),
     "needs_rtx": ("TensorRT-RTX", lambda: importlib.util.find_spec("tensorrt_rtx_bindings") is not None),
+    "needs_gpu": ("an NVIDIA GPU and its driver", _has_gpu),
+    "needs_torch_cuda": ("PyTorch's CUDA build", _has_torch_cuda),
+    "needs_ort_cuda": ("onnxruntime-gpu", _has_ort_cuda),
+    "needs_tensorrt": ("TensorRT", lambda: importlib.util.find_spec("tensorrt") is not None),
+    "needs_nvdec": ("NVIDIA's video decoder, libnvcuvid", lambda: _library("libnvcuvid.so.1") is not None),
     "needs_vnni": ("a processor whose int8 does not overflow, as x86 without VNNI does", lambda: not saturates_int8()),
     "needs_display": ("tkinter and Xvfb", lambda: bool(importlib.util.find_spec("tkinter") and shutil.which("Xvfb"))),
+    "needs_systemd": (
+        "systemd-analyze (tools/system-packages.txt)",
+        lambda: shutil.which("systemd-analyze") is not None,
+    ),
     "needs_shared": ("the folder of real networks and clips beside the repository", _SHARED.is_dir),
 }
 """What tests with these marks need, and whether it is here; with FAIL_WITHOUT_RTX=1 and so on they run, and fail."""
@@ -60,6 +103,52 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def shared() -> Path:
     """Real networks and clips, which are no part of the project."""
     return _SHARED
+
+
+class ServiceManager:
+    """A datagram socket as systemd has it, and what it is told there."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
+        # No test waits that long unless something hangs, however busy the machine is.
+        self._socket.settimeout(300)
+
+    def next(self) -> list[str]:
+        """The lines of the next message, which is waited for."""
+        return self._socket.recv(65536).decode().splitlines()
+
+    def told(self) -> list[list[str]]:
+        """All messages that have come."""
+        messages = []
+        while select.select([self._socket], [], [], 0)[0]:
+            messages.append(self.next())
+        return messages
+
+    def close(self) -> None:
+        """Listens no longer."""
+        self._socket.close()
+
+
+@pytest.fixture
+def make_manager() -> Iterator[Callable[..., ServiceManager]]:
+    """Makes a service manager's socket, in a folder or with an abstract name."""
+    # The path of a socket has 107 bytes at most, which those of tests' folders may exceed.
+    with tempfile.TemporaryDirectory(prefix="s2tf-") as folder, ExitStack() as stack:
+
+        def make(*, abstract: bool = False) -> ServiceManager:
+            manager = ServiceManager(f"@{folder}/notify" if abstract else f"{folder}/notify")
+            stack.callback(manager.close)
+            return manager
+
+        yield make
+
+
+@pytest.fixture
+def manager(make_manager: Callable[..., ServiceManager]) -> ServiceManager:
+    """A service manager's socket."""
+    return make_manager()
 
 
 @pytest.fixture(scope="session")

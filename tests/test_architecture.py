@@ -31,10 +31,10 @@ FOLDERS = {
 ROOMS: dict[str, tuple[str, ...]] = {
     "s2tf_edge": (
         "errors words",
-        "extras option_fields processes progress signing text_file whole_file",
+        "extras network_table option_fields processes progress signing text_file whole_file",
         "process_group",
         "file_kinds",
-        "spec",
+        "spec toml_file",
         "clips preprocess label_file input_form clip_keys step_spec",
         "clip_file",
         "data",
@@ -70,7 +70,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "options sensitivity_page",
         "rebuild",
         "plan",
-        "fastest",
+        "choice",
         "pipeline",
     ),
 }

@@ -10,9 +10,11 @@ import pytest
 from s2tf_edge.errors import UsageError
 from s2tf_edge.option_fields import (
     Check,
+    Choices,
     Option,
     check_expressions,
     check_fields,
+    choices_of,
     command_words,
     counts,
     declare,
@@ -72,3 +74,16 @@ def test_numbers_have_a_range(check: Check, allowed: float, refused: float, mess
     check("x", allowed)
     with pytest.raises(UsageError, match=message):
         check("x", refused)
+
+
+def test_a_name_is_known_in_whatever_case_and_by_its_other_names() -> None:
+    choices = Choices(purposes={"trt": "GPUs", "onnx": ""}, other_names={"tensorrt": "trt"})
+    assert [choices.name(text) for text in ("trt", "TRT", "TensorRT", "Onnx", "tflite")] == [
+        *("trt", "trt", "trt", "onnx", "tflite")
+    ]
+    assert choices.explain() == "trt (GPUs), onnx"
+
+
+def test_a_check_of_names_has_the_names() -> None:
+    assert choices_of(Option(help="one", check=one_of(("a", "b")))) == Choices(purposes={"a": "", "b": ""})
+    assert choices_of(Option(help="a number", check=counts(1))) is None

@@ -26,6 +26,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2tf_edge.cli.app import error_line
+from s2tf_edge.cli.stream_config import merge_flags
+from s2tf_edge.cli.stream_flags import StreamFlags
+from s2tf_edge.cli.stream_plan import plan_stream
 from s2tf_edge.clip_file import read_clip_file
 from s2tf_edge.data.datasets import open_videos
 from s2tf_edge.data.sides import SIDES
@@ -188,6 +191,9 @@ _REPORT: Final = {
     "artifacts": [_ROW | _TIMES, {"name": "b", "skipped": "no GPU"}],
 }
 _TOML: Final = 'model = "r3d_10"\nepochs = 3\nlr = 0.1\nseed = 7\nfreeze = "stem"\n'
+_STREAM_TOML: Final = (
+    'artifact = "artifact"\nsource = ["a.avi"]\nmax_age = 1.5\nhop = 2\nroi = ["0,0,1,1:x"]\ntoken = "t"\n'
+)
 _KINETICS: Final = "label,youtube_id,time_start,time_end,split\nrun,a,0,10,train\nwalk,b,1,2,train\n"
 
 FILES: Final = (
@@ -210,6 +216,7 @@ FILES: Final = (
     Reader("hmdb/run_test_split1.txt", ("a.avi 1\nb.avi 2\n",), lambda path: _read_sides(f"hmdb51:{path.parent}")),
     Reader("streams.txt", ("a.avi\nrun/a.avi\n",), lambda path: parse_source(str(path))),
     Reader("train.toml", (_TOML,), _read_settings),
+    Reader("stream.toml", (_STREAM_TOML,), lambda path: plan_stream(merge_flags(StreamFlags(config=path), ()))),
 )
 
 

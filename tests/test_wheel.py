@@ -101,3 +101,11 @@ def test_a_device_says_what_it_lacks(device: Path, tmp_path: Path, command: str,
     assert done.returncode == 7, done.stderr
     assert done.stderr.strip().endswith(f"pip install 's2tf-edge[{extra}]'")
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_device_is_told_what_it_has(device: Path) -> None:
+    found = json.loads(_run(device / "s2tf", "doctor", "--json"))
+    assert (found["runs"], found["exports"]) == (["openvino"], [])
+    assert "jinja2" in found["lacking"]["report"]
+    assert "x3d_xs " in _run(device / "s2tf", "models", "x3d_*")

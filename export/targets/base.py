@@ -5,6 +5,8 @@ A target is one module with one function from ``BuildRequest`` to ``Build``, and
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +24,12 @@ if TYPE_CHECKING:
     from s2tf_edge.calibration.calibration_clips import CalibrationClips
     from s2tf_edge.calibration.sensitivity import LayerNoise
 
-__all__ = ["Build", "BuildRequest", "Integers", "Target"]
+__all__ = ["Build", "BuildRequest", "Integers", "Target", "preset_folder"]
+
+
+def preset_folder(folder: Path, preset: str) -> Path:
+    """Where one of several integer forms lies: ``int8-mixed-dense-layers`` in place of ``int8``."""
+    return folder.with_name(re.sub(r"\W+", "-", f"{folder.name} {preset}"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +80,14 @@ class BuildRequest:
     """How the graph steps; None where it takes clips."""
     defer: bool = False
     """Whether to stop before the engine, which is then built on the device."""
+    keeps_all: bool = False
+    """Whether all integer forms that agree are wanted, and not the fastest here alone."""
+
+    def beside(self, preset: str) -> BuildRequest:
+        """The same for another form, in a folder of its own beside this one's."""
+        folder = preset_folder(self.folder, preset)
+        folder.mkdir()
+        return dataclasses.replace(self, folder=folder)
 
     @property
     def info(self) -> ModelInfo:
@@ -104,6 +119,8 @@ class Build:
     """int8: which layers really compute in integers, and why the others do not."""
     calibration: Mapping[str, Any] | None = None
     """What ``calib.json`` says."""
+    others: Mapping[str, Build] = field(default_factory=dict)
+    """Slower forms that agree too, where all are kept, by the name of their folders beside the request's."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,6 +57,10 @@ class IntegerForm:
     """For ``meta.json``: the preset, all candidates, layers returned to float."""
     calibration: dict[str, Any]
     """For ``calib.json``: the same, the loss measured, ranges and clips."""
+    preset: str
+    others: tuple[IntegerForm, ...] = ()
+    """Slower forms that agree too, where the request keeps all; none where a bound on the drop was given, as layers go
+    back to float until one form keeps it."""
 
 
 @contextmanager
@@ -80,19 +84,23 @@ def best_integer_form(quantizer: Quantizer, request: BuildRequest) -> Iterator[I
         ranked = rank_candidates(candidates, may_return_layers=integers.max_drop is not None)
         gated = _pass_gate(quantizer, ranked, Path(work), integers=integers, excluded=excluded)
         preset, path = (gated.chosen.preset, gated.chosen.path) if gated else (ranked[0].name, ranked[0].written)
-        options = {**_describe_choice(preset, candidates, gated), "weight_bits": integers.weight_bits}
-        yield IntegerForm(
-            folder=path.parent,
-            options=options,
-            calibration={
+
+        def describe(preset: str, path: Path, gated: GateResult | None = None, **more: Any) -> IntegerForm:
+            options = {**_describe_choice(preset, candidates, gated), "weight_bits": integers.weight_bits}
+            calibration = {
                 **options,
                 "excluded_layers": list(excluded),
                 "accuracy": [trial.to_dict() for trial in gated.trials] if gated else [],
-                **_report_sensitivity(quantizer, preset, integers),
+                **more,
                 **quantizer.describe(preset),
                 **integers.clips.to_dict(),
-            },
-        )
+            }
+            return IntegerForm(folder=path.parent, options=options, calibration=calibration, preset=preset)
+
+        form = describe(preset, path, gated, **_report_sensitivity(quantizer, preset, integers))
+        slower = ranked[1:] if request.keeps_all and gated is None else ()
+        others = tuple(describe(each.name, each.written) for each in slower)
+        yield dataclasses.replace(form, others=others)
 
 
 def qdq_quantizer(request: BuildRequest, *, style: str) -> Quantizer:

@@ -6,6 +6,7 @@ network.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,13 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.export.graph.describe import describe
 from s2tf_edge.export.graph.unsupported import unsupported_operators
 from s2tf_edge.export.targets.base import Build, BuildRequest
-from s2tf_edge.export.targets.int8 import best_integer_form, describe_kept, obtained_types, openvino_quantizer
+from s2tf_edge.export.targets.int8 import (
+    IntegerForm,
+    best_integer_form,
+    describe_kept,
+    obtained_types,
+    openvino_quantizer,
+)
 from s2tf_edge.runtime.artifact import IR_FILE, IR_WEIGHTS_FILE
 from s2tf_edge.runtime.backends.openvino_session import compile_config, last_line
 from s2tf_edge.runtime.backends.telemetry import require_without_telemetry
@@ -68,7 +75,17 @@ def _build_int8(openvino: Any, request: BuildRequest) -> Build:
     core, inference = openvino.Core(), _INFERENCE["int8"]
     quantizer = openvino_quantizer(lambda: _read_named(core, request.graph), request, inference_precision=inference)
     with best_integer_form(quantizer, request) as form:
-        _save(openvino, core.read_model(form.folder / IR_FILE), request)
+        build = _save_int8(openvino, request, form)
+        others = {}
+        for other in form.others:
+            place = request.beside(other.preset)
+            others[place.folder.name] = _save_int8(openvino, place, other)
+    return dataclasses.replace(build, others=others)
+
+
+def _save_int8(openvino: Any, request: BuildRequest, form: IntegerForm) -> Build:
+    core, inference = openvino.Core(), _INFERENCE["int8"]
+    _save(openvino, core.read_model(form.folder / IR_FILE), request)
     audit = audit_openvino(_compile(core, request, inference))
     return Build(
         files=(IR_FILE, IR_WEIGHTS_FILE),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
 import shutil
 import tempfile
 from collections import defaultdict
@@ -30,9 +33,14 @@ from s2tf_edge.step_spec import StateSpec, StepSpec
 
 __all__ = ["KEPT_OUT", "OrtSession"]
 
+logger = logging.getLogger(__name__)
+
 _SUFFIX: Final = "ExecutionProvider"
 _PREFERRED: Final = ("CUDA", "CPU")
 """Providers that ``auto`` chooses from, best first."""
+_ON_CUDA: Final = "CUDAExecutionProvider"
+_CUDA_OPTIONS: Final = {"use_tf32": "0"}
+"""TF32 rounds products to 10 bits, an error larger than what fp32 is allowed."""
 _FATAL_ONLY: Final = 4
 KEPT_OUT: Final = ("WeightBiasQuantization",)
 """Optimizations left out: this one puts layers between integer ones that were left in float back to integers."""
@@ -95,10 +103,12 @@ class OrtSession(Session):
             if self._profiles is not None:
                 options.enable_profiling = True
                 options.profile_file_prefix = str(self._profiles / "layers")
+            if provider == _ON_CUDA:
+                _load_cuda_libraries(self._runtime)
             self._engine: Any = self._runtime.InferenceSession(
                 self.path,
                 options,
-                providers=[provider],
+                providers=[(provider, _CUDA_OPTIONS if provider == _ON_CUDA else {})],
                 # Else the Python wrapper prints, and tries again without the provider that was asked for.
                 enable_fallback=0,
                 disabled_optimizers=KEPT_OUT,
@@ -119,10 +129,28 @@ class OrtSession(Session):
         ) as error:
             self._remove_profiles()
             raise _unreadable(self.path, error) from error
+        self._check_provider(provider)
         # ONNX Runtime does not tell how many it chose; the thread that calls it works as one of them.
         started = None if threads_before is None else (count_threads() or 0) - threads_before + 1
         self._threads = self.options.threads or started
         self._outputs = [self._logits, *(each.name for each in self._engine.get_outputs() if each.name == _MASK)]
+
+    def _check_provider(self, wanted: str) -> None:
+        """ONNX Runtime takes the CPU without a word where the libraries of a provider do not load."""
+        found = self._engine.get_providers()[0]
+        if found == wanted:
+            return
+        name = wanted.removesuffix(_SUFFIX)
+        reason = (
+            f"ONNX Runtime {self._runtime.__version__} has its {name} provider here, but not what that needs "
+            f"({_requirements(self._runtime)}); see that the driver works and install them"
+        )
+        if self.options.device == "auto":
+            logger.warning("%s; the processor runs %s", reason, self.path)
+            return
+        self._close()
+        msg = f"{reason}, or give the device CPU"
+        raise UnsupportedError(msg)
 
     def _run(self, clips: Clips) -> Outputs:
         try:
@@ -217,6 +245,22 @@ def _session_options(runtime: Any, options: SessionOptions, *, fuses_integers: b
     for library in options.custom_ops:
         _register(values, library)
     return values
+
+
+def _load_cuda_libraries(runtime: Any) -> None:
+    """Loads CUDA and cuDNN from NVIDIA's packages, where pip put them; the system's are found without."""
+    # What is missing is said by the check of the provider, once and in our words.
+    runtime.set_default_logger_severity(_FATAL_ONLY)
+    if hasattr(runtime, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            runtime.preload_dlls()
+        logger.debug("ONNX Runtime's libraries: %s", said.getvalue().strip() or "all loaded")
+
+
+def _requirements(runtime: Any) -> str:
+    """What its CUDA provider needs, as far as ONNX Runtime says it."""
+    cuda = str(getattr(runtime, "cuda_version", "") or "")
+    return f"a driver, the libraries of CUDA {cuda}, and cuDNN" if cuda else "a driver, CUDA's libraries, and cuDNN"
 
 
 def _register(values: Any, library: Path) -> None:

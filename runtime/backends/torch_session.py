@@ -24,7 +24,10 @@ _CUDA_NAMES = ("cuda", "gpu")
 
 
 class TorchSession(Session):
-    """Runs the network in float32 as it was trained, in eval mode; takes any number of clips in one run."""
+    """Runs the network in float32 as it was trained, in eval mode; takes any number of clips in one run.
+
+    On a GPU too: TF32, PyTorch's default there, rounds products to 10 bits, an error larger than what fp32 is allowed.
+    """
 
     backend: ClassVar[str] = "torch"
 
@@ -33,6 +36,7 @@ class TorchSession(Session):
         self._network = network
         self._device = _device(options.device)
         self._threads_before = 0
+        self._tf32_before = True
 
     @classmethod
     def from_file(cls, path: Path, options: SessionOptions) -> TorchSession:
@@ -86,10 +90,12 @@ class TorchSession(Session):
         }
 
     def _open(self) -> None:
-        # PyTorch has one thread count for the whole process: leave it as it was found.
-        self._threads_before = torch.get_num_threads()
+        # PyTorch has one thread count for the whole process, and one choice of TF32: leave them as they were found.
+        self._threads_before, self._tf32_before = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
         if self.options.threads:
             torch.set_num_threads(self.options.threads)
+        if self._device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = False
         self._network.eval().to(self._device)
 
     def _run(self, clips: Clips) -> Outputs:
@@ -114,10 +120,12 @@ class TorchSession(Session):
         return Outputs(logits=logits.float().cpu().numpy(), mask=mask)
 
     def _fork(self) -> None:
-        self._threads_before = torch.get_num_threads()
+        self._threads_before, self._tf32_before = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
 
     def _close(self) -> None:
         torch.set_num_threads(self._threads_before)
+        if self._device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = self._tf32_before
 
 
 class TorchState(StepState):

@@ -22,6 +22,7 @@ from s2tf_edge.runtime.evaluation.confidence import Confidence, measure_confiden
 from s2tf_edge.runtime.evaluation.predictions import measure_agreement, video_keys
 from s2tf_edge.runtime.open import check_signed
 from s2tf_edge.runtime.reporting.changes import Change, find_changes
+from s2tf_edge.runtime.reporting.data_digest import digest_videos
 from s2tf_edge.runtime.reporting.facts import machine_facts, read_calibration, read_facts
 from s2tf_edge.runtime.reporting.measuring.latency import MIN_ROUNDS, Ratio, compare_rounds, count_by_time
 from s2tf_edge.runtime.reporting.measuring.measure import (
@@ -132,6 +133,7 @@ class Report:
         return {
             "created": self.created,
             "data": self.data,
+            "data_sha256": digest_videos((name, true) for name, true, _ in self._videos),
             "baseline": self.baseline.name if self.baseline else None,
             "settings": {
                 "views": str(self.options.views),

@@ -13,6 +13,7 @@ from typing import Any
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.artifact import CALIBRATION_FILE, VERIFICATION_FILE, read_meta
+from s2tf_edge.runtime.backends.nvml import Nvml
 from s2tf_edge.runtime.hardware import hardware_facts
 
 __all__ = ["ArtifactFacts", "machine_facts", "read_calibration", "read_facts"]
@@ -63,10 +64,12 @@ def read_calibration(path: Path) -> Mapping[str, Any]:
 
 
 def machine_facts() -> dict[str, str]:
-    """Processor, cores, operating system and versions, for reading a report elsewhere."""
+    """Processor, cores, NVIDIA's GPUs, operating system and versions, for reading a report elsewhere."""
     from s2tf_edge import __version__
 
-    return hardware_facts() | {"python": platform.python_version(), "s2tf-edge": __version__}
+    nvml = Nvml.find()
+    gpus = {"gpu": ", ".join(nvml.names), "driver": nvml.driver} if nvml else {}
+    return hardware_facts() | gpus | {"python": platform.python_version(), "s2tf-edge": __version__}
 
 
 def _describe_layers(layers: Any) -> str | None:

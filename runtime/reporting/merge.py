@@ -1,4 +1,8 @@
-"""Reports of the same artifacts from several devices, in one picture: one color a device."""
+"""Reports of the same artifacts from several devices, in one picture: one color a device.
+
+Accuracy stands beside accuracy of the same videos only. Times of two machines are shown beside each other, and no ratio
+is made of them: they were not measured by turns, as those of one report are.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,10 @@ from s2tf_edge.runtime.statistics import pareto_front
 
 __all__ = ["Merged", "MergedRow", "merge_reports", "write_merged"]
 
+_ACCURACY: Final = ("top1", "top1_low", "top1_high", "agreement")
 _KEYS: Final = (
-    *("top1", "top1_low", "top1_high", "agreement", "p50_ms", "p50_ms_low", "p50_ms_high", "p95_ms", "ms_per_second"),
+    *_ACCURACY,
+    *("p50_ms", "p50_ms_low", "p50_ms_high", "p95_ms", "ms_per_second"),
     *("clips_per_second", "video_ms", "joules", "peak_memory_mb", "size_mb"),
 )
 
@@ -33,13 +39,19 @@ class MergedRow:
     row: SavedRow | None
     """None where it could not run there."""
     skipped: str | None = None
+    other_videos: bool = False
+    """Whether its accuracy is of other videos than that of the first report, and so left out."""
+
+    def number(self, key: str) -> float | None:
+        """A metric; None where it is not known, or not comparable."""
+        return None if self.row is None or (self.other_videos and key in _ACCURACY) else self.row.number(key)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, and a row of the CSV."""
         values: dict[str, Any] = {"artifact": self.artifact, "device": self.device, "skipped": self.skipped}
         backend, precision = self.row.form if self.row else (None, None)
-        numbers = {key: self.row.number(key) if self.row else None for key in _KEYS}
-        return values | {"runtime": backend, "precision": precision} | numbers
+        numbers = {key: self.number(key) for key in _KEYS}
+        return values | {"runtime": backend, "precision": precision, "other_videos": self.other_videos} | numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +67,11 @@ class Merged:
     def busy(self) -> tuple[str, ...]:
         """Devices that were busy while artifacts were timed."""
         return tuple(name for name, report in zip(self.devices, self.reports, strict=True) if report.busy)
+
+    @property
+    def other_videos(self) -> tuple[str, ...]:
+        """Devices whose accuracy is left out, as it is of other videos than that of the first."""
+        return tuple(dict.fromkeys(row.device for row in self.rows if row.other_videos))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -86,8 +103,15 @@ def merge_reports(reports: Sequence[SavedReport]) -> Merged:
         for report in reports
     )
     artifacts = dict.fromkeys(name for report in reports for name in [*report.rows, *report.skipped])
+    first = next((report.videos for report in reports if report.videos), None)
     rows = [
-        MergedRow(artifact=artifact, device=device, row=report.rows.get(artifact), skipped=report.skipped.get(artifact))
+        MergedRow(
+            artifact=artifact,
+            device=device,
+            row=report.rows.get(artifact),
+            skipped=report.skipped.get(artifact),
+            other_videos=artifact in report.rows and report.videos not in {None, first},
+        )
         for artifact in artifacts
         for device, report in zip(devices, reports, strict=True)
         if artifact in report.rows or artifact in report.skipped
@@ -119,8 +143,8 @@ def write_merged(merged: Merged, folder: Path) -> None:
 
 def _points_of(merged: Merged, device: str) -> list[Point]:
     """Those of a device that have a top-1; filled are those on its front."""
-    rows = [each.row for each in merged.rows if each.device == device and each.row is not None]
-    points = [_point(row, device) for row in rows if row.number("top1") is not None]
+    rows = [each for each in merged.rows if each.device == device]
+    points = [_point(each.row, device) for each in rows if each.row is not None and each.number("top1") is not None]
     front = set(pareto_front([(point.p50_ms, point.top1) for point in points]))
     return [replace(point, on_front=index in front) for index, point in enumerate(points)]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError
+from s2tf_edge.runtime.reporting.data_digest import digest_videos
 from s2tf_edge.text_file import read_text
 from s2tf_edge.words import one_line
 
@@ -58,6 +59,8 @@ class SavedReport:
     machine: str
     busy: bool
     data: str
+    videos: str | None
+    """Stands for the videos that were scored, the same on every machine that has them; None where there were none."""
     created: str
     has_labels: bool
 
@@ -101,19 +104,27 @@ def _gather(file: Path, values: Mapping[str, Any]) -> SavedReport:
                 answers.setdefault(key, str(said))
         rows[name] = SavedRow(name=name, values=item, answers=answers)
     if not rows:
-        msg = "no artifact ran"
-        raise ValueError(msg)
-    machine = values["machine"]
+        msg = f"{file} has no artifact that ran, of {len(skipped)}; give a report of measured ones"
+        raise InputFileError(msg)
     return SavedReport(
         path=file,
         rows=rows,
         skipped=skipped,
-        machine=f"{machine.get('cpu', 'unknown')}, {machine.get('cores', 'unknown')} cores",
+        machine=_name_machine(values["machine"]),
         busy=bool(values["surroundings"]["busy"]),
         data=str(values["data"]),
+        # Reports had no digest at first.
+        videos=str(values.get("data_sha256") or digest_videos((Path(name).name, true) for name, true in videos))
+        if videos
+        else None,
         created=str(values["created"]),
         has_labels=any(true is not None for _, true in videos),
     )
+
+
+def _name_machine(facts: Mapping[str, Any]) -> str:
+    gpu = f", {facts['gpu']}" if facts.get("gpu") else ""
+    return one_line(f"{facts.get('cpu', 'unknown')}, {facts.get('cores', 'unknown')} cores{gpu}")
 
 
 def _text(value: Any) -> str | None:

@@ -32,13 +32,18 @@ class JsonlFolderSink:
     is made once its source has been read from; what a killed run has written stays. No file is open between two lines,
     so that a folder may hold any number of videos.
 
+    Args:
+        folder: where the files lie, or are to lie.
+        append: whether lines follow those that a file has; else it is made anew.
+
     Raises:
         UsageError: ``folder`` is a file.
         InputFileError: the folder cannot be made or written to.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, append: bool = False) -> None:
         self._folder = folder
+        self._append = append
         self._files: tuple[_File, ...] = ()
         if folder.exists() and not folder.is_dir():
             msg = f"{folder} is a file; name a folder for a file of predictions a source"
@@ -58,7 +63,8 @@ class JsonlFolderSink:
             names = [record.picture_name(source) for source in range(len(record.sources))]
             stems = file_stems(names, zones=[region.name for region in record.regions])
             self._files = tuple(
-                _File(self._folder / (stem + _SUFFIX), record.only(source)) for source, stem in enumerate(stems)
+                _File(self._folder / (stem + _SUFFIX), record.only(source), append=self._append)
+                for source, stem in enumerate(stems)
             )
         elif isinstance(record, Summary):
             for file, facts in zip(self._files, record.sources, strict=True):
@@ -94,8 +100,8 @@ def file_stems(names: Sequence[str], *, zones: Sequence[str] = ()) -> list[str]:
 class _File:
     """The file of one source."""
 
-    def __init__(self, path: Path, start: Start) -> None:
-        self._lines = LineFile(path, stays_open=False, field="folder")
+    def __init__(self, path: Path, start: Start, *, append: bool) -> None:
+        self._lines = LineFile(path, append=append, stays_open=False, field="folder")
         self._held: list[Record] = [start]
         self._is_begun = False
         self._events = 0

@@ -34,6 +34,7 @@ class LineFile:
 
     Args:
         path: of a file, which is made anew with the first line, or of a named pipe.
+        append: whether lines follow those that the file has, on a line of their own.
         stays_open: whether the file is open from one line to the next; a pipe always is.
         field: what its user calls it who is to choose another one.
         stop: ends all waiting for the reader of a pipe.
@@ -43,9 +44,16 @@ class LineFile:
     """
 
     def __init__(
-        self, path: Path, *, stays_open: bool = True, field: str = "file", stop: threading.Event | None = None
+        self,
+        path: Path,
+        *,
+        append: bool = False,
+        stays_open: bool = True,
+        field: str = "file",
+        stop: threading.Event | None = None,
     ) -> None:
         self._path = path
+        self._append = append
         self._field = field
         self._stop = stop or threading.Event()
         self._stays_open = stays_open
@@ -66,7 +74,9 @@ class LineFile:
         """
         try:
             with self._opened() as file:
-                self._write_all(file, "".join(lines).encode())
+                # What a power cut left of a line spoils none of the next ones.
+                mend = "\n" if self._append and not self.lines and _is_torn(file) else ""
+                self._write_all(file, "".join([mend, *lines]).encode())
         except BrokenPipeError as error:
             raise BrokenPipeError(error.errno, error.strerror, str(self._path)) from error
         except OSError as error:
@@ -86,7 +96,7 @@ class LineFile:
         if _is_pipe(self._path):
             raise BrokenPipeError(errno.EPIPE, "nobody reads it")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = io.FileIO(self._path, "a" if self.lines else "w")
+        file = io.FileIO(self._path, "a+" if self.lines or self._append else "w")
         if self._stays_open:
             self._file = file
             yield file
@@ -122,6 +132,13 @@ class LineFile:
     def _failure(self, error: OSError) -> InputFileError:
         kept = f"it keeps the {self.lines} lines before" if self.lines else f"choose another `{self._field}`"
         return InputFileError(f"cannot write {self._path} ({error.strerror}); {kept}")
+
+
+def _is_torn(file: io.FileIO) -> bool:
+    """Whether a file, which is at its end, ends within a line."""
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or not file.tell():
+        return False
+    return os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
 
 
 def _is_pipe(path: Path) -> bool:

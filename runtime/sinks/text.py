@@ -33,13 +33,14 @@ class JsonlSink:
 
     Args:
         file: a path, or a text stream, which stays open.
+        append: whether lines follow those that the file has; else it is made anew.
         stop: ends the wait for the reader of a named pipe.
 
     Raises:
         InputFileError: the file cannot be written.
     """
 
-    def __init__(self, file: Path | TextIO, *, stop: threading.Event | None = None) -> None:
+    def __init__(self, file: Path | TextIO, *, append: bool = False, stop: threading.Event | None = None) -> None:
         self._stream = None if isinstance(file, Path) else file
         self._held: list[str] = []
         self._is_begun = False
@@ -48,7 +49,7 @@ class JsonlSink:
             if not _may_write(file):
                 msg = f"cannot write {file}; choose a file in a folder that exists and may be written to"
                 raise InputFileError(msg)
-            self._file = LineFile(file, stop=stop)
+            self._file = LineFile(file, append=append, stop=stop)
 
     def write(self, record: Record) -> None:
         """Writes a line, unless the record is a picture.

@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import av
 
 from s2tf_edge.errors import SourceError, UsageError
 from s2tf_edge.runtime.sources.source import CAMERA_FORMATS, Source
 
-__all__ = ["camera"]
+__all__ = ["FoundCamera", "camera", "find_cameras"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundCamera:
+    """A camera that the system lists."""
+
+    index: int
+    """What ``camera`` takes."""
+    name: str
+    """As its driver calls it."""
+    is_allowed: bool
+    """Whether this user may open it."""
+
+
+def find_cameras() -> list[FoundCamera] | None:
+    """The cameras that Linux lists, by number; None on other systems.
+
+    Some list a second node for a camera, which has no pictures.
+    """
+    if CAMERA_FORMATS.get(sys.platform) != "v4l2":
+        return None
+    found = []
+    for device in Path("/dev").glob("video*"):
+        if number := re.fullmatch(r"video(\d+)", device.name):
+            said = Path("/sys/class/video4linux") / device.name / "name"
+            name = said.read_text(encoding="utf-8", errors="replace").strip() if said.is_file() else ""
+            allowed = os.access(device, os.R_OK | os.W_OK)
+            found.append(FoundCamera(index=int(number[1]), name=name, is_allowed=allowed))
+    return sorted(found, key=lambda each: each.index)
 
 
 def camera(index: int, *, name: str | None = None) -> Source:

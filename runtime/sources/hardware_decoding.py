@@ -13,7 +13,7 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 
 from s2tf_edge.errors import UsageError
 
-__all__ = ["check_hwaccel", "open_hwaccel"]
+__all__ = ["check_hwaccel", "open_hwaccel", "working_hwaccels"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,11 @@ def check_hwaccel(name: str | None) -> None:
     if name not in (None, "auto", *known):
         msg = f"hwaccel must be auto or one of {', '.join(known)}, which FFmpeg was built with here, got {name!r}"
         raise UsageError(msg)
+
+
+def working_hwaccels() -> list[str]:
+    """FFmpeg's devices that decode here, the best first."""
+    return [name for name in hwdevices_available() if _works(name)]
 
 
 def open_hwaccel(name: str | None, *, stop: threading.Event | None = None) -> HWAccel | None:

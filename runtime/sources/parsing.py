@@ -36,7 +36,7 @@ from s2tf_edge.runtime.sources.cameras import camera
 from s2tf_edge.runtime.sources.picture_files import PictureFiles, find_folder, find_pattern, group, is_picture
 from s2tf_edge.runtime.sources.source import READ_SECONDS, Source
 
-__all__ = ["names_source", "parse_source"]
+__all__ = ["names_path", "names_source", "parse_source"]
 
 _MICROSECONDS: Final = str(round(1e6 * READ_SECONDS))
 _RTSP: Final = {
@@ -94,9 +94,15 @@ def names_source(text: str) -> bool:
     """Whether ``text`` is more than a name of nothing: whatever ``parse_source`` takes, missing videos included."""
     plain, _ = _split_options(text)
     path = Path(plain)
-    is_special = plain == "-" or "://" in plain or plain.startswith(("lavfi:", "/dev/")) or _is_number(plain)
     is_file = path.suffix.lower() in (*VIDEO_SUFFIXES, ".txt") or is_picture(path)
-    return is_special or is_file or glob.has_magic(plain) or _is_there(plain)
+    return not names_path(text) or is_file or glob.has_magic(plain) or _is_there(plain)
+
+
+def names_path(text: str) -> bool:
+    """Whether ``text`` is a path of files, a glob or pattern included, and no address, device or stdin."""
+    plain, _ = _split_options(text)
+    is_special = plain == "-" or "://" in plain or plain.startswith(("lavfi:", "/dev/")) or _is_number(plain)
+    return not is_special
 
 
 def _parse_plain(text: str) -> list[Source]:

@@ -104,7 +104,7 @@ class Coordinator:
         for item, result in pool.finished():
             yield from self._maker.make(item, result)
         self._readers = [replace_if_hung(reader) for reader in self._readers]
-        yield from self._make_status()
+        yield from self._make_status(pool)
 
     def _finish(self, pool: InferencePool) -> Iterator[Record]:
         """After an early end: what was under way, pictures, so that a saved video is whole, and the open events."""
@@ -151,8 +151,12 @@ class Coordinator:
             return False
         return self._maker.is_open(item.source)
 
-    def _make_status(self) -> Iterator[Status]:
-        status = self._ledger.make_status(self._queue.drops)
+    def _make_status(self, pool: InferencePool) -> Iterator[Status]:
+        status = self._ledger.make_status(
+            self._queue.drops,
+            network_seconds=pool.busy_seconds,
+            reader_seconds=max(reader.busy_seconds for reader in self._readers),
+        )
         if status is not None:
             yield status
 

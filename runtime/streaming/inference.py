@@ -83,6 +83,8 @@ class InferencePool:
         self._on_result = on_result
         self._entries: deque[tuple[Sequence[Item], Future[list[WindowResult]] | None]] = deque()
         self._batches = 0
+        self._moved_at = perf_counter()
+        """When something was given to an idle network, or what it found was taken, whichever came last."""
         self._most = count
 
     def __enter__(self) -> InferencePool:
@@ -110,6 +112,11 @@ class InferencePool:
         """Whether ``finished`` has something to give."""
         return bool(self._entries) and _is_done(self._entries[0][1])
 
+    @property
+    def busy_seconds(self) -> float:
+        """How long the run whose turn it is has been awaited; 0 where none is under way."""
+        return perf_counter() - self._moved_at if self._batches else 0.0
+
     def put(self, items: Sequence[Item]) -> None:
         """Takes items; the windows among them, as many as one run takes, start at once if the pool is free."""
         windows = [item for item in items if isinstance(item, Window)]
@@ -117,6 +124,7 @@ class InferencePool:
         self._forget(items[:first])
         future = None
         if windows:
+            self._moved_at = self._moved_at if self._batches else perf_counter()
             self._batches += 1
             future = self._executor.submit(self._run, windows)
             future.add_done_callback(lambda _: self._on_result())
@@ -140,6 +148,7 @@ class InferencePool:
         """
         while self._entries and (wait or self.is_ready):
             items, future = self._entries.popleft()
+            self._moved_at = perf_counter()
             # Counted here and not where a run ends: what waits for its turn is bounded too.
             self._batches -= future is not None
             results = iter(future.result() if future is not None else ())

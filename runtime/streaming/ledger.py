@@ -102,11 +102,15 @@ class Ledger:
             pictures=tuple(report.index for report, zone in self._zones if zone.region is not None),
         )
 
-    def make_status(self, queue_drops: Mapping[str, int]) -> Status | None:
+    def make_status(
+        self, queue_drops: Mapping[str, int], *, network_seconds: float = 0.0, reader_seconds: float = 0.0
+    ) -> Status | None:
         """How things stand, if it is time to say so again.
 
         Args:
             queue_drops: what the queue left out, by cause.
+            network_seconds: as in the Status.
+            reader_seconds: likewise.
         """
         now = perf_counter()
         if self._status_seconds is None or now - self._status_at < self._status_seconds:
@@ -117,6 +121,8 @@ class Ledger:
             drops=self._sum_drops(queue_drops),
             stages_ms=self._merge_times().to_dict(),
             sources=tuple(report.status(zone) for report, zone in self._zones),
+            network_seconds=network_seconds,
+            reader_seconds=reader_seconds,
         )
 
     def make_summary(self, queue_drops: Mapping[str, int], *, interrupted: bool) -> Summary:

@@ -80,6 +80,8 @@ class Reader(threading.Thread):
         self._lock = threading.Lock()
         self._waiting_since: float | None = None
         """When the read began that is under way; None while there is none."""
+        self._working_since: float | None = None
+        """When work began on what was read; None while it reads, or waits for room or for its source."""
         self._outage: Backoff = Backoff(options.max_outage_seconds) if before is None else before._outage
         self._error = None if before is None else before._make_silence_error()
         self._hanging: list[Reader] = (
@@ -94,6 +96,15 @@ class Reader(threading.Thread):
         # FFmpeg's own timeouts come first where they work.
         hang_seconds = 2 * (OPEN_SECONDS + source.read_seconds)
         return source.live and since is not None and perf_counter() - since > hang_seconds
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long it has been at work on what it read last; 0 where it waits for something, as a source that is lost.
+
+        A thread that died at work is at it for ever.
+        """
+        since = self._working_since
+        return 0.0 if since is None else perf_counter() - since
 
     def leave_behind(self) -> bool:
         """Sees to it that nothing comes of this thread any more, if it hangs; returns whether it does."""
@@ -126,6 +137,7 @@ class Reader(threading.Thread):
                 return
             report.state = "ended" if error is None else "failed"
             report.message = None if error is None else str(error)
+            self._working_since = None
             for zone in report.zones:
                 self._queue.put(Ended(source=zone.index, error=error), wait=True)
 
@@ -138,6 +150,7 @@ class Reader(threading.Thread):
             if self.stop.is_set():
                 return False
             self._waiting_since = None
+            self._working_since = perf_counter()
             return True
 
     def _play(self, report: SourceReport) -> S2TFError | None:
@@ -176,6 +189,7 @@ class Reader(threading.Thread):
                 if self._outage.seconds:
                     logger.info("%s is back after %.1f s", report.source.name, self._outage.seconds)
                     self._outage.end()
+                self._working_since = None
                 wait = self._keep_all or (self._keep_recordings and not report.source.live)
                 for together in _group_by_instant(items, report):
                     # May wait as long as the network takes, which is no fault of the source.
@@ -189,6 +203,7 @@ class Reader(threading.Thread):
         if self._outage.begin():
             logger.warning("%s; it is opened again until it is back", error)
         report.state, report.message = "lost", str(error)
+        self._working_since = None
         is_crowded = True
         # Each attempt may hang in its turn: where some threads do already, it is waited until one of them returns.
         while is_crowded and not self._is_over(report):

@@ -266,6 +266,10 @@ class Status:
     stages_ms: Mapping[str, Mapping[str, float]]
     """As in the Summary, so far."""
     sources: tuple[SourceStatus, ...]
+    network_seconds: float = 0.0
+    """How long the run whose turn it is has been awaited; 0 where the network has nothing to do."""
+    reader_seconds: float = 0.0
+    """How long the slowest reader has been at work on what it read last; reads and waits of any kind do not count."""
 
 
 @dataclass(frozen=True, kw_only=True)

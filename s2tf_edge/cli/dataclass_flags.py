@@ -1,4 +1,7 @@
-"""Flags of a command out of the fields of a dataclass, as they declare themselves (``s2tf_edge.option_fields``)."""
+"""Flags of a command out of the fields of a dataclass.
+
+The fields declare themselves (``s2tf_edge.option_fields``), or are annotated for typer (``with_fields``).
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from s2tf_edge.option_fields import Option, flag_of, option_of
+from s2tf_edge.cli.completions import Completer, among
+from s2tf_edge.errors import UsageError
+from s2tf_edge.option_fields import Choices, Option, choices_of, flag_of, option_of
 
-__all__ = ["with_flags", "with_overrides"]
+__all__ = ["with_fields", "with_flags", "with_overrides"]
 
 _READABLE: Final = (bool, int, float, str, Path)
 """Types that a command line can give a value of."""
@@ -38,7 +43,7 @@ def with_flags(command: Callable[..., None], options: type[Any]) -> Callable[...
 
     @functools.wraps(command)
     def parsed(**given: Any) -> None:
-        values = {field.name: _value(field, given.pop(field.name)) for field in fields}
+        values = {field.name: _value(field, _named(field, given)) for field in fields}
         lacks = any(values[name] is None for name in needed)
         command(**given, **{argument: None if lacks else options(**values)})
 
@@ -52,7 +57,11 @@ def with_flags(command: Callable[..., None], options: type[Any]) -> Callable[...
 
 
 def with_overrides(
-    command: Callable[..., None], options: type[Any], *, topics: Mapping[str, type[Any]]
+    command: Callable[..., None],
+    options: type[Any],
+    *,
+    topics: Mapping[str, type[Any]],
+    completers: Mapping[str, Completer] | None = None,
 ) -> Callable[..., None]:
     """``command`` for a parser: in place of its argument ``overrides`` it has a flag for each field, without defaults.
 
@@ -60,6 +69,7 @@ def with_overrides(
         command: its other arguments are annotated for typer; ``overrides`` gets the values that were given, by field.
         options: a dataclass whose fields are declared.
         topics: headings of the help, and dataclasses whose fields stand under each; the rest has none.
+        completers: by field, what a shell offers for values that their declaration does not name.
     """
     headings = {field.name: title for title, topic in topics.items() for field in dataclasses.fields(topic)}
     fields = dataclasses.fields(options)
@@ -68,13 +78,15 @@ def with_overrides(
 
     @functools.wraps(command)
     def parsed(**given: Any) -> None:
-        values = {field.name: given.pop(field.name) for field in fields}
+        values = {field.name: _named(field, given) for field in fields}
         command(**given, overrides=_given_values(fields, values))
 
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(command).parameters.values():
         if parameter.name == "overrides":
-            parameters += [_override(field, hints[field.name], headings.get(field.name)) for field in fields]
+            for field in fields:
+                own_flag = _flag(field, heading=headings.get(field.name), completer=(completers or {}).get(field.name))
+                parameters += [_override(field, hints[field.name], own_flag), *_switches(field)]
         else:
             parameters.append(parameter.replace(annotation=own[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY))
     parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -82,12 +94,32 @@ def with_overrides(
     return parsed
 
 
-def _override(field: Field[Any], hint: Any, heading: str | None) -> inspect.Parameter:
+def with_fields(command: Callable[[typer.Context, Any], None], flags: type[Any]) -> Callable[..., None]:
+    """``command`` for a parser: in place of its argument of type ``flags`` it has a flag for each field.
+
+    Args:
+        command: is given the context, which knows what was typed, and the flags.
+        flags: a dataclass whose fields are annotated for typer.
+    """
+    hints = typing.get_type_hints(flags, include_extras=True)
+
+    @functools.wraps(command)
+    def parsed(context: typer.Context, **values: Any) -> None:
+        command(context, flags(**values))
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter("context", keyword, annotation=typer.Context)]
+    parameters += [
+        inspect.Parameter(field.name, keyword, annotation=hints[field.name], default=field.default)
+        for field in dataclasses.fields(flags)
+    ]
+    parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    parsed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return parsed
+
+
+def _override(field: Field[Any], hint: Any, flag: Any) -> inspect.Parameter:
     is_switch = isinstance(field.default, bool)
-    option = option_of(field, Option)
-    flag = typer.Option(
-        flag_of(field), help=option.help, metavar=option.metavar, readable=False, rich_help_panel=heading
-    )
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
@@ -110,24 +142,66 @@ def _given_values(fields: Sequence[Field[Any]], values: Mapping[str, Any]) -> di
 
 def _parameters(options: type[Any], may_lack: Collection[str]) -> list[inspect.Parameter]:
     hints = typing.get_type_hints(options)
+    parameters: list[inspect.Parameter] = []
+    for field in dataclasses.fields(options):
+        lacks = field.name in may_lack
+        hint = _readable(_hint(hints[field.name], lacks))
+        default = None if lacks else _default(field)
+        parameters += [_parameter(field.name, Annotated[hint, _flag(field)], default), *_switches(field)]
+    return parameters
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _switches(field: Field[Any]) -> list[inspect.Parameter]:
+    """Flags that give the field a value by themselves."""
+    switches = _choices(field).switches
     return [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            annotation=Annotated[_readable(_hint(hints[field.name], field.name in may_lack)), _flag(field)],
-            default=None if field.name in may_lack else _default(field),
+        _parameter(
+            f"{field.name}_{word}",
+            Annotated[bool, typer.Option(f"--{word}", help=f"The same as {flag_of(field)} {value}.")],
+            False,
         )
-        for field in dataclasses.fields(options)
+        for word, value in switches.items()
     ]
+
+
+def _choices(field: Field[Any]) -> Choices:
+    return choices_of(option_of(field, Option)) or Choices(purposes={})
+
+
+def _named(field: Field[Any], given: dict[str, Any]) -> Any:
+    """What was given of a field, out of all that was, under the names that files know."""
+    choices, flag = _choices(field), flag_of(field)
+    value = given.pop(field.name)
+    told = {}
+    if isinstance(value, str):
+        value = choices.name(value)
+        told = {f"{flag} {value}": value} if value != field.default else {}
+    told |= {f"--{word}": name for word, name in choices.switches.items() if given.pop(f"{field.name}_{word}")}
+    if len(set(told.values())) > 1:
+        msg = f"{' and '.join(told)} ask for different values of {flag}; give one of them"
+        raise UsageError(msg)
+    return next(iter(told.values()), value)
 
 
 def _hint(hint: Any, may_lack: bool) -> Any:
     return hint | None if may_lack else hint
 
 
-def _flag(field: Field[Any]) -> Any:
+def _flag(field: Field[Any], *, heading: str | None = None, completer: Completer | None = None) -> Any:
     option = option_of(field, Option)
-    return typer.Option(flag_of(field), help=option.help, metavar=option.metavar, readable=False)
+    choices = choices_of(option)
+    return typer.Option(
+        *(flag_of(field), *([f"-{option.letter}"] if option.letter else [])),
+        help=option.help,
+        metavar=option.metavar,
+        readable=False,
+        rich_help_panel=heading,
+        autocompletion=completer or (among(choices.purposes) if choices else None),
+    )
 
 
 def _default(field: Field[Any]) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, make_app, run, say, version_option
+from s2tf_edge.cli.app import Quiet, Verbose, run, say, version_option
+from s2tf_edge.cli.verbs import VERBS
 
 if TYPE_CHECKING:
     from s2tf_edge.data.synthetic import Segment
@@ -44,7 +45,7 @@ _ACTION_SECONDS: Final = 2.5
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("s2tf-demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything that is made.")] = Path("s2tf-demo"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the data and of the training.")] = 0,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -106,20 +107,7 @@ def _run_command(name: str, *arguments: object) -> None:
     """Shows a command and runs it in this process."""
     words = [str(argument) for argument in arguments]
     typer.secho(f"$ {name} {shlex.join(words)}", dim=True)
-    make_app(_commands()[name], name=name)(words, standalone_mode=False)
-
-
-def _commands() -> dict[str, Callable[..., None]]:
-    from s2tf_edge.cli import export, train
-    from s2tf_edge.cli.report import report
-    from s2tf_edge.cli.stream import stream
-
-    return {
-        "s2tf-train": train.command(),
-        "s2tf-export": export.command(),
-        "s2tf-stream": stream,
-        "s2tf-report": report,
-    }
+    VERBS[name.removeprefix("s2tf-")].load().parser()(words, standalone_mode=False)
 
 
 def _make_video(path: Path, *, seed: int) -> Sequence[Segment]:

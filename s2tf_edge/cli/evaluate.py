@@ -57,7 +57,9 @@ def evaluate(
     ] = "1x1",
     limit: Annotated[int | None, typer.Option(help="At most so many videos, spread over the data set.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 lets the runtime choose.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for eval.json, eval.html, tables and pictures.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for eval.json, eval.html, tables and pictures.")
+    ] = None,
     require_signature: RequireSignature = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
     quiet: Quiet = False,

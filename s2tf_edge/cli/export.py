@@ -85,14 +85,16 @@ def export(
         _sign(existing(model), sign)
         return
     if options is None:
-        msg = "nothing says what to export for; give `target=TARGET`: onnx, openvino, trt or trt-rtx"
+        from s2tf_edge.export.targets.familiar_names import TARGET_NAMES
+
+        msg = f"nothing says what to export for; give `target` one of: {TARGET_NAMES.explain()}"
         raise UsageError(msg)
     plan = plan_export(existing(model), options, require_signature=require_signature)
     if dry_run:
         check_plan(plan)
         say("\n".join(plan.lines()))
         return
-    with progress_bar(f"exporting for {options.target}, {plan.precision}") as progress:
+    with progress_bar(plan.title) as progress:
         result = run_plan(plan, progress=progress)
     if not result.is_deferred:
         remember_artifact(result.folder)

@@ -14,8 +14,8 @@ from typing import Any, Final
 __all__ = ["FlagWords"]
 
 _QUOTED: Final = re.compile(r"`([^`\n]+)`")
-_NO_FIELDS: Final = {"help", "version", "quiet", "verbose"}
-"""Flags of every command, which stand for no field: in backticks they are somebody else's words."""
+_NO_FIELDS: Final = {"help", "version", "quiet", "verbose", "log", "half", "int8"}
+"""Flags that stand for no field of their name: in backticks they are somebody else's words."""
 _RESULTS: Final = {"folder": "folder with --out"}
 _OTHER_WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "s2tf-eval": _RESULTS,

@@ -104,7 +104,9 @@ def make_forms(
 def _choose_targets(text: str | None) -> list[str]:
     if text is None:
         return [target for target, package in _RUNTIMES.items() if importlib.util.find_spec(package) is not None]
-    names = [name.strip() for name in text.split(",")]
+    from s2tf_edge.export.targets.familiar_names import TARGET_NAMES
+
+    names = [TARGET_NAMES.name(name.strip()) for name in text.split(",")]
     unknown = [name for name in names if name not in _PRECISIONS]
     if unknown:
         msg = f"`targets` may be {', '.join(_PRECISIONS)}, got {unknown[0]!r}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from s2tf_edge.cli.app import Quiet, Verbose, existing, run, say, translate, version_option
+from s2tf_edge.cli.completions import named, networks
 
 if TYPE_CHECKING:
     from s2tf_edge.models import VideoNetwork
@@ -36,13 +37,15 @@ def import_checkpoint(
             help="Name of the network, with options where wanted: s2tf_nl_i3d_r50?frames=8&size=128. Where it is left "
             "out, the one network that has such weights.",
             show_default=False,
+            autocompletion=networks,
         ),
     ] = None,
     format: Annotated[
         str,
         typer.Option(
             help="s2tfnet, slowfast, pytorchvideo, mmaction2, torchvision, p3d or resnet3d; auto tells them apart by "
-            "their keys."
+            "their keys.",
+            **named(("auto", "s2tfnet", "slowfast", "pytorchvideo", "mmaction2", "torchvision", "p3d", "resnet3d")),
         ),
     ] = "auto",
     labels: Annotated[
@@ -55,7 +58,7 @@ def import_checkpoint(
     ema: Annotated[
         bool, typer.Option("--ema", help="Take the running average of the weights, where the checkpoint keeps one.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="File to write.")] = Path("model.pt"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")] = Path("model.pt"),
     quiet: Quiet = False,
     verbose: Verbose = False,
     version: Annotated[bool, version_option(_NAME)] = False,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, say, version_option
-
-if TYPE_CHECKING:
-    from s2tf_edge.progress import Progress
+from s2tf_edge.cli.completions import networks
 
 __all__ = ["list_networks", "main"]
 
@@ -40,7 +39,8 @@ _NOTE = (
 
 def list_networks(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Names, with options where wanted, or patterns such as s2tf_*.")
+        list[str] | None,
+        typer.Argument(help="Names, with options where wanted, or patterns such as s2tf_*.", autocompletion=networks),
     ] = None,
     classes: Annotated[int, typer.Option(help="Classes of the classifier.", min=1)] = 400,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -50,11 +50,7 @@ def list_networks(
 ) -> None:
     """List the networks: clips, parameters, multiply-accumulates of each form, published accuracy."""
     del quiet, verbose, version  # taken by the app
-    from s2tf_edge.extras import require
-
-    require("torch", extra="train", purpose=_NAME)
-    with progress_bar("counting") as progress:
-        rows = _rows(names or ["*"], classes=classes, progress=progress)
+    rows = _rows(names or ["*"], classes=classes)
     if json:
         print_json({"classes": classes, "networks": rows})
     else:
@@ -67,43 +63,39 @@ def main() -> None:
     run(list_networks, name=_NAME, examples=_EXAMPLES)
 
 
-def _rows(names: Sequence[str], *, classes: int, progress: Progress) -> list[dict[str, Any]]:
-    from s2tf_edge.models import list_models
+def _rows(names: Sequence[str], *, classes: int) -> list[dict[str, Any]]:
+    """Of the table that ships, where that has them; other networks are built, which takes torch."""
+    from s2tf_edge.network_table import TABLE_CLASSES, network_table
 
-    # What matches nothing is a name with options, or unknown, which building it explains.
-    chosen = list(dict.fromkeys(match for name in names for match in (list_models(name) or [name])))
-    rows = []
-    for index, name in enumerate(chosen):
-        rows.append(_row(name, classes=classes))
-        progress(index + 1, len(chosen))
+    table = network_table()
+    # What matches nothing is a name with options, or unknown.
+    chosen = list(dict.fromkeys(match for name in names for match in (fnmatch.filter(table, name) or [name])))
+    built = [name for name in chosen if name not in table or classes != TABLE_CLASSES]
+    rows = _count(built, classes=classes) if built else {}
+    return [dict(rows.get(name) or table[name]) for name in chosen]
+
+
+def _count(names: Sequence[str], *, classes: int) -> dict[str, dict[str, Any]]:
+    from s2tf_edge.extras import require
+    from s2tf_edge.file_kinds import NETWORK_NAME, check_kind
+    from s2tf_edge.network_table import backbone_names, network_table, unknown_network
+
+    for base in (name.partition("?")[0] for name in names):
+        if base not in network_table():
+            check_kind(base, NETWORK_NAME)
+            raise unknown_network(base, backbone_names())
+    require("torch", extra="train", purpose="counting networks with options or other than 400 classes")
+    from s2tf_edge.models.rows import network_row
+
+    rows = {}
+    with progress_bar("counting") as progress:
+        for index, name in enumerate(names):
+            rows[name] = network_row(name, classes=classes)
+            progress(index + 1, len(names))
     return rows
 
 
-def _row(name: str, *, classes: int) -> dict[str, Any]:
-    import dataclasses
-
-    import torch
-
-    from s2tf_edge.models import create_model
-    from s2tf_edge.models.cost import network_cost
-    from s2tf_edge.models.published import PUBLISHED
-
-    with torch.device("meta"):
-        model = create_model(name, num_classes=classes)
-    cost = network_cost(model)
-    return {
-        "name": name,
-        "frames": model.spec.frames,
-        "size": model.spec.size,
-        **dataclasses.asdict(cost),
-        "saved": round(cost.saved, 4),
-        "published": [dataclasses.asdict(top1) for top1 in PUBLISHED.get(name, ())],
-    }
-
-
 def _table(rows: Sequence[dict[str, Any]]) -> str:
-    from s2tf_edge.models.published import PublishedTop1
-
     cells = [
         (
             row["name"],
@@ -111,7 +103,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
             f"{row['parameters'] / 1e6:.1f}",
             *(f"{row[f'{form}_macs'] / 1e9:.2f}" for form in ("published", "training", "inference")),
             f"{row['saved']:.1%}",
-            "; ".join(str(PublishedTop1(**top1)) for top1 in row["published"]),
+            "; ".join("{dataset} {percent} ({source})".format_map(top1) for top1 in row["published"]),
         )
         for row in rows
     ]

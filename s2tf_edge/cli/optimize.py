@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from s2tf_edge.cli.app import Quiet, Verbose, existing, print_json, progress_bar, run, say, version_option
+from s2tf_edge.cli.completions import named
 from s2tf_edge.cli.forms import MadeForm, make_forms, plan_forms
 from s2tf_edge.errors import AccuracyError, InputFileError
 
@@ -31,7 +32,9 @@ def optimize(
     model: Annotated[Path, typer.Argument(help="model.pt, or an .onnx with --meta.", metavar="MODEL", readable=False)],
     data: Annotated[str, typer.Option(help="Videos to measure on, with labels for top-1; as s2tf-report takes them.")],
     calib: Annotated[str, typer.Option(help="Videos to calibrate int8 with, others than those of --data.")],
-    out: Annotated[Path, typer.Option(help="Folder for artifacts, report and winner.")] = Path("optimized"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for artifacts, report and winner.")] = Path(
+        "optimized"
+    ),
     slo: Annotated[
         str | None,
         typer.Option(
@@ -46,7 +49,12 @@ def optimize(
     limit: Annotated[int | None, typer.Option(help="At most so many videos, spread over the data set.")] = None,
     duration: Annotated[float, typer.Option(help="Seconds of timed inference for each form, at most.")] = 10.0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 lets the runtime choose.")] = 0,
-    by: Annotated[str, typer.Option(help="What bounds are judged by: bound or estimate; as in s2tf-report.")] = "bound",
+    by: Annotated[
+        str,
+        typer.Option(
+            help="What bounds are judged by: bound or estimate; as in s2tf-report.", **named(("bound", "estimate"))
+        ),
+    ] = "bound",
     json: Annotated[bool, typer.Option("--json", help="Print report.json instead of text.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

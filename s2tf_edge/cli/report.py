@@ -20,6 +20,7 @@ from s2tf_edge.cli.app import (
     translate,
     version_option,
 )
+from s2tf_edge.cli.completions import named
 from s2tf_edge.errors import UsageError
 from s2tf_edge.words import printable
 
@@ -69,7 +70,9 @@ def report(
             "videos, or one video, which gives agreement and latency, and no accuracy."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for report.html, .md, .json and .csv.")] = Path("report"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html, .md, .json and .csv.")] = Path(
+        "report"
+    ),
     limit: Annotated[int | None, typer.Option(help="At most so many videos, spread over the data set.")] = None,
     views: Annotated[str, typer.Option(help="Clips in time x crops of each video, such as 1x1 or 10x3.")] = "1x1",
     duration: Annotated[
@@ -82,7 +85,11 @@ def report(
     warmup: Annotated[float, typer.Option(help="Seconds of inference for each artifact before that.")] = 2.0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 lets the runtime choose.")] = 0,
     hint: Annotated[
-        str, typer.Option(help="What OpenVINO is told to optimize for: latency or throughput; clips run one by one.")
+        str,
+        typer.Option(
+            help="What OpenVINO is told to optimize for: latency or throughput; clips run one by one.",
+            **named(("latency", "throughput")),
+        ),
     ] = "latency",
     baseline: Annotated[
         str | None, typer.Option(help="Artifact to compare the others with; the first that runs unless given.")
@@ -103,7 +110,9 @@ def report(
     by: Annotated[
         str,
         typer.Option(
-            help="What bounds are judged by: bound, the worse end of the 95 % interval where there is one, or estimate."
+            help="What bounds are judged by: bound, the worse end of the 95 % interval where there is one, or "
+            "estimate.",
+            **named(("bound", "estimate")),
         ),
     ] = "bound",
     profile: Annotated[
@@ -260,6 +269,8 @@ def _merge(paths: Sequence[Path], out: Path, *, json: bool) -> None:
     if json:
         print_json(merged.to_dict())
     else:
+        if merged.other_videos:
+            say(f"accuracy is of other videos, and left out, on: {printable('; '.join(merged.other_videos))}")
         say(f"{len(merged.rows)} results of {len(merged.devices)} devices: {out / 'merged.html'}")
 
 

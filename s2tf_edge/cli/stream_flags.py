@@ -1,11 +1,20 @@
-"""The flags of ``s2tf-stream``, in the order of its help."""
+"""The flags of ``s2tf-stream``, in the order of its help; their names are the keys of a ``--config`` file."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+
+from s2tf_edge.cli.app import Quiet, RequireSignature, Verbose, version_option
+from s2tf_edge.cli.completions import named
+from s2tf_edge.cli.log_lines import Log
+
+__all__ = ["NAME", "StreamFlags"]
+
+NAME: Final = "s2tf-stream"
 
 _INPUT: Final = "Input"
 _OUTPUT: Final = "Output"
@@ -26,6 +35,8 @@ Inputs = Annotated[
 Sources = Annotated[
     list[str] | None,
     typer.Option(
+        "--source",
+        "-s",
         help="A video, a folder or glob of videos or of numbered pictures, a list.txt, a camera's number or "
         "/dev/videoN, rtsp://, http(s):// (also HLS), tcp://, udp://, - for stdin, or lavfi:EXPR; repeatable. "
         "#format=NAME behind it names a format that FFmpeg cannot guess.",
@@ -94,6 +105,10 @@ Jsonl = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+Append = Annotated[
+    bool,
+    typer.Option("--append", help="Add to the files of --jsonl, rather than write them anew.", rich_help_panel=_OUTPUT),
+]
 Save = Annotated[
     Path | None,
     typer.Option(help="Save the video with its labels: .mp4, .mov or .mkv (one source).", rich_help_panel=_OUTPUT),
@@ -160,6 +175,7 @@ Policy = Annotated[
     str,
     typer.Option(
         help="every window, the latest, or auto: every for files, latest for live sources.",
+        **named(("auto", "every", "latest")),
         rich_help_panel=_RECOGNITION,
     ),
 ]
@@ -181,3 +197,61 @@ SelfTest = Annotated[
         "seconds, 30 at least; ends with 6 if label age or memory grow.",
     ),
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML file with any of these flags by their names, such as max_age; what is given here comes first.",
+        metavar="FILE.toml",
+    ),
+]
+ReloadOnHangup = Annotated[
+    bool,
+    typer.Option(
+        "--reload-on-hangup",
+        help="On SIGHUP read --config again and begin anew with it; else SIGHUP ends the stream.",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamFlags:
+    """What is asked of a stream, as its user says it."""
+
+    artifact: Artifact = None
+    inputs: Inputs = None
+    source: Sources = None
+    camera: Cameras = None
+    name: Names = None
+    roi: Regions = None
+    start: Start = None
+    end: End = None
+    duration: Duration = None
+    fps: FramesPerSecond = None
+    hwaccel: HardwareDecoding = None
+    reconnect: Reconnect = True
+    max_outage: MaxOutage = None
+    jsonl: Jsonl = None
+    append: Append = False
+    save: Save = None
+    show: Show = False
+    serve: Serve = None
+    token: Token = None
+    on_event: OnEvent = None
+    webhook: Webhook = None
+    saliency: Saliency = False
+    topk: TopK = 5
+    threshold: Threshold = 0.3
+    smooth: Smooth = "ema:0.6"
+    hop: Hop = None
+    policy: Policy = "auto"
+    max_age: MaxAge = None
+    device: Device = "auto"
+    threads: Threads = 0
+    require_signature: RequireSignature = None
+    selftest: SelfTest = False
+    config: Config = None
+    reload_on_hangup: ReloadOnHangup = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+    log: Log = None
+    version: Annotated[bool, version_option(NAME)] = False

@@ -7,12 +7,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from s2tf_edge.cli.stream_flags import StreamFlags
 from s2tf_edge.errors import InputFileError, UsageError
 
 if TYPE_CHECKING:
     from s2tf_edge.runtime.sources.source import Source
 
-__all__ = ["parse_sources", "split_words"]
+__all__ = ["name_inputs", "parse_sources", "split_words"]
+
+
+def name_inputs(flags: StreamFlags) -> StreamFlags:
+    """The flags without words: those are the artifact or sources, as ``split_words`` tells.
+
+    Raises:
+        InputFileError: the first word is neither.
+        UsageError: another word is an artifact.
+    """
+    words = [] if flags.artifact is None else [flags.artifact, *(flags.inputs or [])]
+    artifact, texts = split_words(words)
+    return replace(
+        flags,
+        artifact=None if artifact is None else str(artifact),
+        inputs=None,
+        source=[*texts, *(flags.source or [])],
+    )
 
 
 def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:

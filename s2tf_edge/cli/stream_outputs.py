@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from s2tf_edge.cli.app import errors_console, say
+from s2tf_edge.cli.app import errors_console, is_for_people, say
 from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
+    from s2tf_edge.runtime.sinks.service_manager import NotifySocket
     from s2tf_edge.runtime.sinks.sink import Sink
     from s2tf_edge.runtime.sinks.terminal import LiveView
     from s2tf_edge.runtime.sources.source import Source
@@ -28,6 +29,7 @@ class OutputOptions:
     """What the user wants to have; see the flags of ``s2tf-stream``."""
 
     jsonl: str | None = None
+    append: bool = False
     save: Path | None = None
     show: bool = False
     serve: str | None = None
@@ -37,6 +39,8 @@ class OutputOptions:
     saliency: bool = False
     threshold: float = 0.3
     quiet: bool = False
+    notify: NotifySocket | None = None
+    """Where the service manager listens that started this process."""
 
     @property
     def needs_pictures(self) -> bool:
@@ -49,12 +53,12 @@ class OutputOptions:
         from s2tf_edge.runtime.sinks.terminal import LiveView
 
         mixes = self.jsonl == _STDOUT and sys.stdout.isatty()
-        return not (self.quiet or mixes) and LiveView.fits(errors_console)
+        return not (self.quiet or mixes) and is_for_people() and LiveView.fits(errors_console)
 
     @property
     def needs_status(self) -> bool:
         """Whether anything shows how things stand while the stream runs."""
-        return self.has_live_view or self.show or self.serve is not None
+        return self.has_live_view or self.show or self.serve is not None or self.notify is not None
 
     @property
     def jsonl_folder(self) -> Path | None:
@@ -114,6 +118,10 @@ def make_sinks(options: OutputOptions, sources: Sequence[Source], *, stop: threa
         from s2tf_edge.runtime.sinks.screen import Screen
 
         sinks.append(Screen(stop=stop, saliency=options.saliency))
+    if options.notify is not None:
+        from s2tf_edge.runtime.sinks.service_manager import ServiceSink
+
+        sinks.append(ServiceSink(options.notify))
     return [*sinks, live] if live is not None else sinks
 
 
@@ -122,9 +130,10 @@ def _result_sink(options: OutputOptions, live: LiveView | None, *, stop: threadi
     from s2tf_edge.runtime.sinks.text import JsonlSink, TextSink
 
     if options.jsonl_folder is not None:
-        return JsonlFolderSink(options.jsonl_folder)
+        return JsonlFolderSink(options.jsonl_folder, append=options.append)
     if options.jsonl is not None:
-        return JsonlSink(sys.stdout if options.jsonl == _STDOUT else Path(options.jsonl), stop=stop)
+        file = sys.stdout if options.jsonl == _STDOUT else Path(options.jsonl)
+        return JsonlSink(file, append=options.append, stop=stop)
     # On one terminal the lines go above the view; a file or pipe gets them as they are.
     show = live.print_line if live is not None and sys.stdout.isatty() else say
     return TextSink(show, threshold=options.threshold)

@@ -113,9 +113,10 @@ class _Outlets:
 
 def _is_view(sink: Sink) -> bool:
     """Whether it only shows how things stand, so that without any other there is nothing to go on for."""
+    from s2tf_edge.runtime.sinks.service_manager import ServiceSink
     from s2tf_edge.runtime.sinks.terminal import LiveView
 
-    return isinstance(sink, LiveView)
+    return isinstance(sink, LiveView | ServiceSink)
 
 
 def _as_failure(error: OSError) -> S2TFError:

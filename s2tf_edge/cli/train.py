@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 import typer
 
 from s2tf_edge.cli.app import Quiet, Verbose, progress_bar, run, say, setup_logging, version_option
+from s2tf_edge.cli.completions import networks
 from s2tf_edge.cli.dataclass_flags import with_overrides
 from s2tf_edge.cli.repetition import repeat_words
 from s2tf_edge.errors import UsageError
@@ -50,7 +51,11 @@ def train(
     context: typer.Context,
     out: Annotated[
         Path,
-        typer.Option(help="Folder for model.pt, train.toml, last.ckpt, metrics.csv, curves.png, TensorBoard events."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for model.pt, train.toml, last.ckpt, metrics.csv, curves.png, TensorBoard events.",
+        ),
     ],
     overrides: dict[str, Any],
     data: Annotated[
@@ -194,7 +199,7 @@ def command() -> Callable[..., None]:
     """``train`` for a parser, with a flag for each setting of ``TrainConfig``."""
     from s2tf_edge.training.config import TOPICS, TrainConfig
 
-    return with_overrides(train, TrainConfig, topics=TOPICS)
+    return with_overrides(train, TrainConfig, topics=TOPICS, completers={"model": networks})
 
 
 def _repeat_command(context: typer.Context, out: Path) -> str:
@@ -203,7 +208,7 @@ def _repeat_command(context: typer.Context, out: Path) -> str:
     from s2tf_edge.training.settings_file import SETTINGS_FILE
 
     in_file = {field.name for field in dataclasses.fields(TrainConfig)}
-    known = in_file | {"out", "recipe", "config", "resume", "quiet", "verbose"}
+    known = in_file | {"out", "recipe", "config", "resume", "quiet", "verbose", "log"}
     # The demo calls itself otherwise.
     words = repeat_words(context, command=_NAME, without=known)
     return " ".join([*words, "--config", shlex.quote(str(out / SETTINGS_FILE)), "--out", "DIR"])

@@ -17,9 +17,6 @@ class PublishedTop1:
     percent: float
     source: str
 
-    def __str__(self) -> str:
-        return f"{self.dataset} {self.percent} ({self.source})"
-
 
 _PAPER: Final = "Liu et al. 2025"
 _SLOWFAST: Final = "SlowFast model zoo, 8x8, 3x10 views"

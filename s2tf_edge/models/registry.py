@@ -18,6 +18,7 @@ from s2tf_edge.file_kinds import NETWORK_NAME, check_kind
 from s2tf_edge.models.blocks import Backbone, BackboneOptions
 from s2tf_edge.models.s2tf import FORMS, VideoNetwork
 from s2tf_edge.models.saliency import SaliencyPath
+from s2tf_edge.network_table import unknown_network
 from s2tf_edge.spec import ClipSpec
 
 __all__ = ["create_model", "default_spec", "family_of", "list_backbones", "list_models", "register"]
@@ -196,8 +197,7 @@ def _split(base: str) -> tuple[str, str]:
         if base.startswith(form) and base.removeprefix(form) in _ARCHITECTURES:
             return form, base.removeprefix(form)
     check_kind(base, NETWORK_NAME)
-    msg = f"no network is named {base!r}; there are {', '.join(_ARCHITECTURES)}, each also with ssf_ or s2tf_ before it"
-    raise UsageError(msg)
+    raise unknown_network(base, list(_ARCHITECTURES))
 
 
 def _query(query: str) -> dict[str, Any]:

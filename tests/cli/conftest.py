@@ -37,6 +37,7 @@ def _process_as_it_was() -> Iterator[None]:
         logger.setLevel(level)
     for number, end in ends.items():
         signal.signal(number, end)
+    logging.captureWarnings(False)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 
 from s2tf_edge.cli import app
 from s2tf_edge.cli.dataclass_flags import with_flags, with_overrides
-from s2tf_edge.option_fields import Option, counts, declare
+from s2tf_edge.option_fields import Choices, Option, check_fields, counts, declare, one_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,3 +122,79 @@ def test_overrides_have_the_headings_of_their_topics(
     with pytest.raises(SystemExit, match="0"):
         app.run(with_overrides(command, Options, topics={"Everything": Options}), name="s2tf-test", examples=())
     assert "Everything" in capsys.readouterr().out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Familiar:
+    kind: str | None = field(
+        default=None,
+        metadata=declare(
+            Option(
+                help="Its kind.",
+                choices=Choices(
+                    purposes={"fp16": "small", "int8": "smaller"},
+                    other_names={"half": "fp16"},
+                    switches={"half": "fp16", "int8": "int8"},
+                ),
+                letter="k",
+            )
+        ),
+    )
+    mode: str = field(default="fast", metadata=declare(Option(help="Its mode.", check=one_of(("fast", "slow")))))
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@pytest.fixture
+def understand(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[Familiar]]]:
+    def understand(*arguments: str) -> tuple[int, list[Familiar]]:
+        handed: list[Familiar] = []
+
+        def command(options: Familiar) -> None:
+            """Takes what it is handed."""
+            handed.append(options)
+
+        monkeypatch.setattr(sys, "argv", ["s2tf-test", *arguments])
+        with pytest.raises(SystemExit, match=r"\d*") as ended:
+            app.run(with_flags(command, Familiar), name="s2tf-test", examples=())
+        return int(ended.value.code or 0), handed
+
+    return understand
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "mode"),
+    [
+        ((), None, "fast"),
+        (("-k", "fp16"), "fp16", "fast"),
+        (("--kind", "FP16", "--mode", "SLOW"), "fp16", "slow"),
+        (("--kind", "Half"), "fp16", "fast"),
+        (("--half",), "fp16", "fast"),
+        (("--int8",), "int8", "fast"),
+        (("--half", "--kind", "fp16"), "fp16", "fast"),
+        (("--kind", "fp8"), "fp8", "fast"),
+    ],
+)
+def test_familiar_words_become_names(
+    understand: Callable[..., tuple[int, list[Familiar]]], arguments: tuple[str, ...], kind: str | None, mode: str
+) -> None:
+    assert understand(*arguments) == (0, [Familiar(kind=kind, mode=mode)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--half", "--int8"), "--half and --int8 ask for different values of --kind; give one of them"),
+        (("--half", "--kind", "INT8"), "--kind int8 and --half ask for different values of --kind; give one of them"),
+        (("--mode", "Slower"), "--mode must be one of fast, slow, got 'Slower'"),
+    ],
+)
+def test_familiar_words_that_do_not_fit(
+    understand: Callable[..., tuple[int, list[Familiar]]],
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    assert understand(*arguments) == (2, [])
+    assert capsys.readouterr().err == f"s2tf-test: error: {said}\n"

@@ -48,7 +48,6 @@ def test_an_unknown_name_is_wrong_usage(monkeypatch: pytest.MonkeyPatch, capsys:
     assert ", nl_i3d_r50, " in told
 
 
-@pytest.mark.slow
 def test_lists_every_network(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--json", monkeypatch=monkeypatch) == 0
     rows = json.loads(capsys.readouterr().out)["networks"]
@@ -56,8 +55,33 @@ def test_lists_every_network(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert all(0 < row["inference_macs"] <= row["training_macs"] <= row["published_macs"] for row in rows)
 
 
-def test_help_needs_no_torch() -> None:
+def without_torch(*words: str) -> subprocess.CompletedProcess[str]:
     code = "import sys; sys.modules['torch'] = None; from s2tf_edge.cli.models import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+
+
+def test_listing_needs_no_torch() -> None:
+    done = without_torch("s2tf_x3d_*")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\ns2tf_x3d_") == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["x3d_xs?width=0.5"], 7, "pip install 's2tf-edge[train]'"),
+        (["x3d_xs", "--classes", "5"], 7, "pip install 's2tf-edge[train]'"),
+        (["x4d"], 2, "no network is named 'x4d'; there are "),
+        (["x4d?width=2"], 2, "no network is named 'x4d'; there are "),
+    ],
+)
+def test_what_takes_torch_says_so(words: list[str], code: int, said: str) -> None:
+    done = without_torch(*words)
+    assert done.returncode == code
+    assert said in done.stderr
+
+
+def test_help_needs_no_torch() -> None:
+    done = without_torch("--help")
     assert done.returncode == 0, done.stderr
     assert "s2tf-models" in done.stdout

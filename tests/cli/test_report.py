@@ -174,12 +174,16 @@ def test_reports_of_devices_are_merged(reported: Path, tmp_path: Path) -> None:
     done = run("--merge", reported, "other.json", "--out", "all", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 results of 2 devices: all/merged.html" in done.stdout
+    assert "other videos" not in done.stdout
     assert {path.name for path in (tmp_path / "all").iterdir()} == {
         "merged.html",
         "merged.json",
         "merged.csv",
         "accuracy-latency.svg",
     }
+    (tmp_path / "other.json").write_text(json.dumps(values | {"data_sha256": "another"}), encoding="utf-8")
+    done = run("--merge", reported, "other.json", "--out", "more", cwd=tmp_path)
+    assert "accuracy is of other videos, and left out, on: another, " in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,15 @@ def test_nothing_is_read_of_an_artifact_before_its_signature_holds(run: Run, sig
     assert "the signature of" in done.err
 
 
+def test_a_settings_file_may_ask_for_it(run: Run, signed: Path, signers: Path, tmp_path: Path) -> None:
+    shutil.copy(signers, tmp_path / "signers")
+    config = tmp_path / "stream.toml"
+    config.write_text(f'artifact = "{signed.name}"\nrequire_signature = "signers"\n')
+    assert run("stream", "--config", config, *STREAM).code == 0
+    (signed / "meta.json.sig").unlink()
+    assert run("stream", "--config", config, *STREAM).code == 9
+
+
 def test_an_artifact_that_lies_there_is_signed(run: Run, artifact: Path, key: Path, signers: Path) -> None:
     done = run("export", artifact, "--sign", key)
     assert done.code == 0, done.err

@@ -37,6 +37,7 @@ def test_a_plan_writes_nothing(
     plan = plan_export(plain, _options(plain, target, defer_build=target == "trt", **paths))
     assert isinstance(plan, ExportPlan)
     assert plan.lines()[0].startswith("would export plain net (5 classes, clips of 4×16×16) from ")
+    assert plan.title == f"exporting for {plan.target.name}, {plan.precision}"
     assert plan.lines()[1] == f"for {target} in {plan.precision}, to {plan.folder}"
     assert ("leaving the engine to be built on the device" in plan.lines()) == (target == "trt")
     assert (_tree(plain.parent), _tree(tmp_path)) == (before, {})

@@ -21,6 +21,7 @@ from s2tf_edge.data.datasets import open_data
 from s2tf_edge.errors import InputFileError, S2TFError, UsageError
 from s2tf_edge.export import ExportOptions, export
 from s2tf_edge.export.plan import plan_export
+from s2tf_edge.export.rebuild import RebuildPlan
 from s2tf_edge.export.verify.expected import read_expected
 from s2tf_edge.models import VideoNetwork, create_model, load_model, save_model
 from s2tf_edge.preprocess import crop_frames, normalize
@@ -85,6 +86,16 @@ HALF: dict[str, Any] = {"target": "openvino", "precision": "fp16"}
 WIDE: dict[str, Any] = {**OPENVINO, "hop": 2, "batch": 2, "input": "u8", "mask": True}
 INTEGER: dict[str, Any] = {"precision": "int8", "calib": "synthetic?clips=8"}
 TOLERANCES = {"fp32": 1e-4, "fp16": 0.05, "int8": 0.1}
+ON_GPU = [
+    pytest.param({**options, "target": target}, id=f"{target} {name}", marks=[pytest.mark.needs_gpu, mark])
+    for target, mark in (
+        ("onnx", pytest.mark.needs_ort_cuda),
+        ("trt", pytest.mark.needs_tensorrt),
+        ("trt-rtx", pytest.mark.needs_rtx),
+    )
+    for name, options in (("fp32", ONNX), ("fp16", HALF), ("wide", WIDE), ("int8", INTEGER))
+]
+"""What steps on an NVIDIA GPU, where memory of a state is named anew with each step."""
 
 
 @pytest.fixture(params=[ONNX, OPENVINO], ids=["onnx", "openvino"])
@@ -133,6 +144,7 @@ def _expected(network: VideoNetwork, frames: NDArray[np.uint8], *, hop: int = 1)
         pytest.param({**INTEGER, "target": "onnx"}, id="onnx int8", marks=pytest.mark.slow),
         pytest.param({**INTEGER, "target": "openvino"}, id="openvino int8", marks=pytest.mark.slow),
         pytest.param({**INTEGER, **WIDE, "precision": "int8"}, id="openvino int8 wide", marks=pytest.mark.slow),
+        *ON_GPU,
     ],
 )
 def test_a_session_says_what_the_network_says_at_every_frame(
@@ -261,6 +273,28 @@ def test_one_of_several_streams_begins_anew(build: Build) -> None:
     assert not np.allclose(got[-1][0], expected[-1][0], atol=1e-6)
 
 
+@pytest.mark.parametrize("options", ON_GPU)
+def test_states_on_a_gpu_are_independent_and_begin_anew(build: Build, options: dict[str, Any]) -> None:
+    with open_session(build(**options), SessionOptions(device="GPU")) as session, session.fork() as fork:
+        hop, batch = session.info.hop, session.info.batch or 1
+        frames = [_moving(80)[start : start + hop] for start in range(0, 80 - hop, hop)]
+        steps = [np.repeat(_input(session, seen), batch, axis=0) for seen in frames]
+        alone = np.stack([session.step(seen, state).logits for state in [session.start()] for seen in steps])
+        state, other, of_fork = session.start(), session.start(), fork.start()
+        together, forked = [], []
+        for index, seen in enumerate(steps):
+            together.append(session.step(seen, state).logits)
+            session.step(steps[-1 - index], other)
+            forked.append(fork.step(seen, of_fork).logits)
+        state.reset()
+        anew = [session.step(seen, state).logits for seen in steps]
+    spread = float(np.ptp(alone))
+    for got in (together, forked, anew):
+        assert np.abs(np.stack(got) - alone).max() <= TOLERANCES[options["precision"]] * spread
+    # Which a state that was mixed up with another's would not pass.
+    assert np.abs(alone[::-1] - alone).max() > TOLERANCES[options["precision"]] * spread
+
+
 @pytest.mark.slow
 def test_ten_thousand_steps_do_not_drift(session: Session) -> None:
     assert session.info.step is not None
@@ -367,6 +401,14 @@ def test_what_a_step_cannot_be_is_told_before_anything_is_built(
 ) -> None:
     with pytest.raises(error, match=message):
         plan_export(causal_file, ExportOptions(**{"target": "onnx", "out": tmp_path / "out", **options}))
+
+
+def test_an_export_says_that_it_is_a_step(causal_file: Path) -> None:
+    plan = plan_export(causal_file, ExportOptions(target="onnx", hop=2))
+    assert not isinstance(plan, RebuildPlan)
+    assert plan.title == "exporting for onnx, fp32, one step of 2 frames"
+    assert ", one step of 2 frames" in plan.lines()[0]
+    assert "step" not in plan_export(causal_file, ExportOptions(target="onnx", form="clip")).title
 
 
 def test_steps_are_of_causal_networks(model_file: Path, plain: Path, build: Build, tmp_path: Path) -> None:

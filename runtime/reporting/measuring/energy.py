@@ -1,8 +1,9 @@
-"""Energy that a machine says it took: Intel's and AMD's RAPL counters, INA sensors on boards such as Jetson's.
+"""Energy that a machine says it took: Intel's and AMD's RAPL counters, INA sensors on boards such as Jetson's, NVML.
 
-Both are read from the kernel's files. RAPL counts microjoules of a processor package (Linux,
+The first two are read from the kernel's files. RAPL counts microjoules of a processor package (Linux,
 Documentation/power/powercap/powercap.rst); an INA sensor tells power, or voltage and current, of a rail
-(Documentation/hwmon/sysfs-interface.rst), which is read often and summed up.
+(Documentation/hwmon/sysfs-interface.rst), which is read often and summed up. NVML counts what NVIDIA's GPUs took, in
+steps of up to a tenth of a second: a stretch that is measured should be of several of them.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from s2tf_edge.runtime.backends.nvml import Nvml
 
 __all__ = ["Energy", "EnergyMeter", "find_meter"]
 
@@ -46,10 +49,13 @@ class EnergyMeter(ABC):
 def find_meter(root: Path = Path("/sys")) -> EnergyMeter | None:
     """The meter of this machine; None where it has none, or one that only the administrator may read.
 
+    Of processors and NVIDIA's GPUs together, where both are told.
+
     Args:
         root: where the kernel shows its devices.
     """
-    return _Rapl.find(root) or _Ina.find(root)
+    found = [meter for meter in (_Rapl.find(root) or _Ina.find(root), _Gpus.find()) if meter]
+    return _Together(found) if len(found) > 1 else next(iter(found), None)
 
 
 class _Rapl(EnergyMeter):
@@ -143,6 +149,42 @@ class _Ina(EnergyMeter):
                 part *= _read_number(file) or 0
             total += part
         return total / 1e6
+
+
+class _Gpus(EnergyMeter):
+    """Counters of all NVIDIA GPUs."""
+
+    def __init__(self, nvml: Nvml) -> None:
+        self.name = f"NVML, {', '.join(nvml.names)}"
+        self._nvml = nvml
+
+    @classmethod
+    def find(cls) -> _Gpus | None:
+        nvml = Nvml.find()
+        return cls(nvml) if nvml and nvml.read_joules() is not None else None
+
+    @contextmanager
+    def measure(self) -> Iterator[Energy]:
+        energy, before = Energy(), self._nvml.read_joules()
+        yield energy
+        after = self._nvml.read_joules()
+        energy.joules = after - before if after is not None and before is not None else 0.0
+
+
+class _Together(EnergyMeter):
+    """Several, of different parts of the machine."""
+
+    def __init__(self, meters: Sequence[EnergyMeter]) -> None:
+        self.name = "; ".join(meter.name for meter in meters)
+        self._meters = meters
+
+    @contextmanager
+    def measure(self) -> Iterator[Energy]:
+        total = Energy()
+        with ExitStack() as stack:
+            parts = [stack.enter_context(meter.measure()) for meter in self._meters]
+            yield total
+        total.joules = sum(part.joules for part in parts)
 
 
 def _read_number(path: Path) -> int | None:

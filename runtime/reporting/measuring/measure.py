@@ -50,7 +50,7 @@ _LOOK_EVERY: Final = 10
 _PATIENCE: Final = 3
 """Times the duration that one may take, whose few predictions are no rounds enough yet for an interval."""
 _OTHER_FIGURES: Final = (0.1, 1.0)
-"""Part of the duration for each way to run several at once, and the most seconds; twice that for whole videos."""
+"""Part of the duration for each way to run several at once, and the most seconds; twice that for energy and videos."""
 
 
 @contextmanager
@@ -103,7 +103,7 @@ class Measurement:
     video_ms: float | None = None
     """From an encoded video to its label, median; None where the videos are no files."""
     joules: float | None = None
-    """Energy of a prediction, median of the rounds, all of the machine's included; None where it tells none."""
+    """Energy of a prediction, all of the machine's included; None where it tells none."""
     energy_meter: str | None = None
     """What told it."""
     peak_memory_mb: float
@@ -218,6 +218,7 @@ class _MeasuredArtifact:
         self._failure: S2TFError | None = None
         self._loaded: Loaded
         self._peak_memory_mb: float
+        self._joules: float | None
         self._best_batch: Throughput | None
         self._profile: Profile | None = None
         self._side_by_side: Throughput
@@ -264,6 +265,7 @@ class _MeasuredArtifact:
     def measure_others(self, seconds: float) -> None:
         # Read first: several at once, and decoding videos, take memory that is not the network's.
         self._peak_memory_mb = self._process.peak_memory_mb()
+        self._joules = self._process.measure_joules(2 * seconds)
         self._best_batch = self._process.find_best_batch(seconds)
         self._side_by_side = self._process.find_best_requests(seconds)
         self._video_times = self._process.time_videos(2 * seconds)
@@ -277,7 +279,6 @@ class _MeasuredArtifact:
     def to_result(self) -> Measurement | Skipped:
         if self._failure is not None:
             return Skipped(error=self._failure)
-        joules = [turn.joules for turn in self.turns if turn.joules is not None]
         return Measurement(
             info=self._loaded.info,
             runtime=self._loaded.runtime,
@@ -288,7 +289,7 @@ class _MeasuredArtifact:
             side_by_side=self._side_by_side,
             best_batch=self._best_batch,
             video_ms=median(self._video_times) / 1e6 if self._video_times else None,
-            joules=median(joules) if joules else None,
+            joules=self._joules,
             energy_meter=self._loaded.energy_meter,
             peak_memory_mb=self._peak_memory_mb,
             profile=self._profile,

@@ -72,8 +72,6 @@ class Turn:
     """Nanoseconds of single predictions."""
     cores: float
     """Cores that it kept busy, in the mean."""
-    joules: float | None = None
-    """Energy a prediction, all else that the machine did meanwhile included; None where it tells none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +99,22 @@ class ArtifactProcess:
         loaded: Loaded = self._call("load", data)
         return loaded
 
-    def time(self, seconds: float) -> Turn:
-        """Single predictions, one after another for ``seconds``; one at least: of clips, or of steps.
+    def time(self, seconds: float, *, batch: int = 1) -> Turn:
+        """Predictions, one after another for ``seconds``; one at least: of ``batch`` clips at once, or of steps.
 
         One untimed prediction comes first, unless it takes half of that: it finds caches and threads as the
         neighbors' round left them.
         """
-        turn: Turn = self._call("time", seconds)
+        turn: Turn = self._call("time", seconds, batch)
         return turn
+
+    def measure_joules(self, seconds: float, *, batch: int = 1) -> float | None:
+        """Energy of a prediction, over ``seconds`` of them; None where the machine tells none.
+
+        All else that the machine did meanwhile is included.
+        """
+        joules: float | None = self._call("measure_joules", seconds, batch)
+        return joules
 
     def find_best_batch(self, seconds: float) -> Throughput | None:
         """The batch of clips that gives most of them a second; None where the network takes one size, or steps.
@@ -223,11 +229,11 @@ class _ArtifactServer:
         if isinstance(data, LabeledVideos):
             network_classes(self._session.info.labels, data)
         self._clip = first_clip(data, self._session.info.spec)
-        self._predict = _make_prediction(self._session, self._clip)
+        self._predictions = {1: _make_prediction(self._session, self._clip)}
         started = time.perf_counter()
-        self._predict()
+        self._predictions[1]()
         first_ms = 1000 * (time.perf_counter() - started)
-        self._last_seconds = first_ms / 1000
+        self._last_seconds = {1: first_ms / 1000}
         self._meter = find_meter()
         return Loaded(
             info=self._session.info,
@@ -237,15 +243,30 @@ class _ArtifactServer:
             energy_meter=self._meter.name if self._meter else None,
         )
 
-    def time(self, seconds: float) -> Turn:
-        if self._last_seconds < seconds / 2:
-            self._predict()
-        with self._meter.measure() if self._meter else contextlib.nullcontext() as energy:
-            started, computed = time.perf_counter(), time.process_time()
-            times = _time_calls(self._predict, seconds)
-            cores = (time.process_time() - computed) / (time.perf_counter() - started)
-        self._last_seconds = times[-1] / 1e9
-        return Turn(times=tuple(times), cores=cores, joules=energy.joules / len(times) if energy else None)
+    def time(self, seconds: float, batch: int) -> Turn:
+        predict = self._prediction(batch)
+        if self._last_seconds.get(batch, 0.0) < seconds / 2:
+            predict()
+        started, computed = time.perf_counter(), time.process_time()
+        times = _time_calls(predict, seconds)
+        cores = (time.process_time() - computed) / (time.perf_counter() - started)
+        self._last_seconds[batch] = times[-1] / 1e9
+        return Turn(times=tuple(times), cores=cores)
+
+    def measure_joules(self, seconds: float, batch: int) -> float | None:
+        if self._meter is None:
+            return None
+        predict = self._prediction(batch)
+        predict()
+        with self._meter.measure() as energy:
+            count = len(_time_calls(predict, seconds))
+        return energy.joules / count
+
+    def _prediction(self, batch: int) -> Callable[[], object]:
+        if batch not in self._predictions:
+            clips: Any = np.repeat(self._clip, batch, axis=0)  # forgets which of two dtypes
+            self._predictions[batch] = functools.partial(self._session.infer, clips)
+        return self._predictions[batch]
 
     def find_best_batch(self, seconds: float) -> Throughput | None:
         info = self._session.info
@@ -253,8 +274,7 @@ class _ArtifactServer:
             return None
         found = []
         for size in _BATCHES:
-            clips: Any = np.repeat(self._clip, size, axis=0)  # forgets which of two dtypes
-            run = functools.partial(self._session.infer, clips)
+            run = self._prediction(size)
             run()
             times = _time_calls(run, seconds)
             found.append(Throughput(count=size, clips_per_second=1e9 * size * len(times) / sum(times)))
@@ -269,7 +289,7 @@ class _ArtifactServer:
     def profile(self, seconds: float) -> Profile | None:
         # Here, as the times of layers would slow all other figures.
         options = dataclasses.replace(self._options, profile=True)
-        runs = max(_FEWEST_RUNS, min(_MOST_RUNS, int(seconds / max(self._last_seconds, 1e-6))))
+        runs = max(_FEWEST_RUNS, min(_MOST_RUNS, int(seconds / max(self._last_seconds[1], 1e-6))))
         try:
             with open_session(self._path, options) as session:
                 predict = _make_prediction(session, self._clip)

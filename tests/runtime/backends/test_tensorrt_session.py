@@ -17,7 +17,7 @@ from s2tf_edge.spec import ClipSpec
 
 needs_rtx = pytest.mark.needs_rtx
 needs_no_gpu = pytest.mark.skipif(has_gpu(), reason="there is a GPU")
-needs_gpu = pytest.mark.skipif(not has_gpu(), reason="there is no NVIDIA GPU")
+needs_gpu = pytest.mark.needs_gpu
 SPEC = ClipSpec(frames=4, size=16)
 LABELS = ("a", "b", "c")
 

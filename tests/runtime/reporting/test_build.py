@@ -124,7 +124,7 @@ def report(*measured: tuple[str, float, int], skipped: str | None = None, labels
         rows=tuple(rows),
         data="clips",
         options=MeasureOptions(),
-        machine=machine_facts(),
+        machine=machine_facts() | {"gpu": "NVIDIA <H200>", "driver": "580.1"},
         surroundings=Surroundings(samples=(Sample(others=0.01, load=0.5, mhz=2000.0, celsius=50.0),), cores=4),
         created="2026-01-02T03:04:05+00:00",
     )
@@ -477,6 +477,7 @@ def test_html_stands_alone_and_hostile_names_stay_text(written: Path) -> None:
     assert "script" not in structure.seen
     assert {"svg", "table", "pre", "figure"} <= set(structure.seen)
     assert "alert(1)" in (written / "report.html").read_text("utf-8")
+    assert "NVIDIA &lt;H200&gt;, driver 580.1" in (written / "report.html").read_text("utf-8")
 
 
 def test_markdown_has_whole_tables_and_no_html(written: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.runtime.reporting.compare import Difference, compare_reports
+from s2tf_edge.runtime.reporting.data_digest import digest_videos
 from s2tf_edge.runtime.reporting.merge import merge_reports, write_merged
 from s2tf_edge.runtime.reporting.saved import read_report
 
@@ -33,14 +34,16 @@ def artifact(name: str, *, p50_ms: float = 10.0, wrong: int = 0, n: int = 40, sp
         "ms_per_second": 20 * p50_ms,
         "peak_memory_mb": 100.0,
         "size_mb": 2.0,
-        "top1": 100 * (n - wrong) / n,
+        "top1": 100 * (n - wrong) / max(n, 1),
         "top1_low": 50.0,
         "top1_high": 100.0,
         "said": ["b" if index < wrong else "a" for index in range(n)],
     }
 
 
-def write(path: Path, *artifacts: dict[str, Any], cpu: str = "chip", busy: bool = False, n: int = 40) -> Path:
+def write(
+    path: Path, *artifacts: dict[str, Any], cpu: str = "chip", busy: bool = False, n: int = 40, **others: Any
+) -> Path:
     values = {
         "schema_version": 1,
         "videos": [{"name": f"video{index}", "true": "a"} for index in range(n)],
@@ -49,6 +52,7 @@ def write(path: Path, *artifacts: dict[str, Any], cpu: str = "chip", busy: bool 
         "surroundings": {"busy": busy},
         "data": "clips",
         "created": "2026-01-02T03:04:05+00:00",
+        **others,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values), encoding="utf-8")
@@ -139,6 +143,61 @@ def test_two_devices_of_one_kind_are_told_apart(tmp_path: Path) -> None:
         merge_reports(reports[:1])
 
 
+@pytest.mark.parametrize(("digests", "is_other"), [("aa", False), ("ab", True), (("a", None), True), ((), False)])
+def test_accuracy_stands_beside_that_of_the_same_videos_only(tmp_path: Path, digests: Any, is_other: bool) -> None:
+    """By their digest; reports that have none yet by names and classes, which are the same here."""
+    others = [{"data_sha256": digest} for digest in digests] or [{}, {}]
+    reports = [
+        read_report(write(tmp_path / cpu / "report.json", artifact("net"), cpu=cpu, **values))
+        for cpu, values in zip("xy", others, strict=True)
+    ]
+    merged = merge_reports(reports)
+    assert merged.other_videos == (("y, 4 cores",) if is_other else ())
+    write_merged(merged, tmp_path)
+    first, second = json.loads((tmp_path / "merged.json").read_text("utf-8"))["rows"]
+    assert (first["top1"], second["top1"]) == (100.0, None if is_other else 100.0)
+    assert (first["p50_ms"], second["p50_ms"]) == (10.0, 10.0)
+    page = (tmp_path / "merged.html").read_text("utf-8")
+    assert ("other videos than the first report" in page) == is_other
+    assert "no ratio is made of them" in page
+    assert ("y, 4 cores" in (tmp_path / "accuracy-latency.svg").read_text("utf-8")) != is_other
+
+
+def test_names_of_videos_count_and_their_folders_do_not(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("left", "right")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "a.mp4").write_bytes(b"0" * 100_000)
+    left, right = (str(folder / "a.mp4") for folder in folders)
+    made = ("synthetic 3", "walk")
+    first = digest_videos([(left, "run"), made])
+    assert digest_videos([made, (right, "run")]) == first
+    assert len({first, *(digest_videos(pairs) for pairs in ([made], [(left, None), made], [(left, "run")] * 2))}) == 4
+    (folders[1] / "a.mp4").write_bytes(b"0" * 99_999)
+    assert digest_videos([made, (right, "run")]) != first
+    assert digest_videos([("gone/a.mp4\0", "run")]) != first
+
+
+def test_a_machine_is_called_by_its_gpu_too(tmp_path: Path) -> None:
+    facts = {"cpu": "chip", "cores": "16", "gpu": "NVIDIA H200\n"}
+    path = write(tmp_path / "report.json", artifact("net"), machine=facts)
+    assert read_report(path).machine == "chip, 16 cores, NVIDIA H200"
+
+
+def test_what_was_measured_without_videos_stands_beside_reports(tmp_path: Path) -> None:
+    """As benchmarks/gpu.py writes it: no label, no answer, no accuracy."""
+    row = {key: value for key, value in artifact("net", n=0).items() if not key.startswith("top1")}
+    reports = [
+        read_report(write(tmp_path / "x" / "report.json", artifact("net"), cpu="x")),
+        read_report(write(tmp_path / "y" / "results.json", row | {"said": []}, cpu="y", n=0)),
+    ]
+    merged = merge_reports(reports[::-1])
+    assert merged.other_videos == ()
+    assert [row.number("top1") for row in merged.rows] == [None, 100.0]
+    write_merged(merged, tmp_path)
+    assert "no labels" in (tmp_path / "merged.html").read_text("utf-8")
+
+
 def test_a_folder_stands_for_its_report(tmp_path: Path) -> None:
     assert read_report(write(tmp_path / "report.json", artifact("net")).parent).machine == "chip, 4 cores"
 
@@ -149,7 +208,7 @@ def test_a_folder_stands_for_its_report(tmp_path: Path) -> None:
         (lambda values: values.pop("schema_version"), "has no schema_version; make it again"),
         (lambda values: values.update(schema_version=7), "has schema_version '7'"),
         (lambda values: values.update(artifacts="none"), "no report of version 1"),
-        (lambda values: values.update(artifacts=[]), "no artifact ran"),
+        (lambda values: values.update(artifacts=[]), "report.json has no artifact that ran, of 0; give a report"),
         (lambda values: values["artifacts"][0].pop("said"), "KeyError: 'said'"),
         (lambda values: values["artifacts"][0].update(said=["a"]), "ValueError: zip"),
         (lambda values: values.update(machine=3), "AttributeError"),

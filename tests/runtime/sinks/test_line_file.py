@@ -110,3 +110,25 @@ def test_a_reader_that_does_not_read_holds_nobody_up_at_the_end(pipe: Path) -> N
         file.write([10_000_000 * "x" + "\n"])
     file.close()
     os.close(reader)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(None, "b\nc\n"), ("", "b\nc\n"), ("a\n", "a\nb\nc\n"), ('{"torn', '{"torn\nb\nc\n')]
+)
+def test_lines_follow_those_that_are_there_on_lines_of_their_own(
+    tmp_path: Path, before: str | None, after: str
+) -> None:
+    path = tmp_path / "lines"
+    if before is not None:
+        path.write_text(before, encoding="utf-8")
+    for stays_open in (True, False):
+        file = LineFile(path, append=True, stays_open=stays_open)
+        file.write(["b\n" if stays_open else "c\n"])
+        file.close()
+    assert path.read_text(encoding="utf-8") == after
+
+
+def test_a_device_is_written_to_as_it_is() -> None:
+    file = LineFile(Path(os.devnull), append=True)
+    file.write(["a\n"])
+    file.close()

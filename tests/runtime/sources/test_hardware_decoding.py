@@ -6,14 +6,20 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from av.codec.hwaccel import hwdevices_available
+from numpy.typing import NDArray
 
 from s2tf_edge.errors import UsageError
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.sources import hardware_decoding
+from s2tf_edge.runtime.sources.decoder import Decoder
 from s2tf_edge.runtime.sources.hardware_decoding import check_hwaccel, open_hwaccel
+from s2tf_edge.runtime.sources.parsing import parse_source
+from s2tf_edge.runtime.sources.timing import StageTimes
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.records import Summary
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
@@ -67,3 +73,18 @@ def test_every_frame_comes_whatever_decodes(
     told = [record.getMessage() for record in caplog.records if "decodes" in record.getMessage()]
     assert len(told) == 1
     assert (name in told[0]) or name == "auto"
+
+
+@pytest.mark.needs_gpu
+@pytest.mark.needs_nvdec
+def test_nvidias_decoder_gives_the_pictures_that_the_processor_gives(make_video: Callable[..., Path]) -> None:
+    path = make_video("a.mp4", [12 * index for index in range(20)], gop=7)
+    assert open_hwaccel("cuda") is not None
+    found: dict[str | None, list[tuple[float, NDArray[Any]]]] = {}
+    for name in ("cuda", None):
+        source = parse_source(str(path))[0]
+        with Decoder(source, stop=threading.Event(), times=StageTimes(), hwaccel=name) as decoder:
+            found[name] = [(each.pts_seconds, each.frame.to_ndarray(format="rgb24")) for each in decoder.frames()]
+    assert [seconds for seconds, _ in found["cuda"]] == [seconds for seconds, _ in found[None]]
+    for (_, got), (_, expected) in zip(found["cuda"], found[None], strict=True):
+        np.testing.assert_allclose(got.astype(int), expected.astype(int), atol=2)

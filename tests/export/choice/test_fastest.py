@@ -64,7 +64,7 @@ def test_whatever_is_slow_is_not_taken(
 ) -> None:
     """Times come from a table here: on so small a network the real ones are too much alike to tell apart."""
     tables = {"fp32": [1.0, 2.0, 3.0], "fp16": [2.0, 1.0, 3.0], "int8": [3.0, 2.0, 1.0]}
-    monkeypatch.setattr("s2tf_edge.export.fastest.time_sessions", lambda sessions: tables[slow])
+    monkeypatch.setattr("s2tf_edge.export.choice.fastest.time_sessions", lambda sessions: tables[slow])
     result = export_plain("onnx", **AUTO, verify=False)
     order = ["fp32", "fp16", "int8"]
     assert result.meta.precision["asked"] == slow == order[tables[slow].index(1.0)]
