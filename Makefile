@@ -4,7 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo env test test-all test-arm lint types docs wheel clean
+# Of `make fuzz`.
+FUZZ_SECONDS ?= 3600
+
+.PHONY: help demo env test test-all test-arm fuzz lint types docs wheel clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,7 +27,13 @@ test: env lint types ## Lint, types and the tests that run in minutes
 	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow'
 
 test-all: env lint types ## The slow tests as well
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal --hypothesis-profile ci
+
+fuzz: env ## Files that somebody else may have made, other ones in each round, for an hour (FUZZ_SECONDS)
+	end=$$(($$(date +%s) + $(FUZZ_SECONDS))); while [ "$$(date +%s)" -lt "$$end" ]; do \
+	  $(BIN)/pytest -n 2 --dist worksteal --hypothesis-profile fuzz tests/test_untrusted_files.py \
+	    tests/test_untrusted_networks.py || exit 1; \
+	done
 
 test-arm: env ## The wheel on emulated Arm processors, against this machine; some 200 MB to download (docs/arm.md)
 	PYTHON=$(BIN)/python tools/check_arm.sh
@@ -40,8 +49,10 @@ docs: env ## The documentation as a site, site/index.html; any warning ends it
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo open site/index.html
 
-wheel: env ## dist/*.whl and dist/*.tar.gz
+wheel: env ## dist/*.whl with its bill of materials, and dist/*.tar.gz
+	rm -rf dist
 	$(BIN)/python -m build
+	$(BIN)/python tools/add_sbom.py dist/*.whl
 
 clean: ## Removes the environment and what was built
-	rm -rf $(VENV) build dist site *.egg-info s2tf-demo
+	rm -rf $(VENV) .hypothesis build dist site *.egg-info s2tf-demo

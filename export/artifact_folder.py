@@ -26,6 +26,7 @@ from s2tf_edge.runtime.artifact import (
     CANDIDATES_FOLDER,
     META_FILE,
     REPRODUCE_SCRIPT,
+    SIGNATURE_FILE,
     ArtifactMeta,
     read_meta,
     sha256,
@@ -82,7 +83,7 @@ def _is_artifact_alone(folder: Path, paths: Sequence[Path]) -> bool:
         meta = read_meta(folder)
     except InputFileError:
         return False
-    names = {META_FILE, *meta.files}
+    names = {META_FILE, SIGNATURE_FILE, *meta.files}
     return all(
         path.name in names if path.is_file() else path.name == CANDIDATES_FOLDER and _are_candidates_alone(path, meta)
         for path in paths

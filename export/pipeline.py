@@ -116,13 +116,20 @@ class ExportResult:
         return f"layers: {', '.join(counts)}"
 
 
-def export(model: str | Path, options: ExportOptions, *, progress: Progress = no_progress) -> ExportResult:
+def export(
+    model: str | Path,
+    options: ExportOptions,
+    *,
+    require_signature: Path | None = None,
+    progress: Progress = no_progress,
+) -> ExportResult:
     """Exports a network for one target and precision, and verifies the artifact against it.
 
     Args:
         model: a ``model.pt``, a plain ``.onnx`` with ``options.meta``, an onnx fp32 artifact, or an artifact of
             TensorRT whose engine is to be built, for the first time or again.
         options: what to export for, and how.
+        require_signature: OpenSSH's list of those who may have signed an artifact that is given; None for anybody.
         progress: told of each clip that is calibrated or compared on; a ``NamedProgress`` also which of these goes on.
 
     Returns:
@@ -136,7 +143,7 @@ def export(model: str | Path, options: ExportOptions, *, progress: Progress = no
         UsageError: the target is unknown, or options do not fit together.
         VerificationError: the artifact does not agree with the network; none is left behind.
     """
-    return run_plan(plan_export(model, options), progress=progress)
+    return run_plan(plan_export(model, options, require_signature=require_signature), progress=progress)
 
 
 def check_plan(plan: ExportPlan | RebuildPlan) -> None:

@@ -106,7 +106,9 @@ class ExportPlan:
         return self.options.command(self.source.given, precision=self.precision, folder=self.folder)
 
 
-def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | RebuildPlan:
+def plan_export(
+    model: str | Path, options: ExportOptions, *, require_signature: Path | None = None
+) -> ExportPlan | RebuildPlan:
     """Checks everything that can be checked before building; arguments and errors as for ``export``.
 
     An artifact whose engine is to be built gives a RebuildPlan; everything else is a network to export.
@@ -118,7 +120,7 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
         # A graph that is described anew is no longer that of the artifact it lies in.
         path = find_kind(path).stands_for
     if is_rebuild(path, options.target):
-        return plan_rebuild(path, options)
+        return plan_rebuild(path, options, signers=require_signature)
     target, precision = find_target(options.target, precision=AUTO if options.portable else options.precision)
     # Of a file from elsewhere, only reading it tells whether int8 is to be made: it may be quantized already.
     options.check(target, precision=precision, is_quantized=path.suffix.lower() == ".onnx")
@@ -134,6 +136,7 @@ def plan_export(model: str | Path, options: ExportOptions) -> ExportPlan | Rebui
         eval_mode=options.eval_mode,
         form=options.form,
         hop=options.hop,
+        signers=require_signature,
     )
     if source.step is not None and options.dynamic_batch:
         msg = "a step takes a fixed number of streams, whose states it has; give `batch` in place of `dynamic_batch`"

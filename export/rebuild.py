@@ -36,7 +36,7 @@ from s2tf_edge.runtime.artifact import (
     META_FILE,
     REPRODUCE_SCRIPT,
     ArtifactMeta,
-    check_files,
+    read_checked,
     read_meta,
 )
 from s2tf_edge.runtime.hardware import hardware_facts
@@ -87,17 +87,21 @@ def is_rebuild(path: Path, target: str) -> bool:
     return is_engine(target) and (path / GRAPH_FILE).is_file() and is_engine(read_meta(path).target)
 
 
-def plan_rebuild(path: Path, options: ExportOptions) -> RebuildPlan:
+def plan_rebuild(path: Path, options: ExportOptions, *, signers: Path | None = None) -> RebuildPlan:
     """Checks all that can be checked before building.
+
+    Args:
+        path: the artifact.
+        options: what is asked for.
+        signers: OpenSSH's list of those who may have signed it; None to take one from anybody.
 
     Raises:
         BuildError: there is no GPU to build for.
-        InputFileError: the artifact is damaged, or the output cannot be written.
+        InputFileError: the artifact is damaged or not signed as asked for, or the output cannot be written.
         MissingExtraError: TensorRT is not installed.
         UsageError: something else is asked for than what the graph was made for.
     """
-    meta = read_meta(path)
-    check_files(meta, path)
+    meta = read_checked(path, signers=signers)
     if meta.candidates:
         msg = f"{path} holds several forms; `s2tf-tune {path}` builds them all and keeps the fastest"
         raise UsageError(msg)

@@ -4,6 +4,7 @@
       model.xml model.bin | model.onnx | model.engine model.onnx layers.json
       model.onnx.data   beside a model.onnx of more than 2 GiB
       meta.json      what this module reads and writes
+      meta.json.sig  its signature, where it has one; as it has the hashes of all other files, it signs them too
       verify.json    agreement with the PyTorch network
       expected.npz   engines only: what the network says, for whoever builds one anew
       calib.json     int8 only
@@ -11,7 +12,8 @@
       reproduce.sh
       candidates/    only with --portable: all forms that agree, each an artifact of its own, for s2tf-tune
 
-Artifacts are untrusted input: sizes are bounded, file names may not leave the folder, hashes are checked on opening.
+Artifacts are untrusted input: sizes are bounded, file names may not leave the folder, and hashes are checked on
+opening, after the signature, where one is asked for.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.file_kinds import META_FILE
+from s2tf_edge.signing import SIGNATURE_SUFFIX, check_signature, sign_file
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.step_spec import StepSpec
+from s2tf_edge.words import first_few
 
 __all__ = [
     "BUILD_SCRIPT",
@@ -43,12 +47,15 @@ __all__ = [
     "LAYERS_FILE",
     "META_FILE",
     "REPRODUCE_SCRIPT",
+    "SIGNATURE_FILE",
     "VERIFICATION_FILE",
     "ArtifactMeta",
     "candidate_folders",
     "check_files",
+    "read_checked",
     "read_meta",
     "sha256",
+    "sign_artifact",
     "write_meta",
 ]
 
@@ -70,6 +77,7 @@ CALIBRATION_FILE: Final = "calib.json"
 VERIFICATION_FILE: Final = "verify.json"
 REPRODUCE_SCRIPT: Final = "reproduce.sh"
 """What makes the artifact again."""
+SIGNATURE_FILE: Final = META_FILE + SIGNATURE_SUFFIX
 CANDIDATES_FOLDER: Final = "candidates"
 """Where a portable artifact keeps the forms that it may be; the one that it is lies above, in the same files."""
 _MAX_META_BYTES = 16 * 2**20
@@ -104,7 +112,7 @@ class ArtifactMeta:
     model: str
     """Name of the file that a runtime opens."""
     files: Mapping[str, str]
-    """Sha256 of every file of the folder but ``meta.json``, by name."""
+    """Sha256 of every file of the folder but ``meta.json`` and its signature, by name."""
     source: Mapping[str, Any] = field(default_factory=dict)
     """``file`` name and ``sha256`` of the model it was exported from."""
     custom_ops: Mapping[str, Any] = field(default_factory=dict)
@@ -141,13 +149,52 @@ def write_meta(meta: ArtifactMeta, folder: Path) -> None:
     (folder / META_FILE).write_text(text + "\n", encoding="utf-8")
 
 
+def read_checked(folder: Path, *, signers: Path | None = None) -> ArtifactMeta:
+    """What ``meta.json`` says, once every file is seen to be as it says, and it to be signed where that is asked for.
+
+    Args:
+        folder: the artifact.
+        signers: OpenSSH's list of those who may have signed it; None to take one from anybody.
+
+    Raises:
+        InputFileError: as of ``read_meta`` and ``check_files``; or nobody of ``signers`` signed it, or there are files
+            that are not signed along.
+        MissingExtraError: a signature is asked for, and there is no ssh-keygen to check it with.
+    """
+    data = _read_bytes(folder / META_FILE)
+    if signers is not None:
+        # These bytes, and not the file, which may be another one the next time.
+        check_signature(data, folder / SIGNATURE_FILE, signers=signers)
+    meta = _parse_meta(data, folder)
+    if signers is not None:
+        _refuse_unsigned(meta, folder)
+    check_files(meta, folder)
+    return meta
+
+
+def sign_artifact(folder: Path, key: Path) -> Path:
+    """Signs an artifact whose files are as its ``meta.json`` says, and with it all of them; gives the signature's path.
+
+    Raises:
+        InputFileError: it is no artifact, a file has changed, or the key cannot be used.
+        MissingExtraError: there is no ssh-keygen.
+    """
+    meta = read_checked(folder)
+    _refuse_unsigned(meta, folder)
+    return sign_file(folder / META_FILE, key)
+
+
 def read_meta(folder: Path) -> ArtifactMeta:
     """Reads and checks ``meta.json``; the other files are left alone (see ``check_files``).
 
     Raises:
         InputFileError: there is no artifact at ``folder``, it was written by a newer version, or it is malformed.
     """
-    values = _read_json(folder / META_FILE)
+    return _parse_meta(_read_bytes(folder / META_FILE), folder)
+
+
+def _parse_meta(data: bytes, folder: Path) -> ArtifactMeta:
+    values = _parse_json(data, folder / META_FILE)
     version = values.get("format")
     if version != FORMAT_VERSION:
         msg = (
@@ -220,18 +267,35 @@ def sha256(path: Path) -> str:
         raise InputFileError(msg) from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _refuse_unsigned(meta: ArtifactMeta, folder: Path) -> None:
+    """Refuses files that nobody signs along, of which a runtime might read one."""
+    # Of candidates the hashes are signed along too; they are compared where one is chosen.
+    signed = {META_FILE, SIGNATURE_FILE, *meta.files, *([CANDIDATES_FOLDER] if meta.candidates else [])}
+    others = sorted({path.name for path in folder.iterdir()} - signed)
+    if others:
+        msg = f"{folder} holds files that its {META_FILE} does not name ({first_few(others, 3)}); remove them"
+        raise InputFileError(msg)
+
+
+def _read_bytes(path: Path) -> bytes:
     if not path.is_file():
         msg = f"{path.parent} is not an artifact folder: it has no {path.name}; make one with s2tf-export"
         raise InputFileError(msg)
     try:
-        if path.stat().st_size > _MAX_META_BYTES:
-            msg = f"{path} is larger than {_MAX_META_BYTES} bytes, so it was not written by s2tf-export"
-            raise InputFileError(msg)
-        values = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(_MAX_META_BYTES + 1)
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}"
         raise InputFileError(msg) from error
+    if len(data) > _MAX_META_BYTES:
+        msg = f"{path} is larger than {_MAX_META_BYTES} bytes, so it was not written by s2tf-export"
+        raise InputFileError(msg)
+    return data
+
+
+def _parse_json(data: bytes, path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         msg = f"{path} is not valid JSON ({error}); export again"
         raise InputFileError(msg) from error

@@ -12,11 +12,11 @@ from typing import Any, Final
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.extras import require
 from s2tf_edge.file_kinds import META_FILE, RUNNABLE, FileKind, check_kind, find_kind
-from s2tf_edge.runtime.artifact import BUILD_SCRIPT, ArtifactMeta, check_files, read_meta
+from s2tf_edge.runtime.artifact import BUILD_SCRIPT, ArtifactMeta, read_checked, read_meta
 from s2tf_edge.runtime.hardware import hardware_facts, saturates_int8
 from s2tf_edge.runtime.session import STEP_INPUT, ModelInfo, Session, SessionOptions
 
-__all__ = ["artifact_info", "find_stale_choice", "is_artifact", "open_session"]
+__all__ = ["artifact_info", "check_signed", "find_stale_choice", "is_artifact", "open_session"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,21 +52,39 @@ def open_session(path: str | Path, options: SessionOptions | None = None) -> Ses
     A file of an artifact stands for the artifact.
 
     Raises:
-        InputFileError: nothing readable is there, it is something else, or files have changed since they were exported.
+        InputFileError: nothing readable is there, it is something else, files have changed since they were exported, or
+            it is not signed by whom ``options`` ask for.
         MissingExtraError: the runtime it needs is not installed.
     """
     path, options = check_kind(path, RUNNABLE).stands_for, options or SessionOptions()
     if path.is_dir():
-        meta = read_meta(path)
-        check_files(meta, path)
-        return _artifact_session(path, meta, options)
+        return _artifact_session(path, read_checked(path, signers=options.require_signature), options)
     if not path.is_file():
         msg = f"{path} does not exist; give a model.pt or an artifact folder made by s2tf-export"
         raise InputFileError(msg)
+    if options.require_signature is not None:
+        check_signed(path, options.require_signature)
     require("torch", extra="train", purpose=f"running {path}")
     from s2tf_edge.runtime.backends.torch_session import TorchSession
 
     return TorchSession.from_file(path, options)
+
+
+def check_signed(path: Path, signers: Path) -> None:
+    """Sees that a network is an artifact that somebody who is trusted signed, and that its files are what was signed.
+
+    Args:
+        path: what ``open_session`` takes.
+        signers: OpenSSH's list of allowed signers.
+
+    Raises:
+        InputFileError: it is not.
+        MissingExtraError: there is no ssh-keygen to check it with.
+    """
+    if not path.is_dir():
+        msg = f"{path} has no signature, as artifact folders may; export it, or leave out `require_signature`"
+        raise InputFileError(msg)
+    read_checked(path, signers=signers)
 
 
 def _artifact_session(path: Path, meta: ArtifactMeta, options: SessionOptions) -> Session:

@@ -13,6 +13,7 @@ alone, unless they look like one of these misspelt.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -238,9 +239,18 @@ def _taken_frames(values: Mapping[str, Any], *, frames: int) -> tuple[int, ...] 
     return None if len(taken) == frames else taken
 
 
+def _label_file(path: Path) -> Path:
+    """A file and no pipe or device, for which a clip file of somebody else would have a command wait for ever."""
+    # Path.exists raises where a name is longer than a file's may be.
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        msg = f"labels names {path.name!r}, which is no file"
+        raise ValueError(msg)
+    return path
+
+
 def _labels(value: Any, *, folder: Path) -> tuple[str, ...]:
     if isinstance(value, str):
-        return read_labels(folder / value)
+        return read_labels(_label_file(folder / value))
     if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
         msg = f"labels must be a list of names, or the name of a file of them, got {show(value)}"
         raise ValueError(msg)

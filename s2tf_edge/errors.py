@@ -6,7 +6,7 @@
     ├── BuildError                 4    a compiler refused to build the engine
     ├── VerificationError          5    an artifact does not agree with the network it was made from
     ├── AccuracyError              6    the accuracy gate was not met
-    ├── MissingExtraError          7    a runtime or optional package is not installed
+    ├── MissingExtraError          7    a runtime, optional package or program is not installed
     ├── SourceError                8    a camera or stream was lost or cannot be opened
     └── InputFileError             9    a file is missing, unreadable, corrupt or of the wrong kind
 
@@ -68,7 +68,7 @@ class AccuracyError(S2TFError):
 
 
 class MissingExtraError(S2TFError):
-    """An optional package that is not installed; the message ends with the pip line."""
+    """An optional package or program that is not installed; the message ends with the line that installs it."""
 
     exit_code = 7
 

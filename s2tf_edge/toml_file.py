@@ -14,6 +14,7 @@ from typing import Any, Final
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.file_kinds import SETTINGS, check_kind
 from s2tf_edge.text_file import read_text
+from s2tf_edge.words import first_few
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,6 +24,9 @@ else:
 __all__ = ["read_settings"]
 
 _MAX_BYTES: Final = 2**20
+_MOST_SHOWN: Final = 3
+_MOST_LISTED: Final = 12
+_AS_FLAGS: Final = "keys are the command's flags, with _ in place of -"
 _LISTS: Final = {str: '["a", "b"]', int: "[0, 1]"}
 
 
@@ -66,9 +70,11 @@ def _check_keys(path: Path, values: Mapping[str, Any], names: list[str]) -> None
         tables = [key for key in unknown if isinstance(values[key], dict)]
         words = [key for key in unknown if key not in tables]
         alike = {key: meant for key in words for meant in difflib.get_close_matches(key, names, 1)}
-        meant = "".join(f"; {key} looks like {name} misspelt" for key, name in alike.items())
-        meant += "".join(f"; no key stands in a table, so leave out [{key}]" for key in tables)
-        msg = f"{path} has unknown keys {unknown}{meant}; allowed are {names}"
+        meant = [f"{key} looks like {name} misspelt" for key, name in alike.items()]
+        meant += [f"no key stands in a table, so leave out [{key}]" for key in tables]
+        # A list of dozens would push what is wrong out of a short message.
+        meant = [*meant[:_MOST_SHOWN], f"allowed are {names}" if len(names) <= _MOST_LISTED else _AS_FLAGS]
+        msg = f"{path} has unknown keys [{first_few(map(repr, unknown), _MOST_SHOWN)}]; {'; '.join(meant)}"
         raise InputFileError(msg)
 
 

@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["counted", "first_few", "json_text", "one_line", "printable", "shortened"]
+__all__ = ["counted", "first_few", "json_text", "message_line", "one_line", "printable", "shortened"]
 
 _HIDDEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but tab and line feed, breaks of lines that are none, marks that turn the direction of text, and
 bytes of a file's name that are no text."""
 _LONGEST_WORD: Final = 200
+_LONGEST_MESSAGE: Final = 400
+_MESSAGE_HEAD: Final = 140
+"""Of a message that is cut: what is wrong stands at its start, and what to do, which may be a command, at its end."""
 
 
 def first_few(items: Iterable[object], count: int = 4, *, separator: str = ", ") -> str:
@@ -58,3 +61,15 @@ def shortened(text: str, longest: int = _LONGEST_WORD) -> str:
     # An apostrophe, as in the logits' range, begins no quotation.
     quoted = rf"(?<!\w)'[^'\n]{{{longest},}}'(?!\w)"
     return re.sub(rf"{quoted}|[^\s']{{{longest + 1},}}", cut, text)
+
+
+def message_line(said: object) -> str:
+    """A message as a terminal gets it: one line of at most 400 characters, none of which it would obey.
+
+    Escapes come first, as they are longer than what they stand for. What is still too long loses its middle.
+    """
+    text = shortened(printable(one_line(said)))
+    if len(text) <= _LONGEST_MESSAGE:
+        return text
+    gap = f" … {len(text)} characters, cut here … "
+    return text[:_MESSAGE_HEAD] + gap + text[_MESSAGE_HEAD + len(gap) - _LONGEST_MESSAGE :]

@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from s2tf_edge.clips import Frame
 from s2tf_edge.data.container import open_container, video_stream
@@ -24,6 +25,13 @@ from s2tf_edge.data.frames import FrameTimes, scale_frame
 from s2tf_edge.runtime.hardware import saturates_int8
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_PROPERTIES = settings(deadline=None, database=None, print_blob=True, suppress_health_check=list(HealthCheck))
+settings.register_profile("quick", _PROPERTIES, derandomize=True, max_examples=100)
+settings.register_profile("ci", _PROPERTIES, derandomize=True, max_examples=2000)
+# Others each time; what failed is printed with what gives it again.
+settings.register_profile("fuzz", _PROPERTIES, max_examples=5000)
+settings.load_profile("quick")
 
 _SHARED = Path(__file__).parents[1] / "../shared"
 _SYSTEM_PYTHON = "/usr/bin/python3"
@@ -66,6 +74,7 @@ def _has_ort_cuda() -> bool:
 _NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "needs_rtsp_server": ("GStreamer's RTSP server (tools/system-packages.txt)", _has_rtsp_server),
     "needs_chromium": ("the browser Chromium", lambda: shutil.which("chromium") is not None),
+    "needs_ssh_keygen": ("ssh-keygen of OpenSSH", lambda: shutil.which("ssh-keygen") is not None),
     "needs_rtx": ("TensorRT-RTX", lambda: importlib.util.find_spec("tensorrt_rtx_bindings") is not None),
     "needs_gpu": ("an NVIDIA GPU and its driver", _has_gpu),
     "needs_torch_cuda": ("PyTorch's CUDA build", _has_torch_cuda),

@@ -31,7 +31,7 @@ FOLDERS = {
 ROOMS: dict[str, tuple[str, ...]] = {
     "s2tf_edge": (
         "errors words",
-        "extras network_table option_fields processes progress text_file whole_file",
+        "extras network_table option_fields processes progress signing text_file whole_file",
         "process_group",
         "file_kinds",
         "spec toml_file",

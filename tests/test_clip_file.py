@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,13 @@ def test_labels_may_be_in_a_file_beside(tmp_path: Path) -> None:
     assert read_clip_file(_write(tmp_path / "a.json", _values(labels="names.txt"))).labels == ("jump", "run")
     with pytest.raises(InputFileError, match=r"cannot read .*none\.txt: No such file"):
         read_clip_file(_write(tmp_path / "a.json", _values(labels="none.txt")))
+
+
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero", "."])
+def test_labels_of_others_are_read_from_files_alone(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputFileError, match=r"labels names .*, which is no file"):
+        read_clip_file(_write(tmp_path / "a.json", _values(labels=name)))
 
 
 @pytest.mark.parametrize(

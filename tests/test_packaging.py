@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {
@@ -55,6 +60,44 @@ def test_the_wheel_declares_the_commands_and_the_license(wheel: zipfile.ZipFile)
     for command in ("train", "import", "models", "eval", "export", "stream", "report", "demo"):
         assert f"s2tf-{command} = " in scripts
     assert any(name.endswith("LICENSE") for name in names)
+
+
+@pytest.fixture(scope="module")
+def with_sbom(wheel: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    path = Path(shutil.copy(str(wheel.filename), tmp_path_factory.mktemp("sbom")))
+    subprocess.run([sys.executable, ROOT / "tools/add_sbom.py", path], check=True)
+    return zipfile.ZipFile(path)
+
+
+def test_a_bill_of_materials_is_all_that_is_added_to_the_wheel(
+    wheel: zipfile.ZipFile, with_sbom: zipfile.ZipFile
+) -> None:
+    (added,) = set(with_sbom.namelist()) - set(wheel.namelist())
+    assert added.endswith(".dist-info/sboms/sbom.cdx.json")
+    record = next(name for name in wheel.namelist() if name.endswith("/RECORD"))
+    assert all(with_sbom.read(name) == wheel.read(name) for name in wheel.namelist() if name != record)
+    assert f"{added},sha256=" in with_sbom.read(record).decode()
+
+
+def test_the_bill_of_materials_names_what_the_wheel_depends_on(with_sbom: zipfile.ZipFile) -> None:
+    text = with_sbom.read(next(name for name in with_sbom.namelist() if "/sboms/" in name)).decode()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bom = json.loads(text)
+    parts = {part["name"]: part for part in bom["components"]}
+    (info,) = {name.partition("/")[0] for name in with_sbom.namelist() if ".dist-info/" in name}
+    distribution = metadata.PathDistribution(zipfile.Path(with_sbom, f"{info}/"))
+    needs = [Requirement(need) for need in distribution.requires or ()]
+    base = {need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})}
+    assert base >= {"numpy", "av", "typer", "rich", "platformdirs"}
+    for name in base:
+        assert parts[name]["scope"] == "required"
+        assert parts[name]["version"] == metadata.version(name)
+    assert parts["torch"]["scope"] == "optional"
+    assert {"pygments", "markdown-it-py"} <= {name for name, part in parts.items() if part["scope"] == "required"}
+    root, below = bom["metadata"]["component"], {item["ref"]: item.get("dependsOn", []) for item in bom["dependencies"]}
+    assert (root["name"], root["version"]) == ("s2tf-edge", distribution.version)
+    assert {parts[name]["bom-ref"] for name in base} <= set(below[root["bom-ref"]])
+    assert parts["pygments"]["bom-ref"] in below[parts["rich"]["bom-ref"]]
 
 
 def test_every_command_of_the_wheel_exists(wheel: zipfile.ZipFile) -> None:

@@ -48,6 +48,7 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT, tree, symlinks=True, ignore=unwanted)
     _run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", folder, tree)
     wheel = next(folder.glob("*.whl"))
+    _run(sys.executable, ROOT / "tools/add_sbom.py", wheel)
     _run(sys.executable, "-m", "venv", folder / "venv")
     binaries = folder / "venv" / "bin"
     pip = (binaries / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
@@ -66,6 +67,18 @@ def test_a_device_streams_without_torch(device: Path, artifact: Path) -> None:
     installed = _run(device / "python", "-m", "pip", "list", "--format", "freeze").lower()
     assert "openvino==" in installed
     assert "torch" not in installed
+
+
+@pytest.mark.slow
+def test_what_an_installation_brings_is_in_its_bill_of_materials(device: Path) -> None:
+    find = "print(next(file.locate() for file in files('s2tf-edge') if 'sboms' in file.parts))"
+    code = f"from importlib.metadata import files; {find}"
+    bom = json.loads(Path(_run(device / "python", "-c", code).strip()).read_text("utf-8"))
+    named = {part["name"]: part.get("version") for part in bom["components"]}
+    listed = json.loads(_run(device / "python", "-m", "pip", "list", "--format", "json"))
+    installed = {item["name"].lower().replace("_", "-"): item["version"] for item in listed}
+    for name in set(installed) - {"pip", "setuptools", "s2tf-edge"}:
+        assert named[name] == installed[name]
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from s2tf_edge.words import first_few, json_text, one_line, printable, shortened
+from s2tf_edge.words import first_few, json_text, message_line, one_line, printable, shortened
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,13 @@ def test_long_words_are_cut_in_the_middle() -> None:
     assert len(shortened("word " * 500)) == 2500
     apostrophes = f"of the logits' range {'1 2 ' * 100} of the logits' range"
     assert shortened(apostrophes) == apostrophes
+
+
+@pytest.mark.parametrize("said", ["\x1b" * 1000, "1 2 " * 9000, f"'{'x' * 9000}'", "\udc80\n" * 500, "walk " * 82])
+def test_a_message_is_one_line_that_ends_in_what_to_do(said: str) -> None:
+    advice = "; give another file: s2tf-export net.onnx --meta x.json"
+    line = message_line(f"s2tf-export: error: clip.json holds {said}{advice}")
+    assert len(line) <= 400
+    assert line.isprintable()
+    assert line.startswith("s2tf-export: error: clip.json holds ")
+    assert line.endswith(advice)

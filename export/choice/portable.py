@@ -94,14 +94,19 @@ def list_candidates(folder: Path) -> dict[str, str]:
 
 
 def link_files(source: Path, folder: Path) -> None:
-    """Puts an artifact's files, its description left out, into another folder too, as links where there are such."""
-    for file in source.iterdir():
-        if file.name == META_FILE:
-            continue
-        try:
-            os.link(file, folder / file.name)
-        except OSError:
-            shutil.copy(file, folder / file.name)
+    """Puts the files that an artifact's description names into another folder too, as links where there are such.
+
+    Whatever else lies beside them stays there, as nobody has its hash.
+    """
+    for name in read_meta(source).files:
+        _link(source / name, folder / name)
+
+
+def _link(source: Path, path: Path) -> None:
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copy(source, path)
 
 
 def compare_stored(folder: Path, meta: ArtifactMeta, session: Session) -> Verification:

@@ -46,6 +46,7 @@ from s2tf_edge.runtime.artifact import (
     ArtifactMeta,
     candidate_folders,
     check_files,
+    read_checked,
     read_meta,
 )
 from s2tf_edge.runtime.evaluation.accuracy import Drop, Evaluation, measure_drop
@@ -122,13 +123,17 @@ def tune(
 
     Raises:
         BuildError: none runs here; for engines, none could be built.
-        InputFileError: there is no artifact, or it has changed since it was exported.
+        InputFileError: there is no artifact, it has changed since it was exported, or it is not signed as asked for.
         MissingExtraError: its runtime is not installed.
         UsageError: the artifact is not portable.
         VerificationError: no form agrees with the network here.
     """
     options = options or SessionOptions()
     meta = read_meta(folder)
+    if options.require_signature is not None:
+        # Forms are no artifacts that are signed themselves: the signature holds their hashes.
+        meta = read_checked(folder, signers=options.require_signature)
+        options = dataclasses.replace(options, require_signature=None)
     _require_candidates(folder, meta)
     with new_artifact(folder) as aside:
         found = _copy_candidates(candidate_folders(meta, folder), aside / CANDIDATES_FOLDER)

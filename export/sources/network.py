@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from s2tf_edge.errors import InputFileError, UnsupportedError, UsageError
 from s2tf_edge.extras import require
 from s2tf_edge.file_kinds import NETWORK, FileKind, check_kind
-from s2tf_edge.runtime.artifact import ArtifactMeta, check_files, read_meta
+from s2tf_edge.runtime.artifact import ArtifactMeta, read_checked
 from s2tf_edge.runtime.session import Clips, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.step_spec import StepSpec
@@ -226,6 +226,7 @@ def open_network(
     eval_mode: bool = False,
     form: str | None = None,
     hop: int | None = None,
+    signers: Path | None = None,
 ) -> SourceNetwork:
     """Reads what is to be exported.
 
@@ -236,15 +237,19 @@ def open_network(
         eval_mode: whether to switch a plain ``.onnx`` that is in training mode to inference.
         form: ``step`` or ``clip``; by default ``step`` for a causal network.
         hop: frames of a step; 1 by default.
+        signers: OpenSSH's list of those who may have signed an artifact; None to take one from anybody.
 
     Raises:
-        InputFileError: a file cannot be read or is of the wrong kind.
+        InputFileError: a file cannot be read or is of the wrong kind; or is not signed as asked for.
         MissingExtraError: a package that reading it needs is not installed.
         UsageError: ``meta`` is missing, or it or ``eval_mode`` is given for something that needs none; or the network
             cannot step, and that is asked for.
     """
     kind = check_kind(path, NETWORK).kind
     # By what is in it; a name alone tells of a file that is damaged or not there.
+    if signers is not None and not path.is_dir():
+        msg = f"{path} has no signature, as artifact folders may; leave out `require_signature`"
+        raise InputFileError(msg)
     is_onnx = kind is FileKind.ONNX or (path.suffix.lower() == ".onnx" and kind is not FileKind.MODEL)
     if (is_onnx or path.is_dir()) and (form == "step" or hop is not None):
         asked = "form='step'" if form == "step" else f"hop={hop}"
@@ -256,7 +261,7 @@ def open_network(
         msg = f"`eval_mode` is for a plain .onnx file; {path.name} is exported for inference anyway, so leave it out"
         raise UsageError(msg)
     if path.is_dir():
-        return _open_artifact(path, meta, float_targets)
+        return _open_artifact(path, meta, float_targets, signers)
     if meta is not None:
         msg = f"`meta` describes a plain .onnx file; {path.name} describes itself, so leave it out"
         raise UsageError(msg)
@@ -295,9 +300,10 @@ def _open_onnx(path: Path, meta: Path | None, *, eval_mode: bool) -> SourceNetwo
     return OnnxNetwork(read_plain_onnx(path, read_clip_file(meta), eval_mode=eval_mode))
 
 
-def _open_artifact(folder: Path, meta_file: Path | None, float_targets: Collection[str]) -> SourceNetwork:
-    meta = read_meta(folder)
-    check_files(meta, folder)
+def _open_artifact(
+    folder: Path, meta_file: Path | None, float_targets: Collection[str], signers: Path | None
+) -> SourceNetwork:
+    meta = read_checked(folder, signers=signers)
     if meta_file is not None:
         msg = f"`meta` describes a plain .onnx file; {folder} describes itself, so leave it out"
         raise UsageError(msg)

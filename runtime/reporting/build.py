@@ -20,6 +20,7 @@ from s2tf_edge.file_kinds import RUNNABLE, check_kind, find_kind
 from s2tf_edge.runtime.evaluation.accuracy import Drop, Evaluation, measure_drop
 from s2tf_edge.runtime.evaluation.confidence import Confidence, measure_confidence
 from s2tf_edge.runtime.evaluation.predictions import measure_agreement, video_keys
+from s2tf_edge.runtime.open import check_signed
 from s2tf_edge.runtime.reporting.changes import Change, find_changes
 from s2tf_edge.runtime.reporting.data_digest import digest_videos
 from s2tf_edge.runtime.reporting.facts import machine_facts, read_calibration, read_facts
@@ -188,12 +189,16 @@ def make_report(
 
     Raises:
         UsageError: no path, one given twice, or a baseline that is not among them.
+        InputFileError: one of them is not signed by whom the session's options ask for.
         S2TFError: not one artifact, or not the baseline that was asked for, could run; of the class of its or the first
             one's error, so that a command ends in its exit code.
     """
     # What is no artifact at all should not be found after minutes of measuring others.
     paths = [check_kind(path, RUNNABLE).stands_for for path in paths]
     options, names = options or MeasureOptions(), _name_artifacts(paths)
+    if options.session.require_signature is not None:
+        for path in paths:
+            check_signed(path, options.session.require_signature)
     asked = None if baseline is None else _find_baseline(baseline, paths, names)
     found = measure(paths, data, baseline=asked, options=options, steps=steps)
     outcomes = found.outcomes

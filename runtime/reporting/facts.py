@@ -47,10 +47,10 @@ def read_facts(path: Path) -> ArtifactFacts:
         meta = read_meta(path)
     except InputFileError:
         return ArtifactFacts(size_mb=size_mb)
-    seconds = meta.build.get("seconds")
+    seconds = _number(meta.build.get("seconds"))
     return ArtifactFacts(
         size_mb=size_mb,
-        build_seconds=float(seconds) if isinstance(seconds, (int, float)) else None,
+        build_seconds=seconds,
         obtained=_describe_layers(meta.precision.get("obtained")),
         layers=_count_layers(meta.precision.get("obtained")),
         verification=_describe_verification(_read_json(path / VERIFICATION_FILE)),
@@ -102,9 +102,17 @@ def _describe_verification(values: Mapping[str, Any]) -> str | None:
         ("top1_agreement", "top-1 agreement {:.0%}"),
         ("n", "n = {:.0f}"),
     ):
-        if isinstance(values.get(key), (int, float)):
-            parts.append(template.format(values[key]))
+        number = _number(values.get(key))
+        if number is not None:
+            parts.append(template.format(number))
     return ", ".join(parts) or None
+
+
+def _number(value: Any) -> float | None:
+    """As a float; None of what is none, or a whole number of hundreds of digits."""
+    with contextlib.suppress(OverflowError):
+        return float(value) if isinstance(value, (int, float)) else None
+    return None
 
 
 def _describe_calibration(values: Mapping[str, Any]) -> str | None:

@@ -34,7 +34,10 @@ class SavedRow:
     def number(self, key: str) -> float | None:
         """A metric; None where it is not known."""
         value = self.values.get(key)
-        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+        try:
+            return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+        except OverflowError:  # a whole number of hundreds of digits
+            return None
 
     @property
     def form(self) -> tuple[str, str]:

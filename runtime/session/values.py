@@ -52,6 +52,8 @@ class SessionOptions:
     """A folder in which OpenVINO keeps compiled networks for the next start; see ``s2tf_edge.runtime.cache``."""
     profile: bool = False
     """Have the runtime note how long each layer takes, which makes all of them slower; for ``Session.profile``."""
+    require_signature: Path | None = None
+    """OpenSSH's list of allowed signers: an artifact that none of them signed is not opened, nor a ``model.pt``."""
     custom_ops: tuple[Path, ...] = ()
     """Shared libraries with kernels for ONNX Runtime to register: they run nodes in place of the bodies in the file."""
 

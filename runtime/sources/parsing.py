@@ -242,7 +242,8 @@ def _find_files(text: str) -> list[Path]:
         kind = "folder" if is_folder(path) else "list" if path.is_file() else "glob"
         msg = f"{kind} {text} holds no video, nor numbered pictures; give {_KINDS}"
         raise InputFileError(msg)
-    if path.is_file() and not any(item.is_file() for item in found):
+    # As in _is_there: a line of a list may be anything.
+    if path.is_file() and not any(os.path.isfile(item) for item in found):  # noqa: PTH113
         msg = f"{path} is no list of videos: none of its lines names a file that exists"
         raise InputFileError(msg)
     return found

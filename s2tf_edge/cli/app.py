@@ -32,15 +32,17 @@ from s2tf_edge.cli.log_lines import JsonFormatter, Log, LogForm, TextFormatter
 from s2tf_edge.cli.progress_lines import show_bar, show_lines
 from s2tf_edge.errors import InputFileError, S2TFError
 from s2tf_edge.progress import Progress
-from s2tf_edge.words import json_text, one_line, printable, shortened
+from s2tf_edge.words import json_text, message_line, one_line, printable
 
 __all__ = [
     "APP_SETTINGS",
     "CommandLine",
     "Quiet",
+    "RequireSignature",
     "Verbose",
     "command_line_of",
     "ending_signals",
+    "error_line",
     "errors_console",
     "execute",
     "existing",
@@ -65,6 +67,14 @@ APP_SETTINGS: Final[Mapping[str, Any]] = {
 }
 """Of every parser."""
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only warnings and errors on stderr.")]
+RequireSignature = Annotated[
+    Path | None,
+    typer.Option(
+        help="Take artifacts only that somebody on this list of OpenSSH signed (NAME PUBLIC-KEY, a line each).",
+        metavar="ALLOWED_SIGNERS",
+        readable=False,
+    ),
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Debug messages on stderr.")]
 
 errors_console = Console(stderr=True)
@@ -324,6 +334,11 @@ def _in_own_words(command: Callable[..., None], words: Callable[[str], str]) -> 
     return guarded
 
 
+def error_line(name: str, message: str) -> str:
+    """What a command that fails says last: one short line, whatever its message quotes."""
+    return message_line(f"{name}: error: {message}")
+
+
 def _fail(name: str, message: str, code: int, error: BaseException | None = None) -> None:
     if error is not None:
         logging.getLogger("s2tf_edge").debug("traceback:", exc_info=error)
@@ -332,5 +347,5 @@ def _fail(name: str, message: str, code: int, error: BaseException | None = None
         sys.exit(code)
     # A terminal that was hung up takes no more lines.
     with suppress(OSError):
-        say(shortened(f"{name}: error: {one_line(message)}"), err=True)
+        say(error_line(name, message), err=True)
     sys.exit(code)

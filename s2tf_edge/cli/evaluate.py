@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, say, setup_logging, version_option
+from s2tf_edge.cli.app import (
+    Quiet,
+    RequireSignature,
+    Verbose,
+    print_json,
+    progress_bar,
+    run,
+    say,
+    setup_logging,
+    version_option,
+)
 from s2tf_edge.errors import S2TFError
 
 if TYPE_CHECKING:
     from s2tf_edge.data.videos import Videos
     from s2tf_edge.process_group import ProcessGroup
-    from s2tf_edge.runtime.session import Session
+    from s2tf_edge.runtime.session import Session, SessionOptions
 
 __all__ = ["evaluate", "main"]
 
@@ -50,6 +60,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for eval.json, eval.html, tables and pictures.")
     ] = None,
+    require_signature: RequireSignature = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -62,11 +73,13 @@ def evaluate(
     del version  # taken by the app
     from s2tf_edge.process_group import join_processes
     from s2tf_edge.processes import Processes
+    from s2tf_edge.runtime.session import SessionOptions
 
     setup_logging(quiet=quiet or not Processes.from_environment().is_first, verbose=verbose)
     with join_processes() as group:
         try:
-            result = _evaluate(model, data, views=views, limit=limit, threads=threads, out=out, group=group)
+            run_on = SessionOptions(threads=threads, require_signature=require_signature)
+            result = _evaluate(model, data, views=views, limit=limit, run_on=run_on, out=out, group=group)
         except S2TFError:
             if group.is_first:
                 raise
@@ -80,7 +93,14 @@ def evaluate(
 
 
 def _evaluate(
-    model: Path, data: str, *, views: str, limit: int | None, threads: int, out: Path | None, group: ProcessGroup
+    model: Path,
+    data: str,
+    *,
+    views: str,
+    limit: int | None,
+    run_on: SessionOptions,
+    out: Path | None,
+    group: ProcessGroup,
 ) -> dict[str, Any] | None:
     """What is printed; None in all processes but the first, which alone writes files."""
     from s2tf_edge.data.datasets import open_videos
@@ -89,21 +109,21 @@ def _evaluate(
     from s2tf_edge.runtime.evaluation.output_folder import output_folder
     from s2tf_edge.runtime.evaluation.result_files import write_evaluation
     from s2tf_edge.runtime.open import open_session
-    from s2tf_edge.runtime.session import SessionOptions
 
     with ExitStack() as stack:
 
         def prepare() -> tuple[Views, Videos, Path | None, Session]:
             how, videos = Views.parse(views), open_videos(data)
             folder = stack.enter_context(output_folder(out)) if out is not None and group.is_first else None
-            return how, videos, folder, stack.enter_context(open_session(model, SessionOptions(threads=threads)))
+            return how, videos, folder, stack.enter_context(open_session(model, run_on))
 
         how, videos, folder, session = group.agree(prepare)
         with progress_bar("evaluating") as progress:
             evaluation = measure(session, videos, views=how, limit=limit, group=group, progress=progress)
         if not group.is_first:
             return None
-        result = {"model": str(model), "data": data, "views": str(how), "threads": threads} | evaluation.to_dict()
+        asked = {"model": str(model), "data": data, "views": str(how), "threads": run_on.threads}
+        result = asked | evaluation.to_dict()
         if folder is not None:
             write_evaluation(evaluation, result, folder, data=videos)
     return result

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, existing, progress_bar, run, say, translate, version_option
+from s2tf_edge.cli.app import (
+    Quiet,
+    RequireSignature,
+    Verbose,
+    existing,
+    progress_bar,
+    run,
+    say,
+    translate,
+    version_option,
+)
 from s2tf_edge.cli.dataclass_flags import with_flags
 from s2tf_edge.errors import UsageError
 
@@ -24,6 +34,7 @@ _EXAMPLES = (
     "s2tf-export model.pt --target openvino --precision int8 --calib clips/train",
     "s2tf-export model.pt --target trt-rtx --input u8",
     "s2tf-export model.pt --target trt --defer-build     # then, on the device: sh model_trt_fp16/build.sh",
+    "s2tf-export model.pt --target openvino --sign ~/.ssh/id_ed25519",
     "s2tf-export i3d.onnx --describe > i3d.json           # a clip file to fill in; then:",
     "s2tf-export i3d.onnx --meta i3d.json --target openvino --eval clips/test",
 )
@@ -46,6 +57,15 @@ def export(
             "--describe", help="Print the clip file of MODEL, as --meta reads it, filled in by its shapes; stop."
         ),
     ] = False,
+    sign: Annotated[
+        Path | None,
+        typer.Option(
+            help="Sign the artifact with this SSH key, by ssh-keygen; without --target, MODEL as it is.",
+            metavar="KEY",
+            readable=False,
+        ),
+    ] = None,
+    require_signature: RequireSignature = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, stop.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -59,12 +79,17 @@ def export(
     if describe:
         say(write_description(describe_clips(existing(model))))
         return
+    if sign is not None:
+        _check_signing_key(sign)
+    if options is None and sign is not None:
+        _sign(existing(model), sign)
+        return
     if options is None:
         from s2tf_edge.export.targets.familiar_names import TARGET_NAMES
 
         msg = f"nothing says what to export for; give `target` one of: {TARGET_NAMES.explain()}"
         raise UsageError(msg)
-    plan = plan_export(existing(model), options)
+    plan = plan_export(existing(model), options, require_signature=require_signature)
     if dry_run:
         check_plan(plan)
         say("\n".join(plan.lines()))
@@ -73,6 +98,9 @@ def export(
         result = run_plan(plan, progress=progress)
     if not result.is_deferred:
         remember_artifact(result.folder)
+    if sign is not None:
+        # Now that no bar is drawn, where a passphrase may be asked for; what took long to make stays if there is none.
+        _sign(result.folder, sign)
     say(_result_lines(result, model))
 
 
@@ -86,6 +114,19 @@ def command() -> Callable[..., None]:
     from s2tf_edge.export.options import ExportOptions
 
     return with_flags(export, ExportOptions)
+
+
+def _check_signing_key(key: Path) -> None:
+    from s2tf_edge.signing import check_signing_key
+
+    check_signing_key(key)
+
+
+def _sign(artifact: Path, key: Path) -> None:
+    from s2tf_edge.file_kinds import RUNNABLE, check_kind
+    from s2tf_edge.runtime.artifact import sign_artifact
+
+    say(f"signed: {sign_artifact(check_kind(artifact, RUNNABLE).stands_for, key)}", err=True)
 
 
 def _result_lines(result: ExportResult, model: Path) -> str:

@@ -6,11 +6,11 @@ import enum
 import logging
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from s2tf_edge.words import json_text, printable, shortened
+from s2tf_edge.words import json_text, message_line, printable, shortened
 
 __all__ = ["JsonFormatter", "Log", "LogForm", "TextFormatter"]
 
@@ -29,7 +29,7 @@ Log = Annotated[
 
 
 class TextFormatter(logging.Formatter):
-    """The message in the words of the command; a traceback stays as it is.
+    """The message in the words of the command; warnings are as short as errors.
 
     Args:
         translate: puts a message into the words of the command that runs.
@@ -41,7 +41,12 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name that logging calls
         """The line of a record; others' words in it are escaped, and long ones are cut."""
-        return shortened(printable(self._translate(super().formatMessage(record))))
+        text = self._translate(super().formatMessage(record))
+        return message_line(text) if record.levelno >= logging.WARNING else shortened(printable(text))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """A traceback, whose messages are others' words too."""
+        return printable(super().formatException(ei))
 
 
 class JsonFormatter(logging.Formatter):

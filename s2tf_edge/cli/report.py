@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, print_json, progress_bar, run, say, translate, version_option
+from s2tf_edge.cli.app import (
+    Quiet,
+    RequireSignature,
+    Verbose,
+    print_json,
+    progress_bar,
+    run,
+    say,
+    translate,
+    version_option,
+)
 from s2tf_edge.cli.completions import named
 from s2tf_edge.errors import UsageError
 from s2tf_edge.words import printable
@@ -125,6 +135,7 @@ def report(
             "--merge", help="Put reports of several devices into one picture: merged.html, .json and .csv in --out."
         ),
     ] = False,
+    require_signature: RequireSignature = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print report.json, or what was compared or merged, instead of text.")
     ] = False,
@@ -162,7 +173,7 @@ def report(
         warmup_seconds=warmup,
         views=Views.parse(views),
         limit=limit,
-        session=SessionOptions(threads=threads, hint=hint),
+        session=SessionOptions(threads=threads, hint=hint, require_signature=require_signature),
         profile=profile,
     )
     _measure(paths, data, out, baseline=baseline, options=options, bounds=bounds, json=json)

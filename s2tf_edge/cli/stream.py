@@ -176,9 +176,10 @@ def _open_session(artifact: Path, run_on: SessionOptions) -> Session:
     from s2tf_edge.runtime.cache import compiled_models
     from s2tf_edge.runtime.open import find_stale_choice, open_session
 
+    session = open_session(artifact, dataclasses.replace(run_on, cache=compiled_models()))
     if (stale := find_stale_choice(artifact)) is not None:
         logger.warning("%s", stale)
-    return open_session(artifact, dataclasses.replace(run_on, cache=compiled_models()))
+    return session
 
 
 def _check_no_sources(flags: StreamFlags) -> None:

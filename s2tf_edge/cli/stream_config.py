@@ -65,13 +65,13 @@ def _to_flag(config: Path, key: str, value: Any) -> Any:
     """A value as a flag has it, with paths counted from the folder of the file, wherever the command runs."""
     from s2tf_edge.runtime.sources.parsing import names_path
 
-    if key in {"artifact", "jsonl", "save"} and not value:
+    if key in {"artifact", "jsonl", "save", "require_signature"} and not value:
         msg = f"{config}: {key} is empty; leave it out"
         raise InputFileError(msg)
     folder = config.parent
     if key == "artifact" or (key == "jsonl" and value != "-"):
         return _join(folder, value)
-    if key == "save":
+    if key in {"save", "require_signature"}:
         return Path(_join(folder, value))
     if key == "log":
         return LogForm(value)

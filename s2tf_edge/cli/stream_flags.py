@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, version_option
+from s2tf_edge.cli.app import Quiet, RequireSignature, Verbose, version_option
 from s2tf_edge.cli.completions import named
 from s2tf_edge.cli.log_lines import Log
 
@@ -247,6 +247,7 @@ class StreamFlags:
     max_age: MaxAge = None
     device: Device = "auto"
     threads: Threads = 0
+    require_signature: RequireSignature = None
     selftest: SelfTest = False
     config: Config = None
     reload_on_hangup: ReloadOnHangup = False

@@ -78,7 +78,7 @@ def plan_session(flags: StreamFlags) -> SessionOptions:
     """How the network is run."""
     from s2tf_edge.runtime.session import SessionOptions
 
-    return SessionOptions(device=flags.device, threads=flags.threads)
+    return SessionOptions(device=flags.device, threads=flags.threads, require_signature=flags.require_signature)
 
 
 def find_artifact(flags: StreamFlags) -> Path:

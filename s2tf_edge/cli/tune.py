@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s2tf_edge.cli.app import Quiet, Verbose, existing, print_json, progress_bar, run, say, translate, version_option
+from s2tf_edge.cli.app import (
+    Quiet,
+    RequireSignature,
+    Verbose,
+    existing,
+    print_json,
+    progress_bar,
+    run,
+    say,
+    translate,
+    version_option,
+)
 from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,6 +53,7 @@ def tune(
         float | None,
         typer.Option(help="Points of top-1 that the form may lose against the float one.", metavar="POINTS"),
     ] = None,
+    require_signature: RequireSignature = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -57,7 +69,7 @@ def tune(
     from s2tf_edge.runtime.cache import remember_artifact
     from s2tf_edge.runtime.session import SessionOptions
 
-    options = SessionOptions(threads=threads, device=device)
+    options = SessionOptions(threads=threads, device=device, require_signature=require_signature)
     bound = _bound(data, max_drop)
     with progress_bar(f"tuning {artifact}") as progress:
         result = choose(existing(artifact), options, bound=bound, progress=progress)

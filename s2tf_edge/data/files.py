@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from s2tf_edge.clips import clip_room
 from s2tf_edge.data.clip_run import read_clips
 from s2tf_edge.data.directions import directions_among
 from s2tf_edge.data.labeled import LabeledVideos
-from s2tf_edge.data.list_file import LIST_SUFFIXES, check_entries, read_class_index, read_list
+from s2tf_edge.data.list_file import LIST_SUFFIXES, check_entries, is_class_number, read_class_index, read_list
 from s2tf_edge.data.listing_checks import check_classes, check_missing
 from s2tf_edge.data.video import probe, read_clip
 from s2tf_edge.data.video_paths import (
@@ -167,12 +168,13 @@ def open_list(path: Path, *, labels: Sequence[str] | None = None) -> Videos:
     check_entries(entries, path)
     listed = [entry.label for entry in entries if entry.label is not None]
     paths = [entry.path for entry in entries]
-    there = {video for video in set(paths) if video.is_file()}
+    # Path.is_file raises where a name is longer than a file's may be.
+    there = {video for video in set(paths) if os.path.isfile(video)}  # noqa: PTH113
     missing = [str(video) for video in paths if video not in there]
     check_missing(missing, listed=len(paths), source=str(path), advice=_of_ucf101(path))
     if not listed:
         return _without_labels(path, [video for video in paths if video in there])
-    if all(label.isdecimal() for label in listed):
+    if all(map(is_class_number, listed)):
         listed, found = _name_classes(listed, path)
     else:
         found = tuple(sorted(set(listed)))

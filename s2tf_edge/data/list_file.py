@@ -12,7 +12,15 @@ from s2tf_edge.data.video_paths import VIDEO_SUFFIXES, is_video_name
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.text_file import read_text
 
-__all__ = ["LIST_SUFFIXES", "ListedVideo", "check_entries", "read_class_index", "read_lines", "read_list"]
+__all__ = [
+    "LIST_SUFFIXES",
+    "ListedVideo",
+    "check_entries",
+    "is_class_number",
+    "read_class_index",
+    "read_lines",
+    "read_list",
+]
 
 LIST_SUFFIXES: Final = (".txt", ".csv")
 """Endings, in lower case, of files that are lists rather than videos, where a file may be either."""
@@ -22,6 +30,7 @@ _PATH: Final = rf"(?P<path>.+(?:{'|'.join(re.escape(suffix) for suffix in VIDEO_
 _UNLABELED: Final = re.compile(_PATH, re.IGNORECASE)
 _LABELED: Final = re.compile(rf"{_PATH}(?:\s*,\s*|\s+)(?P<label>.+)", re.IGNORECASE)
 _MAX_LIST_BYTES: Final = 256 * 2**20
+_MAX_DIGITS: Final = 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +73,12 @@ def read_class_index(path: Path) -> dict[int, str]:
         InputFileError: the file cannot be read or is not UTF-8.
     """
     lines = (line.split(maxsplit=1) for line in read_lines(path) if line.strip())
-    return {int(fields[0]): fields[-1].strip() for fields in lines if fields[0].isdecimal()}
+    return {int(fields[0]): fields[-1].strip() for fields in lines if is_class_number(fields[0])}
+
+
+def is_class_number(text: str) -> bool:
+    """Whether it is the number of a class: digits, and no more than Python makes a number of."""
+    return text.isdecimal() and len(text) <= _MAX_DIGITS
 
 
 def check_entries(entries: Sequence[ListedVideo], path: Path) -> None:

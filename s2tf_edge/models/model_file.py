@@ -135,8 +135,9 @@ def read_model_file(path: str | Path) -> ModelFile:
     if not isinstance(content, dict) or content.get("kind") != _KIND:
         msg = f"{path} is not a model file of this package; turn a published checkpoint into one with s2tf-import"
         raise InputFileError(msg)
-    if content.get("format") != FORMAT_VERSION:
-        msg = f"{path} has format {content.get('format')!r}, this version reads {FORMAT_VERSION}; upgrade s2tf-edge"
+    number = content.get("format")
+    if type(number) is not int or number != FORMAT_VERSION:
+        msg = f"{path} has format {number!r}, this version reads {FORMAT_VERSION}; upgrade s2tf-edge"
         raise InputFileError(msg)
     try:
         return ModelFile(
@@ -150,7 +151,8 @@ def read_model_file(path: str | Path) -> ModelFile:
             versions=dict(content["versions"]),
             extra=dict(content["extra"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RuntimeError) as error:
+        # A runtime error is a tensor's, which stands where a number should.
         msg = f"{path} is not a whole model file ({type(error).__name__}: {error}); train or import again"
         raise InputFileError(msg) from error
 

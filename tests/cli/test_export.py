@@ -352,7 +352,7 @@ def test_every_flag_is_explained(run: Callable[..., Printed], monkeypatch: pytes
     flags = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(ExportOptions)} - {"--verify"}
     for flag in (*flags, "--no-verify", "--dry-run", "--quiet", "--verbose", "--version"):
         assert re.search(rf"{flag}\b(?!-) .*\w", out), flag
-    assert out.count("s2tf-export model.pt --target") == 4
+    assert out.count("s2tf-export model.pt --target") == 5
 
 
 _INT8_OPTIONS: dict[str, Any] = {"precision": "int8", "calib": "synthetic?clips=9"}
@@ -379,6 +379,7 @@ _OTHER_VALUES: dict[str, dict[str, Any]] = {
     "mask": {"mask": True},
     "opset": {"opset": 21},
     "defer_build": {"defer_build": True},
+    "portable": {"portable": True},
     "workspace": {"workspace": 0.5},
     "timing_cache": {"timing_cache": Path("/in/cache")},
     "version_compatible": {"version_compatible": True},
@@ -396,7 +397,7 @@ def parse(run: Callable[..., Printed], monkeypatch: pytest.MonkeyPatch) -> Calla
     def parse(*arguments: str) -> tuple[Path, ExportOptions]:
         parsed: list[tuple[Path, ExportOptions]] = []
 
-        def plan(model: Path, options: ExportOptions) -> None:
+        def plan(model: Path, options: ExportOptions, **_: object) -> None:
             parsed.append((model, options))
             msg = "stop here"
             raise S2TFError(msg)

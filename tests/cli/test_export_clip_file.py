@@ -88,7 +88,7 @@ def test_the_message_for_a_missing_clip_file_names_what_writes_one(run: Run, col
 def test_without_a_target_nothing_is_exported(run: Run, colors: Path) -> None:
     code, out, err = run(colors)
     assert (code, out) == (2, "")
-    assert err.startswith("s2tf-export: error: nothing says what to export for; give --target TARGET: onnx, openvino")
+    assert err.startswith("s2tf-export: error: nothing says what to export for; give --target one of: openvino (")
 
 
 def test_a_model_and_an_artifact_describe_themselves(run: Run, colors: Path, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_whatever_metadata_say_a_message_is_one_short_line(
     assert "Traceback" not in out
     if code:
         assert code == 9
-        assert len(out.splitlines()[-1]) < 800
+        assert len(out.splitlines()[-1]) <= 400
 
 
 def test_files_that_are_not_there_are_named_as_text(printed: Callable[..., tuple[int, str]], tmp_path: Path) -> None:

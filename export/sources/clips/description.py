@@ -8,7 +8,7 @@ from typing import Any
 
 from s2tf_edge.clip_file import spec_keys
 from s2tf_edge.extras import require
-from s2tf_edge.runtime.artifact import check_files, read_meta
+from s2tf_edge.runtime.artifact import read_checked
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.words import json_text
 
@@ -31,8 +31,7 @@ def describe_clips(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if path.is_dir():
-        meta = read_meta(path)
-        check_files(meta, path)
+        meta = read_checked(path)
         return _keys(meta.clip, meta.labels, input="clip", output="logits")
     if path.suffix.lower() == ".onnx":
         require("onnx_ir", extra="export", purpose="reading an ONNX file")

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from s2tf_edge.data.datasets import open_data
 from s2tf_edge.errors import InputFileError, UsageError, VerificationError
 from s2tf_edge.export.choice import tune as module
 from s2tf_edge.export.choice.tune import Bound, tune
-from s2tf_edge.runtime.artifact import candidate_folders, check_files, read_meta
+from s2tf_edge.runtime.artifact import candidate_folders, check_files, read_meta, sign_artifact
 from s2tf_edge.runtime.open import find_stale_choice, open_session
 from s2tf_edge.runtime.session import Session, SessionOptions
 
@@ -179,3 +180,40 @@ def test_a_folder_without_links_is_copied(portable: Path, tmp_path: Path, monkey
     assert not (tmp_path / "c" / "model.onnx").samefile(portable / "candidates" / "fp32" / "model.onnx")
     shutil.rmtree(portable)
     assert (tmp_path / "c" / "model.onnx").stat().st_size
+
+
+@pytest.fixture
+def signers(portable: Path, tmp_path: Path) -> Path:
+    """Who may sign: the key that has signed ``portable``."""
+    key, path = tmp_path / "key", tmp_path / "signers"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key], check=True)
+    path.write_text(f"me {key.with_name('key.pub').read_text()}")
+    sign_artifact(portable, key)
+    return path
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.needs_ssh_keygen
+def test_a_signature_covers_the_forms_and_not_the_choice(
+    portable: Path, signers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _let_be_fastest(monkeypatch, "fp16", "fp32", "int8")
+    stray = portable / "candidates" / "fp16" / "stray.bin"
+    stray.write_bytes(b"nobody signed this")
+    options = SessionOptions(require_signature=signers)
+    with pytest.raises(UsageError, match="is not an artifact folder and nothing else"):
+        tune(portable, options)
+    stray.unlink()
+    assert tune(portable, options).chosen == "fp16"
+    with pytest.raises(InputFileError, match="is not signed"):
+        open_session(portable, options)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.needs_ssh_keygen
+def test_a_form_that_changed_after_signing_is_refused(portable: Path, signers: Path) -> None:
+    options = SessionOptions(require_signature=signers)
+    open_session(portable, options)
+    _break(portable / "candidates" / "fp16")
+    with pytest.raises(InputFileError, match=r"the signature of .* is not one of"):
+        tune(portable, options)
