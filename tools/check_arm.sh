@@ -126,6 +126,6 @@ fi
 say "the wheel, and its dependencies for arm64 (100 MB)"
 get_runtime
 say "networks and artifacts"
-PYTHONPATH=$PWD "$python" -m tools.arm.make "$folder/made"
+PYTHONPATH=$PWD:$PWD/tools "$python" -m arm.make "$folder/made"
 say "the same answers on Arm?"
-PYTHONPATH=$PWD "$python" -m tools.arm.compare "$folder"
+PYTHONPATH=$PWD:$PWD/tools "$python" -m arm.compare "$folder"

@@ -16,13 +16,13 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def judging(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(ROOT)
-    return importlib.import_module("tools.arm.judging")
+    return importlib.import_module("arm.judging")
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(ROOT)
-    return importlib.import_module("tools.arm.machine")
+    return importlib.import_module("arm.machine")
 
 
 def _records(*labels: str, score: float = 0.5) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Holds what emulated Arm processors say of ``tools/arm/make.py``'s artifacts against what this machine says.
 
-    python -m tools.arm.compare FOLDER
+    python -m arm.compare FOLDER
 
 FOLDER is what ``tools/check_arm.sh`` prepared. Every artifact runs in a process of its own, as some have crashed.
 Prints a table, and ends with 1 where something differs by more than it may.
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tools.arm.judging import (
+from arm.judging import (
     ALLOWED_PERCENT,
     FLOAT,
     INTEGER,
@@ -31,7 +31,7 @@ from tools.arm.judging import (
     difference_percent,
     tabulate,
 )
-from tools.arm.machine import Ended, Machine
+from arm.machine import Ended, Machine
 
 PROCESSORS: Final = ("cortex-a72", "cortex-a76")
 """Those of the Raspberry Pi 4 and 5: without and with dot products and arithmetic in float16."""

@@ -1,6 +1,6 @@
 """Makes what ``tools/arm/compare.py`` compares: small networks, their artifacts, frames to show them, and a video.
 
-    python -m tools.arm.make FOLDER
+    python -m arm.make FOLDER
 
 What is there already is kept. Networks have random weights; their norms are drawn too, as logits are so alike else
 that integers change much of their range.
