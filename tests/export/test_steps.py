@@ -347,7 +347,9 @@ def test_an_artifact_says_how_it_is_driven(build: Build, network: VideoNetwork) 
     assert verified["unit"] == "steps"
 
 
-def test_what_does_not_step_is_told(build: Build, causal_file: Path, plain: Path, session: Session) -> None:
+def test_what_does_not_step_is_told(
+    build: Build, causal_file: Path, plain: Path, session: Session, tmp_path: Path
+) -> None:
     state, frame = session.start(), _input(session, _pixels(1))
     with open_session(causal_file) as other:
         with pytest.raises(UsageError, match=r"the state is not of causal net; take what start\(\) "):
@@ -359,7 +361,7 @@ def test_what_does_not_step_is_told(build: Build, causal_file: Path, plain: Path
         session.step(np.concatenate([frame, frame]), state)
     with pytest.raises(UsageError, match=r"step steps 1 streams side by side, got batch=2; export it with that batch"):
         session.start(2)
-    clip = export(plain, ExportOptions(target="onnx", meta=plain.with_suffix(".json"), out=plain.with_name("clip")))
+    clip = export(plain, ExportOptions(target="onnx", meta=plain.with_suffix(".json"), out=tmp_path / "clip"))
     with open_session(clip.folder) as whole, pytest.raises(UsageError, match="sees whole clips and cannot step; give"):
         whole.start()
 
