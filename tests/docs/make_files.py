@@ -1,6 +1,6 @@
 """Makes a file of every name that the commands on the pages take for given: ``python tests/docs/make_files.py FOLDER``.
 
-Videos of four classes by two people, and of a third for testing; networks with drawn weights; artifacts and a report of
+Videos of four classes by two people, and of others for testing; networks with drawn weights; artifacts and a report of
 one of them; graphs with their clip files; published checkpoints.
 """
 
@@ -26,7 +26,8 @@ CLASSES = LABELS[:4]
 FILES = ("anna_0", "anna_1", "ben_0", "ben_1")
 COPIES = {
     "videos": ("clips/train", "weizmann", "mine", "UCF101/videos", "k400/train"),
-    "test": ("test-videos", "clips/test", "more", "k400/val"),
+    "test": ("test-videos", "clips/test", "k400/val"),
+    "more": (),
 }
 """Folders of videos, and the other names that pages have for such."""
 COMMANDS = (
@@ -40,7 +41,7 @@ COMMANDS = (
 
 def make_videos(folder: Path) -> None:
     """``videos`` and ``test``, and the same under other names."""
-    for name, files in {"videos": FILES, "test": ("eve_0",)}.items():
+    for name, files in {"videos": FILES, "test": ("eve_0",), "more": ("finn_0",)}.items():
         for label in CLASSES:
             (folder / name / label).mkdir(parents=True)
             for file in files:
@@ -48,9 +49,10 @@ def make_videos(folder: Path) -> None:
                 write_video(path, clips=[(label, 1.2)], size=(48, 64), seed=sum(file.encode()))
         for copy in COPIES[name]:
             shutil.copytree(folder / name, folder / copy)
-    (folder / "three").mkdir()
-    for label in CLASSES[:3]:
-        shutil.copy(folder / "test" / label / "eve_0.mp4", folder / "three" / f"{label}.mp4")
+    for name, count in {"three": 3, "camera": 16}.items():
+        (folder / name).mkdir()
+        for index, path in enumerate(sorted(folder.glob("videos/*/*.mp4"))[:count]):
+            shutil.copy(path, folder / name / f"{index}.mp4")
     write_video(folder / "clip.mp4", clips=[(label, 1.2) for label in CLASSES], size=(48, 64))
 
 
@@ -82,7 +84,7 @@ def make_networks(folder: Path) -> None:
     for copy in ("runs/a/model.pt", "big.pt"):
         shutil.copy(folder / "model.pt", folder / copy)
     for name, network in {"kinetics": "s2tf_x3d_s", "k400": "s2tf_x3d_s", "causal": "x3d_xs?causal=true"}.items():
-        made = create_model(network, num_classes=len(CLASSES), frames=4, size=32, labels=CLASSES)
+        made = create_model(network, num_classes=len(CLASSES), frames=8, size=32, labels=CLASSES)
         save_model(folder / f"{name}.pt", made)
 
 
