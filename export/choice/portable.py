@@ -132,14 +132,12 @@ def _keep_agreeing(folders: Sequence[Path]) -> tuple[list[Path], list[Candidate]
     differing: list[Candidate] = []
     for folder in folders:
         meta = read_meta(folder)
-        session, _ = runnable_session(folder, meta)
-        with session:
-            found = compare_stored(folder, meta, session)
-        if found.passed:
+        problem = _find_problem(folder, meta)
+        if problem is None:
             _remove_build_script(folder, meta)
             agreeing.append(folder)
             continue
-        reason = f"agrees on videos, and not on the seeded clips that a device has to check it with: {found}"
+        reason = f"agrees on videos, and not on the seeded clips that a device has to check it with: {problem}"
         logger.warning("%s is left out: it %s", folder.name, reason)
         differing.append(Candidate(name=folder.name, result=reason))
         shutil.rmtree(folder)
@@ -147,6 +145,16 @@ def _keep_agreeing(folders: Sequence[Path]) -> tuple[list[Path], list[Candidate]
         msg = "no form can be checked on a device:\n" + "\n".join(tabulate(differing))
         raise VerificationError(msg)
     return agreeing, differing
+
+
+def _find_problem(folder: Path, meta: ArtifactMeta) -> str | None:
+    session, _ = runnable_session(folder, meta)
+    with session:
+        try:
+            found = compare_stored(folder, meta, session)
+        except VerificationError as error:
+            return str(error)
+    return None if found.passed else str(found)
 
 
 def _remove_build_script(folder: Path, meta: ArtifactMeta) -> None:

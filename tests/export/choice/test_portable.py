@@ -11,11 +11,13 @@ import pytest
 from s2tf_edge.errors import InputFileError, UsageError, VerificationError
 from s2tf_edge.export import ExportOptions, ExportResult, check_plan, export, plan_export
 from s2tf_edge.export.artifact_folder import check_destination, folder_bytes
+from s2tf_edge.export.choice.portable import compare_stored
 from s2tf_edge.export.rebuild import plan_rebuild
 from s2tf_edge.export.verify.expected import read_expected
+from s2tf_edge.export.verify.verification import Verification
 from s2tf_edge.runtime.artifact import ArtifactMeta, candidate_folders, check_files, read_meta
 from s2tf_edge.runtime.open import find_stale_choice, open_session
-from s2tf_edge.runtime.session import Outputs
+from s2tf_edge.runtime.session import Outputs, Session
 
 CALIB = "synthetic?clips=10"
 
@@ -91,6 +93,23 @@ def test_a_form_that_only_agrees_on_videos_is_left_out(
     wrong.add("fp32")
     with pytest.raises(VerificationError, match="no form can be checked on a device:\n  fp32 "):
         export_plain("onnx", portable=True)
+
+
+def test_a_form_that_overflows_on_made_clips_is_left_out(
+    export_plain: Callable[..., ExportResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As float16 may on clips that look like no video."""
+
+    def compare(folder: Path, meta: ArtifactMeta, session: Session) -> Verification:
+        if folder.name == "fp16":
+            msg = "logits are not finite"
+            raise VerificationError(msg)
+        return compare_stored(folder, meta, session)
+
+    monkeypatch.setattr("s2tf_edge.export.choice.portable.compare_stored", compare)
+    result = export_plain("onnx", portable=True)
+    assert set(result.meta.candidates) == {"fp32"}
+    assert any(line.endswith("logits are not finite") for line in result.tried_lines())
 
 
 @pytest.mark.slow
