@@ -14,7 +14,7 @@ VIDEO_SECONDS: Final = 4
 """Of a stream, of which a second takes some five when it is emulated."""
 PATIENCE: Final = 900
 """Seconds for one process."""
-_CRASHED: Final = (-11, 139)
+_CRASHED: Final = 139
 _OUT_OF_TIME: Final = 124
 
 
@@ -23,7 +23,7 @@ class Ended:
     """A process that came to an end."""
 
     code: int
-    """Below zero, or above 128, for a signal."""
+    """Above 128 for a signal."""
     out: str
     errors: str
     peak_mb: int
@@ -36,7 +36,7 @@ class Ended:
 
     def describe(self) -> str:
         """How a process ended that did not do what it should."""
-        if self.code in _CRASHED:
+        if self.code == _CRASHED:
             return "CRASHED: segmentation fault"
         if self.code == _OUT_OF_TIME:
             return f"took longer than {PATIENCE} s"
@@ -72,14 +72,12 @@ class Machine:
         return self._run(self._commands / "s2tf-stream", artifact, "--source", video, *how)
 
     def _run(self, *words: object) -> Ended:
-        line = ["timeout", "--foreground", str(PATIENCE), *self._python, *map(str, words)]
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(line, env=self._env, stdin=subprocess.DEVNULL, stdout=out, stderr=errors)
-            # Popen.wait does not tell the memory that a process took.
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            peak_mb = round(usage.ru_maxrss * 1024 / 1e6)
-            return Ended(code=process.returncode, out=_read(out), errors=_read(errors), peak_mb=peak_mb)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors, tempfile.NamedTemporaryFile() as peak:
+            weigh = [sys.executable, "-I", "-S", str(self._scripts / "weigh.py"), peak.name]
+            line = [*weigh, "timeout", "--foreground", str(PATIENCE), *self._python, *map(str, words)]
+            code = subprocess.call(line, env=self._env, stdin=subprocess.DEVNULL, stdout=out, stderr=errors)
+            peak_mb = round(int(peak.read()) * 1024 / 1e6)
+            return Ended(code=code, out=_read(out), errors=_read(errors), peak_mb=peak_mb)
 
 
 def _read(file: IO[bytes]) -> str:
