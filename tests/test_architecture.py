@@ -42,7 +42,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "training",
     ),
     "s2tf_edge.runtime": (
-        "artifact cache hardware statistics",
+        "artifact hardware statistics",
         "session",
         "backends",
         "open",
