@@ -17,7 +17,7 @@ from typing import Protocol
 
 from s2tf_edge.errors import S2TFError
 from s2tf_edge.runtime.archives.entries import Task
-from s2tf_edge.runtime.archives.tally import Tally
+from s2tf_edge.runtime.archives.tally import ArchiveTally
 
 __all__ = ["Crew", "Died", "Failed", "Finished", "Outcome"]
 
@@ -27,7 +27,7 @@ class Finished:
     """A task whose piece is committed."""
 
     task: Task
-    tally: Tally
+    tally: ArchiveTally
 
 
 @dataclass(frozen=True, kw_only=True)

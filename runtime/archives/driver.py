@@ -13,7 +13,7 @@ from typing import Final
 from s2tf_edge.errors import UnsupportedError
 from s2tf_edge.runtime.archives.crew import Crew, Died, Failed, Finished
 from s2tf_edge.runtime.archives.entries import Piece, Task
-from s2tf_edge.runtime.archives.tally import Tally
+from s2tf_edge.runtime.archives.tally import ArchiveTally
 
 __all__ = ["Driver"]
 
@@ -43,7 +43,12 @@ class Driver:
     """
 
     def __init__(
-        self, pieces: Iterator[Piece], crew: Crew, *, done: Callable[[Tally], object], beats: Callable[[], object]
+        self,
+        pieces: Iterator[Piece],
+        crew: Crew,
+        *,
+        done: Callable[[ArchiveTally], object],
+        beats: Callable[[], object],
     ) -> None:
         self._pieces = pieces
         self._crew = crew

@@ -10,7 +10,7 @@ from typing import Final
 
 from s2tf_edge.data.container import redacted
 
-__all__ = ["Entry", "Found", "Piece", "Task", "is_url", "readable_name", "shown_name"]
+__all__ = ["Found", "ListedEntry", "Piece", "Task", "is_url", "readable_name", "shown_name"]
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:://|::.*://)", re.DOTALL)
 
@@ -28,7 +28,7 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ListedEntry:
     """A video of the settled list."""
 
     number: int
@@ -45,7 +45,7 @@ class Piece:
 
     number: int
     """From 0; the names of its files."""
-    entries: tuple[Entry, ...]
+    entries: tuple[ListedEntry, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

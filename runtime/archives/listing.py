@@ -25,6 +25,11 @@ __all__ = ["find_entries"]
 _MAX_LINE_BYTES: Final = 2**16
 _LINES_LOOKED_AT: Final = 1000
 """Of a list, before it is said to be none."""
+_URL_LINE: Final = re.compile(
+    rf"(?P<url>\S+?(?:{'|'.join(map(re.escape, VIDEO_SUFFIXES))})(?:[?#][^\s,]*)?)(?:[\s,].*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+"""An address, and perhaps a label; a query may stand behind its ending."""
 _KINDS: Final = (
     "a video, a folder or glob of videos, a list.txt of them, or an address of these such as s3://bucket/videos/"
 )
@@ -76,7 +81,7 @@ def _find(text: str) -> Iterator[Found]:
 
 
 def _find_by_url(text: str) -> Iterator[Found]:
-    if Path(urlsplit(text.partition("::")[0]).path).suffix.lower() in LIST_SUFFIXES:
+    if text.partition("::")[0].partition("?")[0].lower().endswith(LIST_SUFFIXES):
         check_store(text)
         return _read_list(text)
     return find_in_store(text)
@@ -106,7 +111,9 @@ def _read_list(text: str) -> Iterator[Found]:
     schemes: set[str] = set()
     for line in itertools.chain(head, lines):
         name, _ = split_line(line)
-        if is_url(name):
+        if is_url(line):
+            match = _URL_LINE.fullmatch(line)
+            name = line if match is None else match["url"]
             # That nothing is installed for it is said before a million others are read.
             if (scheme := name.partition(":")[0]) not in schemes:
                 _check_scheme(name)

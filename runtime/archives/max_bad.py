@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.runtime.archives.tally import Tally
+from s2tf_edge.runtime.archives.tally import ArchiveTally
 from s2tf_edge.words import counted
 
 __all__ = ["MaxBad"]
@@ -40,7 +40,7 @@ class MaxBad:
         """How many may be bad of so many videos, all counted."""
         return self.count if self.count is not None else int((self.percent or 0.0) * videos / 100)
 
-    def check(self, tally: Tally, *, videos: int) -> None:
+    def check(self, tally: ArchiveTally, *, videos: int) -> None:
         """Sees that there are not more of them yet.
 
         Raises:
@@ -55,6 +55,6 @@ class MaxBad:
             raise InputFileError(msg)
 
 
-def said_of_errors(tally: Tally) -> str:
+def said_of_errors(tally: ArchiveTally) -> str:
     """The bad ones by kind, the most frequent first: ``3 unreadable, 1 missing``."""
     return ", ".join(f"{count:,} {kind}" for kind, count in tally.errors.most_common())

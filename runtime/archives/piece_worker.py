@@ -13,7 +13,7 @@ from s2tf_edge.runtime.archives.entries import Task
 from s2tf_edge.runtime.archives.recognition import recognize_entry
 from s2tf_edge.runtime.archives.rows import PieceRows, VideoRows
 from s2tf_edge.runtime.archives.shards import Shards
-from s2tf_edge.runtime.archives.tally import Tally
+from s2tf_edge.runtime.archives.tally import ArchiveTally
 from s2tf_edge.runtime.open import open_session
 from s2tf_edge.runtime.session import SessionOptions
 from s2tf_edge.runtime.streaming.stepping import choose_hop
@@ -63,7 +63,7 @@ class PieceWorker:
     ) -> None:
         self._session.close()
 
-    def finish(self, task: Task, *, begins: Callable[[int], object] = lambda _: None) -> Tally:
+    def finish(self, task: Task, *, begins: Callable[[int], object] = lambda _: None) -> ArchiveTally:
         """Recognizes the videos of a piece and commits it.
 
         Args:
@@ -85,4 +85,4 @@ class PieceWorker:
             rows.add(video)
         begins(-1)
         self._shards.commit(task.piece.number, rows)
-        return Tally.of_rows(rows)
+        return ArchiveTally.of_rows(rows)

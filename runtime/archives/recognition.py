@@ -19,7 +19,7 @@ from s2tf_edge.errors import (
     VerificationError,
 )
 from s2tf_edge.file_kinds import VIDEOS, check_kind
-from s2tf_edge.runtime.archives.entries import Entry, is_url, readable_name
+from s2tf_edge.runtime.archives.entries import ListedEntry, is_url, readable_name
 from s2tf_edge.runtime.archives.rows import VideoRows
 from s2tf_edge.runtime.archives.stores import StoreFile, open_in_store
 from s2tf_edge.runtime.session import Session
@@ -46,7 +46,7 @@ class _UnusableError(Exception):
         self.message = message
 
 
-def recognize_entry(entry: Entry, session: Session, options: StreamOptions) -> VideoRows:
+def recognize_entry(entry: ListedEntry, session: Session, options: StreamOptions) -> VideoRows:
     """The rows of one video, whatever becomes of it.
 
     Raises:
@@ -67,7 +67,7 @@ def recognize_entry(entry: Entry, session: Session, options: StreamOptions) -> V
     return rows
 
 
-def _recognize(entry: Entry, rows: VideoRows, session: Session, options: StreamOptions) -> None:
+def _recognize(entry: ListedEntry, rows: VideoRows, session: Session, options: StreamOptions) -> None:
     with ExitStack() as stack:
         source, file = _open(entry, stack)
         try:
@@ -90,7 +90,7 @@ def _recognize(entry: Entry, rows: VideoRows, session: Session, options: StreamO
             raise _UnusableError(kind, message)
 
 
-def _open(entry: Entry, stack: ExitStack) -> tuple[Source, StoreFile | None]:
+def _open(entry: ListedEntry, stack: ExitStack) -> tuple[Source, StoreFile | None]:
     """The video as a source, and its open file where a store has it; ``stack`` closes that."""
     try:
         if is_url(entry.address):
@@ -107,7 +107,7 @@ def _open(entry: Entry, stack: ExitStack) -> tuple[Source, StoreFile | None]:
     raise _UnusableError(kind, message)
 
 
-def _local_source(entry: Entry, stack: ExitStack) -> Source:
+def _local_source(entry: ListedEntry, stack: ExitStack) -> Source:
     path = Path(entry.address)
     # A FIFO would be waited for.
     if not stat.S_ISREG(path.stat().st_mode):
@@ -123,6 +123,6 @@ def _local_source(entry: Entry, stack: ExitStack) -> Source:
         raise InputFileError(str(error)) from error
 
 
-def _source_of_bytes(entry: Entry, file: BinaryIO | StoreFile) -> Source:
+def _source_of_bytes(entry: ListedEntry, file: BinaryIO | StoreFile) -> Source:
     name, _ = readable_name(entry.name)
     return Source(name=name, url=name, open=lambda: file)  # type: ignore[arg-type,return-value]  # what PyAV asks of it

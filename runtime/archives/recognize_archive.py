@@ -1,10 +1,10 @@
 """Archives of any size, recognized by many workers: the function behind ``s2tf-batch``.
 
-    SOURCES ─ find_entries ─→ SettledList ─ pieces ─→ Driver ─ Task ─→ Crew ─→ PieceWorker ─→ recognize, once a video
-    (folders, globs,          (work/sources-*)        counts,          one     a session,           │
-     lists, stores)                                   tries again      module  a process            ↓
-                                                        ↑               behind  of its own        Shards
-                                                        └─── Tally ─────────────────────── predictions/ events/ videos/
+    SOURCES ─ find_entries ─→ SettledList ─ pieces ─→ Driver ─ Task ─→ Crew ─→ PieceWorker ─→ recognize_entry
+    (folders, globs,          (work/sources-*)        counts,          one     a session,         │
+     lists, stores)                                   tries again      module  a process          ↓
+                                                        ↑              behind  of its own       Shards
+                                                        └──── Tally ───────────────── predictions/ events/ videos/
 
 Nothing of a piece counts before its file of videos has its name: whoever is killed loses the pieces that are under
 way, and the same call goes on with the first that is not done.
@@ -35,7 +35,7 @@ from s2tf_edge.runtime.archives.settled_list import SettledList
 from s2tf_edge.runtime.archives.shards import Shards
 from s2tf_edge.runtime.archives.status import ArchiveStatus
 from s2tf_edge.runtime.archives.summary_files import write_summary
-from s2tf_edge.runtime.archives.tally import Tally
+from s2tf_edge.runtime.archives.tally import ArchiveTally
 from s2tf_edge.runtime.open import open_session
 from s2tf_edge.runtime.session import SessionOptions
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
@@ -129,7 +129,7 @@ def recognize_archive(
         job.agree(out, artifact=artifact)
         shards.remove_leftovers()
         settled = _settle(sources, out, progress)
-        run = _Run(settled, shards, how, progress=progress, watch=watch)
+        run = _ArchiveRun(settled, shards, how, progress=progress, watch=watch)
         run.count_done()
         order = WorkOrder(artifact=artifact, session=run_on, options=options, folder=out, format=how.format)
         make_crew = make_crew or _LocalCrews(how.workers, run_on.threads)
@@ -166,7 +166,7 @@ def _settle(sources: Sequence[str], out: Path, progress: Progress) -> SettledLis
     return settled
 
 
-class _Run:
+class _ArchiveRun:
     """The accounts of one run."""
 
     def __init__(
@@ -184,8 +184,8 @@ class _Run:
         self._progress = progress
         self._watch = watch
         self._max_bad = None if how.max_bad is None else MaxBad.parse(how.max_bad)
-        self._all = Tally()
-        self._now = Tally()
+        self._all = ArchiveTally()
+        self._now = ArchiveTally()
         self._pieces_left = settled.pieces
         self._crew: Crew | None = None
         self._driver: Driver | None = None
@@ -198,7 +198,7 @@ class _Run:
         for piece in range(self._settled.pieces):
             if not self._shards.is_done(piece):
                 continue
-            tally = Tally.of_shard(self._shards, piece)
+            tally = ArchiveTally.of_shard(self._shards, piece)
             if self._how.retry_bad and tally.bad:
                 self._shards.undo(piece)
                 continue
@@ -253,7 +253,7 @@ class _Run:
     def _pending(self) -> Iterator[Piece]:
         return (piece for piece in self._settled.read_pieces() if not self._shards.is_done(piece.number))
 
-    def _count(self, tally: Tally) -> None:
+    def _count(self, tally: ArchiveTally) -> None:
         self._all.add(tally)
         self._now.add(tally)
         self._check()

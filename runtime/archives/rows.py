@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from s2tf_edge.runtime.archives.entries import Entry, readable_name
+from s2tf_edge.runtime.archives.entries import ListedEntry, readable_name
 from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, Summary, to_json
 
 __all__ = ["COLUMNS", "ERRORS", "OK", "TABLES", "PieceRows", "Row", "VideoRows"]
@@ -48,7 +48,7 @@ class VideoRows:
     Nothing in them depends on when, where, or beside which others it was recognized.
     """
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: ListedEntry) -> None:
         name, raw = readable_name(entry.name)
         self._who: Row = {"entry": entry.number, "source": name, "source_bytes": raw}
         self._clear()

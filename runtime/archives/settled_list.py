@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.runtime.archives.entries import Entry, Found, Piece, is_url, shown_name
+from s2tf_edge.runtime.archives.entries import Found, ListedEntry, Piece, is_url, shown_name
 from s2tf_edge.whole_file import whole_file
 
 __all__ = ["PieceSize", "SettledList"]
@@ -118,7 +118,7 @@ class SettledList:
         Raises:
             InputFileError: the list was spoiled.
         """
-        entries: list[Entry] = []
+        entries: list[ListedEntry] = []
         now = 0
         for piece, entry in self._read():
             if piece != now:
@@ -144,7 +144,7 @@ class SettledList:
             self.videos, self.pieces = entry.number + 1, piece + 1
             yield entry.address
 
-    def _read(self) -> Iterator[tuple[int, Entry]]:
+    def _read(self) -> Iterator[tuple[int, ListedEntry]]:
         number = last = -1
         in_piece = 0
         for index in range(self._count_files()):
@@ -156,7 +156,7 @@ class SettledList:
                     raise _spoiled(self._path(index))
                 in_piece = in_piece + 1 if piece == last else 1
                 number, last, must_begin = number + 1, piece, False
-                yield piece, Entry(number=number, address=address, name=name)
+                yield piece, ListedEntry(number=number, address=address, name=name)
 
     def _count_files(self) -> int:
         count = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from s2tf_edge.runtime.archives.max_bad import said_of_errors
-from s2tf_edge.runtime.archives.tally import Tally
+from s2tf_edge.runtime.archives.tally import ArchiveTally
 
 __all__ = ["SCHEMA_VERSION", "ArchiveStatus"]
 
@@ -20,9 +20,9 @@ class ArchiveStatus:
 
     videos: int
     """On the list."""
-    done: Tally
+    done: ArchiveTally
     """Of this and earlier runs."""
-    now: Tally
+    now: ArchiveTally
     """Of this run."""
     seconds: float
     """Since this run began."""

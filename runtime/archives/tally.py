@@ -10,7 +10,7 @@ from typing import Any, Final
 from s2tf_edge.runtime.archives.rows import ERRORS, PieceRows, Row
 from s2tf_edge.runtime.archives.shards import Shards
 
-__all__ = ["Tally"]
+__all__ = ["ArchiveTally"]
 
 _MAX_LABELS: Final = 10_000
 _MAX_EXAMPLES: Final = 10
@@ -19,7 +19,7 @@ _EVENT_COLUMNS: Final = ("label", "t_start", "t_end")
 
 
 @dataclass(kw_only=True)
-class Tally:
+class ArchiveTally:
     """Counts of videos and what was found in them."""
 
     videos: int = 0
@@ -43,7 +43,7 @@ class Tally:
         return sum(self.errors.values())
 
     @classmethod
-    def of_rows(cls, rows: PieceRows) -> Tally:
+    def of_rows(cls, rows: PieceRows) -> ArchiveTally:
         """Of a piece that was just done."""
         tally = cls()
         for row in rows.tables["videos"]:
@@ -53,7 +53,7 @@ class Tally:
         return tally
 
     @classmethod
-    def of_shard(cls, shards: Shards, piece: int) -> Tally:
+    def of_shard(cls, shards: Shards, piece: int) -> ArchiveTally:
         """Of a piece that is done.
 
         Raises:
@@ -66,7 +66,7 @@ class Tally:
             tally._count_event(row)
         return tally
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: ArchiveTally) -> None:
         """Adds what was counted elsewhere."""
         self.videos += other.videos
         self.seconds += other.seconds

@@ -25,7 +25,7 @@ from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 from s2tf_edge.runtime.web import connection, crowd, wrong_tokens
-from s2tf_edge.runtime.web import sink as module
+from s2tf_edge.runtime.web import server as module
 from s2tf_edge.runtime.web.connection import Connection
 from s2tf_edge.runtime.web.history import History
 from s2tf_edge.runtime.web.sink import WebSink
