@@ -55,16 +55,25 @@ class Job:
         told |= {"smooth": str(options.smoothing), "device": session.device, "threads": session.threads}
         return cls(artifact_sha256=sha256(file), options=told | {"format": format})
 
-    def agree(self, folder: Path, *, artifact: Path) -> None:
-        """Writes it into a folder that is new; of one that is not, sees that it is of the same job.
+    def check(self, folder: Path) -> None:
+        """Sees that a folder that has a job has this one.
 
         Raises:
             UsageError: another artifact, or other options, were given before.
-            InputFileError: what stands there cannot be read, or it cannot be written.
+            InputFileError: what stands there cannot be read.
         """
         path = folder / WORK / _FILE
         if path.exists():
             self._compare(_read(path), folder)
+
+    def write(self, folder: Path, *, artifact: Path) -> None:
+        """Makes it the job of a folder that has none, once there is something to do.
+
+        Raises:
+            InputFileError: it cannot be written.
+        """
+        path = folder / WORK / _FILE
+        if path.exists():
             return
         values = {
             "schema_version": _VERSION,

@@ -126,9 +126,10 @@ def recognize_archive(
     check_folder(out)
     with ExitStack() as stack:
         stack.enter_context(hold_as_driver(out))
-        job.agree(out, artifact=artifact)
+        job.check(out)
         shards.remove_leftovers()
         settled = _settle(sources, out, progress)
+        job.write(out, artifact=artifact)
         run = _ArchiveRun(settled, shards, how, progress=progress, watch=watch)
         run.count_done()
         order = WorkOrder(artifact=artifact, session=run_on, options=options, folder=out, format=how.format)
