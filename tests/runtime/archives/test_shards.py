@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,21 @@ def test_a_spoiled_file_is_named_with_what_to_do(tmp_path: Path, format: str, sp
         InputFileError, match=r"is not as it was written .*; remove .*videos/0000000\.\w+, and the piece"
     ):
         [*shards.read("events", 0, columns=("entry", "label"))]
+
+
+def test_parquet_that_was_damaged_anywhere_is_read_or_refused(tmp_path: Path) -> None:
+    shards = Shards(tmp_path, "parquet")
+    shards.commit(0, _rows())
+    path = tmp_path / "events/0000000.parquet"
+    whole, draw = path.read_bytes(), random.Random(0)
+    refused = 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(draw.choice((1, 1, 2, 8))):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+        path.write_bytes(data[: draw.choice((len(data), draw.randrange(len(data))))])
+        refused += 1
+        with suppress(InputFileError):
+            [*shards.read("events", 0, columns=("label", "t_start", "t_end"))]
+            refused -= 1
+    assert refused > 100
