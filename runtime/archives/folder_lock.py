@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from typing import Final
 from s2tf_edge.errors import InputFileError, UsageError
 
 __all__ = ["WORK", "hold_as_driver", "hold_as_worker"]
+
+logger = logging.getLogger(__name__)
 
 WORK: Final = "work"
 """The folder within, for what is not a result."""
@@ -36,11 +39,14 @@ def hold_as_driver(folder: Path) -> Iterator[None]:
         if not _lock(driver, fcntl.LOCK_EX):
             msg = f"another s2tf-batch is at work in {folder}; wait for it, end it, or choose another `out`"
             raise UsageError(msg)
-        deadline = time.monotonic() + _WAIT_SECONDS
+        deadline, is_first = time.monotonic() + _WAIT_SECONDS, True
         while not _lock(workers, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 msg = f"workers of an s2tf-batch that was killed are still at work in {folder}; end them first"
                 raise UsageError(msg)
+            if is_first:
+                logger.info("waiting for workers of a run that was killed")
+            is_first = False
             time.sleep(_POLL_SECONDS)
         fcntl.flock(workers, fcntl.LOCK_UN)
         yield

@@ -91,7 +91,7 @@ class Shards:
         read = _read_parquet if self._format == "parquet" else _read_jsonl
         try:
             yield from read(path, table, columns)
-        except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        except (OSError, ValueError, RecursionError, KeyError, TypeError, OverflowError) as error:
             done = self._path(_DONE, piece)
             msg = (
                 f"{path} is not as it was written ({type(error).__name__}); remove {done}, and the piece is done again"
@@ -147,9 +147,13 @@ def _read_jsonl(path: Path, table: str, columns: Sequence[str]) -> Iterator[Row]
 
 def _checked(row: Row, table: str, columns: Sequence[str]) -> Row:
     """The columns asked for, each of its type or None: others may have written the file."""
-    found = {column: row[column] for column in columns}
-    for column, value in found.items():
-        kind = _TYPES[COLUMNS[table][column]]
-        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise TypeError(column)
-    return found
+    return {column: _value(row[column], COLUMNS[table][column]) for column in columns}
+
+
+def _value(value: Any, kind: str) -> Any:
+    if value is None:
+        return None
+    is_right = isinstance(value, _TYPES[kind]) and not isinstance(value, bool)
+    if not is_right or (kind == "int64" and abs(value) >= 2**63):
+        raise TypeError(kind)
+    return float(value) if kind == "float64" else value

@@ -11,6 +11,7 @@ from s2tf_edge.errors import MissingExtraError
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.archives.rows import ERRORS
 from s2tf_edge.whole_file import whole_file
+from s2tf_edge.words import one_line, printable
 
 __all__ = ["render_summary", "write_summary"]
 
@@ -57,6 +58,7 @@ def render_summary(summary: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"count": lambda value: f"{value:,}".replace(",", "\u202f"), "duration": _duration}
+    environment.filters["printable"] = lambda value: printable(one_line(value))
     labels = summary["labels"]
     page = environment.get_template("summary.html.j2").render(
         summary=summary,

@@ -150,6 +150,25 @@ def test_a_store_that_stops_in_the_middle_is_asked_again_and_then_bad(
     assert (row["status"], row["frames"]) == ("ok", 100)
 
 
+def test_bytes_that_name_files_of_this_machine_lead_to_none(
+    recognize: Recognize, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.chdir(clip.parent)
+    segment = f"#EXTINF:1,\nfile://{clip}\n"
+    for text in (
+        f"ffconcat version 1.0\nfile {clip.name}\n",
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n{segment}#EXT-X-ENDLIST\n",
+    ):
+        fsspec.filesystem("memory").pipe("/clips/list.m3u8", text.encode())
+        row = recognize("memory://clips/list.m3u8").video
+        assert (row["error"], row["frames"]) == ("unreadable", 0)
+    # FFmpeg itself would have read it.
+    Path("list.mp4").write_text(f"ffconcat version 1.0\nfile {clip.name}\n")
+    with av.open("list.mp4") as container:
+        assert next(container.decode(video=0))
+
+
 def test_a_network_that_overflows_makes_a_bad_video(
     write_artifact: Callable[..., Path], clip: Path, tmp_path: Path
 ) -> None:
