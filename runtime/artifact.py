@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.file_kinds import META_FILE
+from s2tf_edge.file_kinds import META_FILE, RUNNABLE, check_kind
 from s2tf_edge.signing import SIGNATURE_SUFFIX, check_signature, sign_file
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.step_spec import StepSpec
@@ -52,6 +52,7 @@ __all__ = [
     "ArtifactMeta",
     "candidate_folders",
     "check_files",
+    "identify",
     "read_checked",
     "read_meta",
     "sha256",
@@ -248,6 +249,22 @@ def candidate_folders(meta: ArtifactMeta, folder: Path) -> dict[str, Path]:
             msg = f"{path} has changed since {folder} was exported; copy the folder again, or export again"
             raise InputFileError(msg)
     return found
+
+
+def identify(path: Path) -> str:
+    """What two networks have in common if they are the same, wherever they lie.
+
+    Of an artifact that is the hash of its ``meta.json``, which has those of all its files; of a ``model.pt`` its own.
+
+    Raises:
+        InputFileError: there is none, or it cannot be read.
+    """
+    place = check_kind(path, RUNNABLE).stands_for
+    file = place / META_FILE if place.is_dir() else place
+    if not file.is_file():
+        msg = f"{path} does not exist; give a model.pt or an artifact folder made by s2tf-export"
+        raise InputFileError(msg)
+    return sha256(file)
 
 
 def sha256(path: Path) -> str:

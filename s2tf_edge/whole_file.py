@@ -17,8 +17,10 @@ PART: Final = ".part"
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, writer: str = "") -> Iterator[BinaryIO]:
     """A file to write into, which takes the name ``path`` at the end; what was there before stays until then.
+
+    Where two may write the same at once, as when one was taken for dead, each has a name as ``writer``.
 
     After an error it stays for good. The file is flushed to the disk before it is renamed: a machine that loses its
     power has the one file or the other.
@@ -26,7 +28,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         InputFileError: it cannot be written, for want of space or of permission.
     """
-    aside = path.with_name(path.name + PART)
+    aside = path.with_name(path.name + (f".{writer}" if writer else "") + PART)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _removed_on_error(aside), aside.open("wb") as file:

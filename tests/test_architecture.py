@@ -44,6 +44,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "s2tf_edge.runtime": (
         "artifact hardware statistics",
         "session",
+        "cluster",
         "backends",
         "open",
         "sources evaluation",

@@ -38,6 +38,8 @@ class Died:
     entry: int | None
     """The number of the video that it was at; None between two, or where that is not known."""
     why: str
+    is_blameless: bool = False
+    """Whether its machine was lost, or the way there, which no video is to blame for."""
 
 
 @dataclass(frozen=True, kw_only=True)

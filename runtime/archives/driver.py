@@ -21,6 +21,8 @@ _MAX_DEATHS: Final = 2
 """Of workers at one video."""
 _MAX_UNEXPLAINED: Final = 4
 """Of workers at one piece, while it is not known at which video."""
+_MAX_MACHINES: Final = 10
+"""Lost at one piece."""
 _POLL_SECONDS: Final = 0.5
 
 
@@ -29,6 +31,8 @@ class _Trouble:
     """What a piece has done to its workers."""
 
     deaths: Counter[int | None] = field(default_factory=Counter)
+    machines: int = 0
+    """That were lost meanwhile."""
     given_up: dict[int, str] = field(default_factory=dict)
 
 
@@ -95,9 +99,15 @@ class Driver:
 
     def _try_again(self, died: Died) -> Task:
         piece = died.task.piece
-        trouble = self._troubles.setdefault(piece.number, _Trouble())
-        trouble.deaths[died.entry] += 1
         self.deaths += 1
+        trouble = self._troubles.setdefault(piece.number, _Trouble())
+        if died.is_blameless:
+            trouble.machines += 1
+            if trouble.machines >= _MAX_MACHINES:
+                msg = f"{_MAX_MACHINES} machines were lost at piece {piece.number}; look at what ends them"
+                raise UnsupportedError(msg)
+            return died.task
+        trouble.deaths[died.entry] += 1
         if died.entry is None:
             if trouble.deaths[None] >= _MAX_UNEXPLAINED:
                 msg = f"{_MAX_UNEXPLAINED} workers were lost at piece {piece.number} ({died.why}); give fewer `workers`"

@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from s2tf_edge import __version__
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.file_kinds import META_FILE, RUNNABLE, check_kind
 from s2tf_edge.runtime.archives.folder_lock import WORK
-from s2tf_edge.runtime.artifact import sha256
+from s2tf_edge.runtime.artifact import identify
 from s2tf_edge.runtime.session import SessionOptions
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 from s2tf_edge.text_file import read_text
@@ -46,14 +45,9 @@ class Job:
         Raises:
             InputFileError: there is no artifact.
         """
-        path = check_kind(artifact, RUNNABLE).stands_for
-        file = path / META_FILE if path.is_dir() else path
-        if not file.is_file():
-            msg = f"{artifact} does not exist; give a model.pt or an artifact folder made by s2tf-export"
-            raise InputFileError(msg)
         told = {name: getattr(options, name) for name in _FIELDS}
         told |= {"smooth": str(options.smoothing), "device": session.device, "threads": session.threads}
-        return cls(artifact_sha256=sha256(file), options=told | {"format": format})
+        return cls(artifact_sha256=identify(artifact), options=told | {"format": format})
 
     def check(self, folder: Path) -> None:
         """Sees that a folder that has a job has this one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,14 +40,15 @@ class PieceWorker:
 
     Args:
         order: what to do.
+        name: of this worker, where another one may do the same piece before this one is known to be gone.
 
     Raises:
         S2TFError: the network cannot be opened, or its results written, here.
     """
 
-    def __init__(self, order: WorkOrder) -> None:
+    def __init__(self, order: WorkOrder, *, name: str = "") -> None:
         self._options = order.options
-        self._shards = Shards(order.folder, order.format)
+        self._shards = Shards(order.folder, order.format, writer=name)
         self._session = open_session(order.artifact, order.session)
 
     def __enter__(self) -> PieceWorker:
@@ -74,15 +75,23 @@ class PieceWorker:
             InputFileError: a file cannot be written.
             MissingExtraError: what opens one of the videos is not installed.
         """
+        for step in self.steps(task):
+            if isinstance(step, ArchiveTally):
+                return step
+            begins(step)
+        raise AssertionError
+
+    def steps(self, task: Task) -> Iterator[int | ArchiveTally]:
+        """As ``finish``: the number of each video before it is opened, -1 after the last, and what was counted."""
         rows = PieceRows()
         for entry in task.piece.entries:
             if entry.number in task.given_up:
                 video = VideoRows(entry)
                 video.give_up("worker", task.given_up[entry.number])
             else:
-                begins(entry.number)
+                yield entry.number
                 video = recognize_entry(entry, self._session, self._options)
             rows.add(video)
-        begins(-1)
+        yield -1
         self._shards.commit(task.piece.number, rows)
-        return ArchiveTally.of_rows(rows)
+        yield ArchiveTally.of_rows(rows)

@@ -35,13 +35,14 @@ class Shards:
     Args:
         folder: of all of them.
         format: ``parquet`` or ``jsonl``.
+        writer: a name, where others may write the same piece at the same time.
 
     Raises:
         UsageError: there is no such format.
         MissingExtraError: pyarrow is not installed, which Parquet needs.
     """
 
-    def __init__(self, folder: Path, format: str) -> None:
+    def __init__(self, folder: Path, format: str, *, writer: str = "") -> None:
         if format not in FORMATS:
             msg = f"`format` must be one of {', '.join(FORMATS)}, got {format[:40]!r}"
             raise UsageError(msg)
@@ -50,6 +51,7 @@ class Shards:
                 require(module, extra="batch", purpose=_PURPOSE)
         self._folder = folder
         self._format = format
+        self._writer = writer
 
     def is_done(self, piece: int) -> bool:
         """Whether a piece was committed."""
@@ -62,7 +64,7 @@ class Shards:
             InputFileError: a file cannot be written.
         """
         for table in TABLES:
-            with whole_file(self._path(table, piece)) as file:
+            with whole_file(self._path(table, piece), writer=self._writer) as file:
                 if self._format == "parquet":
                     _parquet().write_table(_to_arrow(table, rows.tables[table]), file, compression="zstd")
                 else:

@@ -41,6 +41,7 @@ from s2tf_edge.cli.stream_flags import (
 )
 
 if TYPE_CHECKING:
+    from s2tf_edge.runtime.archives.recognize_archive import MakeCrew
     from s2tf_edge.runtime.archives.status import ArchiveStatus
     from s2tf_edge.runtime.session import SessionOptions
     from s2tf_edge.runtime.streaming.stream_options import StreamOptions
@@ -59,6 +60,7 @@ _EXAMPLES = (
     "s2tf-batch model_openvino_int8 s3://bucket/videos/ --out results --metrics 127.0.0.1:9108",
     "s2tf-batch model_onnx_fp32 https://example.com/clip.mp4 --out results --format jsonl --json",
     "s2tf-batch model_openvino_int8 videos/ --out results --retry-bad",
+    "s2tf-batch /shared/model_openvino_int8 /shared/videos/ --out /shared/results --ray 10.0.0.1:6379",
 )
 
 
@@ -96,6 +98,15 @@ class BatchFlags:
     threads: Annotated[
         int, typer.Option(help="CPU threads of each worker's network.", min=1, rich_help_panel=_WORK)
     ] = 1
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Work on a cluster of Ray: auto for the one of this machine, which is started if there is none, or "
+            "HOST:PORT of a head. Artifact, videos and DIR must be where all nodes see them.",
+            metavar="auto|HOST:PORT",
+            rich_help_panel=_WORK,
+        ),
+    ] = None
     max_bad: Annotated[
         str | None,
         typer.Option(
@@ -146,6 +157,7 @@ def _command(_context: typer.Context, flags: BatchFlags) -> None:
     how = ArchiveOptions(format=flags.format, workers=flags.workers, max_bad=flags.max_bad, retry_bad=flags.retry_bad)
     with ExitStack() as stack:
         watch = _serve_metrics(flags, stack)
+        make_crew = _join_cluster(flags, stack)
         with progress_bar("listing videos") as progress:
             summary = recognize_archive(
                 flags.sources,
@@ -156,6 +168,7 @@ def _command(_context: typer.Context, flags: BatchFlags) -> None:
                 run_on=_plan_session(flags),
                 progress=progress,
                 watch=watch,
+                make_crew=make_crew,
             )
     if flags.json:
         print_json(summary)
@@ -180,6 +193,16 @@ def _serve_metrics(flags: BatchFlags, stack: ExitStack) -> Callable[[ArchiveStat
     metrics = stack.enter_context(closing(ArchiveMetrics(flags.metrics, token=flags.token)))
     logger.info("serving %s", metrics.url)
     return metrics.write
+
+
+def _join_cluster(flags: BatchFlags, stack: ExitStack) -> MakeCrew | None:
+    """What makes workers of a cluster; None where there is none."""
+    if flags.ray is None:
+        return None
+    from s2tf_edge.runtime.archives.ray_crew import RayCrews
+    from s2tf_edge.runtime.cluster.connection import connect
+
+    return RayCrews(stack.enter_context(connect(flags.ray)), workers=flags.workers)
 
 
 def _plan_session(flags: BatchFlags) -> SessionOptions:
