@@ -44,7 +44,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "s2tf_edge.runtime": (
         "artifact hardware statistics",
         "session",
-        "cluster",
         "backends",
         "open",
         "sources evaluation",

@@ -17,15 +17,15 @@ from typing import Final
 
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.archives import ray_worker
+from s2tf_edge.runtime.archives.cluster.needs import Needs
+from s2tf_edge.runtime.archives.cluster.workers import ClusterWorkers, Done, Event, GivenUp, Lost, Said
 from s2tf_edge.runtime.archives.crew import Died, Failed, Finished, Outcome
 from s2tf_edge.runtime.archives.entries import Task
 from s2tf_edge.runtime.archives.folder_lock import WORK
 from s2tf_edge.runtime.archives.piece_worker import WorkOrder
-from s2tf_edge.runtime.archives.ray_worker import At, Counted, Lacks, RayOrder, RayTask, RayWorker
+from s2tf_edge.runtime.archives.ray_worker import At, Committed, Lacks, RayOrder, RayTask, RayWorker
 from s2tf_edge.runtime.archives.tally import ArchiveTally
 from s2tf_edge.runtime.artifact import identify
-from s2tf_edge.runtime.cluster.needs import Needs
-from s2tf_edge.runtime.cluster.workers import ClusterWorkers, Done, Ended, Event, Lost, Said
 from s2tf_edge.whole_file import whole_file
 
 __all__ = ["RayCrew", "RayCrews"]
@@ -118,7 +118,7 @@ class RayCrew:
         return [outcome for event in self._workers.wait(seconds) for outcome in self._take(event)]
 
     def _take(self, event: Event) -> Iterator[Outcome]:
-        if isinstance(event, Ended):
+        if isinstance(event, GivenUp):
             yield Failed(error=event.error)
             return
         task: RayTask = event.task
@@ -137,11 +137,11 @@ class RayCrew:
             entry = self._at.pop(piece, -1)
             yield Died(task=task.task, entry=None if entry < 0 else entry, why=event.why, is_blameless=event.with_node)
 
-    def _hear(self, task: RayTask, what: At | Counted | Lacks) -> None:
+    def _hear(self, task: RayTask, what: At | Committed | Lacks) -> None:
         piece = task.task.piece
         if isinstance(what, At):
             self._at[piece.number] = what.entry
-        elif isinstance(what, Counted):
+        elif isinstance(what, Committed):
             self._tallies[piece.number] = what.tally
         else:
             self._lacking[piece.number] = frozenset(what.entries)

@@ -16,7 +16,7 @@ from s2tf_edge.runtime.archives.piece_worker import PieceWorker, WorkOrder
 from s2tf_edge.runtime.archives.tally import ArchiveTally
 from s2tf_edge.runtime.artifact import identify
 
-__all__ = ["At", "Counted", "Lacks", "RayOrder", "RayTask", "RayWorker"]
+__all__ = ["At", "Committed", "Lacks", "RayOrder", "RayTask", "RayWorker"]
 
 _SHARED: Final = "put it on storage that all nodes have under the same path"
 
@@ -56,7 +56,7 @@ class Lacks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counted:
+class Committed:
     """The piece is committed."""
 
     tally: ArchiveTally
@@ -91,7 +91,7 @@ class RayWorker:
             self._worker = stack.enter_context(PieceWorker(work, name=self._name))
             self._stack = stack.pop_all()
 
-    def work(self, task: RayTask) -> Iterator[At | Lacks | Counted]:
+    def work(self, task: RayTask) -> Iterator[At | Lacks | Committed]:
         """Does a piece; says at which video it is.
 
         Raises:
@@ -102,7 +102,7 @@ class RayWorker:
             yield Lacks(entries=lacking)
             return
         for step in self._worker.steps(task.task):
-            yield Counted(tally=step) if isinstance(step, ArchiveTally) else At(entry=step)
+            yield Committed(tally=step) if isinstance(step, ArchiveTally) else At(entry=step)
 
     def close(self) -> None:
         """Closes the network and lets go of the folder."""

@@ -199,8 +199,8 @@ def _join_cluster(flags: BatchFlags, stack: ExitStack) -> MakeCrew | None:
     """What makes workers of a cluster; None where there is none."""
     if flags.ray is None:
         return None
+    from s2tf_edge.runtime.archives.cluster.connection import connect
     from s2tf_edge.runtime.archives.ray_crew import RayCrews
-    from s2tf_edge.runtime.cluster.connection import connect
 
     return RayCrews(stack.enter_context(connect(flags.ray)), workers=flags.workers)
 

@@ -19,10 +19,10 @@ from types import ModuleType
 from typing import Any, Final
 
 from s2tf_edge.errors import S2TFError, SourceError
-from s2tf_edge.runtime.cluster.host import SentError, Surroundings, WorkerHost, installed_versions
-from s2tf_edge.runtime.cluster.needs import Needs
+from s2tf_edge.runtime.archives.cluster.host import SentError, Surroundings, WorkerHost, installed_versions
+from s2tf_edge.runtime.archives.cluster.needs import Needs
 
-__all__ = ["ClusterWorkers", "Done", "Ended", "Event", "Lost", "Said"]
+__all__ = ["ClusterWorkers", "Done", "Event", "GivenUp", "Lost", "Said"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,13 +65,13 @@ class Lost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
+class GivenUp:
     """Nothing more can be done, and why."""
 
     error: S2TFError
 
 
-Event = Said | Done | Lost | Ended
+Event = Said | Done | Lost | GivenUp
 
 
 @dataclass(kw_only=True)
@@ -93,7 +93,7 @@ class _Node:
 
 
 @dataclass(kw_only=True)
-class _Worker:
+class _Hired:
     node: _Node
     actor: Any
     opening: Any
@@ -129,7 +129,7 @@ class ClusterWorkers:
         self._most = most
         self._is_bold = is_bold
         self._nodes: dict[str, _Node] = {}
-        self._workers: list[_Worker] = []
+        self._workers: list[_Hired] = []
         self._waiting: deque[Any] = deque()
         self._names = itertools.count()
         self._versions = installed_versions()
@@ -191,7 +191,7 @@ class ClusterWorkers:
         self._assign()
         return [*events, *self._check_alive()]
 
-    def _listen(self, worker: _Worker) -> Iterator[Event]:
+    def _listen(self, worker: _Hired) -> Iterator[Event]:
         try:
             if worker.opening is not None:
                 self._welcome(worker, self._ray.get(worker.opening))
@@ -199,7 +199,7 @@ class ClusterWorkers:
             while self._ray.wait([worker.saying], timeout=0, fetch_local=False)[0]:
                 what = self._ray.get(next(worker.saying))
                 if isinstance(what, SentError):
-                    yield Ended(error=what.restore(worker.node.address))
+                    yield GivenUp(error=what.restore(worker.node.address))
                 else:
                     yield Said(task=worker.task, what=what)
         except StopIteration:
@@ -208,7 +208,7 @@ class ClusterWorkers:
         except self._ray.exceptions.RayError as error:
             yield from self._bury(worker, error)
 
-    def _welcome(self, worker: _Worker, told: Surroundings | SentError) -> None:
+    def _welcome(self, worker: _Hired, told: Surroundings | SentError) -> None:
         """A worker has opened what it needs, or its node lacks that."""
         node = worker.node
         if isinstance(told, SentError):
@@ -226,7 +226,7 @@ class ClusterWorkers:
         node.allowed = max(node.allowed, more)
         self._fill()
 
-    def _bury(self, worker: _Worker, error: Exception) -> Iterator[Event]:
+    def _bury(self, worker: _Hired, error: Exception) -> Iterator[Event]:
         self._dismiss(worker)
         node, why = worker.node, self._cause_of_death(error)
         self._find_nodes()
@@ -235,13 +235,13 @@ class ClusterWorkers:
         if worker.opening is not None and not with_node:
             node.deaths += 1
             missing = _missing_module(str(error))
-            if missing is not None:
-                node.deaths = _MAX_DEATHS
-                why = f"the package {missing!r} is not installed there; install what is installed here"
-            if node.deaths >= _MAX_DEATHS:
+            if missing is not None or node.deaths >= _MAX_DEATHS:
+                if missing is not None:
+                    why = f"it lacks the module {missing}; install there what is installed here"
                 self._leave_out(node, SourceError(f"node {node.address}: no worker can be started: {why}"))
-        what = "was lost with it, or cannot be reached" if with_node else f"was lost ({why})"
-        logger.warning("node %s: a worker %s; another one is started where there is room", node.address, what)
+        if node.unfit is None:
+            what = "was lost with it, or cannot be reached" if with_node else f"was lost ({why})"
+            logger.warning("node %s: a worker %s; another one is started where there is room", node.address, what)
         if worker.task is not None:
             yield Lost(task=worker.task, why=why, with_node=with_node)
         self._fill()
@@ -254,7 +254,7 @@ class ClusterWorkers:
             return f"ended by {type(getattr(error, 'cause', None) or error).__name__}"
         return "killed, or crashed"
 
-    def _dismiss(self, worker: _Worker) -> None:
+    def _dismiss(self, worker: _Hired) -> None:
         self._workers.remove(worker)
         self._ray.kill(worker.actor, no_restart=True)
 
@@ -314,7 +314,7 @@ class ClusterWorkers:
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node.id, soft=False),
         )
         actor = host.remote(*self._made_of, f"{next(self._names)}")
-        self._workers.append(_Worker(node=node, actor=actor, opening=actor.open.remote(self._versions)))
+        self._workers.append(_Hired(node=node, actor=actor, opening=actor.open.remote(self._versions)))
 
     def _check_alive(self) -> Iterator[Event]:
         """Whether anything can still be expected."""
@@ -324,7 +324,7 @@ class ClusterWorkers:
         unfit = [node.unfit for node in self._nodes.values() if node.unfit is not None]
         fit = [node for node in self._nodes.values() if node.unfit is None and node.slots]
         if unfit and not fit:
-            yield Ended(error=unfit[0])
+            yield GivenUp(error=unfit[0])
             return
         now = time.monotonic()
         self._alone_since = self._alone_since or now
@@ -334,7 +334,7 @@ class ClusterWorkers:
                 f"no node of the cluster had room for a worker ({wanted}) for {_PATIENCE_SECONDS:.0f} s; see "
                 "`ray status`, add nodes or end other jobs; the same command goes on where it was"
             )
-            yield Ended(error=SourceError(msg))
+            yield GivenUp(error=SourceError(msg))
 
 
 def _address_of(node: Mapping[str, Any]) -> str:
