@@ -133,9 +133,12 @@ class WorkerHost:
 def _check_versions(wanted: Mapping[str, str]) -> None:
     found = installed_versions()
     for package, version in wanted.items():
-        if found.get(package) != version:
+        if package not in found:
+            msg = f"it lacks {package} {version}, which the driver has; install it there"
+            raise InputFileError(msg)
+        if found[package] != version:
             msg = (
-                f"it has {package} {found.get(package, 'not at all')}, and the driver {version}, so that results could "
-                "differ; install the same there"
+                f"it has {package} {found[package]}, and the driver {version}, so that results could differ; install "
+                "the same there"
             )
-            raise (UnsupportedError if package in found else InputFileError)(msg)
+            raise UnsupportedError(msg)
