@@ -20,7 +20,7 @@ from s2tf_edge.process_group import ProcessGroup
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.evaluation.accuracy import Evaluation
 from s2tf_edge.runtime.evaluation.predictions import Predictions
-from s2tf_edge.runtime.evaluation.scoring import first_clip, score_videos
+from s2tf_edge.runtime.evaluation.scoring import Scorer, first_clip, score_videos
 from s2tf_edge.runtime.evaluation.views import Views
 from s2tf_edge.runtime.session import Session
 
@@ -35,6 +35,7 @@ def evaluate(
     views: Views | None = None,
     limit: int | None = None,
     group: ProcessGroup | None = None,
+    scorer: Scorer | None = None,
     progress: Progress = no_progress,
 ) -> Evaluation: ...
 
@@ -47,6 +48,7 @@ def evaluate(
     views: Views | None = None,
     limit: int | None = None,
     group: ProcessGroup | None = None,
+    scorer: Scorer | None = None,
     progress: Progress = no_progress,
 ) -> Predictions: ...
 
@@ -58,6 +60,7 @@ def evaluate(
     views: Views | None = None,
     limit: int | None = None,
     group: ProcessGroup | None = None,
+    scorer: Scorer | None = None,
     progress: Progress = no_progress,
 ) -> Predictions:
     """Runs a network over a data set.
@@ -71,6 +74,7 @@ def evaluate(
         views: one centered clip unless given.
         limit: at most so many videos, spread evenly over the data set.
         group: the processes that share the work; each gets the whole result.
+        scorer: does the work instead; ``session`` need not be open then.
         progress: called after each video that this process scores.
 
     Returns:
@@ -82,9 +86,9 @@ def evaluate(
     """
     data = data.limit(limit)
     if not isinstance(data, LabeledVideos):
-        return _predict(session, data, views or Views(), group, progress)[0]
+        return _predict(session, data, views or Views(), group, scorer, progress)[0]
     classes = network_classes(session.info.labels, data)
-    found, scored = _predict(session, data, views or Views(), group, progress)
+    found, scored = _predict(session, data, views or Views(), group, scorer, progress)
     return Evaluation(
         labels=found.labels,
         names=found.names,
@@ -95,10 +99,15 @@ def evaluate(
 
 
 def _predict(
-    session: Session, data: Videos, views: Views, group: ProcessGroup | None, progress: Progress
+    session: Session,
+    data: Videos,
+    views: Views,
+    group: ProcessGroup | None,
+    scorer: Scorer | None,
+    progress: Progress,
 ) -> tuple[Predictions, list[int]]:
     """What the network says, and of which of the videos."""
-    found = score_videos(session, data, views=views, group=group, progress=progress)
+    found = score_videos(session, data, views=views, group=group, scorer=scorer, progress=progress)
     scored = sorted(found.scores)
     predictions = Predictions(
         labels=session.info.labels,

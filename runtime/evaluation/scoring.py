@@ -10,7 +10,7 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from s2tf_edge.runtime.statistics import softmax
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.words import first_few, one_line
 
-__all__ = ["ScoredVideos", "first_clip", "score_videos"]
+__all__ = ["ScoredVideos", "Scorer", "first_clip", "score_units", "score_videos"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,21 +45,30 @@ class ScoredVideos:
     """What is wrong with those that cannot be read."""
 
 
+class Scorer(Protocol):
+    """Who scores units, if not the processes of a group: workers that have session and videos of their own."""
+
+    def __call__(self, units: Sequence[range], *, progress: Progress) -> Iterator[ScoredVideos]:
+        """What comes of all units, in any order and any parts."""
+
+
 def score_videos(
     session: Session,
     data: Videos,
     *,
     views: Views,
     group: ProcessGroup | None = None,
+    scorer: Scorer | None = None,
     progress: Progress = no_progress,
 ) -> ScoredVideos:
     """Scores the videos of a data set, and says which cannot be read.
 
     Args:
-        session: open.
+        session: open, unless there is a ``scorer``.
         data: with labels or without.
         views: of each video.
         group: the processes that share the work; each gets the scores of all.
+        scorer: does all the work instead.
         progress: called after each video that this process scores.
 
     Raises:
@@ -69,18 +78,29 @@ def score_videos(
     size = max(1, (session.info.batch or 1) // views.count)
     units = [range(first, min(first + size, len(data))) for first in range(0, len(data), size)]
     mine = units[group.rank :: group.size]
-    counted = _VideoCount(progress, total=sum(map(len, mine)))
     found = ScoredVideos()
-    for part in group.share(lambda: _score_units(session, data.videos, mine, views, counted)):
+    parts = (
+        scorer(units, progress=progress)
+        if scorer is not None
+        else group.share(lambda: score_units(session, data.videos, mine, views, progress=progress))
+    )
+    for part in parts:
         found.scores |= part.scores
         found.failures |= part.failures
     _report([found.failures[index] for index in sorted(found.failures)], total=len(data), name=data.name)
     return found
 
 
-def _score_units(
-    session: Session, videos: Sequence[Video], units: Sequence[range], views: Views, counted: _VideoCount
+def score_units(
+    session: Session,
+    videos: Sequence[Video],
+    units: Sequence[range],
+    views: Views,
+    *,
+    progress: Progress = no_progress,
 ) -> ScoredVideos:
+    """Scores some units: ranges of places in the data set, none of which shares a run of the network with another."""
+    counted = _VideoCount(progress, total=sum(map(len, units)))
     found = ScoredVideos()
     most = session.info.batch or _clips_at_once(session.info.spec)
     for unit in units:

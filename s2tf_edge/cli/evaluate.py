@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,11 +22,12 @@ from s2tf_edge.cli.app import (
     setup_logging,
     version_option,
 )
-from s2tf_edge.errors import S2TFError
+from s2tf_edge.errors import S2TFError, UsageError
 
 if TYPE_CHECKING:
     from s2tf_edge.data.videos import Videos
     from s2tf_edge.process_group import ProcessGroup
+    from s2tf_edge.runtime.evaluation.scoring import Scorer
     from s2tf_edge.runtime.session import Session, SessionOptions
 
 __all__ = ["evaluate", "main"]
@@ -36,6 +39,7 @@ _EXAMPLES = (
     "s2tf-eval model.pt --data clips/test",
     "s2tf-eval model_openvino_int8 --data clips/test --views 10x3 --out results --json",
     "torchrun --nproc-per-node 2 --no-python s2tf-eval model.pt --data clips/test",
+    "s2tf-eval /shared/model_openvino_int8 --data kinetics:/shared/k400 --views 10x3 --ray 10.0.0.1:6379",
     "s2tf-eval model_openvino_int8 --data 'unknown/**/*.mp4' --out results",
 )
 
@@ -56,7 +60,17 @@ def evaluate(
         str, typer.Option(help="Clips in time x crops of each video, such as 1x1 or 10x3; scores are averaged.")
     ] = "1x1",
     limit: Annotated[int | None, typer.Option(help="At most so many videos, spread over the data set.")] = None,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 lets the runtime choose.")] = 0,
+    threads: Annotated[
+        int, typer.Option(help="CPU threads; 0 lets the runtime choose, or takes one for each worker of a cluster.")
+    ] = 0,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Work on a cluster of Ray: auto for the one of this machine, which is started if there is none, or "
+            "HOST:PORT of a head. Network and videos must be where all nodes see them.",
+            metavar="auto|HOST:PORT",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for eval.json, eval.html, tables and pictures.")
     ] = None,
@@ -79,7 +93,7 @@ def evaluate(
     with join_processes() as group:
         try:
             run_on = SessionOptions(threads=threads, require_signature=require_signature)
-            result = _evaluate(model, data, views=views, limit=limit, run_on=run_on, out=out, group=group)
+            result = _evaluate(model, data, views=views, limit=limit, run_on=run_on, out=out, group=group, ray=ray)
         except S2TFError:
             if group.is_first:
                 raise
@@ -101,25 +115,36 @@ def _evaluate(
     run_on: SessionOptions,
     out: Path | None,
     group: ProcessGroup,
+    ray: str | None,
 ) -> dict[str, Any] | None:
     """What is printed; None in all processes but the first, which alone writes files."""
     from s2tf_edge.data.datasets import open_videos
+    from s2tf_edge.runtime.archives.ray_scoring import RayScorer
     from s2tf_edge.runtime.evaluation.multi_view import Views
     from s2tf_edge.runtime.evaluation.multi_view import evaluate as measure
     from s2tf_edge.runtime.evaluation.output_folder import output_folder
     from s2tf_edge.runtime.evaluation.result_files import write_evaluation
     from s2tf_edge.runtime.open import open_session
 
+    if ray is not None:
+        run_on = dataclasses.replace(run_on, threads=run_on.threads or 1)
     with ExitStack() as stack:
 
-        def prepare() -> tuple[Views, Videos, Path | None, Session]:
+        def prepare() -> tuple[Views, Videos, Path | None, Session, Scorer | None]:
             how, videos = Views.parse(views), open_videos(data)
             folder = stack.enter_context(output_folder(out)) if out is not None and group.is_first else None
-            return how, videos, folder, stack.enter_context(open_session(model, run_on))
+            session = open_session(model, run_on)
+            if ray is None:
+                return how, videos, folder, stack.enter_context(session), None
+            cluster = _join_cluster(ray, stack, group)
+            scorer = RayScorer(
+                ray=cluster, model=model, run_on=run_on, address=data, data=videos, limit=limit, views=how
+            )
+            return how, videos, folder, session, scorer
 
-        how, videos, folder, session = group.agree(prepare)
+        how, videos, folder, session, scorer = group.agree(prepare)
         with progress_bar("evaluating") as progress:
-            evaluation = measure(session, videos, views=how, limit=limit, group=group, progress=progress)
+            evaluation = measure(session, videos, views=how, limit=limit, group=group, scorer=scorer, progress=progress)
         if not group.is_first:
             return None
         asked = {"model": str(model), "data": data, "views": str(how), "threads": run_on.threads}
@@ -127,6 +152,15 @@ def _evaluate(
         if folder is not None:
             write_evaluation(evaluation, result, folder, data=videos)
     return result
+
+
+def _join_cluster(address: str, stack: ExitStack, group: ProcessGroup) -> ModuleType:
+    from s2tf_edge.runtime.archives.cluster.connection import connect
+
+    if group.size > 1:
+        msg = "`ray` shares the work out by itself; run it without torchrun"
+        raise UsageError(msg)
+    return stack.enter_context(connect(address))
 
 
 def main() -> None:

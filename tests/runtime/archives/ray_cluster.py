@@ -59,7 +59,7 @@ def local_cluster(*paths: Path, head_cpus: int = 1) -> Iterator[LocalCluster]:
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": head_cpus, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         try:
             yield LocalCluster(cluster)
         finally:
