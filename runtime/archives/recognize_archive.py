@@ -231,8 +231,8 @@ class _ArchiveRun:
             InputFileError: nothing could.
         """
         if self._all.bad == self._all.videos > 0:
-            source, _, status = self._all.examples[0]
-            msg = f"none of {counted(self._all.videos, 'video')} could be read; {source[:80]!r}: {status}"
+            _, _, status = self._all.examples[0]
+            msg = f"none of {counted(self._all.videos, 'video')} could be read: {status}"
             raise InputFileError(msg)
 
     def status(self) -> ArchiveStatus:
