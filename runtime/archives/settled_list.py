@@ -9,13 +9,14 @@ A run that goes on reads SOURCES again. What is new there is appended, in pieces
     work/sources-00001.jsonl    {"piece": 2, …}                                                   found later
                                 {"end": 1}
 
-Files are written aside, a line at a time, and read so: of a million videos 16 bytes each are held, while it is looked
-for new ones. Addresses stand there with the passwords that were given in them, as nothing else leads back to those
-videos; so nobody else may read these files.
+Files are written aside, a line at a time, and read so. Only where what is found now is not in the order of the list, 16
+bytes and a counter are held for each video that is left. Addresses stand there with the passwords that were given in
+them, as nothing else leads back to those videos; so nobody else may read these files.
 """
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import itertools
 import json
@@ -100,9 +101,8 @@ class SettledList:
         Raises:
             InputFileError: the list that is there was spoiled, or it cannot be written.
         """
-        known = _Known(self._addresses())
         files = self._count_files()
-        new = _counting((each for each in found if not known.take(each)), of=known, counted=counted)
+        new = self._find_new(_counting(found, counted))
         first = next(new, None)
         if first is None:
             return 0
@@ -127,6 +127,24 @@ class SettledList:
             entries.append(entry)
         if entries:
             yield Piece(number=now, entries=tuple(entries))
+
+    def _find_new(self, found: Iterator[Found]) -> Iterator[Found]:
+        """What is not on the list; how long that is, is known once the first is given.
+
+        Most often all is found in the order of the list, and no more: then nothing of it is held.
+        """
+        listed = self._addresses()
+        for address in listed:
+            each = next(found, None)
+            if each is None:
+                # Fewer are found than there were.
+                collections.deque(listed, maxlen=0)
+                return
+            if _key(each.address) != _key(address):
+                known = _Known(itertools.chain([address], listed))
+                yield from (other for other in itertools.chain([each], found) if not known.take(other))
+                return
+        yield from found
 
     def _write(self, file: BinaryIO, first: Found, others: Iterable[Found]) -> None:
         size, number, before = PieceSize(), self.pieces, self.videos
@@ -175,8 +193,6 @@ class _Known:
         keys = np.fromiter(map(_key, addresses), dtype=f"S{_KEY_BYTES}")
         self._keys, counts = np.unique(keys, return_counts=True)
         self._left: NDArray[np.int64] = counts.astype(np.int64)
-        self.taken = 0
-        """How many were looked for and are there."""
 
     def take(self, found: Found) -> bool:
         """Whether it is there once more."""
@@ -187,14 +203,13 @@ class _Known:
         if place == len(self._keys) or self._keys[place] != key or not self._left[place]:
             return False
         self._left[place] -= 1
-        self.taken += 1
         return True
 
 
-def _counting(found: Iterable[Found], *, of: _Known, counted: Callable[[int], object]) -> Iterator[Found]:
+def _counting(found: Iterable[Found], counted: Callable[[int], object]) -> Iterator[Found]:
     for number, each in enumerate(found, start=1):
-        if not (number + of.taken) % _TICK:
-            counted(number + of.taken)
+        if not number % _TICK:
+            counted(number)
         yield each
 
 
