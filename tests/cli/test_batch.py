@@ -123,6 +123,14 @@ def test_what_is_wrong_is_said_with_its_exit_code(
     assert not Path("out/work/job.json").exists()
 
 
+@pytest.mark.parametrize(("arguments", "lacks"), [([], "ARTIFACT"), (["a"], "SOURCES"), (["a", "b.mp4"], "--out")])
+def test_what_must_be_given(run: Callable[..., Printed], arguments: list[str], lacks: str) -> None:
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "Missing" in err
+    assert lacks in err
+
+
 @pytest.mark.parametrize(
     ("package", "source", "format"), [("pyarrow", "VIDEOS", "parquet"), ("fsspec", "s3://bucket/a/", "jsonl")]
 )
