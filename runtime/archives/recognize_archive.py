@@ -162,6 +162,8 @@ def _settle(sources: Sequence[str], out: Path, progress: Progress) -> SettledLis
     new = settled.settle(
         find_entries(sources), counted=lambda count: tell_state(progress, f"listing videos: {count:,} so far")
     )
+    if settled.has_older_addresses:
+        settled.refresh(find_entries(sources))
     if was_settled and new:
         logger.info("%s found since the last run", counted(new, "new video"))
     return settled

@@ -85,6 +85,8 @@ class SettledList:
         """How many there are."""
         self.pieces = 0
         """In how many pieces."""
+        self.has_older_addresses = False
+        """Whether what was settled last found videos under other passwords or signatures than are listed."""
 
     @property
     def is_settled(self) -> bool:
@@ -111,6 +113,29 @@ class SettledList:
             os.fchmod(file.fileno(), _PRIVATE)
             self._write(file, first, new)
         return self.videos - before
+
+    def refresh(self, found: Iterable[Found]) -> None:
+        """Takes over the addresses by which videos are found now, up to the first that is another one than is listed.
+
+        Args:
+            found: as ``settle`` was given it.
+
+        Raises:
+            InputFileError: the list was spoiled, or it cannot be written.
+        """
+        newer = iter(found)
+        for index in range(self._count_files()):
+            path, count = self._path(index), 0
+            with whole_file(path) as file:
+                os.fchmod(file.fileno(), _PRIVATE)
+                for piece, address, name in _read_lines(path):
+                    each = next(newer, None)
+                    if each is None or _key(each.address) != _key(address):
+                        each, newer = None, iter(())
+                    file.write(_line(piece, each or Found(address=address, name=name)))
+                    count += 1
+                file.write(_end_line(count))
+        self.has_older_addresses = False
 
     def read_pieces(self) -> Iterator[Piece]:
         """All pieces in order.
@@ -144,6 +169,7 @@ class SettledList:
                 known = _Known(itertools.chain([address], listed))
                 yield from (other for other in itertools.chain([each], found) if not known.take(other))
                 return
+            self.has_older_addresses = self.has_older_addresses or each.address != address
         yield from found
 
     def _write(self, file: BinaryIO, first: Found, others: Iterable[Found]) -> None:
@@ -152,7 +178,7 @@ class SettledList:
             number += size.begins_anew(each.size)
             file.write(_line(number, each))
             self.videos += 1
-        file.write(json.dumps({"end": self.videos - before}).encode("ascii") + b"\n")
+        file.write(_end_line(self.videos - before))
         self.pieces = number + 1
 
     def _addresses(self) -> Iterator[str]:
@@ -223,6 +249,10 @@ def _line(piece: int, found: Found) -> bytes:
     if found.name != found.address:
         values["name"] = found.name
     return json.dumps(values).encode("ascii") + b"\n"
+
+
+def _end_line(count: int) -> bytes:
+    return json.dumps({"end": count}).encode("ascii") + b"\n"
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, str, str]]:

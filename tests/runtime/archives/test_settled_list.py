@@ -54,8 +54,23 @@ def test_a_new_signature_is_no_new_video(tmp_path: Path) -> None:
     def signed(signature: str) -> list[Found]:
         return [Found(address=f"https://h/{n}.mp4?sig={signature}", name=f"https://h/{n}.mp4?sig=***") for n in "ab"]
 
-    _settle(tmp_path, signed("one"))
-    assert SettledList(tmp_path).settle(signed("two")) == 0
+    def addresses(settled: SettledList) -> list[str]:
+        return [entry.address for piece in settled.read_pieces() for entry in piece.entries]
+
+    _settle(tmp_path, [*signed("one"), *_found("c")])
+    SettledList(tmp_path).settle([*signed("one"), *_found(*"cd")])
+    again = SettledList(tmp_path)
+    assert again.settle([*signed("two"), *_found(*"cd")]) == 0
+    before = _read(again)
+    assert again.has_older_addresses
+    again.refresh([*signed("two"), *_found(*"cd")])
+    assert addresses(again) == ["https://h/a.mp4?sig=two", "https://h/b.mp4?sig=two", "/clips/c", "/clips/d"]
+    assert _read(again) == before
+    assert (tmp_path / "sources-00000.jsonl").stat().st_mode & 0o777 == 0o600
+    assert not SettledList(tmp_path).settle([*signed("two"), *_found(*"cd")])
+    # One that is no more among them ends what is taken over.
+    again.refresh(signed("three")[1:])
+    assert addresses(again)[0].endswith("two")
 
 
 def test_nobody_else_may_read_what_may_hold_passwords(tmp_path: Path) -> None:
