@@ -26,6 +26,8 @@ _FIELDS: Final = (
     *("topk", "threshold", "hop", "start_seconds", "duration_seconds", "fps", "hwaccel"),
     # A list of fields rather than all: what is added later has its default in older folders.
 )
+_OF_STREAMS: Final = ("regions", "pictures", "saliency", "status_seconds", "max_age_seconds")
+"""Options of a stream that nobody watches, or whose rows have no place for it."""
 _NEW_FOLDER: Final = "choose another `out` for it, or give what was given before"
 
 
@@ -43,8 +45,14 @@ class Job:
         """What is asked for.
 
         Raises:
+            UsageError: an option is one of streams alone.
             InputFileError: there is no artifact.
         """
+        given = [name for name in _OF_STREAMS if getattr(options, name)]
+        if given or options.policy == "latest":
+            name = (given or ["policy"])[0]
+            msg = f"`{name}` is of streams; the files of an archive are recognized whole, window by window"
+            raise UsageError(msg)
         told = {name: getattr(options, name) for name in _FIELDS}
         told |= {"smooth": str(options.smoothing), "device": session.device, "threads": session.threads}
         return cls(artifact_sha256=identify(artifact), options=told | {"format": format})

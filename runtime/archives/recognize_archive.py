@@ -162,6 +162,8 @@ def _settle(sources: Sequence[str], out: Path, progress: Progress) -> SettledLis
     new = settled.settle(
         find_entries(sources), counted=lambda count: tell_state(progress, f"listing videos: {count:,} so far")
     )
+    if settled.has_older_addresses:
+        settled.refresh(find_entries(sources))
     if was_settled and new:
         logger.info("%s found since the last run", counted(new, "new video"))
     return settled
@@ -231,8 +233,8 @@ class _ArchiveRun:
             InputFileError: nothing could.
         """
         if self._all.bad == self._all.videos > 0:
-            source, _, status = self._all.examples[0]
-            msg = f"none of {counted(self._all.videos, 'video')} could be read; {source[:80]!r}: {status}"
+            _, _, status = self._all.examples[0]
+            msg = f"none of {counted(self._all.videos, 'video')} could be read: {status}"
             raise InputFileError(msg)
 
     def status(self) -> ArchiveStatus:

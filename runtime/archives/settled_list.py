@@ -9,13 +9,14 @@ A run that goes on reads SOURCES again. What is new there is appended, in pieces
     work/sources-00001.jsonl    {"piece": 2, …}                                                   found later
                                 {"end": 1}
 
-Files are written aside, a line at a time, and read so: of a million videos 16 bytes each are held, while it is looked
-for new ones. Addresses stand there with the passwords that were given in them, as nothing else leads back to those
-videos; so nobody else may read these files.
+Files are written aside, a line at a time, and read so. Only where what is found now is not in the order of the list, 16
+bytes and a counter are held for each video that is left. Addresses stand there with the passwords that were given in
+them, as nothing else leads back to those videos; so nobody else may read these files.
 """
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import itertools
 import json
@@ -84,6 +85,8 @@ class SettledList:
         """How many there are."""
         self.pieces = 0
         """In how many pieces."""
+        self.has_older_addresses = False
+        """Whether what was settled last found videos under other passwords or signatures than are listed."""
 
     @property
     def is_settled(self) -> bool:
@@ -100,9 +103,8 @@ class SettledList:
         Raises:
             InputFileError: the list that is there was spoiled, or it cannot be written.
         """
-        known = _Known(self._addresses())
         files = self._count_files()
-        new = _counting((each for each in found if not known.take(each)), of=known, counted=counted)
+        new = self._find_new(_counting(found, counted))
         first = next(new, None)
         if first is None:
             return 0
@@ -111,6 +113,29 @@ class SettledList:
             os.fchmod(file.fileno(), _PRIVATE)
             self._write(file, first, new)
         return self.videos - before
+
+    def refresh(self, found: Iterable[Found]) -> None:
+        """Takes over the addresses by which videos are found now, up to the first that is another one than is listed.
+
+        Args:
+            found: as ``settle`` was given it.
+
+        Raises:
+            InputFileError: the list was spoiled, or it cannot be written.
+        """
+        newer = iter(found)
+        for index in range(self._count_files()):
+            path, count = self._path(index), 0
+            with whole_file(path) as file:
+                os.fchmod(file.fileno(), _PRIVATE)
+                for piece, address, name in _read_lines(path):
+                    each = next(newer, None)
+                    if each is None or _key(each.address) != _key(address):
+                        each, newer = None, iter(())
+                    file.write(_line(piece, each or Found(address=address, name=name)))
+                    count += 1
+                file.write(_end_line(count))
+        self.has_older_addresses = False
 
     def read_pieces(self) -> Iterator[Piece]:
         """All pieces in order.
@@ -128,13 +153,32 @@ class SettledList:
         if entries:
             yield Piece(number=now, entries=tuple(entries))
 
+    def _find_new(self, found: Iterator[Found]) -> Iterator[Found]:
+        """What is not on the list; how long that is, is known once the first is given.
+
+        Most often all is found in the order of the list, and no more: then nothing of it is held.
+        """
+        listed = self._addresses()
+        for address in listed:
+            each = next(found, None)
+            if each is None:
+                # Fewer are found than there were.
+                collections.deque(listed, maxlen=0)
+                return
+            if _key(each.address) != _key(address):
+                known = _Known(itertools.chain([address], listed))
+                yield from (other for other in itertools.chain([each], found) if not known.take(other))
+                return
+            self.has_older_addresses = self.has_older_addresses or each.address != address
+        yield from found
+
     def _write(self, file: BinaryIO, first: Found, others: Iterable[Found]) -> None:
         size, number, before = PieceSize(), self.pieces, self.videos
         for each in itertools.chain([first], others):
             number += size.begins_anew(each.size)
             file.write(_line(number, each))
             self.videos += 1
-        file.write(json.dumps({"end": self.videos - before}).encode("ascii") + b"\n")
+        file.write(_end_line(self.videos - before))
         self.pieces = number + 1
 
     def _addresses(self) -> Iterator[str]:
@@ -175,8 +219,6 @@ class _Known:
         keys = np.fromiter(map(_key, addresses), dtype=f"S{_KEY_BYTES}")
         self._keys, counts = np.unique(keys, return_counts=True)
         self._left: NDArray[np.int64] = counts.astype(np.int64)
-        self.taken = 0
-        """How many were looked for and are there."""
 
     def take(self, found: Found) -> bool:
         """Whether it is there once more."""
@@ -187,14 +229,13 @@ class _Known:
         if place == len(self._keys) or self._keys[place] != key or not self._left[place]:
             return False
         self._left[place] -= 1
-        self.taken += 1
         return True
 
 
-def _counting(found: Iterable[Found], *, of: _Known, counted: Callable[[int], object]) -> Iterator[Found]:
+def _counting(found: Iterable[Found], counted: Callable[[int], object]) -> Iterator[Found]:
     for number, each in enumerate(found, start=1):
-        if not (number + of.taken) % _TICK:
-            counted(number + of.taken)
+        if not number % _TICK:
+            counted(number)
         yield each
 
 
@@ -208,6 +249,10 @@ def _line(piece: int, found: Found) -> bytes:
     if found.name != found.address:
         values["name"] = found.name
     return json.dumps(values).encode("ascii") + b"\n"
+
+
+def _end_line(count: int) -> bytes:
+    return json.dumps({"end": count}).encode("ascii") + b"\n"
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, str, str]]:

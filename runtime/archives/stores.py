@@ -36,9 +36,11 @@ class StoreFile(io.RawIOBase):
     FFmpeg takes an error for the end of a file: whoever has read one asks for ``failure`` afterwards.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, *, files: object = None) -> None:
         super().__init__()
         self._file = file
+        # An archive such as a .zip is closed with the last that refers to it.
+        self._files = files
         self.failure: str | None = None
         """Why a read failed, if one did."""
 
@@ -133,7 +135,7 @@ def open_in_store(address: str) -> StoreFile:
         takes_parts = "http" not in _protocols(files) or files.info(path).get("partial") is True
         opened = files.open(path, "rb")
         if takes_parts and opened.seekable():
-            return StoreFile(opened)
+            return StoreFile(opened, files=files)
         with closing(opened):
             return StoreFile(_copy(opened))
     except Exception as error:
@@ -186,7 +188,9 @@ def _is_file_pattern(pattern: str) -> bool:
 def _walk(files: Any, address: str) -> Iterator[Found]:
     """The videos below a folder; of each folder all names are held, of the whole tree those of the way down."""
     head, chained, rest = address.partition("::")
-    base, root = head.rstrip("/"), str(files._strip_protocol(head)).rstrip("/")
+    # Of ``memory://`` itself two slashes stay, with the one that is put before a path.
+    base = re.sub("(?<!:)/+$|(?<=:/)/+$", "", head)
+    root = str(files._strip_protocol(head)).rstrip("/")
     waiting = [root]
     seen = set()
     while waiting:

@@ -76,7 +76,7 @@ class BatchFlags:
         typer.Argument(
             help="Videos, folders and globs of them, lists (.txt, .csv), and addresses of all these that fsspec "
             "reads, such as s3://, gs:// and https://.",
-            metavar="SOURCES...",
+            metavar="SOURCES",
         ),
     ]
     out: Annotated[
@@ -148,8 +148,9 @@ class BatchFlags:
 def _command(_context: typer.Context, flags: BatchFlags) -> None:
     """Recognize [bold]actions in archives[/bold]: any number of videos, into Parquet or JSON lines.
 
-    Each video gets what s2tf-stream says of it alone. A run that was killed goes on where it was when the same command
-    is given again; a bad video is a row with its error, and no end.
+    Each video gets what s2tf-stream says of it alone.
+
+    A run that was killed goes on where it was when the same command is given again. A bad video is a row, and no end.
     """
     from s2tf_edge.runtime.archives.recognize_archive import ArchiveOptions, recognize_archive
 

@@ -18,6 +18,7 @@ from s2tf_edge.runtime.archives.recognize_archive import ArchiveOptions
 from s2tf_edge.runtime.session import SessionOptions
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.records import Event, Prediction, to_json
+from s2tf_edge.runtime.streaming.regions import Region
 from s2tf_edge.runtime.streaming.smoothing import Smoothing
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 
@@ -183,7 +184,7 @@ def test_more_bad_videos_than_allowed_end_the_run(
 
 
 def test_none_that_can_be_read_is_an_error(run: Run, videos: Path, tmp_path: Path, rows: Rows) -> None:
-    with pytest.raises(InputFileError, match=r"none of 1 video could be read; '.*empty.avi': .* is empty"):
+    with pytest.raises(InputFileError, match=r"none of 1 video could be read: .*empty.avi is empty"):
         run(videos / "empty.avi")
     assert rows(tmp_path / "out")[0]["error"] == "unreadable"
 
@@ -270,6 +271,14 @@ def test_without_jinja_there_is_no_page(
 def test_values_that_are_not_allowed(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         ArchiveOptions(**values)
+
+
+@pytest.mark.parametrize(
+    "options", [{"regions": [Region("door", (0.0, 0.0, 1.0, 1.0))]}, {"policy": "latest"}, {"saliency": True}]
+)
+def test_options_of_streams_are_refused(run: Run, videos: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"`{next(iter(options))}` is of streams; the files of an archive"):
+        run(videos, options=StreamOptions(**options))
 
 
 def test_a_format_that_there_is_not(run: Run, videos: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from s2tf_edge.data.video_paths import find_videos
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.runtime.archives.entries import readable_name
 from s2tf_edge.runtime.archives.listing import find_entries
+from s2tf_edge.runtime.archives.stores import open_in_store
 
 
 def _names(*texts: str | Path) -> list[str]:
@@ -119,6 +121,7 @@ def memory() -> Any:
     [
         ("memory://v", ["v/a.mp4", "v/b.mp4", "v/sub/c.MKV"]),
         ("memory://v/", ["v/a.mp4", "v/b.mp4", "v/sub/c.MKV"]),
+        ("memory://", ["v/a.mp4", "v/b.mp4", "v/sub/c.MKV"]),
         ("memory://v/*", ["v/a.mp4", "v/b.mp4"]),
         ("memory://v/**", ["v/a.mp4", "v/b.mp4", "v/sub/c.MKV"]),
         ("memory://*.h264", ["x.h264"]),
@@ -158,3 +161,15 @@ def make_store_gone(web: Any) -> Callable[[], str]:
         return url
 
     return close
+
+
+def test_a_zip_of_videos(videos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(videos / "1.mp4", "d/1.mp4")
+        archive.writestr("notes.txt", "no video")
+    address = f"zip://d/1.mp4::{tmp_path}/a.zip"
+    for source in (address, f"zip://*/*.mp4::{tmp_path}/a.zip", f"zip://::{tmp_path}/a.zip"):
+        assert _names(source) == [address]
+    with open_in_store(address) as file:
+        assert file.read() == (videos / "1.mp4").read_bytes()
