@@ -194,7 +194,9 @@ def drive_alone(artifact: Path, listed: Path, _: int) -> None:
         how = ArchiveOptions(format="jsonl")
         out = listed.with_suffix(".out")
         recognize_archive([str(listed)], artifact, out=out, how=how, make_crew=lambda order, *, pieces: AnswersAtOnce())
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+        # What getrusage says of a process that was just started is the peak of the one that started it.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        print(int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6)
 
 
 ALONE = {"decode": decode_alone, "network": infer_alone, "drive": drive_alone}
@@ -236,8 +238,8 @@ def report(
     return [
         (
             f"{facts['cpu']}, {facts['cores']} cores, shared with other programs meanwhile; `{info.network}`, "
-            f"{info.target} {info.precision}, one thread; 720p H.264. n = {len(rounds)} rounds in which all take turns; "
-            "the median, and from the lowest to the highest."
+            f"{info.target} {info.precision}, one thread; 720p H.264. n = {len(rounds)} rounds in which all take "
+            "turns; the median, and from the lowest to the highest."
         ),
         "",
         f"| of {more} videos of {arguments.seconds} s | processor, s |",

@@ -13,6 +13,9 @@ from typing import Any, Final
 import psutil
 import pytest
 
+from s2tf_edge.errors import InputFileError
+
+LACKS: Final = "S2TF_TEST_LACKS"
 ROOT: Final = Path(__file__).parents[3]
 _STORE_BYTES: Final = 80 * 2**20
 IGNORED: Final = [
@@ -22,6 +25,24 @@ IGNORED: Final = [
     pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+class PickyWorker:
+    """See ``HostedWorker``; it opens on nodes of which nobody says that they lack something."""
+
+    def __init__(self, order: str, name: str) -> None:
+        self._order = order
+        del name
+
+    def open(self) -> None:
+        if self._order == "nothing is right" or LACKS in os.environ:
+            msg = "it lacks what it needs"
+            raise InputFileError(msg)
+
+    def work(self, task: int) -> Iterator[int]:
+        yield task
+
+    def close(self) -> None: ...
 
 
 class LocalCluster:

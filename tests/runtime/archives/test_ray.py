@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,7 +16,10 @@ from typing import Any
 
 import pytest
 
+from s2tf_edge.errors import InputFileError, SourceError
 from s2tf_edge.runtime.archives.cluster.connection import connect
+from s2tf_edge.runtime.archives.cluster.needs import Needs
+from s2tf_edge.runtime.archives.cluster.workers import ClusterWorkers, Done, GivenUp, Said
 from s2tf_edge.runtime.archives.ray_crew import RayCrews
 from s2tf_edge.runtime.archives.status import ArchiveStatus
 
@@ -41,7 +45,7 @@ COUNT = 500
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    with helper.local_cluster() as made:
+    with helper.local_cluster(Path(__file__).parent) as made:
         made.add_node()
         yield made
 
@@ -157,6 +161,42 @@ def test_a_run_that_is_ended_leaves_no_worker_behind(cluster: Any, run: Run, arc
             run(archive, make_crew=RayCrews(ray), watch=watch)
         helper.wait_until(lambda: not helper.worker_processes())
         assert run(archive, make_crew=RayCrews(ray))["videos"] == COUNT
+
+
+def _drive(ray: ModuleType, *, module: str, order: str = "", until: Callable[[], object]) -> tuple[int, list[Any]]:
+    """Gives tasks to picky workers; how many were given, and what was said of them."""
+    said, given, done = [], 0, 0
+    with ClusterWorkers(ray, module=module, kind="PickyWorker", order=order, needs=Needs(), most=9) as workers:
+        while done < given or not until():
+            while workers.has_room and not until():
+                workers.give(given)
+                given += 1
+            for event in workers.wait(1.0):
+                if isinstance(event, GivenUp):
+                    raise event.error
+                if isinstance(event, Said):
+                    said.append(event.what)
+                done += isinstance(event, Done)
+    return given, said
+
+
+def test_a_node_that_lacks_something_is_left_out(cluster: Any, caplog: pytest.LogCaptureFixture) -> None:
+    cluster.add_node(cpus=2, **{helper.LACKS: "1"})
+    try:
+        with connect(cluster.address) as ray:
+            given, said = _drive(ray, module="ray_cluster", until=lambda: "this node is left out" in caplog.text)
+    finally:
+        cluster.kill_node()
+    assert sorted(said) == [*range(given)]
+    assert re.search(r"node [\d.]+: it lacks what it needs \(this node is left out\)", caplog.text)
+
+
+def test_where_no_node_is_fit_the_reason_is_the_error(cluster: Any) -> None:
+    with connect(cluster.address) as ray:
+        with pytest.raises(InputFileError, match=r"^node [\d.]+: it lacks what it needs$"):
+            _drive(ray, module="ray_cluster", order="nothing is right", until=lambda: False)
+        with pytest.raises(SourceError, match=r"no worker can be started: it lacks the module nowhere; install there"):
+            _drive(ray, module="nowhere", until=lambda: False)
 
 
 def test_alone_on_this_machine(artifact: Path, archive: Path, tmp_path: Path) -> None:
