@@ -11,13 +11,15 @@ import os
 import re
 import signal
 import socket
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from s2tf_edge.errors import S2TFError, SourceError, UsageError
+from s2tf_edge.errors import SourceError, UsageError
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.hardware import find_cores
 from s2tf_edge.words import one_line
@@ -36,6 +38,7 @@ _GREETING: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0
 """What begins a connection to any server of gRPC, as a cluster's head is one."""
 _SETTINGS: Final = 4
 """The type of frame, in the fourth byte, that such a server answers with."""
+_STDERR: Final = 2
 _PURPOSE: Final = "working on a cluster"
 
 
@@ -67,6 +70,8 @@ def connect(address: str = AUTO) -> Iterator[ModuleType]:
     # Read when Ray is imported, and handed on to what it starts.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if _has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     ray = require("ray", extra="ray", purpose=_PURPOSE)
     if ray.is_initialized():
         msg = "this process is connected to a cluster already; end that with ray.shutdown() first"
@@ -91,14 +96,44 @@ def _begin(ray: ModuleType, address: str) -> None:
         logger.info("starting a cluster of this machine alone, with %d cores", cores)
         quietly |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
         quietly |= {"object_store_memory": _STORE_BYTES, "_node_ip_address": "127.0.0.1"}
+    said = ""
     try:
-        ray.init(**quietly)
-    except S2TFError:
-        raise
+        with _caught_stderr() as caught:
+            try:
+                ray.init(**quietly)
+            finally:
+                said = caught()
     except Exception as error:
-        where = running or "on this machine"
-        msg = f"the cluster {where} cannot be used ({_reason(error)}); {_advice(str(error))}"
+        where = f"at {running}" if running else "of this machine"
+        msg = f"the cluster {where} cannot be used ({_reason(error)}); {_advice(f'{error} {said}')}"
         raise SourceError(msg) from error
+    finally:
+        logger.debug("Ray said: %s", said)
+
+
+def _has_token() -> bool:
+    """Whether this user has what clusters ask for that do not take everybody; those that do take it as well."""
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    return bool(os.environ.get("RAY_AUTH_TOKEN")) or path.is_file()
+
+
+@contextmanager
+def _caught_stderr() -> Iterator[Callable[[], str]]:
+    """What is written to stderr meanwhile, by libraries past Python: Ray tells so of each attempt to connect."""
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(_STDERR)
+
+        def caught() -> str:
+            file.seek(0)
+            return one_line(file.read().decode("utf-8", "replace"))
+
+        try:
+            os.dup2(file.fileno(), _STDERR)
+            yield caught
+        finally:
+            os.dup2(kept, _STDERR)
+            os.close(kept)
 
 
 def _find_running() -> str | None:
@@ -151,8 +186,8 @@ def _reason(error: Exception) -> str:
 def _advice(words: str) -> str:
     if "Version mismatch" in words:
         return "install the same versions of Python and ray on all machines"
-    if "token" in words.lower():
-        return "put the token of its head into ~/.ray/auth_token here"
+    if "authtoken" in words.lower() or "authentication" in words.lower():
+        return "copy ~/.ray/auth_token of its head to this machine"
     return "run this on a machine of the cluster, where `ray status` works"
 
 
