@@ -31,6 +31,7 @@ from s2tf_edge.file_kinds import META_FILE
 from s2tf_edge.signing import SIGNATURE_SUFFIX, check_signature, sign_file
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.step_spec import StepSpec
+from s2tf_edge.text_file import read_bytes
 from s2tf_edge.words import first_few
 
 __all__ = [
@@ -161,7 +162,7 @@ def read_checked(folder: Path, *, signers: Path | None = None) -> ArtifactMeta:
             that are not signed along.
         MissingExtraError: a signature is asked for, and there is no ssh-keygen to check it with.
     """
-    data = _read_bytes(folder / META_FILE)
+    data = _read_meta_bytes(folder)
     if signers is not None:
         # These bytes, and not the file, which may be another one the next time.
         check_signature(data, folder / SIGNATURE_FILE, signers=signers)
@@ -190,7 +191,7 @@ def read_meta(folder: Path) -> ArtifactMeta:
     Raises:
         InputFileError: there is no artifact at ``folder``, it was written by a newer version, or it is malformed.
     """
-    return _parse_meta(_read_bytes(folder / META_FILE), folder)
+    return _parse_meta(_read_meta_bytes(folder), folder)
 
 
 def _parse_meta(data: bytes, folder: Path) -> ArtifactMeta:
@@ -277,20 +278,12 @@ def _refuse_unsigned(meta: ArtifactMeta, folder: Path) -> None:
         raise InputFileError(msg)
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_meta_bytes(folder: Path) -> bytes:
+    path = folder / META_FILE
     if not path.is_file():
-        msg = f"{path.parent} is not an artifact folder: it has no {path.name}; make one with s2tf-export"
+        msg = f"{folder} is not an artifact folder: it has no {path.name}; make one with s2tf-export"
         raise InputFileError(msg)
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_META_BYTES + 1)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise InputFileError(msg) from error
-    if len(data) > _MAX_META_BYTES:
-        msg = f"{path} is larger than {_MAX_META_BYTES} bytes, so it was not written by s2tf-export"
-        raise InputFileError(msg)
-    return data
+    return read_bytes(path, max_bytes=_MAX_META_BYTES, advice="export again")
 
 
 def _parse_json(data: bytes, path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from s2tf_edge.errors import InputFileError, MissingExtraError
+from s2tf_edge.text_file import read_bytes
 from s2tf_edge.words import one_line, shortened
 
 __all__ = ["SIGNATURE_SUFFIX", "check_signature", "check_signing_key", "sign_file"]
@@ -125,19 +126,10 @@ def _find_signer(signature: Path, signers: Path) -> str:
 
 
 def _read(path: Path, what: str) -> bytes:
-    try:
-        if path.exists() and not path.is_file():
-            msg = f"{path} is no file; give {what}"
-            raise InputFileError(msg)
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        msg = f"cannot read {path} ({error.strerror}); give {what}"
-        raise InputFileError(msg) from error
-    if len(data) > _MAX_BYTES:
-        msg = f"{path} is larger than {_MAX_BYTES} bytes; give {what}"
+    if path.exists() and not path.is_file():
+        msg = f"{path} is no file; give {what}"
         raise InputFileError(msg)
-    return data
+    return read_bytes(path, max_bytes=_MAX_BYTES, advice=f"give {what}")
 
 
 def _find_ssh_keygen() -> str:

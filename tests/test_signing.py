@@ -141,7 +141,7 @@ def test_a_file_without_a_signature_is_refused(signed: Path, key: Path, list_sig
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gone", "cannot read .*gone .No such file.*give a list of allowed signers"),
+        ("gone", "cannot read .*gone: No such file.*give a list of allowed signers"),
         (".", "is no file; give a list of allowed signers"),
         ("key.pub", "is a public key; give a list of allowed signers: echo "),
         ("pipe", "is no file; give a list of allowed signers"),

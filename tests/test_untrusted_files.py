@@ -1,9 +1,9 @@
 """Whatever stands in a file of somebody else, reading it ends in a result or in one short line of ours.
 
 Two ways to spoil a file: a valid one with some values in place of others, and its bytes cut, flipped or in another
-code. `make test` tries the same 100 of each file every time, `make test-all` 2,000, `make fuzz` others for an
-hour. A new reader is a line in
-``FILES``. Networks themselves, whose examples take longer, are in ``test_untrusted_networks.py``.
+code. `make test` tries the same 100 of each file every time, CI and `make test-all` 2,000, `make fuzz` others for an
+hour. A new reader is a line in ``FILES``. Networks themselves, whose examples take longer, are in
+``test_untrusted_networks.py``.
 """
 
 from __future__ import annotations
