@@ -35,6 +35,7 @@ from s2tf_edge.runtime.artifact import (
 
 __all__ = [
     "check_destination",
+    "disk_errors",
     "folder_bytes",
     "new_artifact",
     "package_versions",
@@ -104,7 +105,7 @@ def new_artifact(folder: Path) -> Iterator[Path]:
     """
     check_destination(folder)
     folder = folder.absolute()
-    with _disk_errors(folder):
+    with disk_errors(folder, option="out"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Beside its destination, and so on the same file system: a rename cannot fail half-way.
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -117,13 +118,18 @@ def new_artifact(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path, *, option: str) -> Iterator[None]:
+    """Tells of a disk that is full, or may not be written to, as who asked for ``folder`` by an option understands it.
+
+    Raises:
+        InputFileError: the block could not write.
+    """
     try:
         yield
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        msg = f"cannot write {folder}: {error.strerror}; free some space or give another `out`"
+        msg = f"cannot write {folder}: {error.strerror}; free some space or give another `{option}`"
         raise InputFileError(msg) from error
 
 

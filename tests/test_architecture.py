@@ -68,6 +68,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "sources targets",
         "verify",
         "options sensitivity_page",
+        "triton",
         "rebuild",
         "plan",
         "choice",

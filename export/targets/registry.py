@@ -10,7 +10,7 @@ from typing import Final
 
 from s2tf_edge.errors import UsageError
 from s2tf_edge.export.graph.rules import ONNX_RUNTIME, OPENVINO, TENSORRT, TENSORRT_RTX, Compiler, GraphRules
-from s2tf_edge.export.targets.base import Build, BuildRequest, Target
+from s2tf_edge.export.targets.base import Build, BuildRequest, Target, TritonBackend
 from s2tf_edge.export.targets.precisions import AUTO
 
 __all__ = ["COMPILERS", "FLOAT_TARGETS", "TARGETS", "find_target", "is_engine", "runnable_target"]
@@ -52,7 +52,7 @@ def _read_tensorrt(request: BuildRequest) -> None:
     try_reading(request.graph, target=request.target)
 
 
-def _engine(name: str, compiler: Compiler, *, builds_without_gpu: bool) -> Target:
+def _engine(name: str, compiler: Compiler, *, builds_without_gpu: bool, triton: TritonBackend | None = None) -> Target:
     return Target(
         name=name,
         precisions=("fp16", "fp32", "int8"),
@@ -62,6 +62,7 @@ def _engine(name: str, compiler: Compiler, *, builds_without_gpu: bool) -> Targe
         read=_read_tensorrt,
         is_engine=True,
         builds_without_gpu=builds_without_gpu,
+        triton=triton,
     )
 
 
@@ -76,6 +77,7 @@ TARGETS: Final[Mapping[str, Target]] = {
             build=_build_onnx,
             read=_read_onnx,
             keeps_float_graph=True,
+            triton=TritonBackend(name="onnxruntime"),
         ),
         Target(
             name="openvino",
@@ -85,8 +87,10 @@ TARGETS: Final[Mapping[str, Target]] = {
             build=_build_openvino,
             read=_read_openvino,
             ships_graph=False,
+            # It sets the number of clips to the highest one, and fails on fewer or pads them.
+            triton=TritonBackend(name="openvino", keeps_states=False, batches=False, on_cpu_alone=True),
         ),
-        _engine("trt", TENSORRT, builds_without_gpu=False),
+        _engine("trt", TENSORRT, builds_without_gpu=False, triton=TritonBackend(name="tensorrt")),
         _engine("trt-rtx", TENSORRT_RTX, builds_without_gpu=True),
     )
 }
