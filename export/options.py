@@ -240,7 +240,7 @@ class ExportOptions:
         needs=_needs_int8,
     )
     triton: Path | None = _option(
-        "Model repository of Triton Inference Server to publish the artifact in too; without --target, MODEL as it is.",
+        "Model repository of Triton to publish the artifact in too; given alone, MODEL as it is, an artifact.",
         default=None,
         metavar="DIR",
         is_of_graph=False,

@@ -14,6 +14,7 @@ from s2tf_edge.export.targets.registry import TARGETS
 from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 from s2tf_edge.extras import require
 from s2tf_edge.runtime.artifact import META_FILE, ArtifactMeta
+from s2tf_edge.runtime.open import artifact_info
 from s2tf_edge.step_spec import StateSpec
 
 __all__ = ["PLAN_FILE", "ModelTensor", "ServedModel", "StatePair", "check_served", "engine_options", "served_model"]
@@ -21,6 +22,7 @@ __all__ = ["PLAN_FILE", "ModelTensor", "ServedModel", "StatePair", "check_served
 PLAN_FILE: Final = "model.plan"
 """What Triton calls an engine of TensorRT."""
 _DTYPES: Final = ("float32", "uint8")
+_LONGEST_SIDE: Final = 2**31 - 1
 _ASKED: Final = ("workspace_gib", "version_compatible", "hardware_compatible")
 
 
@@ -108,7 +110,7 @@ def served_model(artifact: Path, meta: ArtifactMeta) -> ServedModel:
         raise UsageError(msg)
     backend = check_served(target, is_step=meta.step is not None)
     inputs, outputs = _tensors(artifact, "inputs", meta.inputs), _tensors(artifact, "outputs", meta.outputs)
-    batch = inputs[0].shape[0]
+    batch = artifact_info(artifact, meta).batch
     return ServedModel(
         meta=meta,
         backend=backend,
@@ -117,7 +119,7 @@ def served_model(artifact: Path, meta: ArtifactMeta) -> ServedModel:
         is_built=not target.is_engine or not (is_deferred or meta.step),
         inputs=inputs,
         outputs=outputs,
-        states=() if meta.step is None else tuple(_pair(state, meta) for state in meta.step.states),
+        states=() if meta.step is None else tuple(_pair(state, batch or 1) for state in meta.step.states),
         max_batch=_most_clips(artifact, meta, target) if batch is None and backend.batches else 0,
     )
 
@@ -171,19 +173,18 @@ def _dtype(dtype: Any) -> str:
 
 def _shape(shape: Any) -> tuple[int | None, ...]:
     first, *others = shape
-    if not all(type(side) is int and side > 0 for side in ([] if first is None else [first]) + others):
-        msg = f"a shape must have whole numbers above zero, got {shape!r}"
+    sides = others if first is None else [first, *others]
+    if not all(type(side) is int and 0 < side <= _LONGEST_SIDE for side in sides):
+        msg = f"a shape must have whole numbers from 1 to {_LONGEST_SIDE}, got {shape!r}"
         raise ValueError(msg)
     return tuple(shape)
 
 
-def _pair(state: StateSpec, meta: ArtifactMeta) -> StatePair:
+def _pair(state: StateSpec, streams: int) -> StatePair:
     # Here, for who serves clips needs no ONNX.
     require("onnx_ir", extra="export", purpose="publishing a step for Triton")
     from s2tf_edge.export.passes.whole_states import next_name, past_name, whole_shape
 
-    assert meta.step is not None
-    streams = meta.inputs["frames"]["shape"][0] // meta.step.hop
     return StatePair(
         past=past_name(state), next=next_name(state), dtype=state.dtype, shape=whole_shape(state, streams=streams)
     )

@@ -231,7 +231,7 @@ def test_what_the_graph_settled_is_not_asked_again(deferred: Path, options: dict
 
 def test_every_option_is_settled_or_used() -> None:
     """A new option must not be ignored silently."""
-    used = {"target", "out", "precision", "verify", "defer_build"}
+    used = {"target", "out", "precision", "verify", "defer_build", "triton"}
     engine = {"workspace", "timing_cache", "version_compatible", "hardware_compatible"}
     free = {field.name for field in dataclasses.fields(ExportOptions) if not option_of(field, ExportOption).is_settled}
     assert free == used | engine
