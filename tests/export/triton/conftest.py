@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import openvino
 import pytest
-from google.protobuf import text_format
+from google.protobuf import text_format  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 from tritonclient.grpc import model_config_pb2

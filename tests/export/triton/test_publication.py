@@ -83,9 +83,9 @@ def test_a_clip_model_is_what_its_config_says(
     assert (folder / "labels.txt").read_text(encoding="utf-8").splitlines() == list("abcde")
     assert {path.name for path in served.version.iterdir()} == FILES[target]
     assert not config.HasField("sequence_batching")
-    said = {key: value.string_value for key, value in config.parameters.items()}
-    assert (said["s2tf_form"], said["s2tf_frames"], said["s2tf_size"]) == ("clip", "4", "16")
-    assert ("s2tf_mean" in said) == (options.get("input") != "u8")
+    clip = {key: value.string_value for key, value in config.parameters.items()}
+    assert (clip["s2tf_form"], clip["s2tf_frames"], clip["s2tf_size"]) == ("clip", "4", "16")
+    assert ("s2tf_mean" in clip) == (options.get("input") != "u8")
 
 
 @pytest.mark.parametrize(("target", "options"), [form for form in FORMS if form[0] != "trt"], ids=str)

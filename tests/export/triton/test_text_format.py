@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from google.protobuf import text_format as protobuf_text
+from google.protobuf import text_format as protobuf_text  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import model_config_pb2
