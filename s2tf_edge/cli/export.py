@@ -84,7 +84,7 @@ def export(
     if sign is not None:
         _check_signing_key(sign)
     if options is None:
-        _finish_as_it_is(existing(model), asked, sign, require_signature=require_signature, dry_run=dry_run)
+        _finish_as_it_is(model, asked, sign, require_signature=require_signature, dry_run=dry_run)
         return
     plan = plan_export(existing(model), options, require_signature=require_signature)
     if dry_run:
@@ -114,6 +114,7 @@ def _finish_as_it_is(
         msg = f"nothing says what to export for; give `target` one of: {TARGET_NAMES.explain()}"
         raise UsageError(msg)
     publication = None
+    existing(model)
     if repository is not None:
         publication = plan_publication(model, repository, require_signature=require_signature)
     if dry_run:

@@ -9,16 +9,17 @@ import dataclasses
 import json
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tritonclient.grpc
 from numpy.typing import NDArray
 
-from s2tf_edge.errors import InputFileError, S2TFError, UnsupportedError, UsageError
+from s2tf_edge.errors import InputFileError, MissingExtraError, S2TFError, UnsupportedError, UsageError
 from s2tf_edge.export import ExportOptions, ExportResult, plan_export, plan_publication, publish
 from s2tf_edge.export.artifact_folder import seal
 from s2tf_edge.runtime.artifact import read_meta
@@ -327,36 +328,30 @@ def test_a_published_model_is_for_all_to_read_and_a_copy(export_plain: Export, t
         assert path.is_dir() or path.stat().st_nlink == 1
 
 
+def test_clips_are_published_where_there_is_neither_pytorch_nor_onnx(export_plain: Export, tmp_path: Path) -> None:
+    artifact = export_plain("openvino").folder
+    lines = [
+        "import sys",
+        "heavy = ('torch', 'onnx', 'onnx_ir', 'onnxruntime', 'openvino', 'google.protobuf')",
+        "sys.modules.update(dict.fromkeys(heavy))",
+        "from pathlib import Path",
+        "from s2tf_edge.export import plan_publication, publish",
+        f"print(publish(plan_publication({str(artifact)!r}, Path({str(tmp_path / 'models')!r}))).version)",
+    ]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr
+
+
+def test_steps_need_onnx_and_say_so(
+    step_artifact: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(
+        MissingExtraError, match=r"publishing a step for Triton needs the package 'onnxruntime'.*export"
+    ):
+        _publish(step_artifact(), tmp_path / "models")
+
+
 def test_a_name_that_fits_an_address(step_artifact: Callable[..., Path], tmp_path: Path) -> None:
     assert _publish(step_artifact(name="é net, v2 (final).onnx"), tmp_path / "models").name == "net_v2_final_.onnx"
     assert _publish(step_artifact(name="é"), tmp_path / "models").name == "model"
-
-
-@pytest.mark.parametrize("options", [{}, {"dynamic_batch": True}, {"batch": 4, "input": "u8"}], ids=str)
-def test_the_readme_has_a_client_that_sends_what_the_model_takes(
-    export_plain: Export, tmp_path: Path, options: dict[str, Any]
-) -> None:
-    export_plain("onnx", triton=tmp_path / "models", **options)
-    readme = (tmp_path / "models" / "a" / "README.md").read_text(encoding="utf-8")
-    assert "no server has loaded it" in readme
-    assert ("mean 0.4, 0.5, 0.6" in readme) == ("input" not in options)
-    code = readme.partition("```python\n")[2].partition("```")[0]
-    compile(code, "README.md", "exec")
-    names: dict[str, Any] = {}
-    exec(code.partition("answer =")[0], names)
-    given = names["given"]
-    assert isinstance(given, tritonclient.grpc.InferInput)
-    assert (given.name(), given.datatype()) == ("clip", "UINT8" if "input" in options else "FP32")
-    assert given.shape() == ([4, 4, 16, 16, 3] if "batch" in options else [1, 3, 4, 16, 16])
-    names["client"].close()
-
-
-def test_the_readme_of_a_step_speaks_of_sequences(step_artifact: Callable[..., Path], tmp_path: Path) -> None:
-    readme = (_publish(step_artifact(), tmp_path / "models") / "README.md").read_text(encoding="utf-8")
-    for words in (
-        "sequence_start=is_first",
-        "the next 1 frame; the axes are frames, RGB",
-        "before frame 4 of a sequence",
-    ):
-        assert words in readme
-    compile(readme.partition("```python\n")[2].partition("```")[0], "README.md", "exec")
