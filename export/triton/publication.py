@@ -44,6 +44,7 @@ from s2tf_edge.runtime.artifact import (
     read_checked,
     sha256,
 )
+from s2tf_edge.text_file import read_bytes
 
 __all__ = ["Publication", "Published", "check_repository", "model_name", "plan_publication", "publish"]
 
@@ -196,7 +197,9 @@ def publish(publication: Publication) -> Published:
 def _check_same(publication: Publication) -> None:
     """Whether what is there under the name is a model whose next version this may be."""
     place = publication.folder
-    found = find_fingerprint(_read_config(place / _CONFIG_FILE))
+    config = place / _CONFIG_FILE
+    text = read_bytes(config, max_bytes=_MOST_CONFIG_BYTES) if config.is_file() else b""
+    found = find_fingerprint(text.decode("utf-8", "replace"))
     if found is None:
         msg = f"{place} exists and is no model that was published here; give another `triton`, or rename the artifact"
         raise UsageError(msg)
@@ -206,17 +209,6 @@ def _check_same(publication: Publication) -> None:
             f"common; give another `triton`, or rename {publication.artifact}"
         )
         raise UsageError(msg)
-
-
-def _read_config(path: Path) -> str:
-    if not path.is_file():
-        return ""
-    try:
-        with path.open("rb") as file:
-            return file.read(_MOST_CONFIG_BYTES).decode("utf-8", "replace")
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise InputFileError(msg) from error
 
 
 @contextmanager
