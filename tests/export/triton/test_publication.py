@@ -251,6 +251,25 @@ def test_what_is_refused_is_refused_before_anything_is_built(plain: Path, tmp_pa
     refuse(UsageError, r"is an artifact; give `triton` the folder", triton=models)
 
 
+def test_an_engine_that_is_to_be_finished_is_refused_before_that(export_plain: Export, tmp_path: Path) -> None:
+    folder = export_plain("trt", defer_build=True).folder
+    for target, triton, error, match in (
+        ("trt-rtx", tmp_path / "models", UnsupportedError, r"no backend for artifacts of trt-rtx"),
+        ("trt", folder, UsageError, r"is an artifact; give `triton` the folder"),
+    ):
+        with pytest.raises(error, match=match):
+            plan_export(folder, ExportOptions(target=target, triton=triton))
+
+
+def test_the_form_that_a_portable_artifact_is_may_be_published(
+    export_plain: Export, serve: Serve, tmp_path: Path
+) -> None:
+    artifact = export_plain("onnx", portable=True).folder
+    assert read_meta(artifact).candidates
+    served = serve(_publish(artifact, tmp_path / "models"))
+    assert served.infer({"clip": _clips(served, 1)})["logits"].shape == (1, 5)
+
+
 def test_versions(export_plain: Export, tmp_path: Path) -> None:
     repository = tmp_path / "models"
     artifact = export_plain("onnx").folder
