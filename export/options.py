@@ -127,7 +127,8 @@ class ExportOptions:
         is_of_graph=False,
     )
     out: Path | None = _option(
-        "Folder of the artifact; by default <stem>_<target>_<precision> beside MODEL.",
+        "Folder of the artifact; by default <stem>_<target>_<precision> beside MODEL, and of a causal network's other "
+        "forms <stem>_<target>_<precision>_clip or …_hop4.",
         default=None,
         letter="o",
         is_of_graph=False,

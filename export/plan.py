@@ -152,8 +152,7 @@ def plan_export(
     options.check(target, precision=precision, is_quantized=source.quantization is not None)
     if source.quantization is None and options.may_be_int8(precision):
         options = _settle_weight_bits(options, target)
-    name = "portable" if options.portable else precision
-    folder = options.out or path.with_name(f"{path.stem}_{target.name}_{name}")
+    folder = options.out or path.with_name(f"{path.stem}_{target.name}_{_name_form(source, options, precision)}")
     check_destination(folder)
     if options.triton is not None:
         check_served(target, is_step=source.step is not None)
@@ -173,6 +172,14 @@ def plan_export(
         calib=_open_videos(options.calib, use="train"),
         evaluation=evaluation,
     )
+
+
+def _name_form(source: SourceNetwork, options: ExportOptions, precision: str) -> str:
+    """What the folder of a form ends in, where it was not named."""
+    name = "portable" if options.portable else precision
+    if source.step is not None and source.step.hop > 1:
+        return f"{name}_hop{source.step.hop}"
+    return f"{name}_clip" if options.form == "clip" else name
 
 
 def _settle_quantized(
