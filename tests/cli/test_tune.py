@@ -99,7 +99,7 @@ def test_an_export_says_that_it_is_to_be_tuned(made: ExportResult) -> None:
             2,
             "the network lacks the label 'moving left'",
         ),
-        (["{artifact}", "--threads", "-1"], 2, "threads"),
+        (["{artifact}", "--threads", "-1"], 2, "--threads must be zero or more, got -1"),
         (["{artifact}", "--device", "TOASTER"], 2, "TOASTER"),
     ],
 )
