@@ -169,6 +169,10 @@ def tune(
 
 
 def _require_candidates(folder: Path, meta: ArtifactMeta) -> None:
+    above = folder.absolute().parents[1] if folder.absolute().parent.name == CANDIDATES_FOLDER else None
+    if not meta.candidates and above is not None and (above / META_FILE).is_file():
+        msg = f"{folder} is one form of {above.name}; tune that: s2tf-tune {shlex.quote(str(above))}"
+        raise UsageError(msg)
     if not meta.candidates:
         again = f"s2tf-export MODEL --target {meta.target} --portable"
         msg = f"{folder} has one form only; export the network again with `{again}`"

@@ -85,7 +85,7 @@ def test_an_export_says_that_it_is_to_be_tuned(made: ExportResult) -> None:
         (
             ["{artifact}/candidates/fp32"],
             2,
-            "has one form only; export the network again with `s2tf-export MODEL --target onnx",
+            "fp32 is one form of it's portable; tune that: s2tf-tune '",
         ),
         (
             ["{artifact}", "--max-drop", "1"],

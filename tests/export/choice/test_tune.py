@@ -154,9 +154,12 @@ def test_the_bound_is_on_videos_that_run_here(portable: Path, monkeypatch: pytes
     assert result.meta.build["tuned"]["drop"]["points"] == 0
 
 
-def test_what_is_not_portable_is_said_to_be_so(portable: Path) -> None:
-    with pytest.raises(UsageError, match="again with `s2tf-export MODEL --target onnx --portable`"):
+def test_what_is_not_portable_is_said_to_be_so(portable: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"fp32 is one form of {portable.name}; tune that: s2tf-tune {portable}$"):
         tune(portable / "candidates" / "fp32")
+    shutil.copytree(portable / "candidates" / "fp32", tmp_path / "alone")
+    with pytest.raises(UsageError, match="again with `s2tf-export MODEL --target onnx --portable`"):
+        tune(tmp_path / "alone")
 
 
 @pytest.mark.usefixtures("here")
