@@ -162,7 +162,7 @@ def plan_export(
     evaluation = _open_videos(options.eval, use="test")
     if options.max_drop is not None:
         # Labels that are missing, or that the network lacks, should not be found after minutes of calibration.
-        network_classes(source.labels, _require_labels(evaluation))
+        network_classes(source.labels, _require_labels(evaluation), needed=True)
     return ExportPlan(
         source=source,
         target=target,

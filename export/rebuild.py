@@ -110,7 +110,7 @@ def plan_rebuild(path: Path, options: ExportOptions, *, signers: Path | None = N
     """
     meta = read_checked(path, signers=signers)
     if meta.candidates:
-        msg = f"{path} holds several forms; `s2tf-tune {path}` builds them all and keeps the fastest"
+        msg = f"{path} holds several forms; `s2tf-tune {shlex.quote(str(path))}` builds them all and keeps the fastest"
         raise UsageError(msg)
     info = artifact_info(path, meta)
     target, _ = find_target(options.target, precision=info.precision)

@@ -52,6 +52,7 @@ __all__ = [
     "VERIFICATION_FILE",
     "ArtifactMeta",
     "candidate_folders",
+    "check_candidates",
     "check_files",
     "read_checked",
     "read_meta",
@@ -177,11 +178,12 @@ def sign_artifact(folder: Path, key: Path) -> Path:
     """Signs an artifact whose files are as its ``meta.json`` says, and with it all of them; gives the signature's path.
 
     Raises:
-        InputFileError: it is no artifact, a file has changed, or the key cannot be used.
+        InputFileError: it is no artifact, a file of it or of one of its forms has changed, or the key cannot be used.
         MissingExtraError: there is no ssh-keygen.
     """
     meta = read_checked(folder)
     _refuse_unsigned(meta, folder)
+    check_candidates(meta, folder)
     return sign_file(folder / META_FILE, key)
 
 
@@ -245,10 +247,28 @@ def candidate_folders(meta: ArtifactMeta, folder: Path) -> dict[str, Path]:
     """
     found = {name: folder / CANDIDATES_FOLDER / name for name in meta.candidates}
     for name, path in found.items():
+        if not (path / META_FILE).is_file():
+            msg = f"{folder} lacks its form {CANDIDATES_FOLDER}/{name}; copy the whole folder, or export again"
+            raise InputFileError(msg)
         if sha256(path / META_FILE) != meta.candidates[name]:
             msg = f"{path} has changed since {folder} was exported; copy the folder again, or export again"
             raise InputFileError(msg)
     return found
+
+
+def check_candidates(meta: ArtifactMeta, folder: Path) -> None:
+    """Sees that every form of a portable artifact is whole, and that nothing lies among them that nobody signs along.
+
+    Raises:
+        InputFileError: a form is missing or has changed, or there are other files.
+    """
+    forms = candidate_folders(meta, folder)
+    if forms:
+        _refuse_others(folder / CANDIDATES_FOLDER, set(forms))
+    for path in forms.values():
+        form = read_meta(path)
+        _refuse_unsigned(form, path)
+        check_files(form, path)
 
 
 def sha256(path: Path) -> str:
@@ -272,7 +292,11 @@ def _refuse_unsigned(meta: ArtifactMeta, folder: Path) -> None:
     """Refuses files that nobody signs along, of which a runtime might read one."""
     # Of candidates the hashes are signed along too; they are compared where one is chosen.
     signed = {META_FILE, SIGNATURE_FILE, *meta.files, *([CANDIDATES_FOLDER] if meta.candidates else [])}
-    others = sorted({path.name for path in folder.iterdir()} - signed)
+    _refuse_others(folder, signed)
+
+
+def _refuse_others(folder: Path, names: set[str]) -> None:
+    others = sorted({path.name for path in folder.iterdir()} - names)
     if others:
         msg = f"{folder} holds files that its {META_FILE} does not name ({first_few(others, 3)}); remove them"
         raise InputFileError(msg)

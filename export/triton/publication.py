@@ -213,7 +213,7 @@ def _check_same(publication: Publication) -> None:
 
 @contextmanager
 def _write_errors(publication: Publication) -> Iterator[None]:
-    with disk_errors(publication.folder, option="triton"):
+    with disk_errors(publication.folder, otherwise="give another `triton`"):
         try:
             yield
         except OSError as error:

@@ -194,7 +194,8 @@ def _next_lines(result: ExportResult, model: Path) -> list[str]:
         return [f"next: copy {folder} to the device, and there: sh {script}"]
     # Sources come at times of their own, so a step of several side by side is for other hosts.
     streams = result.meta.step is None or result.meta.inputs[STEP_INPUT]["shape"][0] == result.meta.step.hop
-    lines = [f"s2tf-stream {folder} --source VIDEO"] if streams else []
+    lines = [f"copy {folder} to the device, and there: s2tf-tune {folder}"] if result.meta.candidates else []
+    lines += [f"s2tf-stream {folder} --source VIDEO"] if streams else []
     # A report runs what it compares: a model.pt or artifacts, but no plain .onnx and no engine that is not built yet.
     runs = model.suffix.lower() != ".onnx" and model != result.folder and not (model / BUILD_SCRIPT).is_file()
     compared = f"{shlex.quote(str(model))} {folder}" if runs else folder

@@ -321,7 +321,7 @@ def test_a_precision_that_engines_do_not_have_is_refused(deferred: Path) -> None
 
 def test_a_folder_with_other_files_is_not_replaced(deferred: Path) -> None:
     (deferred / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match="exists and is not an artifact folder and nothing else"):
+    with pytest.raises(UsageError, match=r"notes\.txt is no part of its artifact; move that away"):
         plan_export(deferred, RTX)
 
 
