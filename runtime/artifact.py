@@ -165,6 +165,7 @@ def read_checked(folder: Path, *, signers: Path | None = None) -> ArtifactMeta:
     """
     data = _read_meta_bytes(folder)
     if signers is not None:
+        _refuse_form_alone(folder)
         # These bytes, and not the file, which may be another one the next time.
         check_signature(data, folder / SIGNATURE_FILE, signers=signers)
     meta = _parse_meta(data, folder)
@@ -172,6 +173,13 @@ def read_checked(folder: Path, *, signers: Path | None = None) -> ArtifactMeta:
         _refuse_unsigned(meta, folder)
     check_files(meta, folder)
     return meta
+
+
+def _refuse_form_alone(folder: Path) -> None:
+    whole = folder.absolute().parents[1]
+    if folder.absolute().parent.name == CANDIDATES_FOLDER and (whole / SIGNATURE_FILE).exists():
+        msg = f"{folder} is one form of {whole}, which is signed as a whole; give that, after s2tf-tune has chosen"
+        raise InputFileError(msg)
 
 
 def sign_artifact(folder: Path, key: Path) -> Path:

@@ -5,6 +5,7 @@ A new target is an entry here and a module with its builder, which is imported o
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Final
 
@@ -110,7 +111,11 @@ def find_target(name: str, *, precision: str | None) -> tuple[Target, str]:
     target = TARGETS.get(name)
     if target is None or (precision or target.precisions[0]) not in {*target.precisions, AUTO}:
         allowed = "; ".join(f"{each.name} with {', '.join(each.precisions)} or {AUTO}" for each in TARGETS.values())
-        asked = f"target {name!r}" + (f" with precision {precision!r}" if precision else "")
+        if target is None:
+            near = difflib.get_close_matches(name, TARGETS, n=1)
+            asked = f"target {name[:40]!r}" + (f", perhaps {near[0]}" if near else "")
+        else:
+            asked = f"target {name!r} with precision {str(precision)[:40]!r}"
         msg = f"there is no {asked}; there are: {allowed}"
         raise UsageError(msg)
     return target, precision or target.precisions[0]

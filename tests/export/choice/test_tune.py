@@ -221,6 +221,8 @@ def test_a_signature_covers_the_forms_and_not_the_choice(
 def test_a_form_that_changed_after_signing_is_refused(portable: Path, signers: Path) -> None:
     options = SessionOptions(require_signature=signers)
     open_session(portable, options)
+    with pytest.raises(InputFileError, match=r"fp16 is one form of .*, which is signed as a whole; give that"):
+        open_session(portable / "candidates" / "fp16", options)
     _break(portable / "candidates" / "fp16")
     with pytest.raises(InputFileError, match=r"the signature of .* is not one of"):
         tune(portable, options)
