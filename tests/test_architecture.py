@@ -42,13 +42,13 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "training",
     ),
     "s2tf_edge.runtime": (
-        "artifact cache hardware statistics",
+        "artifact hardware statistics",
         "session",
         "backends",
         "open",
         "sources evaluation",
         "streaming reporting",
-        "sinks",
+        "archives sinks",
         "web",
     ),
     "s2tf_edge.calibration": (
@@ -240,7 +240,7 @@ def test_no_layer_is_imported_by_its_folder_name() -> None:
 
 def test_the_runtime_needs_no_optional_package() -> None:
     optional = ["torch", "onnx", "onnxruntime", "openvino", "nncf", "lightning", "jinja2", "matplotlib"]
-    optional += ["adjustText", "starlette", "uvicorn", "prometheus_client"]
+    optional += ["adjustText", "starlette", "uvicorn", "prometheus_client", "pyarrow", "fsspec", "ray"]
     heavy = ("s2tf_edge.models", "s2tf_edge.training", "s2tf_edge.export", "s2tf_edge.calibration")
     with_extra = {f"s2tf_edge.runtime.web.{name}" for name in ("connection", "crowd", "guard", "metrics", "routes")}
     light = [

@@ -43,6 +43,10 @@ from s2tf_edge.export.verify.expected import read_expected
 from s2tf_edge.file_kinds import find_kind
 from s2tf_edge.label_file import read_labels
 from s2tf_edge.models.checkpoints.foreign_files import check_published
+from s2tf_edge.runtime.archives.job import Job
+from s2tf_edge.runtime.archives.settled_list import SettledList
+from s2tf_edge.runtime.archives.shards import Shards
+from s2tf_edge.runtime.archives.tally import ArchiveTally
 from s2tf_edge.runtime.artifact import read_meta
 from s2tf_edge.runtime.open import is_artifact, open_session
 from s2tf_edge.runtime.reporting.compare import compare_reports
@@ -125,9 +129,12 @@ class Reader:
     is_refused: bool = False
     """Whether a whole one is refused too, in other words."""
 
+    is_json_lines: bool = False
+    """Whether each line is a document of its own."""
+
     @property
     def is_json(self) -> bool:
-        return self.valid[0].startswith(("{", "["))
+        return self.valid[0].startswith(("{", "[")) and not self.is_json_lines
 
 
 def _read_artifact(path: Path) -> object:
@@ -180,6 +187,16 @@ def _meta_that_steps() -> str:
     return json.dumps(meta | spec.to_dict(1))
 
 
+def _read_archive(path: Path) -> object:
+    """All that a run which goes on reads of what stands in its folder, wherever in it the file lies."""
+    folder = path.parent.parent
+    settled = SettledList(folder / "work")
+    settled.settle(())
+    pieces = [piece.number for piece in settled.read_pieces()]
+    Job(artifact_sha256="0" * 64, options={"topk": 5, "hop": None}).check(folder)
+    return pieces, json_text(ArchiveTally.of_shard(Shards(folder, "jsonl"), 0).to_dict())
+
+
 def _golden(name: str) -> str:
     return (GOLDEN / name).read_text("utf-8")
 
@@ -207,6 +224,17 @@ _TOML: Final = 'model = "r3d_10"\nepochs = 3\nlr = 0.1\nseed = 7\nfreeze = "stem
 _STREAM_TOML: Final = (
     'artifact = "artifact"\nsource = ["a.avi"]\nmax_age = 1.5\nhop = 2\nroi = ["0,0,1,1:x"]\ntoken = "t"\n'
 )
+_JOB: Final = {
+    "schema_version": 1,
+    "artifact": "model",
+    "artifact_sha256": "0" * 64,
+    "options": {"topk": 5, "hop": None},
+}
+_SETTLED: Final = (
+    '{"piece": 0, "address": "/a.avi", "name": "a.avi"}\n{"piece": 1, "address": "s3://b/c.avi"}\n{"end": 2}\n'
+)
+_DONE: Final = {"source": "a.avi", "status": "gone", "error": "missing", "seconds": 0.0, "frames": 0, "windows": 0}
+_ACTION: Final = {"label": "run", "t_start": 0.0, "t_end": 1.5}
 _KINETICS: Final = "label,youtube_id,time_start,time_end,split\nrun,a,0,10,train\nwalk,b,1,2,train\n"
 
 FILES: Final = (
@@ -239,6 +267,10 @@ FILES: Final = (
     Reader("ucf/classInd.txt", ("1 run\n2 walk\n",), lambda path: _read_sides(f"ucf101:{path.parent}?split=1")),
     Reader("hmdb/run_test_split1.txt", ("a.avi 1\nb.avi 2\n",), lambda path: _read_sides(f"hmdb51:{path.parent}")),
     Reader("streams.txt", ("a.avi\nrun/a.avi\n",), lambda path: parse_source(str(path))),
+    Reader("archive/work/job.json", (json.dumps(_JOB),), _read_archive),
+    Reader("archive/work/sources-00000.jsonl", (_SETTLED,), _read_archive, is_json_lines=True),
+    Reader("archive/videos/0000000.jsonl", (json.dumps(_DONE) + "\n",), _read_archive),
+    Reader("archive/events/0000000.jsonl", (json.dumps(_ACTION) + "\n",), _read_archive),
     Reader("train.toml", (_TOML,), _read_settings),
     Reader("stream.toml", (_STREAM_TOML,), lambda path: plan_stream(merge_flags(StreamFlags(config=path), ()))),
 )
@@ -261,7 +293,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "ucf/trainlist01.txt": "run/a.avi 1\n",
         "ucf/testlist01.txt": "run/a.avi\n",
         "ucf/classInd.txt": "1 run\n2 walk\n",
+        "archive/work/job.json": json.dumps(_JOB),
+        "archive/work/sources-00000.jsonl": _SETTLED,
+        "archive/videos/0000000.jsonl": json.dumps(_DONE) + "\n",
+        "archive/events/0000000.jsonl": json.dumps(_ACTION) + "\n",
     }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     return folder
 

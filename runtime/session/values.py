@@ -49,7 +49,7 @@ class SessionOptions:
     requests: int = 1
     """Runs that are to go side by side, each in a fork of the session; 0 lets the runtime choose."""
     cache: Path | None = None
-    """A folder in which OpenVINO keeps compiled networks for the next start; see ``s2tf_edge.runtime.cache``."""
+    """A folder in which OpenVINO keeps compiled networks for the next start."""
     profile: bool = False
     """Have the runtime note how long each layer takes, which makes all of them slower; for ``Session.profile``."""
     require_signature: Path | None = None

@@ -6,6 +6,7 @@ import functools
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from time import perf_counter
 from typing import Final, cast
@@ -104,13 +105,17 @@ class PacketReader:
         if playlist is not None:
             source = playlist.settle(source, is_known=before is not None and before.is_known)
             self._options = playlist.options(away_seconds=before.away_seconds if before else 0.0) | self._options
-        container = open_container(
-            source.url,
-            format=source.format,
-            options=self._options,
-            timeout_seconds=(OPEN_SECONDS, source.read_seconds) if source.live or source.is_remote else None,
-            hwaccel=self._hwaccel,
-        )
+        with ExitStack() as stack:
+            file = None if source.open is None else stack.enter_context(closing(source.open()))
+            container = open_container(
+                source.url,
+                format=source.format,
+                options=self._options,
+                timeout_seconds=(OPEN_SECONDS, source.read_seconds) if source.live or source.is_remote else None,
+                hwaccel=self._hwaccel,
+                file=file,
+            )
+            self._closing = stack.pop_all()
         if playlist is None and source.is_remote and container.format.name in PLAYLIST_FORMATS:
             # Its address did not tell.
             container.close()
@@ -128,6 +133,7 @@ class PacketReader:
     def close(self) -> None:
         """Closes the source."""
         self._container.close()
+        self._closing.close()
 
     @property
     def duration_seconds(self) -> float | None:

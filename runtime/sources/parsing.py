@@ -36,7 +36,7 @@ from s2tf_edge.runtime.sources.cameras import camera
 from s2tf_edge.runtime.sources.picture_files import PictureFiles, find_folder, find_pattern, group, is_picture
 from s2tf_edge.runtime.sources.source import READ_SECONDS, Source
 
-__all__ = ["names_path", "names_source", "parse_source"]
+__all__ = ["file_source", "names_path", "names_source", "parse_source"]
 
 _MICROSECONDS: Final = str(round(1e6 * READ_SECONDS))
 _RTSP: Final = {
@@ -153,14 +153,19 @@ def _parse_files(text: str) -> list[Source]:
         # As of a glob. Pictures without numbers stay what they are: videos of one frame.
         if sum(len(pictures.paths) for pictures in sequences) == len(paths):
             return [_read_pictures(pictures) for pictures in sequences]
-    return [_file(path) for path in paths]
+    return [file_source(path) for path in paths]
 
 
 def _read_pictures(pictures: PictureFiles) -> Source:
     return Source(name=pictures.name, url=pictures.name, pictures=pictures.paths)
 
 
-def _file(path: Path) -> Source:
+def file_source(path: Path) -> Source:
+    """The file of that name, whatever else the name could stand for; it is not opened.
+
+    Raises:
+        MissingExtraError: it is one that FFmpeg was not built for.
+    """
     _check_manifest(path.name)
     # FFmpeg would begin with the third segment from the end, where a playlist may still grow.
     options = {"live_start_index": "0"} if path.suffix.lower() in _PLAYLIST_SUFFIXES else {}

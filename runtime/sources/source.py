@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from s2tf_edge.data.container import DEVICE_FORMATS
 
@@ -43,11 +43,13 @@ class Source:
     """Longest wait for each packet of a live source."""
     pictures: tuple[Path, ...] = field(default=(), repr=False)
     """Numbered pictures that are read one after another, in place of ``url``."""
+    open: Callable[[], BinaryIO] | None = field(default=None, repr=False, compare=False)
+    """Opens the bytes of a file that FFmpeg cannot open by ``url``, as of an object store."""
 
     @property
     def is_remote(self) -> bool:
         """Whether it is read over a network."""
-        return "://" in self.url and not self.is_device
+        return self.open is None and "://" in self.url and not self.is_device
 
     @property
     def is_device(self) -> bool:

@@ -94,6 +94,7 @@ class SourceReport:
         """One of its zones as plain JSON values."""
         counts = {
             "frames": self.frames,
+            "seconds": round(self.position_seconds - self.first_seconds, 6),
             "windows": zone.windows,
             "gaps": self.gaps,
             "reconnects": self.reconnects,

@@ -120,12 +120,16 @@ def with_fields(command: Callable[[typer.Context, Any], None], flags: type[Any])
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [inspect.Parameter("context", keyword, annotation=typer.Context)]
     parameters += [
-        inspect.Parameter(field.name, keyword, annotation=hints[field.name], default=field.default)
+        inspect.Parameter(field.name, keyword, annotation=hints[field.name], default=_plain_default(field))
         for field in dataclasses.fields(flags)
     ]
     parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     parsed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return parsed
+
+
+def _plain_default(field: Field[Any]) -> Any:
+    return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
 
 
 def _override(field: Field[Any], hint: Any, flag: Any) -> inspect.Parameter:

@@ -75,8 +75,8 @@ def export(
 ) -> None:
     """Export a network to an [bold]artifact folder[/bold] that agrees with it, or to nothing at all."""
     del quiet, verbose, version  # taken by the app
+    from s2tf_edge.cli.cache import remember_artifact
     from s2tf_edge.export import check_plan, describe_clips, plan_export, run_plan, write_description
-    from s2tf_edge.runtime.cache import remember_artifact
 
     if describe:
         say(write_description(describe_clips(existing(model))))

@@ -173,7 +173,7 @@ def _self_test(artifact: Path, run_on: SessionOptions, *, seconds: float) -> Non
 
 
 def _open_session(artifact: Path, run_on: SessionOptions) -> Session:
-    from s2tf_edge.runtime.cache import compiled_models
+    from s2tf_edge.cli.cache import compiled_models
     from s2tf_edge.runtime.open import find_stale_choice, open_session
 
     session = open_session(artifact, dataclasses.replace(run_on, cache=compiled_models()))

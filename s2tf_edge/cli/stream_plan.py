@@ -89,7 +89,7 @@ def find_artifact(flags: StreamFlags) -> Path:
     """
     if flags.artifact is not None:
         return Path(flags.artifact)
-    from s2tf_edge.runtime.cache import last_artifact
+    from s2tf_edge.cli.cache import last_artifact
 
     artifact = last_artifact()
     logger.info("no ARTIFACT given: running the one exported last, %s", artifact)

@@ -65,9 +65,9 @@ def tune(
     the fastest becomes the artifact. Needs the artifact's runtime alone.
     """
     del quiet, verbose, version  # taken by the app
+    from s2tf_edge.cli.cache import remember_artifact
     from s2tf_edge.export.choice.tune import tune as choose
     from s2tf_edge.file_kinds import PORTABLE, check_kind
-    from s2tf_edge.runtime.cache import remember_artifact
     from s2tf_edge.runtime.session import SessionOptions
 
     options = SessionOptions(threads=threads, device=device, require_signature=require_signature)

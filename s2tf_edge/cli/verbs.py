@@ -40,6 +40,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "eval": Verb("evaluate", "Measures top-1 and top-5."),
     "export": Verb("export", "Makes a checked artifact for one target and precision."),
     "stream": Verb("stream", "Recognizes actions, live or in files."),
+    "batch": Verb("batch", "Recognizes actions in archives of any size."),
     "report": Verb("report", "Compares artifacts: accuracy against latency."),
     "tune": Verb("tune", "Chooses, on the device, the fastest form that agrees."),
     "optimize": Verb("optimize", "Measures every form that runs here; keeps the best."),

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, cast
+from typing import BinaryIO, Final, cast
 
 import av
 from av.codec.hwaccel import HWAccel
@@ -30,8 +30,10 @@ __all__ = [
 
 DEVICE_FORMATS: Final = frozenset({"avfoundation", "dshow", "lavfi", "v4l2"})
 """FFmpeg's input formats that are no files': what is opened in them is a device or an expression."""
+_NOTHING_ELSE: Final = {"protocol_whitelist": "crypto,data"}
+"""Bytes from anywhere may be a playlist, which names files of this machine or addresses that only it reaches."""
 _SECRET: Final = re.compile(
-    r"([/?&;#][^=&;/?#]*(?:pas|pwd|psw|token|secret|key|auth|sig|use|usr)[^=&;/?#]*=)[^&;#]*", re.IGNORECASE
+    r"([/?&;#][^=&;/?#]*(?:pas|pwd|psw|token|secret|key|auth|sig|use|usr|cred)[^=&;/?#]*=)[^&;#]*", re.IGNORECASE
 )
 
 
@@ -42,6 +44,7 @@ def open_container(
     options: Mapping[str, str] | None = None,
     timeout_seconds: float | tuple[float, float] | None = None,
     hwaccel: HWAccel | None = None,
+    file: BinaryIO | None = None,
 ) -> InputContainer:
     """Opens what holds a video; close it, or use it in a with statement.
 
@@ -53,6 +56,7 @@ def open_container(
         timeout_seconds: longest wait for opening, and for each read afterwards: one for both, or one each; None waits
             for ever.
         hwaccel: what decodes in place of the processor; its frames arrive in main memory.
+        file: gives the bytes of what ``path_or_url`` names, open for reading; whoever opened it closes it.
 
     Raises:
         InputFileError: a file that is missing, not readable, empty or not a video, or has no video stream; or stdin
@@ -60,26 +64,26 @@ def open_container(
         SourceError: a device or URL that cannot be opened or has no video stream.
     """
     name = str(path_or_url)
-    is_pipe = not isinstance(path_or_url, Path) and name.startswith(("pipe:", "fd:"))
+    is_pipe = file is None and not isinstance(path_or_url, Path) and name.startswith(("pipe:", "fd:"))
     is_named = is_pipe or name.startswith("/dev/") or "://" in name
-    on_disk = format not in DEVICE_FORMATS and (isinstance(path_or_url, Path) or not is_named)
+    on_disk = file is None and format not in DEVICE_FORMATS and (isinstance(path_or_url, Path) or not is_named)
     if on_disk:
         _check_file(Path(name))
     try:
         # The prefix keeps FFmpeg from taking a colon in a file's name for a protocol.
         container = av.open(
-            f"file:{name}" if on_disk else name,
+            (f"file:{name}" if on_disk else name) if file is None else file,
             mode="r",
             format=format,
-            options=dict(options or {}),
+            options=dict(options or {}) | ({} if file is None else _NOTHING_ELSE),
             timeout=timeout_seconds,
             hwaccel=hwaccel,
             # HMDB51's AVIs have metadata that is not UTF-8, on which PyAV raises otherwise.
             metadata_errors="replace",
         )
     except (av.FFmpegError, OSError, ValueError) as error:
-        if on_disk or is_pipe:
-            shown = "stdin" if is_pipe else name
+        if on_disk or is_pipe or file is not None:
+            shown = "stdin" if is_pipe else redacted(name)
             msg = f"{shown} is not a video that FFmpeg can read ({reason(error)}); give a video such as an .mp4 or .avi"
             raise InputFileError(msg) from error
         msg = f"cannot open {redacted(name)} ({reason(error)}); check the address, and that the device is on"
@@ -89,7 +93,7 @@ def open_container(
         video_stream(container)
     except InputFileError as error:
         container.close()
-        kind: type[S2TFError] = InputFileError if on_disk or is_pipe else SourceError
+        kind: type[S2TFError] = SourceError if file is None and not (on_disk or is_pipe) else InputFileError
         msg = f"{redacted(name)} {error}"
         raise kind(msg) from None
     if on_disk and _is_animated_webp(container, Path(name)):

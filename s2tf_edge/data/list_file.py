@@ -20,6 +20,7 @@ __all__ = [
     "read_class_index",
     "read_lines",
     "read_list",
+    "split_line",
 ]
 
 LIST_SUFFIXES: Final = (".txt", ".csv")
@@ -107,8 +108,12 @@ def check_entries(entries: Sequence[ListedVideo], path: Path) -> None:
         raise InputFileError(msg)
 
 
-def _parse(text: str, *, line: int, folder: Path) -> ListedVideo:
+def split_line(text: str) -> tuple[str, str | None]:
+    """What a line of a list names, and its label; all of a line in which nothing ends like a video is the name."""
     match = None if _UNLABELED.fullmatch(text) else _LABELED.fullmatch(text)
-    if match is None:
-        return ListedVideo(line=line, path=folder / text)
-    return ListedVideo(line=line, path=folder / match["path"], label=match["label"])
+    return (text, None) if match is None else (match["path"], match["label"])
+
+
+def _parse(text: str, *, line: int, folder: Path) -> ListedVideo:
+    name, label = split_line(text)
+    return ListedVideo(line=line, path=folder / name, label=label)

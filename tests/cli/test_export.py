@@ -20,13 +20,13 @@ from onnx import numpy_helper, parser
 
 import s2tf_edge.export
 from s2tf_edge.cli import export as command
+from s2tf_edge.cli.cache import last_artifact
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.synthetic import write_video
 from s2tf_edge.errors import S2TFError
 from s2tf_edge.export import ExportOptions
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import save_model
-from s2tf_edge.runtime.cache import last_artifact
 
 _INT8 = ("--target", "openvino", "--precision", "int8", "--calib", "synthetic?clips=4")
 _ONNX, _OPENVINO, _RTX = ("--target", "onnx"), ("--target", "openvino"), ("--target", "trt-rtx")

@@ -26,9 +26,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from s2tf_edge.cli import stream as command
+from s2tf_edge.cli.cache import remember_artifact
 from s2tf_edge.data.video import probe
 from s2tf_edge.runtime.artifact import ArtifactMeta, sha256, write_meta
-from s2tf_edge.runtime.cache import remember_artifact
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.spec import ClipSpec
 

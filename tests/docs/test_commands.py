@@ -63,6 +63,7 @@ NOT_RUN = {
     r"^make wheel$|^python3 -m venv|pip install": "installs packages: tests/test_wheel.py does, without the commands",
     r"^scp ": "needs a second machine",
     r"--camera 0|--source 0\b": "needs a camera",
+    r"s3://|https://example\.com/archive": "needs a store in a network; tests/runtime/archives have own ones",
     r"rtsp://": "needs a camera in a network; tests/cli/test_stream_sources.py has a server",
     r"--config door\.toml": "needs the cameras of the file; tests/cli/test_stream_config.py has made ones",
     r"^docker |^systemctl |^journalctl |^useradd |^install |^cp deploy/": "installs a service; tests/test_deploy.py",

@@ -29,6 +29,8 @@ PUBLIC = (
     f"{RUNNING}.streaming.records",
     f"{RUNNING}.streaming.regions",
     f"{RUNNING}.streaming.stream_options",
+    f"{RUNNING}.archives.crew",
+    f"{RUNNING}.archives.recognize_archive",
     f"{RUNNING}.evaluation.accuracy",
     f"{RUNNING}.evaluation.multi_view",
     f"{RUNNING}.evaluation.predictions",

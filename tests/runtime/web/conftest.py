@@ -27,7 +27,7 @@ from s2tf_edge.runtime.streaming.records import (
     Status,
     Summary,
 )
-from s2tf_edge.runtime.web import sink
+from s2tf_edge.runtime.web import server
 from s2tf_edge.runtime.web.sink import WebSink
 from s2tf_edge.spec import ClipSpec
 
@@ -147,8 +147,8 @@ def serve() -> Iterator[Callable[..., WebSink]]:
 @pytest.fixture
 def patient_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gives clients all the time they need to take what they do not have yet; for tests whose clients take it."""
-    monkeypatch.setattr(sink, "_GRACE_SECONDS", 60.0)
-    monkeypatch.setattr(sink, "_END_SECONDS", 60)
+    monkeypatch.setattr(server, "_GRACE_SECONDS", 60.0)
+    monkeypatch.setattr(server, "_END_SECONDS", 60)
 
 
 @pytest.fixture

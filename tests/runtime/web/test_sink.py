@@ -25,7 +25,7 @@ from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
 from s2tf_edge.runtime.web import connection, crowd, wrong_tokens
-from s2tf_edge.runtime.web import sink as module
+from s2tf_edge.runtime.web import server as module
 from s2tf_edge.runtime.web.connection import Connection
 from s2tf_edge.runtime.web.history import History
 from s2tf_edge.runtime.web.sink import WebSink
@@ -94,7 +94,7 @@ def test_closing_gives_clients_the_rest_and_ends_at_once(
     assert [record["type"] for record in read_events(response)] == ["summary"]
     assert response.read() == b"\n"
     assert pictures.read() == b""
-    assert not sink._thread.is_alive()
+    assert not sink._server._thread.is_alive()
     with pytest.raises(ConnectionRefusedError, match="refused"):
         socket.create_connection(_place(sink))
 
@@ -109,7 +109,7 @@ def test_a_client_that_does_not_read_delays_neither_the_stream_nor_the_end(
     monkeypatch.setattr(module, "_END_SECONDS", 60)
     sink = serve()
     # Small buffers on the way to the client are full soon.
-    sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    sink._server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     label = "long " * 200
     sink.write(make.start())
     with socket.socket() as slow:
@@ -126,12 +126,12 @@ def test_a_client_that_does_not_read_delays_neither_the_stream_nor_the_end(
         for _ in range(2000):
             sink.write(make.prediction(label))
         sink.close()
-        assert not sink._thread.is_alive()
+        assert not sink._server._thread.is_alive()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def _waits_for_a_client(sink: WebSink) -> bool:
-    connections = list(sink._server.server_state.connections)
+    connections = list(sink._server._server.server_state.connections)
     return any(isinstance(each, Connection) and each.flow.write_paused for each in connections)
 
 
@@ -329,7 +329,7 @@ def test_a_sink_closes_before_it_has_begun_to_answer(started: bool) -> None:
     if started:
         sink.start()
     sink.close()
-    assert not sink._thread.is_alive()
+    assert not sink._server._thread.is_alive()
     with pytest.raises(ConnectionRefusedError, match="refused"):
         socket.create_connection(place)
 

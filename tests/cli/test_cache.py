@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from s2tf_edge.cli.cache import cache_folder, compiled_models, last_artifact, remember_artifact
 from s2tf_edge.errors import UsageError
 from s2tf_edge.export import ExportOptions, export
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import save_model
-from s2tf_edge.runtime.cache import cache_folder, compiled_models, last_artifact, remember_artifact
 from s2tf_edge.runtime.open import open_session
 from s2tf_edge.runtime.session import SessionOptions
 

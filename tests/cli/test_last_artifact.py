@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from s2tf_edge.cli.cache import last_artifact, remember_artifact
 from s2tf_edge.errors import UsageError
-from s2tf_edge.runtime.cache import last_artifact, remember_artifact
 
 
 @pytest.fixture(autouse=True)
