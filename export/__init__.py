@@ -9,16 +9,21 @@ if TYPE_CHECKING:
     from s2tf_edge.export.plan import ExportPlan, plan_export
     from s2tf_edge.export.sources.clips.description import describe_clips, write_description
     from s2tf_edge.export.targets.registry import TARGETS
+    from s2tf_edge.export.triton.publication import Publication, Published, plan_publication, publish
 
 __all__ = [
     "TARGETS",
     "ExportOptions",
     "ExportPlan",
     "ExportResult",
+    "Publication",
+    "Published",
     "check_plan",
     "describe_clips",
     "export",
     "plan_export",
+    "plan_publication",
+    "publish",
     "run_plan",
     "write_description",
 ]
@@ -33,8 +38,10 @@ def __getattr__(name: str) -> Any:
     from s2tf_edge.export import pipeline, plan
     from s2tf_edge.export.sources.clips import description
     from s2tf_edge.export.targets import registry
+    from s2tf_edge.export.triton import publication
 
-    return next(getattr(module, name) for module in (pipeline, plan, description, registry) if name in module.__all__)
+    modules = (pipeline, plan, description, registry, publication)
+    return next(getattr(module, name) for module in modules if name in module.__all__)
 
 
 def __dir__() -> list[str]:

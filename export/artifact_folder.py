@@ -35,6 +35,7 @@ from s2tf_edge.runtime.artifact import (
 
 __all__ = [
     "check_destination",
+    "disk_errors",
     "folder_bytes",
     "new_artifact",
     "package_versions",
@@ -48,63 +49,79 @@ _PACKAGES: Final = ("s2tf-edge", "torch", "onnx", "onnxscript", "onnxruntime", "
 _DISK_ERRORS: Final = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT),
 }
+_ANOTHER: Final = "give another `out`"
+"""What is to be done where an artifact may not be written."""
 
 
-def check_destination(folder: Path) -> None:
+def check_destination(folder: Path, *, otherwise: str = _ANOTHER) -> None:
     """Whether an artifact may be written at ``folder``: nothing is there, or an empty folder, or an older artifact.
 
     Nothing is written.
+
+    Args:
+        folder: where it is to be.
+        otherwise: what messages say is to be done where it may not.
 
     Raises:
         InputFileError: the folder above cannot be made or written.
         UsageError: something else is there, which is never overwritten.
     """
-    if folder.exists() and not _is_replaceable(folder):
-        msg = f"{folder} exists and is not an artifact folder and nothing else; give another `out`, or remove it"
+    if folder.exists() and (stranger := _find_stranger(folder)) is not None:
+        if stranger == folder:
+            msg = f"{folder} exists and is not an artifact folder and nothing else; {otherwise}"
+        else:
+            inner = stranger.relative_to(folder)
+            msg = f"{folder} is replaced as a whole, and {inner} is no part of its artifact; move that away"
+            msg += f", or {otherwise}" if otherwise == _ANOTHER else ""
         raise UsageError(msg)
     above = next(parent for parent in folder.absolute().parents if parent.exists())
     if not above.is_dir():
-        msg = f"cannot make the output folder {folder}: {above} is a file; give another `out`"
+        msg = f"cannot make the output folder {folder}: {above} is a file; {otherwise}"
         raise InputFileError(msg)
     if not os.access(above, os.W_OK):
-        msg = f"no permission to write into {above}; give another `out`"
+        msg = f"no permission to write into {above}; {otherwise}"
         raise InputFileError(msg)
 
 
-def _is_replaceable(folder: Path) -> bool:
+def _find_stranger(folder: Path) -> Path | None:
+    """What is no part of an artifact: ``folder`` itself, or the first thing in it; None where all may be replaced."""
     if folder.is_symlink() or not folder.is_dir():
-        return False
-    paths = list(folder.iterdir())
-    return not paths or _is_artifact_alone(folder, paths)
-
-
-def _is_artifact_alone(folder: Path, paths: Sequence[Path]) -> bool:
+        return folder
+    paths = sorted(folder.iterdir())
+    if not paths:
+        return None
     try:
         meta = read_meta(folder)
     except InputFileError:
-        return False
+        return folder
     names = {META_FILE, SIGNATURE_FILE, *meta.files}
-    return all(
-        path.name in names if path.is_file() else path.name == CANDIDATES_FOLDER and _are_candidates_alone(path, meta)
-        for path in paths
-    )
+    for path in paths:
+        if path.name == CANDIDATES_FOLDER and path.is_dir():
+            if found := _find_stranger_among(path, meta):
+                return found
+        elif path.name not in names or not path.is_file():
+            return path
+    return None
 
 
-def _are_candidates_alone(place: Path, meta: ArtifactMeta) -> bool:
-    return all(each.name in meta.candidates and _is_replaceable(each) for each in place.iterdir())
+def _find_stranger_among(candidates: Path, meta: ArtifactMeta) -> Path | None:
+    for each in sorted(candidates.iterdir()):
+        if found := each if each.name not in meta.candidates else _find_stranger(each):
+            return found
+    return None
 
 
 @contextmanager
-def new_artifact(folder: Path) -> Iterator[Path]:
+def new_artifact(folder: Path, *, otherwise: str = _ANOTHER) -> Iterator[Path]:
     """A temporary folder beside ``folder`` that takes its name if the block ends well, and else is removed.
 
     Raises:
         InputFileError: the folder cannot be written.
         UsageError: see ``check_destination``.
     """
-    check_destination(folder)
+    check_destination(folder, otherwise=otherwise)
     folder = folder.absolute()
-    with _disk_errors(folder):
+    with disk_errors(folder, otherwise=otherwise):
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Beside its destination, and so on the same file system: a rename cannot fail half-way.
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -117,13 +134,18 @@ def new_artifact(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path, *, otherwise: str) -> Iterator[None]:
+    """Tells of a disk that is full, or may not be written to, with what else to do than to free some space.
+
+    Raises:
+        InputFileError: the block could not write.
+    """
     try:
         yield
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        msg = f"cannot write {folder}: {error.strerror}; free some space or give another `out`"
+        msg = f"cannot write {folder}: {error.strerror}; free some space or {otherwise}"
         raise InputFileError(msg) from error
 
 

@@ -127,7 +127,8 @@ class ExportOptions:
         is_of_graph=False,
     )
     out: Path | None = _option(
-        "Folder of the artifact; by default <stem>_<target>_<precision> beside MODEL.",
+        "Folder of the artifact; by default <stem>_<target>_<precision> beside MODEL, and of a causal network's other "
+        "forms <stem>_<target>_<precision>_clip or …_hop4.",
         default=None,
         letter="o",
         is_of_graph=False,
@@ -239,6 +240,12 @@ class ExportOptions:
         default=None,
         needs=_needs_int8,
     )
+    triton: Path | None = _option(
+        "Model repository of Triton to publish the artifact in too; given alone, MODEL as it is, an artifact.",
+        default=None,
+        metavar="DIR",
+        is_of_graph=False,
+    )
     verify: bool = _option("Skip the comparison with MODEL.", default=True, is_of_graph=False)
     """The help is that of ``--no-verify``."""
 
@@ -257,6 +264,11 @@ class ExportOptions:
     def _check_portable(self) -> None:
         if self.precision not in {None, AUTO}:
             msg = f"`portable=True` keeps all precisions, got `precision={self.precision!r}`; leave one of them out"
+            raise UsageError(msg)
+        if self.triton is not None:
+            msg = (
+                "`portable=True` keeps all forms, of which Triton serves one; publish what s2tf-tune has chosen, later"
+            )
             raise UsageError(msg)
         if not self.verify:
             msg = "`portable=True` keeps what a device checks forms with, which `verify=False` leaves out; drop one"
@@ -354,7 +366,8 @@ class ExportOptions:
             return None
         # Where auto chose another precision, what is for int8 would be refused beside it.
         idle = {} if self.may_be_int8(precision) else _INT8_DEFAULTS
-        options = dataclasses.replace(self, precision=precision, out=folder, **idle)
+        # It makes the folder again, and publishes nothing again.
+        options = dataclasses.replace(self, precision=precision, out=folder, triton=None, **idle)
         words = ["s2tf-export", str(source.absolute())]
         given = given_fields(options)
         for option in in_command_order(options):

@@ -15,6 +15,8 @@
        │
     artifact   artifact_folder.py    new_artifact holds the folder until all is well,
                                      then gives it its name; seal writes meta.json         → ArtifactMeta
+       │
+    triton     triton/publication.py publish, where asked for: a copy as a model of Triton → Published
 
 Each is called from here, and calls what stands on the floors below it, never back up. ``--precision auto`` goes the way
 from graph to verify once for each precision (choice/fastest.py, and choice/portable.py where all are kept); an engine
@@ -46,6 +48,7 @@ from s2tf_edge.export.sensitivity_page import write_sensitivity
 from s2tf_edge.export.targets.base import Build, BuildRequest, Integers
 from s2tf_edge.export.targets.precisions import AUTO
 from s2tf_edge.export.targets.registry import COMPILERS, is_engine, runnable_target
+from s2tf_edge.export.triton.publication import Published, plan_publication, publish
 from s2tf_edge.export.verify.expected import write_expected
 from s2tf_edge.export.verify.judge import NetworkJudge
 from s2tf_edge.export.verify.reference import (
@@ -83,6 +86,8 @@ class ExportResult:
     """None where verification was turned off."""
     seconds: float
     """From building to the finished folder."""
+    published: Published | None = None
+    """The artifact in a model repository of Triton, where that was asked for."""
 
     @property
     def is_engine(self) -> bool:
@@ -192,14 +197,23 @@ def run_plan(plan: ExportPlan | RebuildPlan, *, progress: Progress = no_progress
     """Builds, verifies and puts in place what ``plan_export`` planned; errors as for ``export``."""
     if isinstance(plan, RebuildPlan):
         meta, verification, seconds = run_rebuild(plan)
-        return ExportResult(folder=plan.folder, meta=meta, verification=verification, seconds=seconds)
+        result = ExportResult(folder=plan.folder, meta=meta, verification=verification, seconds=seconds)
+        return _published(result, plan.triton)
     started = time.perf_counter()
     calibration = _calibration(plan, progress)
     with new_artifact(plan.folder) as folder:
         make = functools.partial(_make, calibration=calibration, progress=progress)
         made = _choose(plan)(plan, folder, make) if plan.precision == AUTO else make(plan, folder)
     seconds = time.perf_counter() - started
-    return ExportResult(folder=plan.folder, meta=made.meta, verification=made.verification, seconds=seconds)
+    result = ExportResult(folder=plan.folder, meta=made.meta, verification=made.verification, seconds=seconds)
+    return _published(result, plan.options.triton)
+
+
+def _published(result: ExportResult, repository: Path | None) -> ExportResult:
+    if repository is None:
+        return result
+    logger.info("publishing %s for Triton in %s", result.folder, repository)
+    return dataclasses.replace(result, published=publish(plan_publication(result.folder, repository)))
 
 
 def _choose(plan: ExportPlan) -> Callable[[ExportPlan, Path, Make], Made]:

@@ -21,6 +21,8 @@ from s2tf_edge.export.targets.base import Target
 from s2tf_edge.export.targets.precisions import AUTO
 from s2tf_edge.export.targets.registry import FLOAT_TARGETS, find_target
 from s2tf_edge.export.targets.tensorrt_engine import find_builder
+from s2tf_edge.export.triton.interface import check_served
+from s2tf_edge.export.triton.publication import check_repository, model_name
 from s2tf_edge.file_kinds import find_kind
 from s2tf_edge.runtime.evaluation.multi_view import network_classes
 from s2tf_edge.runtime.hardware import saturates_int8
@@ -95,7 +97,10 @@ class ExportPlan:
             lines.append("leaving the engine to be built on the device")
         if self.options.portable:
             lines.append("keeping every form that agrees, for s2tf-tune on the device")
-        return [*lines, "and verify it against the network" if self.options.verify else "without verifying it"]
+        lines.append("and verify it against the network" if self.options.verify else "without verifying it")
+        if self.options.triton is not None:
+            lines.append(f"and publish it for Triton as {self.options.triton / model_name(self.folder)}")
+        return lines
 
     def _describe_step(self) -> str:
         step = self.source.step
@@ -124,6 +129,8 @@ def plan_export(
     target, precision = find_target(options.target, precision=AUTO if options.portable else options.precision)
     # Of a file from elsewhere, only reading it tells whether int8 is to be made: it may be quantized already.
     options.check(target, precision=precision, is_quantized=path.suffix.lower() == ".onnx")
+    if options.triton is not None:
+        check_served(target, is_step=False)
     if target.is_engine and not options.defer_build:
         # A missing library should not be found after minutes of work.
         find_builder(target)
@@ -145,15 +152,17 @@ def plan_export(
     options.check(target, precision=precision, is_quantized=source.quantization is not None)
     if source.quantization is None and options.may_be_int8(precision):
         options = _settle_weight_bits(options, target)
-    name = "portable" if options.portable else precision
-    folder = options.out or path.with_name(f"{path.stem}_{target.name}_{name}")
+    folder = options.out or path.with_name(f"{path.stem}_{target.name}_{_name_form(source, options, precision)}")
     check_destination(folder)
+    if options.triton is not None:
+        check_served(target, is_step=source.step is not None)
+        check_repository(options.triton, folder)
     if options.sensitivity is not None:
         check_page(options.sensitivity)
     evaluation = _open_videos(options.eval, use="test")
     if options.max_drop is not None:
         # Labels that are missing, or that the network lacks, should not be found after minutes of calibration.
-        network_classes(source.labels, _require_labels(evaluation))
+        network_classes(source.labels, _require_labels(evaluation), needed=True)
     return ExportPlan(
         source=source,
         target=target,
@@ -163,6 +172,14 @@ def plan_export(
         calib=_open_videos(options.calib, use="train"),
         evaluation=evaluation,
     )
+
+
+def _name_form(source: SourceNetwork, options: ExportOptions, precision: str) -> str:
+    """What the folder of a form ends in, where it was not named."""
+    name = "portable" if options.portable else precision
+    if source.step is not None and source.step.hop > 1:
+        return f"{name}_hop{source.step.hop}"
+    return f"{name}_clip" if options.form == "clip" else name
 
 
 def _settle_quantized(

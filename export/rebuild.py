@@ -23,6 +23,8 @@ from s2tf_edge.export.targets.registry import find_target, is_engine
 from s2tf_edge.export.targets.tensorrt_engine import build_engine, find_builder
 from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 from s2tf_edge.export.targets.tensorrt_target import describe_engine
+from s2tf_edge.export.triton.interface import check_served
+from s2tf_edge.export.triton.publication import check_repository, model_name
 from s2tf_edge.export.verify.agreement import verify_artifact
 from s2tf_edge.export.verify.expected import read_expected
 from s2tf_edge.export.verify.seeded_clips import seeded_clips
@@ -63,6 +65,8 @@ class RebuildPlan:
     """Where the finished artifact will be: in place of ``artifact``, but for another target or where told otherwise."""
     engine: EngineOptions
     verify: bool
+    triton: Path | None = None
+    """Model repository of Triton to publish the finished artifact in."""
 
     @property
     def precision(self) -> str:
@@ -76,10 +80,13 @@ class RebuildPlan:
 
     def lines(self) -> list[str]:
         """What would be done, for a dry run."""
-        return [
+        lines = [
             f"would build the {self.target.name} {self.precision} engine of {self.artifact}, to {self.folder}",
             "and verify it against the network" if self.verify else "without verifying it",
         ]
+        if self.triton is not None:
+            lines.append(f"and publish it for Triton as {self.triton / model_name(self.folder)}")
+        return lines
 
 
 def is_rebuild(path: Path, target: str) -> bool:
@@ -103,13 +110,16 @@ def plan_rebuild(path: Path, options: ExportOptions, *, signers: Path | None = N
     """
     meta = read_checked(path, signers=signers)
     if meta.candidates:
-        msg = f"{path} holds several forms; `s2tf-tune {path}` builds them all and keeps the fastest"
+        msg = f"{path} holds several forms; `s2tf-tune {shlex.quote(str(path))}` builds them all and keeps the fastest"
         raise UsageError(msg)
     info = artifact_info(path, meta)
     target, _ = find_target(options.target, precision=info.precision)
     _check_options(options, path, precision=info.precision)
     folder = options.out or _default_folder(path, meta, target=target.name)
     check_destination(folder)
+    if options.triton is not None:
+        check_served(target, is_step=meta.step is not None)
+        check_repository(options.triton, folder)
     # A missing library should not be found after the graph has been copied.
     find_builder(target)
     engine = dataclasses.replace(options, dynamic_batch=info.batch is None).engine()
@@ -120,6 +130,7 @@ def plan_rebuild(path: Path, options: ExportOptions, *, signers: Path | None = N
         folder=folder,
         engine=_keep_asked(engine, meta, path),
         verify=options.verify,
+        triton=options.triton,
     )
 
 

@@ -31,6 +31,7 @@ from s2tf_edge.file_kinds import META_FILE, RUNNABLE, check_kind
 from s2tf_edge.signing import SIGNATURE_SUFFIX, check_signature, sign_file
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.step_spec import StepSpec
+from s2tf_edge.text_file import read_bytes
 from s2tf_edge.words import first_few
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "VERIFICATION_FILE",
     "ArtifactMeta",
     "candidate_folders",
+    "check_candidates",
     "check_files",
     "identify",
     "read_checked",
@@ -162,8 +164,9 @@ def read_checked(folder: Path, *, signers: Path | None = None) -> ArtifactMeta:
             that are not signed along.
         MissingExtraError: a signature is asked for, and there is no ssh-keygen to check it with.
     """
-    data = _read_bytes(folder / META_FILE)
+    data = _read_meta_bytes(folder)
     if signers is not None:
+        _refuse_form_alone(folder)
         # These bytes, and not the file, which may be another one the next time.
         check_signature(data, folder / SIGNATURE_FILE, signers=signers)
     meta = _parse_meta(data, folder)
@@ -173,15 +176,23 @@ def read_checked(folder: Path, *, signers: Path | None = None) -> ArtifactMeta:
     return meta
 
 
+def _refuse_form_alone(folder: Path) -> None:
+    whole = folder.absolute().parents[1]
+    if folder.absolute().parent.name == CANDIDATES_FOLDER and (whole / SIGNATURE_FILE).exists():
+        msg = f"{folder} is one form of {whole}, which is signed as a whole; give that, after s2tf-tune has chosen"
+        raise InputFileError(msg)
+
+
 def sign_artifact(folder: Path, key: Path) -> Path:
     """Signs an artifact whose files are as its ``meta.json`` says, and with it all of them; gives the signature's path.
 
     Raises:
-        InputFileError: it is no artifact, a file has changed, or the key cannot be used.
+        InputFileError: it is no artifact, a file of it or of one of its forms has changed, or the key cannot be used.
         MissingExtraError: there is no ssh-keygen.
     """
     meta = read_checked(folder)
     _refuse_unsigned(meta, folder)
+    check_candidates(meta, folder)
     return sign_file(folder / META_FILE, key)
 
 
@@ -191,7 +202,7 @@ def read_meta(folder: Path) -> ArtifactMeta:
     Raises:
         InputFileError: there is no artifact at ``folder``, it was written by a newer version, or it is malformed.
     """
-    return _parse_meta(_read_bytes(folder / META_FILE), folder)
+    return _parse_meta(_read_meta_bytes(folder), folder)
 
 
 def _parse_meta(data: bytes, folder: Path) -> ArtifactMeta:
@@ -245,6 +256,9 @@ def candidate_folders(meta: ArtifactMeta, folder: Path) -> dict[str, Path]:
     """
     found = {name: folder / CANDIDATES_FOLDER / name for name in meta.candidates}
     for name, path in found.items():
+        if not (path / META_FILE).is_file():
+            msg = f"{folder} lacks its form {CANDIDATES_FOLDER}/{name}; copy the whole folder, or export again"
+            raise InputFileError(msg)
         if sha256(path / META_FILE) != meta.candidates[name]:
             msg = f"{path} has changed since {folder} was exported; copy the folder again, or export again"
             raise InputFileError(msg)
@@ -265,6 +279,21 @@ def identify(path: Path) -> str:
         msg = f"{path} does not exist; give a model.pt or an artifact folder made by s2tf-export"
         raise InputFileError(msg)
     return sha256(file)
+
+
+def check_candidates(meta: ArtifactMeta, folder: Path) -> None:
+    """Sees that every form of a portable artifact is whole, and that nothing lies among them that nobody signs along.
+
+    Raises:
+        InputFileError: a form is missing or has changed, or there are other files.
+    """
+    forms = candidate_folders(meta, folder)
+    if forms:
+        _refuse_others(folder / CANDIDATES_FOLDER, set(forms))
+    for path in forms.values():
+        form = read_meta(path)
+        _refuse_unsigned(form, path)
+        check_files(form, path)
 
 
 def sha256(path: Path) -> str:
@@ -288,26 +317,22 @@ def _refuse_unsigned(meta: ArtifactMeta, folder: Path) -> None:
     """Refuses files that nobody signs along, of which a runtime might read one."""
     # Of candidates the hashes are signed along too; they are compared where one is chosen.
     signed = {META_FILE, SIGNATURE_FILE, *meta.files, *([CANDIDATES_FOLDER] if meta.candidates else [])}
-    others = sorted({path.name for path in folder.iterdir()} - signed)
+    _refuse_others(folder, signed)
+
+
+def _refuse_others(folder: Path, names: set[str]) -> None:
+    others = sorted({path.name for path in folder.iterdir()} - names)
     if others:
         msg = f"{folder} holds files that its {META_FILE} does not name ({first_few(others, 3)}); remove them"
         raise InputFileError(msg)
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_meta_bytes(folder: Path) -> bytes:
+    path = folder / META_FILE
     if not path.is_file():
-        msg = f"{path.parent} is not an artifact folder: it has no {path.name}; make one with s2tf-export"
+        msg = f"{folder} is not an artifact folder: it has no {path.name}; make one with s2tf-export"
         raise InputFileError(msg)
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_META_BYTES + 1)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise InputFileError(msg) from error
-    if len(data) > _MAX_META_BYTES:
-        msg = f"{path} is larger than {_MAX_META_BYTES} bytes, so it was not written by s2tf-export"
-        raise InputFileError(msg)
-    return data
+    return read_bytes(path, max_bytes=_MAX_META_BYTES, advice="export again")
 
 
 def _parse_json(data: bytes, path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shlex
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -92,7 +93,8 @@ def _artifact_session(path: Path, meta: ArtifactMeta, options: SessionOptions) -
         msg = f"{path} was built for target {meta.target!r}; this version runs {', '.join(_BACKENDS)} artifacts"
         raise InputFileError(msg)
     if meta.build.get("deferred"):
-        command = f"s2tf-tune {path}" if meta.candidates else f"s2tf-export {path} --target {meta.target}"
+        quoted = shlex.quote(str(path))
+        command = f"s2tf-tune {quoted}" if meta.candidates else f"s2tf-export {quoted} --target {meta.target}"
         finish = f"run its {BUILD_SCRIPT}, or {command}"
         msg = f"the engine of {path} is still to be built: on the device, {finish}"
         raise InputFileError(msg)
@@ -107,8 +109,10 @@ def _warn_of_overflow(path: Path, meta: ArtifactMeta, options: SessionOptions) -
     if is_here and is_wide and saturates_int8():
         logger.warning(
             "this processor has no VNNI, and int8 weights of 8 bits overflow on it: labels of %s may be wrong; "
-            "s2tf-report measures how many; `s2tf-export MODEL --weight-bits 7` makes one for it",
+            "s2tf-report measures how many; `s2tf-export MODEL --target %s --precision int8 --calib VIDEOS "
+            "--weight-bits 7` makes one for it",
             path,
+            meta.target,
         )
 
 
@@ -125,7 +129,7 @@ def find_stale_choice(path: Path) -> str | None:
     meta = read_meta(folder) if folder.is_dir() else None
     if meta is None or not meta.candidates:
         return None
-    choose = f"s2tf-tune {folder} chooses the fastest here"
+    choose = f"s2tf-tune {shlex.quote(str(folder))} chooses the fastest here"
     tuned, package = meta.build.get("tuned"), _PACKAGES.get(meta.target, "")
     if not isinstance(tuned, Mapping):
         return f"{folder} runs the form that was the fastest where it was exported; {choose}"
@@ -168,7 +172,7 @@ def _tensorrt(path: Path, info: ModelInfo, options: SessionOptions, meta: Artifa
 
     built_with = meta.build.get("built_with")
     if not isinstance(built_with, Mapping):
-        again = f"s2tf-export {path.parent} --target {meta.target}"
+        again = f"s2tf-export {shlex.quote(str(path.parent))} --target {meta.target}"
         msg = f"{path.parent} does not say what built its engine; build it again: {again}"
         raise InputFileError(msg)
     return TensorRtSession(path, info, options, target=meta.target, built_with=built_with)

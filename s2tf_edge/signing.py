@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from s2tf_edge.errors import InputFileError, MissingExtraError
+from s2tf_edge.text_file import read_bytes
 from s2tf_edge.words import one_line, shortened
 
 __all__ = ["SIGNATURE_SUFFIX", "check_signature", "check_signing_key", "sign_file"]
@@ -31,6 +33,8 @@ _SECONDS: Final = 60
 """What no call takes, unless it waits for somebody who is not there."""
 _MAX_BYTES: Final = 2**20
 """Of a signature, or of a list of signers."""
+_NO_KEY: Final = b"Couldn't load public key"
+"""What ssh-keygen says of a file that is none of its keys."""
 _PUBLIC_KEYS: Final = ("ssh-", "ecdsa-", "sk-")
 """What the file of a public key begins with, where a list of signers has a name."""
 
@@ -68,12 +72,21 @@ def sign_file(path: Path, key: Path) -> Path:
     signature.unlink(missing_ok=True)
     done = _call("sign", "-f", key.absolute(), "-n", _NAMESPACE, path.absolute(), asks=True)
     if done.returncode or not signature.is_file():
-        msg = (
-            f"cannot sign {path} with {key} ({_said(done)}); a key with a passphrase is asked for on a terminal only, "
-            f"elsewhere put it into ssh-agent first: ssh-add {key}"
-        )
+        msg = f"cannot sign {path} with {key} {_explain_failure(done, key)}"
         raise InputFileError(msg)
     return signature
+
+
+def _explain_failure(done: subprocess.CompletedProcess[bytes], key: Path) -> str:
+    if _NO_KEY in done.stderr:
+        return (
+            f"(neither it nor a {key.name}.pub beside it is a key in OpenSSH's form); give one that ssh-keygen made, "
+            "as by: ssh-keygen -t ed25519"
+        )
+    return (
+        f"({_said(done)}); a key with a passphrase is asked for on a terminal only, elsewhere put it into ssh-agent "
+        f"first: ssh-add {shlex.quote(str(key))}"
+    )
 
 
 def check_signature(data: bytes, signature: Path, *, signers: Path) -> str:
@@ -112,7 +125,11 @@ def check_signature(data: bytes, signature: Path, *, signers: Path) -> str:
 def _check_signers(signers: Path) -> None:
     text = _read(signers, "a list of allowed signers, one 'NAME PUBLIC-KEY' a line").decode("utf-8", "replace")
     if text.startswith(_PUBLIC_KEYS):
-        msg = f'{signers} is a public key; give a list of allowed signers: echo "NAME $(cat {signers})" > signers'
+        quoted = shlex.quote(str(signers))
+        msg = f'{signers} is a public key; give a list of allowed signers: echo "NAME $(cat {quoted})" > signers'
+        raise InputFileError(msg)
+    if not any(word.startswith(_PUBLIC_KEYS) for word in text.split()):
+        msg = f"{signers} holds no public key; give a list of allowed signers, one 'NAME PUBLIC-KEY' a line"
         raise InputFileError(msg)
 
 
@@ -125,19 +142,10 @@ def _find_signer(signature: Path, signers: Path) -> str:
 
 
 def _read(path: Path, what: str) -> bytes:
-    try:
-        if path.exists() and not path.is_file():
-            msg = f"{path} is no file; give {what}"
-            raise InputFileError(msg)
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        msg = f"cannot read {path} ({error.strerror}); give {what}"
-        raise InputFileError(msg) from error
-    if len(data) > _MAX_BYTES:
-        msg = f"{path} is larger than {_MAX_BYTES} bytes; give {what}"
+    if path.exists() and not path.is_file():
+        msg = f"{path} is no file; give {what}"
         raise InputFileError(msg)
-    return data
+    return read_bytes(path, max_bytes=_MAX_BYTES, advice=f"give {what}")
 
 
 def _find_ssh_keygen() -> str:

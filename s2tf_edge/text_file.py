@@ -15,7 +15,7 @@ from typing import Final
 
 from s2tf_edge.errors import InputFileError
 
-__all__ = ["guess_encoding", "read_text"]
+__all__ = ["guess_encoding", "read_bytes", "read_text"]
 
 _MARKS: Final = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
@@ -45,15 +45,7 @@ def read_text(path: Path, *, max_bytes: int, kind: str = "a text file") -> str:
         InputFileError: it cannot be read, is larger than ``max_bytes``, or is not text in UTF-8; of another encoding
             the message says which it looks like.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise InputFileError(msg) from error
-    if len(data) > max_bytes:
-        msg = f"{path} is larger than {max_bytes} bytes, more than such a file has; give the right one"
-        raise InputFileError(msg)
+    data = read_bytes(path, max_bytes=max_bytes)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -62,6 +54,29 @@ def read_text(path: Path, *, max_bytes: int, kind: str = "a text file") -> str:
         # Plain letters in UTF-16 are valid UTF-8 as well, each with a zero beside it.
         raise _not_utf8(path, data, f"{kind} in UTF-8 (byte {data.index(0)})")
     return text
+
+
+def read_bytes(path: Path, *, max_bytes: int, advice: str = "") -> bytes:
+    """All of a file, as long as it has no more than ``max_bytes``.
+
+    Args:
+        path: the file.
+        max_bytes: what a file of its kind has at most.
+        advice: what to do where it has more or cannot be read, for messages.
+
+    Raises:
+        InputFileError: it cannot be read, is no file, or is larger.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}{advice and f'; {advice}'}"
+        raise InputFileError(msg) from error
+    if len(data) > max_bytes:
+        msg = f"{path} is larger than {max_bytes} bytes, more than such a file has; {advice or 'give the right one'}"
+        raise InputFileError(msg)
+    return data
 
 
 def guess_encoding(data: bytes) -> str | None:

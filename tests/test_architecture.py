@@ -31,8 +31,8 @@ FOLDERS = {
 ROOMS: dict[str, tuple[str, ...]] = {
     "s2tf_edge": (
         "errors words",
-        "extras network_table option_fields processes progress signing text_file whole_file",
-        "process_group",
+        "extras network_table option_fields processes progress text_file whole_file",
+        "process_group signing",
         "file_kinds",
         "spec toml_file",
         "clips preprocess label_file input_form clip_keys step_spec",
@@ -68,6 +68,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "sources targets",
         "verify",
         "options sensitivity_page",
+        "triton",
         "rebuild",
         "plan",
         "choice",

@@ -16,6 +16,7 @@ import pytest
 from s2tf_edge.cli import stream_config
 from s2tf_edge.cli.stream_config import merge_flags
 from s2tf_edge.cli.stream_flags import StreamFlags
+from s2tf_edge.cli.stream_plan import plan_stream
 from s2tf_edge.runtime.streaming.records import Start, Summary
 from s2tf_edge.runtime.web.sink import WebSink
 from s2tf_edge.spec import ClipSpec
@@ -124,10 +125,11 @@ def _example() -> str:
     return page.split("```toml\n")[1].split("```")[0]
 
 
-def test_the_example_has_every_key(tmp_path: Path) -> None:
+def test_the_example_has_every_key_and_can_be_begun(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text(_example(), encoding="utf-8")
     flags = merge_flags(StreamFlags(config=path), set())
     assert flags.name == ["front door", "yard", "hall"]
+    assert plan_stream(flags).outputs.serve == "127.0.0.1:8080"
     allowed = {field.name for field in dataclasses.fields(StreamFlags)} - stream_config._NO_KEYS
-    assert set(re.findall(r"^(\w+) = ", _example(), re.MULTILINE)) == allowed
+    assert set(re.findall(r"^(?:# )?(\w+) = ", _example(), re.MULTILINE)) == allowed

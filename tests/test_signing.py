@@ -141,14 +141,16 @@ def test_a_file_without_a_signature_is_refused(signed: Path, key: Path, list_sig
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gone", "cannot read .*gone .No such file.*give a list of allowed signers"),
+        ("gone", "cannot read .*gone: No such file.*give a list of allowed signers"),
         (".", "is no file; give a list of allowed signers"),
         ("key.pub", "is a public key; give a list of allowed signers: echo "),
+        ("notes", "notes holds no public key; give a list of allowed signers, one 'NAME PUBLIC-KEY' a line"),
         ("pipe", "is no file; give a list of allowed signers"),
     ],
 )
 def test_a_list_that_is_none_says_how_to_make_one(name: str, message: str, signed: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "notes").write_text("me@example.com\n")
     with pytest.raises(InputFileError, match=message):
         _check(signed, tmp_path / name)
 
@@ -208,7 +210,11 @@ def test_a_key_in_an_agent_signs_by_its_public_half(
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("gone", "cannot read .*gone"), (".", "is no file; give the key to sign with"), ("text", "cannot sign .*with")],
+    [
+        ("gone", "cannot read .*gone"),
+        (".", "is no file; give the key to sign with"),
+        ("text", "neither it nor a text.pub beside it"),
+    ],
 )
 def test_a_key_that_is_none_is_refused(name: str, message: str, signed: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no key")

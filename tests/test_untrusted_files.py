@@ -1,9 +1,9 @@
 """Whatever stands in a file of somebody else, reading it ends in a result or in one short line of ours.
 
 Two ways to spoil a file: a valid one with some values in place of others, and its bytes cut, flipped or in another
-code. `make test` tries the same 100 of each file every time, `make test-all` 2,000, `make fuzz` others for an
-hour. A new reader is a line in
-``FILES``. Networks themselves, whose examples take longer, are in ``test_untrusted_networks.py``.
+code. `make test` tries the same 100 of each file every time, CI and `make test-all` 2,000, `make fuzz` others for an
+hour. A new reader is a line in ``FILES``. Networks themselves, whose examples take longer, are in
+``test_untrusted_networks.py``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from google.protobuf import text_format  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
+from tritonclient.grpc import model_config_pb2
 
 from s2tf_edge.cli.app import error_line
 from s2tf_edge.cli.stream_config import merge_flags
@@ -33,7 +35,10 @@ from s2tf_edge.clip_file import read_clip_file
 from s2tf_edge.data.datasets import open_videos
 from s2tf_edge.data.sides import SIDES
 from s2tf_edge.errors import BuildError, MissingExtraError, S2TFError
-from s2tf_edge.export import ExportOptions, plan_export
+from s2tf_edge.export import ExportOptions, plan_export, plan_publication
+from s2tf_edge.export.triton.config import config_text, labels_text
+from s2tf_edge.export.triton.interface import served_model
+from s2tf_edge.export.triton.readme import readme_text
 from s2tf_edge.export.verify.expected import read_expected
 from s2tf_edge.file_kinds import find_kind
 from s2tf_edge.label_file import read_labels
@@ -145,6 +150,14 @@ def _read_engine(path: Path) -> object:
     return _read_artifact(path)
 
 
+def _read_served(path: Path) -> object:
+    """What Triton is told of an artifact is whole, whatever its labels and names are."""
+    model = served_model(path.parent, read_meta(path.parent))
+    text_format.Parse(config_text(model, "a"), model_config_pb2.ModelConfig())
+    assert len(labels_text(model).split("\n")) == len(model.meta.labels) + 1
+    return (readme_text(model, "a") + labels_text(model)).encode()
+
+
 def _read_sides(data: str) -> object:
     """Every side of a data set that comes split."""
     found: list[object] = []
@@ -227,6 +240,17 @@ _KINETICS: Final = "label,youtube_id,time_start,time_end,split\nrun,a,0,10,train
 FILES: Final = (
     Reader("artifact/meta.json", (_golden("tiny_onnx_fp32/meta.json"), _meta_that_steps()), _read_artifact),
     Reader("engine/meta.json", (_golden("tiny_trt_fp16/meta.json"),), _read_engine, is_refused=True),
+    Reader(
+        "served/meta.json",
+        (_golden("tiny_onnx_fp32/meta.json"), _meta_that_steps(), _golden("tiny_trt_fp16/meta.json")),
+        _read_served,
+    ),
+    Reader(
+        "models/artifact/config.pbtxt",
+        ('name: "a"\nparameters {\n  key: "s2tf_interface"\n  value { string_value: "' + "0" * 64 + '" }\n}\n',),
+        lambda path: plan_publication(path.parents[2] / "artifact", path.parents[1]),
+        is_refused=True,
+    ),
     Reader("artifact/verify.json", (_golden("tiny_onnx_fp32/verify.json"),), lambda path: read_facts(path.parent)),
     Reader("artifact/calib.json", (json.dumps(_CALIBRATION),), lambda path: read_facts(path.parent)),
     Reader("clip.json", tuple(map(json.dumps, _CLIP_FILES)), read_clip_file),
@@ -258,6 +282,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     shutil.copytree(GOLDEN / "tiny_onnx_fp32", folder / "artifact")
     shutil.copytree(GOLDEN / "tiny_trt_fp16", folder / "engine")
+    for name in ("served", "models/artifact"):
+        (folder / name).mkdir(parents=True)
     for name in ("a.avi", "run/a.avi", "kinetics/a.avi", "kinetics/b.avi", "ucf/run/a.avi", "hmdb/run/a.avi"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"RIFF----AVI ")

@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import multiprocessing
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -43,14 +44,16 @@ from s2tf_edge.runtime.artifact import (
     CANDIDATES_FOLDER,
     META_FILE,
     REPRODUCE_SCRIPT,
+    SIGNATURE_FILE,
     ArtifactMeta,
     candidate_folders,
+    check_candidates,
     check_files,
     read_checked,
     read_meta,
 )
 from s2tf_edge.runtime.evaluation.accuracy import Drop, Evaluation, measure_drop
-from s2tf_edge.runtime.evaluation.multi_view import evaluate
+from s2tf_edge.runtime.evaluation.multi_view import evaluate, network_classes
 from s2tf_edge.runtime.hardware import hardware_facts
 from s2tf_edge.runtime.open import open_session
 from s2tf_edge.runtime.session import Session, SessionOptions
@@ -61,6 +64,8 @@ logger = logging.getLogger(__name__)
 
 _FLOATS: Final = ("fp32", "fp16")
 """What a drop is measured against: the first of them that agrees here."""
+_OTHERWISE: Final = "copy the artifact to where you may write, and tune the copy"
+"""What is to be done where it cannot be replaced by what it is to be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,18 +130,25 @@ def tune(
         BuildError: none runs here; for engines, none could be built.
         InputFileError: there is no artifact, it has changed since it was exported, or it is not signed as asked for.
         MissingExtraError: its runtime is not installed.
-        UsageError: the artifact is not portable.
+        UsageError: the artifact is not portable, or lacks labels of the videos of the bound.
         VerificationError: no form agrees with the network here.
     """
     options = options or SessionOptions()
+    # A link stays one, to what is replaced.
+    folder = folder.resolve() if folder.is_symlink() else folder
     meta = read_meta(folder)
     if options.require_signature is not None:
         # Forms are no artifacts that are signed themselves: the signature holds their hashes.
         meta = read_checked(folder, signers=options.require_signature)
+        check_candidates(meta, folder)
         options = dataclasses.replace(options, require_signature=None)
     _require_candidates(folder, meta)
-    with new_artifact(folder) as aside:
-        found = _copy_candidates(candidate_folders(meta, folder), aside / CANDIDATES_FOLDER)
+    if bound is not None:
+        # What is known from the labels should not be found when all forms have been timed.
+        network_classes(meta.labels, bound.videos, needed=True)
+    forms, was_signed = candidate_folders(meta, folder), (folder / SIGNATURE_FILE).exists()
+    with new_artifact(folder, otherwise=_OTHERWISE) as aside:
+        found = _copy_candidates(forms, aside / CANDIDATES_FOLDER)
         found, unbuilt = _build_engines(found, progress)
         checked = _check_all(found, options, progress)
         begin_step(progress, "timing")
@@ -149,13 +161,21 @@ def tune(
         candidates = (*timed, *failed, *unbuilt)
         tuned = _describe_choice(options, candidates, drop)
         meta = _put_on_top(chosen, checked[chosen.name].audit, tuned, folder=folder, aside=aside)
+    if was_signed:
+        again = f"s2tf-export {shlex.quote(str(folder))} --sign KEY"
+        logger.warning("%s was signed, and is not as what it is now; to sign that: %s", folder, again)
     layers = {name: check.audit.line() for name, check in checked.items() if check.audit is not None}
     return TuneResult(folder=folder, meta=meta, chosen=chosen.name, candidates=candidates, layers=layers, drop=drop)
 
 
 def _require_candidates(folder: Path, meta: ArtifactMeta) -> None:
+    above = folder.absolute().parents[1] if folder.absolute().parent.name == CANDIDATES_FOLDER else None
+    if not meta.candidates and above is not None and (above / META_FILE).is_file():
+        msg = f"{folder} is one form of {above.name}; tune that: s2tf-tune {shlex.quote(str(above))}"
+        raise UsageError(msg)
     if not meta.candidates:
-        msg = f"{folder} has one form only; export the network again with `s2tf-export MODEL --portable`"
+        again = f"s2tf-export MODEL --target {meta.target} --portable"
+        msg = f"{folder} has one form only; export the network again with `{again}`"
         raise UsageError(msg)
 
 

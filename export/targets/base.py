@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from s2tf_edge.calibration.calibration_clips import CalibrationClips
     from s2tf_edge.calibration.sensitivity import LayerNoise
 
-__all__ = ["Build", "BuildRequest", "Integers", "Target", "preset_folder"]
+__all__ = ["Build", "BuildRequest", "Integers", "Target", "TritonBackend", "preset_folder"]
 
 
 def preset_folder(folder: Path, preset: str) -> Path:
@@ -124,6 +124,20 @@ class Build:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TritonBackend:
+    """What runs a target's artifacts in Triton Inference Server, by its documentation and source."""
+
+    name: str
+    """As ``config.pbtxt`` calls it."""
+    keeps_states: bool = True
+    """Whether it hands the states that a step gives back to the next step of the same sequence."""
+    batches: bool = True
+    """Whether it takes every number of clips up to ``max_batch_size``, so that the server may put requests together."""
+    on_cpu_alone: bool = False
+    """Whether it must be told to stay on the processor, where the server has a GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """Something to export for; whatever depends on the target asks these fields, and none its name."""
 
@@ -145,3 +159,5 @@ class Target:
     """Whether its artifacts hold the ONNX graph, as their model or beside it."""
     keeps_float_graph: bool = False
     """Whether an fp32 artifact is a network that can be exported again: no rewrite has touched its graph."""
+    triton: TritonBackend | None = None
+    """What runs its artifacts in Triton Inference Server; None where nothing does."""

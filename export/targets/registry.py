@@ -5,12 +5,13 @@ A new target is an entry here and a module with its builder, which is imported o
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Final
 
 from s2tf_edge.errors import UsageError
 from s2tf_edge.export.graph.rules import ONNX_RUNTIME, OPENVINO, TENSORRT, TENSORRT_RTX, Compiler, GraphRules
-from s2tf_edge.export.targets.base import Build, BuildRequest, Target
+from s2tf_edge.export.targets.base import Build, BuildRequest, Target, TritonBackend
 from s2tf_edge.export.targets.precisions import AUTO
 
 __all__ = ["COMPILERS", "FLOAT_TARGETS", "TARGETS", "find_target", "is_engine", "runnable_target"]
@@ -52,7 +53,7 @@ def _read_tensorrt(request: BuildRequest) -> None:
     try_reading(request.graph, target=request.target)
 
 
-def _engine(name: str, compiler: Compiler, *, builds_without_gpu: bool) -> Target:
+def _engine(name: str, compiler: Compiler, *, builds_without_gpu: bool, triton: TritonBackend | None = None) -> Target:
     return Target(
         name=name,
         precisions=("fp16", "fp32", "int8"),
@@ -62,6 +63,7 @@ def _engine(name: str, compiler: Compiler, *, builds_without_gpu: bool) -> Targe
         read=_read_tensorrt,
         is_engine=True,
         builds_without_gpu=builds_without_gpu,
+        triton=triton,
     )
 
 
@@ -76,6 +78,7 @@ TARGETS: Final[Mapping[str, Target]] = {
             build=_build_onnx,
             read=_read_onnx,
             keeps_float_graph=True,
+            triton=TritonBackend(name="onnxruntime"),
         ),
         Target(
             name="openvino",
@@ -85,8 +88,10 @@ TARGETS: Final[Mapping[str, Target]] = {
             build=_build_openvino,
             read=_read_openvino,
             ships_graph=False,
+            # It sets the number of clips to the highest one, and fails on fewer or pads them.
+            triton=TritonBackend(name="openvino", keeps_states=False, batches=False, on_cpu_alone=True),
         ),
-        _engine("trt", TENSORRT, builds_without_gpu=False),
+        _engine("trt", TENSORRT, builds_without_gpu=False, triton=TritonBackend(name="tensorrt")),
         _engine("trt-rtx", TENSORRT_RTX, builds_without_gpu=True),
     )
 }
@@ -106,7 +111,11 @@ def find_target(name: str, *, precision: str | None) -> tuple[Target, str]:
     target = TARGETS.get(name)
     if target is None or (precision or target.precisions[0]) not in {*target.precisions, AUTO}:
         allowed = "; ".join(f"{each.name} with {', '.join(each.precisions)} or {AUTO}" for each in TARGETS.values())
-        asked = f"target {name!r}" + (f" with precision {precision!r}" if precision else "")
+        if target is None:
+            near = difflib.get_close_matches(name, TARGETS, n=1)
+            asked = f"target {name[:40]!r}" + (f", perhaps {near[0]}" if near else "")
+        else:
+            asked = f"target {name!r} with precision {str(precision)[:40]!r}"
         msg = f"there is no {asked}; there are: {allowed}"
         raise UsageError(msg)
     return target, precision or target.precisions[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -71,7 +72,7 @@ class TensorRtSession(Session):
         self._index = int(found[1] or 0)
         self._target = target
         self._built_with = built_with
-        self._rebuild = f"build it again here: s2tf-export {path.parent} --target {target}"
+        self._rebuild = f"build it again here: s2tf-export {shlex.quote(str(path.parent))} --target {target}"
         self._runtime: Any = None
         self._engine: Any = None
         self._context: Any = None

@@ -118,8 +118,13 @@ def _predict(
     return predictions, scored
 
 
-def network_classes(labels: Sequence[str], data: LabeledVideos) -> tuple[int, ...]:
+def network_classes(labels: Sequence[str], data: LabeledVideos, *, needed: bool = False) -> tuple[int, ...]:
     """For each label of the data set, the index of the same name among the network's ``labels``.
+
+    Args:
+        labels: of the network.
+        data: the data set.
+        needed: whether videos without labels would not do.
 
     Raises:
         UsageError: the network lacks one of them.
@@ -129,9 +134,10 @@ def network_classes(labels: Sequence[str], data: LabeledVideos) -> tuple[int, ..
         if label not in known:
             near = difflib.get_close_matches(label, known, n=3) or list(known)[:3]
             hint = f"it has {len(known)}, such as {', '.join(map(repr, near))}" if near else "it has no labels at all"
+            otherwise = "" if needed else ", or on a glob of the videos, which goes without labels"
             msg = (
-                f"the network lacks the label {label!r} of {data.name}: {hint}; evaluate on data with its classes, or "
-                "on a glob of the videos, which goes without labels"
+                f"the network lacks the label {label!r} of {data.name}: {hint}; evaluate on data with its classes"
+                f"{otherwise}"
             )
             raise UsageError(msg)
     return tuple(known[label] for label in data.labels)

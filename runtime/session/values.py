@@ -58,9 +58,10 @@ class SessionOptions:
     """Shared libraries with kernels for ONNX Runtime to register: they run nodes in place of the bodies in the file."""
 
     def __post_init__(self) -> None:
-        if self.threads < 0 or self.requests < 0:
-            msg = f"threads and requests must be zero or more, got {self.threads} and {self.requests}"
-            raise UsageError(msg)
+        for name, value in (("threads", self.threads), ("requests", self.requests)):
+            if value < 0:
+                msg = f"`{name}` must be zero or more, got {value}"
+                raise UsageError(msg)
         if self.hint not in HINTS:
             msg = f"hint must be one of {', '.join(HINTS)}, got {self.hint!r}"
             raise UsageError(msg)

@@ -27,13 +27,15 @@ _READABLE: Final = (bool, int, float, str, Path)
 """Types that a command line can give a value of."""
 
 
-def with_flags(command: Callable[..., None], options: type[Any]) -> Callable[..., None]:
+def with_flags(command: Callable[..., None], options: type[Any], *, given_as: str | None = None) -> Callable[..., None]:
     """``command`` for a parser: in place of its one argument of type ``options`` it has a flag for each field.
 
     Args:
         command: its other arguments are annotated for typer. Where the one of type ``options`` may also be None, it is
             that while a field without a default is not given, and the command says what it misses.
         options: a dataclass whose fields are declared.
+        given_as: name of an argument of ``command`` that is what was given of the fields, by name, where not all that
+            is needed was, and else empty.
     """
     hints = typing.get_type_hints(command, localns={options.__name__: options}, include_extras=True)
     (argument,) = (name for name, hint in hints.items() if options in {hint, *typing.get_args(hint)})
@@ -45,15 +47,23 @@ def with_flags(command: Callable[..., None], options: type[Any]) -> Callable[...
     def parsed(**given: Any) -> None:
         values = {field.name: _value(field, _named(field, given)) for field in fields}
         lacks = any(values[name] is None for name in needed)
-        command(**given, **{argument: None if lacks else options(**values)})
+        partial = {} if given_as is None else {given_as: _given(fields, values) if lacks else {}}
+        command(**given, **partial, **{argument: None if lacks else options(**values)})
 
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(command).parameters.values():
+        if parameter.name == given_as:
+            continue
         own = [parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)]
         parameters += _parameters(options, needed) if parameter.name == argument else own
     parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     parsed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return parsed
+
+
+def _given(fields: Sequence[Field[Any]], values: Mapping[str, Any]) -> dict[str, Any]:
+    defaults = {field.name: None if field.default is dataclasses.MISSING else field.default for field in fields}
+    return {name: value for name, value in values.items() if value != defaults[name]}
 
 
 def with_overrides(

@@ -72,9 +72,9 @@ def demo(
     common = ["--quiet"] * quiet + ["--verbose"] * verbose
 
     _print_heading("1/4  Train on clips of moving shapes")
-    recipe.write_text(_RECIPE, encoding="utf-8")
+    _begin(recipe, f"{_RECIPE}seed = {seed}\n")
     held_out = ["--val-split", f"synthetic?split=test&clips=100&seed={seed + 1}"]
-    flags = ["--model", _MODEL, "--config", recipe, "--seed", seed, "--resume", "never", "--out", out]
+    flags = ["--model", _MODEL, "--config", recipe, "--out", out]
     _run_command("s2tf-train", training, *flags, *held_out, *common)
 
     _print_heading("2/4  Export, and check each artifact against the network")
@@ -97,6 +97,15 @@ def demo(
 def main() -> None:
     """Entry point of the console script."""
     run(demo, name=_NAME, examples=_EXAMPLES)
+
+
+def _begin(recipe: Path, text: str) -> None:
+    """Writes the settings; of a run that had others nothing is gone on with."""
+    from s2tf_edge.training.resume import LAST_FILE
+
+    if recipe.exists() and recipe.read_bytes() != text.encode():
+        recipe.with_name(LAST_FILE).unlink(missing_ok=True)
+    recipe.write_text(text, encoding="utf-8")
 
 
 def _print_heading(title: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,7 +24,7 @@ from s2tf_edge.cli.dataclass_flags import with_flags
 from s2tf_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from s2tf_edge.export import ExportOptions, ExportResult
+    from s2tf_edge.export import ExportOptions, ExportResult, Published
 
 __all__ = ["command", "export", "main"]
 
@@ -35,6 +35,7 @@ _EXAMPLES = (
     "s2tf-export model.pt --target trt-rtx --input u8",
     "s2tf-export model.pt --target trt --defer-build     # then, on the device: sh model_trt_fp16/build.sh",
     "s2tf-export model.pt --target openvino --sign ~/.ssh/id_ed25519",
+    "s2tf-export model.pt --target onnx --dynamic-batch --triton models/",
     "s2tf-export i3d.onnx --describe > i3d.json           # a clip file to fill in; then:",
     "s2tf-export i3d.onnx --meta i3d.json --target openvino --eval clips/test",
 )
@@ -51,6 +52,7 @@ def export(
         ),
     ],
     options: ExportOptions | None,
+    asked: dict[str, Any],
     describe: Annotated[
         bool,
         typer.Option(
@@ -81,14 +83,9 @@ def export(
         return
     if sign is not None:
         _check_signing_key(sign)
-    if options is None and sign is not None:
-        _sign(existing(model), sign)
-        return
     if options is None:
-        from s2tf_edge.export.targets.familiar_names import TARGET_NAMES
-
-        msg = f"nothing says what to export for; give `target` one of: {TARGET_NAMES.explain()}"
-        raise UsageError(msg)
+        _finish_as_it_is(model, asked, sign, require_signature=require_signature, dry_run=dry_run)
+        return
     plan = plan_export(existing(model), options, require_signature=require_signature)
     if dry_run:
         check_plan(plan)
@@ -104,6 +101,32 @@ def export(
     say(_result_lines(result, model))
 
 
+def _finish_as_it_is(
+    model: Path, asked: dict[str, Any], sign: Path | None, *, require_signature: Path | None, dry_run: bool
+) -> None:
+    """Signs or publishes an artifact, for which nothing needs to be said of a target; exports nothing."""
+    from s2tf_edge.export import plan_publication, publish
+
+    repository = asked.get("triton")
+    if set(asked) - {"triton"} or (repository is None and sign is None):
+        from s2tf_edge.export.targets.familiar_names import TARGET_NAMES
+
+        msg = f"nothing says what to export for; give `target` one of: {TARGET_NAMES.explain()}"
+        raise UsageError(msg)
+    publication = None
+    existing(model)
+    if repository is not None:
+        publication = plan_publication(model, repository, require_signature=require_signature)
+    if dry_run:
+        signs = [] if sign is None else [f"would sign {model}"]
+        say("\n".join([*([] if publication is None else publication.lines()), *signs]))
+        return
+    if publication is not None:
+        say("\n".join(_published_lines(publish(publication))))
+    if sign is not None:
+        _sign(model, sign)
+
+
 def main() -> None:
     """Entry point of the console script."""
     run(command(), name=_NAME, examples=_EXAMPLES)
@@ -113,7 +136,7 @@ def command() -> Callable[..., None]:
     """``export`` for a parser, with a flag for each of ``ExportOptions``."""
     from s2tf_edge.export.options import ExportOptions
 
-    return with_flags(export, ExportOptions)
+    return with_flags(export, ExportOptions, given_as="asked")
 
 
 def _check_signing_key(key: Path) -> None:
@@ -138,9 +161,18 @@ def _result_lines(result: ExportResult, model: Path) -> str:
         *result.gate_lines(),
         *_proof_lines(result),
         f"{result.folder}  {folder_bytes(result.folder) / 1e6:.1f} MB  {result.seconds:.1f} s",
+        *([] if result.published is None else _published_lines(result.published)),
         *_next_lines(result, model),
     ]
     return "\n".join(lines)
+
+
+def _published_lines(published: Published) -> list[str]:
+    what = f"{published.folder}, version {published.version}, backend {published.backend}"
+    lines = [f"for Triton: {what}" if published.is_new else f"for Triton, as it was: {what}"]
+    if published.build_script is not None:
+        lines.append(f"left to do on the server, with its GPU: sh {shlex.quote(str(published.build_script))}")
+    return lines
 
 
 def _proof_lines(result: ExportResult) -> list[str]:
@@ -162,7 +194,8 @@ def _next_lines(result: ExportResult, model: Path) -> list[str]:
         return [f"next: copy {folder} to the device, and there: sh {script}"]
     # Sources come at times of their own, so a step of several side by side is for other hosts.
     streams = result.meta.step is None or result.meta.inputs[STEP_INPUT]["shape"][0] == result.meta.step.hop
-    lines = [f"s2tf-stream {folder} --source VIDEO"] if streams else []
+    lines = [f"copy {folder} to the device, and there: s2tf-tune {folder}"] if result.meta.candidates else []
+    lines += [f"s2tf-stream {folder} --source VIDEO"] if streams else []
     # A report runs what it compares: a model.pt or artifacts, but no plain .onnx and no engine that is not built yet.
     runs = model.suffix.lower() != ".onnx" and model != result.folder and not (model / BUILD_SCRIPT).is_file()
     compared = f"{shlex.quote(str(model))} {folder}" if runs else folder

@@ -29,7 +29,10 @@ _EXAMPLES = (
 
 def import_checkpoint(
     checkpoint: Annotated[
-        Path, typer.Argument(help="File that the published implementation wrote, or .safetensors.", readable=False)
+        Path,
+        typer.Argument(
+            help="File that the published implementation wrote, or .safetensors.", metavar="CHECKPOINT", readable=False
+        ),
     ],
     model: Annotated[
         str | None,

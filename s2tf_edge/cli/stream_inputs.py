@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +65,8 @@ def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:
         if is_artifact(text):
             if not RUNNABLE.takes(find_kind(text).kind):
                 check_kind(text, VIDEOS)
-            msg = f"{text} is an artifact, which comes before the sources, and only one does: s2tf-stream {text} SOURCE"
+            right = f"s2tf-stream {shlex.quote(text)} SOURCE"
+            msg = f"{text} is an artifact, which comes before the sources, and only one does: {right}"
             raise UsageError(msg)
     return (Path(words[0]) if is_first else None), sources
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def check_teacher_files(path: Path, meta: Path | None) -> Path | None:
     if not clip_file.is_file():
         msg = (
             f"{path.name} does not say what clips it takes, and there is no {clip_file.name} beside it; give "
-            f"`teacher_meta=FILE.json`, which s2tf-export {path} --describe writes to be filled in"
+            f"`teacher_meta=FILE.json`, which s2tf-export {shlex.quote(str(path))} --describe writes to be filled in"
         )
         raise UsageError(msg)
     return clip_file

@@ -67,12 +67,13 @@ def tune(
     del quiet, verbose, version  # taken by the app
     from s2tf_edge.cli.cache import remember_artifact
     from s2tf_edge.export.choice.tune import tune as choose
+    from s2tf_edge.file_kinds import PORTABLE, check_kind
     from s2tf_edge.runtime.session import SessionOptions
 
     options = SessionOptions(threads=threads, device=device, require_signature=require_signature)
-    bound = _bound(data, max_drop)
+    artifact, bound = check_kind(existing(artifact), PORTABLE).stands_for, _bound(data, max_drop)
     with progress_bar(f"tuning {artifact}") as progress:
-        result = choose(existing(artifact), options, bound=bound, progress=progress)
+        result = choose(artifact, options, bound=bound, progress=progress)
     remember_artifact(result.folder)
     if json:
         print_json(result.to_dict())

@@ -13,6 +13,7 @@ from s2tf_edge.file_kinds.kinds import (
     CLIP_FILE,
     MODEL_FILE,
     NETWORK_NAME,
+    PORTABLE,
     PUBLISHED,
     TRAINING_RUN,
     FileKind,
@@ -74,6 +75,8 @@ _FOR_WANTED: Final[Mapping[tuple[FileKind, Wanted], str]] = {
     (FileKind.CLASS_NAMES, CLIP_FILE): 'name it in one, beside frames, crop, mean and std: {{"labels": "{name}"}}',
     (FileKind.MODEL, NETWORK_NAME): "train from it: s2tf-train DATA --model NAME --pretrained {path} --out DIR; or "
     "export it: s2tf-export {path} --target openvino",
+    (FileKind.MODEL, PORTABLE): "export it so first: s2tf-export {path} --target openvino --portable",
+    (FileKind.ONNX, PORTABLE): "export it so first: s2tf-export {path} --meta {beside} --target openvino --portable",
     (FileKind.MODEL, TRAINING_RUN): "start a run from its weights with `pretrained={quoted}`",
     (FileKind.RUN_FOLDER, TRAINING_RUN): "give the checkpoint in it: {path}/last.ckpt",
     (FileKind.MODEL, PUBLISHED): "it needs no import; export it as it is: s2tf-export {path} --target openvino",

@@ -92,6 +92,9 @@ _OUR_NETWORKS: Final = frozenset({FileKind.MODEL, FileKind.ARTIFACT, FileKind.AR
 _WORDS: Final = frozenset({FileKind.TEXT, FileKind.LIST, FileKind.EMPTY})
 
 RUNNABLE: Final = Wanted(words="an artifact folder or a model.pt", kinds=_OUR_NETWORKS)
+PORTABLE: Final = Wanted(
+    words="a portable artifact folder", kinds=frozenset({FileKind.ARTIFACT, FileKind.ARTIFACT_FILE})
+)
 NETWORK: Final = Wanted(words="a model.pt, an .onnx or an artifact folder", kinds=_OUR_NETWORKS | {FileKind.ONNX})
 PUBLISHED: Final = Wanted(
     words="a published checkpoint of torch.save or safetensors",

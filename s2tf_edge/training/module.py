@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, Final, cast
 
 import lightning.pytorch as pl
@@ -26,6 +26,7 @@ from s2tf_edge.training.distillation.teaching import Teaching
 from s2tf_edge.training.epoch_means import EpochMeans
 from s2tf_edge.training.losses import S2TFLoss
 from s2tf_edge.training.optimization.averaging import make_average
+from s2tf_edge.training.optimization.depthwise import DepthwiseGradients
 from s2tf_edge.training.optimization.float32_convolutions import Float32Convolutions
 from s2tf_edge.training.optimization.freezing import find_frozen_norms
 from s2tf_edge.training.optimization.norms import measure_norms, statistics_of
@@ -120,7 +121,7 @@ class TrainingModule(pl.LightningModule):
         clips, labels, *starts = batch
         if self._config.mixes:
             clips, labels = self._mix(clips, labels, index)
-        with self._exact_gradients():
+        with self._cpu_convolutions():
             logits, saliency = self._see(self.network, clips, *starts, share=self._draw_share(index))
         total: Tensor
         total, parts = self._loss(logits, saliency, labels)
@@ -208,9 +209,15 @@ class TrainingModule(pl.LightningModule):
         for values in statistics_of(self.result):
             values.copy_(trainer.strategy.reduce(values, reduce_op="mean"))
 
-    def _exact_gradients(self) -> AbstractContextManager[Any]:
-        is_half = self._config.precision != "fp32" and self.device.type == "cpu"
-        return Float32Convolutions() if is_half else nullcontext()
+    @contextmanager
+    def _cpu_convolutions(self) -> Iterator[None]:
+        """Gradients that are right and fast on a CPU."""
+        with ExitStack() as stack:
+            if self.device.type == "cpu":
+                stack.enter_context(DepthwiseGradients())
+                if self._config.precision != "fp32":
+                    stack.enter_context(Float32Convolutions())
+            yield
 
     def _log_top1(self, name: str, logits: Tensor, labels: Tensor) -> None:
         """In percent, of the clips that have a class; rows of classes that were mixed have their heaviest."""

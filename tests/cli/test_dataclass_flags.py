@@ -60,6 +60,25 @@ def test_every_kind_of_field_has_its_kind_of_flag(parse: Parse) -> None:
     assert parse("net", "--size", "3", *values) == (0, [(Path("net"), options, 2)])
 
 
+def test_a_command_may_know_what_was_given_where_not_all_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[tuple[Options | None, dict[str, object]]] = []
+
+    def command(options: Options | None, asked: dict[str, object]) -> None:
+        handed.append((options, asked))
+
+    for arguments in ((), ("--wide", "--name", "a", "--skip", "1"), ("--no-check",), ("--size", "3", "--wide")):
+        monkeypatch.setattr(sys, "argv", ["s2tf-test", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            app.run(with_flags(command, Options, given_as="asked"), name="s2tf-test", examples=())
+        assert not ended.value.code
+    assert handed == [
+        (None, {}),
+        (None, {"wide": True, "name": "a", "skip": (1,)}),
+        (None, {"check": False}),
+        (Options(size=3, wide=True), {}),
+    ]
+
+
 def test_options_that_may_be_none_are_that_while_one_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     handed: list[Options | None] = []
 

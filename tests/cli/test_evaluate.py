@@ -96,7 +96,7 @@ def test_the_summary_names_no_more_classes_than_fit() -> None:
     [
         ("none.pt", [], 9, "does not exist"),
         ("none.pt", ["--views", "3"], 2, "views must be TEMPORALxSPATIAL"),
-        ("none.pt", ["--threads", "-1"], 2, "threads and requests must be zero or more"),
+        ("none.pt", ["--threads", "-1"], 2, "--threads must be zero or more, got -1"),
         ("none.pt", ["--out", "/dev/null"], 2, "is a file; choose another folder"),
     ],
 )

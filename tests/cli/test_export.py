@@ -352,7 +352,7 @@ def test_every_flag_is_explained(run: Callable[..., Printed], monkeypatch: pytes
     flags = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(ExportOptions)} - {"--verify"}
     for flag in (*flags, "--no-verify", "--dry-run", "--quiet", "--verbose", "--version"):
         assert re.search(rf"{flag}\b(?!-) .*\w", out), flag
-    assert out.count("s2tf-export model.pt --target") == 5
+    assert out.count("s2tf-export model.pt --target") == 6
 
 
 _INT8_OPTIONS: dict[str, Any] = {"precision": "int8", "calib": "synthetic?clips=9"}
@@ -410,7 +410,7 @@ def parse(run: Callable[..., Printed], monkeypatch: pytest.MonkeyPatch) -> Calla
     return parse
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(ExportOptions)])
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(ExportOptions) if field.name != "triton"])
 def test_every_option_comes_back_from_its_command_line(
     parse: Callable[..., tuple[Path, ExportOptions]], model_file: Path, name: str
 ) -> None:
@@ -422,6 +422,16 @@ def test_every_option_comes_back_from_its_command_line(
     words = given.command(model_file, precision=given.precision, folder=given.out)
     assert words is not None
     assert parse(*shlex.split(shlex.join(words))[1:]) == (model_file, given)
+
+
+def test_what_makes_an_artifact_again_publishes_it_no_more(
+    parse: Callable[..., tuple[Path, ExportOptions]], model_file: Path
+) -> None:
+    _, given = parse(str(model_file), "--target", "onnx", "--triton", "/srv/models é")
+    assert given.triton == Path("/srv/models é")
+    words = given.command(model_file, precision="fp32", folder=Path("/out/a"))
+    assert words is not None
+    assert not any("triton" in word or "models é" in word for word in words)
 
 
 def test_all_options_come_back_together(parse: Callable[..., tuple[Path, ExportOptions]], model_file: Path) -> None:
@@ -513,3 +523,58 @@ def test_a_full_disk_leaves_nothing(plain: Path, tmp_path: Path, target: str) ->
         pytest.skip("no disk can be mounted here")
     assert done.stdout == "left: \n"
     assert re.fullmatch(r"s2tf-export: error: cannot write .*; free some space or give another --out\n", done.stderr)
+
+
+def test_an_export_is_published_for_triton_too(run: Callable[..., Printed], plain: Path, tmp_path: Path) -> None:
+    models, out = tmp_path / "models", tmp_path / "net"
+    words = (plain, "--meta", plain.with_name("net.json"), *_ONNX, "--dynamic-batch", "--out", out, "--triton", models)
+    code, printed, err = run(*words, "--dry-run")
+    assert code == 0, err
+    assert printed.splitlines()[-1] == f"and publish it for Triton as {models / 'net'}"
+    assert not models.exists()
+    code, printed, err = run(*words)
+    assert code == 0, err
+    assert f"for Triton: {models / 'net'}, version 1, backend onnxruntime" in printed.splitlines()
+    assert "triton" not in (out / "reproduce.sh").read_text(encoding="utf-8")
+    assert "max_batch_size: 16" in (models / "net" / "config.pbtxt").read_text(encoding="utf-8")
+
+
+def test_an_artifact_is_published_as_it_is(run: Callable[..., Printed], plain: Path, tmp_path: Path) -> None:
+    out, models = tmp_path / "net", tmp_path / "models"
+    assert run(plain, "--meta", plain.with_name("net.json"), *_OPENVINO, "--out", out)[0] == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    code, printed, err = run(out, "--triton", models, "--dry-run")
+    assert (code, err) == (0, "")
+    assert printed.splitlines() == [
+        f"would publish {out} as {models / 'net'}, version 1 or the one that it equals",
+        "for Triton's openvino backend",
+    ]
+    assert not models.exists()
+    for said in ("for Triton", "for Triton, as it was"):
+        code, printed, err = run(out / "model.xml", "--triton", models)
+        assert (code, printed) == (0, f"{said}: {models / 'net'}, version 1, backend openvino\n"), err
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    # What asks for more needs a target, and so does what is no artifact.
+    code, _, err = run(out, "--triton", models, "--batch", "2")
+    assert (code, "nothing says what to export for; give --target one of" in " ".join(err.split())) == (2, True)
+    code, _, err = run(plain, "--triton", models)
+    assert code == 9
+    code, _, err = run(tmp_path / "nothing", "--triton", models)
+    assert code == 9
+
+
+def test_what_triton_does_not_serve_ends_with_3(run: Callable[..., Printed], plain: Path, tmp_path: Path) -> None:
+    words = ("--meta", plain.with_name("net.json"), "--out", tmp_path / "net", "--triton", tmp_path / "models")
+    code, _, err = run(plain, *words, *_RTX)
+    assert code == 3
+    assert "has no backend for artifacts of trt-rtx; export for --target trt" in " ".join(err.split())
+    assert not (tmp_path / "net").exists()
+
+
+def test_what_is_left_to_the_server_is_said(run: Callable[..., Printed], plain: Path, tmp_path: Path) -> None:
+    models = tmp_path / "my models"
+    words = ("--meta", plain.with_name("net.json"), "--out", tmp_path / "net", "--triton", models)
+    code, printed, err = run(plain, *words, "--target", "trt", "--defer-build")
+    assert code == 0, err
+    (line,) = [line for line in printed.splitlines() if line.startswith("left to do on the server")]
+    assert shlex.split(line.rpartition(": ")[2]) == ["sh", str(models / "net" / "1" / "build.sh")]

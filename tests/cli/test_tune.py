@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,14 @@ import pytest
 from onnx import numpy_helper, parser
 
 from s2tf_edge.cli import tune as command
-from s2tf_edge.export import ExportOptions, export
+from s2tf_edge.cli.export import _next_lines
+from s2tf_edge.export import ExportOptions, ExportResult, export
 
 _BLOCKED = ("torch", "onnx", "onnx_ir", "onnxscript", "nncf", "openvino")
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     """A portable artifact of a small network, for ONNX Runtime."""
     place = tmp_path_factory.mktemp("portable")
     model = parser.parse_model("""
@@ -37,7 +39,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ExportOptions(
         target="onnx", portable=True, calib="synthetic?clips=10", meta=place / "net.json", out=place / "it's portable"
     )
-    return export(place / "net.onnx", options).folder
+    return export(place / "net.onnx", options)
+
+
+@pytest.fixture
+def exported(made: ExportResult) -> Path:
+    return made.folder
 
 
 def _tune(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -64,11 +71,22 @@ def test_it_takes_nothing_but_the_runtime(exported: Path, tmp_path: Path) -> Non
     assert result["layers"]["int8"].startswith("integer: ")
 
 
+def test_an_export_says_that_it_is_to_be_tuned(made: ExportResult) -> None:
+    first, *_ = _next_lines(made, Path("net.onnx"))
+    where, command = first.split(", and there: ")
+    assert shlex.split(where) == ["next:", "copy", str(made.folder), "to", "the", "device"]
+    assert shlex.split(command) == ["s2tf-tune", str(made.folder)]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
         (["nowhere"], 9, "nowhere does not exist"),
-        (["{artifact}/candidates/fp32"], 2, "has one form only; export the network again with `s2tf-export MODEL"),
+        (
+            ["{artifact}/candidates/fp32"],
+            2,
+            "fp32 is one form of it's portable; tune that: s2tf-tune '",
+        ),
         (
             ["{artifact}", "--max-drop", "1"],
             2,
@@ -76,7 +94,12 @@ def test_it_takes_nothing_but_the_runtime(exported: Path, tmp_path: Path) -> Non
         ),
         (["{artifact}", "--data", "synthetic"], 2, "which needs --max-drop POINTS too; give both or neither"),
         (["{artifact}", "--data", "synthetic", "--max-drop", "101"], 2, "--max-drop must be between 0 and 100 points"),
-        (["{artifact}", "--threads", "-1"], 2, "threads"),
+        (
+            ["{artifact}", "--data", "synthetic?clips=10", "--max-drop", "1"],
+            2,
+            "the network lacks the label 'moving left'",
+        ),
+        (["{artifact}", "--threads", "-1"], 2, "--threads must be zero or more, got -1"),
         (["{artifact}", "--device", "TOASTER"], 2, "TOASTER"),
     ],
 )

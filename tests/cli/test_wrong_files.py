@@ -32,6 +32,7 @@ MODULES = {
     "import": "import_checkpoint",
     "train": "train",
     "models": "models",
+    "tune": "tune",
 }
 """By command, the module of s2tf_edge.cli that has its ``main``."""
 NETWORK = "r3d_10?width=0.0625&frames=4&size=24"
@@ -75,6 +76,7 @@ PLACES = {
     ),
     "train, settings": Place("s2tf-train synthetic?clips=20 --out out --config FILE", TEXTS),
     "models": Place("s2tf-models FILE"),
+    "tune": Place("s2tf-tune FILE", RUNNABLE - {"model.pt"}),
 }
 EXPORT_ANOTHER = "s2tf-export NETWORK.onnx --meta FILE.json --target openvino"
 EXPORT = "s2tf-export net.onnx --meta net.json --target openvino"
@@ -121,6 +123,8 @@ OTHERS = {
     ("export, clip file", "labels.json"): '{"labels": "labels.json"}',
     ("models", "model.pt"): "s2tf-train DATA --model NAME --pretrained model.pt --out DIR",
     ("train, name", "model.pt"): "s2tf-train DATA --model NAME --pretrained model.pt --out DIR",
+    ("tune", "model.pt"): "s2tf-export model.pt --target openvino --portable",
+    ("tune", "net.onnx"): "s2tf-export net.onnx --meta net.json --target openvino --portable",
     ("train, resume", "model.pt"): "--pretrained model.pt",
     ("train, resume", "run"): "run/last.ckpt",
     ("train, pretrained", "run/last.ckpt"): "--resume run/last.ckpt",

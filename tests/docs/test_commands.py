@@ -59,7 +59,7 @@ OWN_FLAGS = {
 """Flags of scripts that are no commands."""
 
 NOT_RUN = {
-    r"^make (demo|test|test-all|docs)$": "takes minutes, or is what runs these tests; test_site.py builds the site",
+    r"^make (demo|test|test-all|test-arm|fuzz|docs)$": "takes minutes or an hour, or runs these tests",
     r"^make wheel$|^python3 -m venv|pip install": "installs packages: tests/test_wheel.py does, without the commands",
     r"^scp ": "needs a second machine",
     r"--camera 0|--source 0\b": "needs a camera",

@@ -104,9 +104,22 @@ def test_an_artifact_that_holds_more_is_never_overwritten(tmp_path: Path, name: 
         (folder / name).mkdir()
     else:
         (folder / name).write_text("mine")
-    with pytest.raises(UsageError, match="exists and is not an artifact folder and nothing else"):
+    message = f"a is replaced as a whole, and {name} is no part of its artifact; move that away, or give another `out`"
+    with pytest.raises(UsageError, match=message):
         check_destination(folder)
     assert (folder / name).exists()
+
+
+def test_whoever_has_no_other_place_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "mine.pt").touch()
+    with pytest.raises(UsageError, match=r"is not an artifact folder and nothing else; copy it$"):
+        check_destination(tmp_path / "mine.pt", otherwise="copy it")
+    full = OSError(errno.ENOSPC, "full")
+    with (
+        pytest.raises(InputFileError, match=r"free some space or copy it$"),
+        new_artifact(tmp_path / "a", otherwise="copy it"),
+    ):
+        raise full
 
 
 def test_a_folder_under_a_file_cannot_be_made(tmp_path: Path) -> None:

@@ -414,6 +414,14 @@ def test_an_export_says_that_it_is_a_step(causal_file: Path) -> None:
     assert "step" not in plan_export(causal_file, ExportOptions(target="onnx", form="clip")).title
 
 
+def test_forms_of_one_precision_have_names_of_their_own(causal_file: Path) -> None:
+    plans = [
+        plan_export(causal_file, ExportOptions(target="onnx", **form)) for form in ({}, {"hop": 4}, {"form": "clip"})
+    ]
+    names = [plan.folder.name for plan in plans]
+    assert names == ["causal net_onnx_fp32", "causal net_onnx_fp32_hop4", "causal net_onnx_fp32_clip"]
+
+
 def test_steps_are_of_causal_networks(model_file: Path, plain: Path, build: Build, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for options, asked in (({"form": "step"}, "form='step'"), ({"hop": 2}, "hop=2")):

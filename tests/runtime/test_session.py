@@ -92,8 +92,8 @@ def test_labels_beyond_the_known_have_a_name_too() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threads": -1}, "threads and requests must be zero or more, got -1 and 1"),
-        ({"requests": -1}, "threads and requests must be zero or more, got 0 and -1"),
+        ({"threads": -1}, "`threads` must be zero or more, got -1"),
+        ({"requests": -1}, "`requests` must be zero or more, got -1"),
         ({"hint": "fast"}, "hint must be one of latency"),
     ],
 )

@@ -54,7 +54,11 @@ def test_weights_have_room_on_every_processor(exported: Path) -> None:
 def test_it_may_be_exported_over_again_but_not_with_a_stranger_in_it(portable: Path) -> None:
     check_destination(portable)
     (portable / "candidates" / "fp32" / "notes.txt").touch()
-    with pytest.raises(UsageError, match="is not an artifact folder and nothing else"):
+    with pytest.raises(UsageError, match=r"candidates/fp32/notes\.txt is no part of its artifact; move that away"):
+        check_destination(portable)
+    (portable / "candidates" / "fp32" / "notes.txt").unlink()
+    (portable / "candidates" / "mine").mkdir()
+    with pytest.raises(UsageError, match="candidates/mine is no part of its artifact"):
         check_destination(portable)
 
 
@@ -62,6 +66,9 @@ def test_a_form_that_was_changed_is_noticed(portable: Path) -> None:
     file = portable / "candidates" / "fp16" / "meta.json"
     file.write_text(file.read_text().replace('"fp16"', '"fp32"'))
     with pytest.raises(InputFileError, match=r"fp16 has changed since .* was exported; copy the folder again"):
+        candidate_folders(read_meta(portable), portable)
+    file.unlink()
+    with pytest.raises(InputFileError, match="lacks its form candidates/fp16; copy the whole folder"):
         candidate_folders(read_meta(portable), portable)
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -134,7 +136,7 @@ def test_the_bound_is_on_videos_that_run_here(portable: Path, monkeypatch: pytes
     from s2tf_edge.runtime.evaluation.accuracy import Evaluation
 
     _let_be_fastest(monkeypatch, "int8", "fp16", "fp32")
-    videos = open_data("synthetic?clips=10")
+    videos = dataclasses.replace(open_data("synthetic?clips=10"), labels=read_meta(portable).labels)
     kinds = iter([0, 10, 0])
 
     def measure(session: Session, videos: object, *, progress: object) -> Evaluation:
@@ -152,9 +154,12 @@ def test_the_bound_is_on_videos_that_run_here(portable: Path, monkeypatch: pytes
     assert result.meta.build["tuned"]["drop"]["points"] == 0
 
 
-def test_what_is_not_portable_is_said_to_be_so(portable: Path) -> None:
-    with pytest.raises(UsageError, match="has one form only; export the network again with `s2tf-export MODEL --port"):
+def test_what_is_not_portable_is_said_to_be_so(portable: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"fp32 is one form of {portable.name}; tune that: s2tf-tune {portable}$"):
         tune(portable / "candidates" / "fp32")
+    shutil.copytree(portable / "candidates" / "fp32", tmp_path / "alone")
+    with pytest.raises(UsageError, match="again with `s2tf-export MODEL --target onnx --portable`"):
+        tune(tmp_path / "alone")
 
 
 @pytest.mark.usefixtures("here")
@@ -195,16 +200,18 @@ def signers(portable: Path, tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("here")
 @pytest.mark.needs_ssh_keygen
 def test_a_signature_covers_the_forms_and_not_the_choice(
-    portable: Path, signers: Path, monkeypatch: pytest.MonkeyPatch
+    portable: Path, signers: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     _let_be_fastest(monkeypatch, "fp16", "fp32", "int8")
     stray = portable / "candidates" / "fp16" / "stray.bin"
     stray.write_bytes(b"nobody signed this")
     options = SessionOptions(require_signature=signers)
-    with pytest.raises(UsageError, match="is not an artifact folder and nothing else"):
-        tune(portable, options)
+    for check in (lambda: tune(portable, options), lambda: sign_artifact(portable, signers.with_name("key"))):
+        with pytest.raises(InputFileError, match=r"fp16 holds files that its meta\.json does not name \(stray\.bin\)"):
+            check()
     stray.unlink()
     assert tune(portable, options).chosen == "fp16"
+    assert f"was signed, and is not as what it is now; to sign that: s2tf-export {portable} --sign KEY" in caplog.text
     with pytest.raises(InputFileError, match="is not signed"):
         open_session(portable, options)
 
@@ -214,6 +221,57 @@ def test_a_signature_covers_the_forms_and_not_the_choice(
 def test_a_form_that_changed_after_signing_is_refused(portable: Path, signers: Path) -> None:
     options = SessionOptions(require_signature=signers)
     open_session(portable, options)
+    with pytest.raises(InputFileError, match=r"fp16 is one form of .*, which is signed as a whole; give that"):
+        open_session(portable / "candidates" / "fp16", options)
     _break(portable / "candidates" / "fp16")
     with pytest.raises(InputFileError, match=r"the signature of .* is not one of"):
         tune(portable, options)
+
+
+@pytest.mark.needs_ssh_keygen
+def test_what_is_signed_is_whole_with_its_forms(portable: Path, signers: Path) -> None:
+    key = signers.with_name("key")
+    model = portable / "candidates" / "fp16" / "model.onnx"
+    content = model.read_bytes()
+    model.unlink()
+    model.write_bytes(content + b"x")
+    with pytest.raises(InputFileError, match="has changed since it was exported"):
+        sign_artifact(portable, key)
+    shutil.rmtree(model.parent)
+    with pytest.raises(InputFileError, match="lacks its form candidates/fp16"):
+        sign_artifact(portable, key)
+
+
+def test_labels_that_it_lacks_are_found_before_anything_is_timed(
+    portable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(module, "_check_all", refuse)
+    with pytest.raises(UsageError, match=r"lacks the label 'moving left' of .*; evaluate on data with its classes$"):
+        tune(portable, bound=Bound(videos=open_data("synthetic?clips=10"), max_drop=1))
+
+
+@pytest.mark.usefixtures("here")
+def test_a_link_stays_one(portable: Path, tmp_path: Path) -> None:
+    link = tmp_path / "current"
+    link.symlink_to(portable)
+    result = tune(link)
+    assert result.folder == portable.resolve()
+    assert link.is_symlink()
+    assert "tuned" in read_meta(link).build
+
+
+def test_where_it_cannot_be_replaced_it_is_to_be_copied(portable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s2tf_edge.export.artifact_folder.os.access", lambda *_: False)
+    with pytest.raises(InputFileError, match=r"no permission to write into .*; copy the artifact to where you may"):
+        tune(portable)
+
+
+@pytest.mark.usefixtures("here")
+def test_lines_that_are_told_can_be_pasted(portable: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "front door's"
+    portable.rename(folder)
+    told = str(find_stale_choice(folder))
+    assert shlex.split(told.partition("; ")[2].removesuffix(" chooses the fastest here")) == ["s2tf-tune", str(folder)]

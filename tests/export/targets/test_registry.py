@@ -29,6 +29,11 @@ def test_what_there_is_not_is_told_with_what_there_is(name: str, precision: str 
         find_target(name, precision=precision)
 
 
+def test_a_target_that_is_nearly_one_is_told_which() -> None:
+    with pytest.raises(UsageError, match=r"there is no target 'onnxx', perhaps onnx; there are: onnx with"):
+        find_target("onnxx", precision=AUTO)
+
+
 def test_engines_ship_the_graph_that_they_are_built_from() -> None:
     engines = {name: target for name, target in TARGETS.items() if target.is_engine}
     assert all(target.ships_graph for target in engines.values())
