@@ -46,7 +46,7 @@ OTHERS = {
 }
 """Programs of others that pages call."""
 OTHERS_FLAGS = {
-    *("--build-arg", "--logdir", "--no-healthcheck", "--no-python", "--platform", "--signal"),
+    *("--build-arg", "--head", "--logdir", "--no-healthcheck", "--no-python", "--num-cpus", "--platform", "--signal"),
     *("--system-site-packages", "--show-completion"),
 }
 """Flags of programs of others that pages speak of, and that of ``s2tf`` itself."""
@@ -64,6 +64,7 @@ NOT_RUN = {
     r"^scp ": "needs a second machine",
     r"--camera 0|--source 0\b": "needs a camera",
     r"s3://|https://example\.com/archive": "needs a store in a network; tests/runtime/archives have own ones",
+    r"--ray 10\.0\.0\.1": "needs a cluster; tests/runtime/archives/test_ray.py has one of this machine",
     r"rtsp://": "needs a camera in a network; tests/cli/test_stream_sources.py has a server",
     r"--config door\.toml": "needs the cameras of the file; tests/cli/test_stream_config.py has made ones",
     r"^docker |^systemctl |^journalctl |^useradd |^install |^cp deploy/": "installs a service; tests/test_deploy.py",

@@ -174,7 +174,7 @@ def _probe(address: str) -> None:
         msg = f"no cluster answers at {address} ({one_line(error)}); `ray status` there tells whether it runs"
         raise SourceError(msg) from error
     if len(answer) < _SETTINGS or answer[_SETTINGS - 1] != _SETTINGS:
-        msg = f"what answers at {address} is no cluster of Ray; give HOST:PORT that `ray start --head` printed"
+        msg = f"what answers at {address} is no cluster of Ray; give HOST:PORT that `ray start` printed there"
         raise SourceError(msg)
 
 

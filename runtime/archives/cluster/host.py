@@ -17,7 +17,7 @@ from s2tf_edge import __version__, errors
 from s2tf_edge.errors import InputFileError, S2TFError, UnsupportedError
 from s2tf_edge.runtime.hardware import find_memory, resident_memory_mb
 
-__all__ = ["HostedWorker", "SentError", "Surroundings", "WorkerHost", "installed_versions"]
+__all__ = ["HostedWorker", "NodeFacts", "SentError", "WorkerHost", "installed_versions"]
 
 _PACKAGES: Final = ("av", "numpy", "onnxruntime", "openvino", "torch", "tensorrt", "tensorrt-rtx-cu12-bindings")
 """What results depend on."""
@@ -81,7 +81,7 @@ def _installed_version(package: str) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class NodeFacts:
     """What an open worker tells of itself and its node."""
 
     process: int
@@ -104,7 +104,7 @@ class WorkerHost:
     def __init__(self, module: str, kind: str, order: Any, name: str) -> None:
         self._worker: HostedWorker = getattr(import_module(module), kind)(order, name)
 
-    def open(self, versions: Mapping[str, str]) -> Surroundings | SentError:
+    def open(self, versions: Mapping[str, str]) -> NodeFacts | SentError:
         """Opens the worker, if this node is like that of its driver."""
         try:
             _check_versions(versions)
@@ -112,7 +112,7 @@ class WorkerHost:
         except S2TFError as error:
             return SentError.of(error)
         memory = find_memory()
-        return Surroundings(
+        return NodeFacts(
             process=os.getpid(),
             worker_gb=resident_memory_mb() / 1e3,
             free_gb=None if memory is None else min(memory.free, memory.total),

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from s2tf_edge.errors import S2TFError, SourceError
-from s2tf_edge.runtime.archives.cluster.host import SentError, Surroundings, WorkerHost, installed_versions
+from s2tf_edge.runtime.archives.cluster.host import NodeFacts, SentError, WorkerHost, installed_versions
 from s2tf_edge.runtime.archives.cluster.needs import Needs
 
 __all__ = ["ClusterWorkers", "Done", "Event", "GivenUp", "Lost", "Said"]
@@ -97,7 +97,7 @@ class _Hired:
     node: _Node
     actor: Any
     opening: Any
-    """The reference to its ``Surroundings``, until they are known."""
+    """The reference to its ``NodeFacts``, until they are known."""
     saying: Any = None
     """What its task says."""
     task: Any = field(default=None)
@@ -208,7 +208,7 @@ class ClusterWorkers:
         except self._ray.exceptions.RayError as error:
             yield from self._bury(worker, error)
 
-    def _welcome(self, worker: _Hired, told: Surroundings | SentError) -> None:
+    def _welcome(self, worker: _Hired, told: NodeFacts | SentError) -> None:
         """A worker has opened what it needs, or its node lacks that."""
         node = worker.node
         if isinstance(told, SentError):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from s2tf_edge.errors import InputFileError, UnsupportedError
-from s2tf_edge.runtime.archives.cluster.host import SentError, Surroundings, WorkerHost, installed_versions
+from s2tf_edge.runtime.archives.cluster.host import NodeFacts, SentError, WorkerHost, installed_versions
 from s2tf_edge.runtime.archives.entries import ListedEntry, Piece, Task
 from s2tf_edge.runtime.archives.piece_worker import WorkOrder
 from s2tf_edge.runtime.archives.ray_worker import At, Committed, Lacks, RayOrder, RayTask, RayWorker
@@ -44,7 +44,7 @@ def test_a_piece(order: RayOrder, make_video: Callable[..., Path]) -> None:
     gone = ListedEntry(number=1, address="/nowhere/1.mp4", name="1.mp4")
     task = RayTask(task=Task(piece=Piece(number=3, entries=(entries[0], gone, entries[1]))))
     host = _host(order)
-    assert isinstance(host.open(installed_versions()), Surroundings)
+    assert isinstance(host.open(installed_versions()), NodeFacts)
     # It may be elsewhere: the driver is asked first.
     assert [*host.work(task)] == [Lacks(entries=(1,))]
     *said, last = host.work(replace(task, missing=frozenset({1})))
