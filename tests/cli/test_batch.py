@@ -109,6 +109,7 @@ def test_a_run_and_the_same_again(run: Callable[..., Printed], small_artifact: P
         (["ART", "VIDEOS", "--max-bad", "many"], 2, "--max-bad must be a number of videos"),
         (["ART", "VIDEOS", "--format", "csv"], 2, "--format must be one of parquet, jsonl, got 'csv'"),
         (["ART", "VIDEOS", "--metrics", "0.0.0.0:9"], 2, "give a --token"),
+        (["ART", "VIDEOS", "--ray", "ray://head:10001"], 2, "--ray must be auto or HOST:PORT of a cluster's head"),
         (["ART", "VIDEOS", "--topk", "0"], 2, "--topk must be one or more"),
     ],
 )
@@ -148,6 +149,16 @@ def test_a_package_that_is_missing(
     code, _, err = run(small_artifact, source, "--out", "out", "--format", format)
     assert code == 7
     assert err.rstrip().endswith("pip install 's2tf-edge[batch]'")
+
+
+def test_a_cluster_without_ray(
+    run: Callable[..., Printed], small_artifact: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, out, err = run(small_artifact, videos, "--out", "out", "--ray", "auto")
+    assert (code, out) == (7, "")
+    assert err.rstrip().endswith("pip install 's2tf-edge[ray]'")
+    assert not Path("out").exists()
 
 
 def test_metrics_while_it_runs(

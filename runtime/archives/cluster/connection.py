@@ -98,7 +98,7 @@ def _begin(ray: ModuleType, address: str) -> None:
         quietly |= {"object_store_memory": _STORE_BYTES, "_node_ip_address": "127.0.0.1"}
     said = ""
     try:
-        with _caught_stderr() as caught:
+        with _caught_stderr() as caught, _without_dashboard():
             try:
                 ray.init(**quietly)
             finally:
@@ -109,6 +109,22 @@ def _begin(ray: ModuleType, address: str) -> None:
         raise SourceError(msg) from error
     finally:
         logger.debug("Ray said: %s", said)
+
+
+@contextmanager
+def _without_dashboard() -> Iterator[None]:
+    """Even where it is not asked for, Ray starts the process of its dashboard, which asks whether it is in a cloud.
+
+    Where it cannot be started, Ray does without; so it is told that it cannot.
+    """
+    from ray._private import services
+
+    start = services.start_api_server
+    services.start_api_server = lambda *_, **__: (None, None)
+    try:
+        yield
+    finally:
+        services.start_api_server = start
 
 
 def _has_token() -> bool:
