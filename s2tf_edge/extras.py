@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+from collections.abc import Mapping
 from importlib import metadata
 from types import ModuleType
 from typing import Final
@@ -12,6 +14,8 @@ from s2tf_edge.errors import MissingExtraError
 
 __all__ = ["lacking_packages", "pip_line", "require"]
 
+_BEFOREHAND: Final[Mapping[str, Mapping[str, str]]] = {"onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"}}
+"""Variables that a package reads when it is imported, by its name: ONNX Runtime tells its makers else that it runs."""
 _PACKAGE: Final = "s2tf-edge"
 _REQUIREMENT: Final = re.compile(r"(?P<package>[\w.-]+)[^;]*; extra == ['\"](?P<extra>[\w-]+)['\"]")
 """What every machine needs for an extra; what only some need has more conditions."""
@@ -57,6 +61,8 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
     Raises:
         MissingExtraError: the package is not installed, or one of its own dependencies is not.
     """
+    for name, value in _BEFOREHAND.get(module.partition(".")[0], {}).items():
+        os.environ.setdefault(name, value)
     try:
         return importlib.import_module(module)
     except ImportError as error:

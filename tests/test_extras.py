@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from s2tf_edge.extras import lacking_packages, pip_line
+from s2tf_edge.extras import lacking_packages, pip_line, require
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -52,3 +53,13 @@ def test_packages_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_pip_line() -> None:
     assert pip_line("device") == "pip install 's2tf-edge[device]'"
+
+
+def test_onnx_runtime_tells_its_makers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    # Read once, when it is imported.
+    require("onnxruntime", extra="onnxruntime", purpose="a test")
+    assert os.environ.pop("ORT_DISABLE_TELEMETRY") == "1"
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    require("onnxruntime", extra="onnxruntime", purpose="a test")
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"

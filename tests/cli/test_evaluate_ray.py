@@ -80,8 +80,8 @@ def test_workers_that_are_killed_change_no_number(cluster: Any, small_artifact: 
     words = [*COMMAND, *map(str, options), "--ray", cluster.address]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True) as driver:
-        helper.wait_until(helper.worker_processes)
-        helper.worker_processes()[0].kill()
+        helper.wait_until(cluster.workers)
+        cluster.workers()[0].kill()
         printed, err = driver.communicate()
     assert driver.returncode == 0, err
     assert "a worker was lost" in err

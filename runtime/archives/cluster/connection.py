@@ -15,7 +15,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -70,8 +69,6 @@ def connect(address: str = AUTO) -> Iterator[ModuleType]:
     # Read when Ray is imported, and handed on to what it starts.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if _has_token():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     ray = require("ray", extra="ray", purpose=_PURPOSE)
     if ray.is_initialized():
         msg = "this process is connected to a cluster already; end that with ray.shutdown() first"
@@ -100,9 +97,13 @@ def _begin(ray: ModuleType, address: str) -> None:
     try:
         with _caught_stderr() as caught, _without_dashboard():
             try:
+                if running is not None:
+                    _take_token(running)
                 ray.init(**quietly)
             finally:
                 said = caught()
+    except SourceError:
+        raise
     except Exception as error:
         where = f"at {running}" if running else "of this machine"
         msg = f"the cluster {where} cannot be used ({_reason(error)}); {_advice(f'{error} {said}')}"
@@ -127,11 +128,21 @@ def _without_dashboard() -> Iterator[None]:
         services.start_api_server = start
 
 
-def _has_token() -> bool:
-    """Whether this user has what clusters ask for that do not take everybody; those that do take it as well."""
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
-    return bool(os.environ.get("RAY_AUTH_TOKEN")) or path.is_file()
+def _take_token(address: str) -> None:
+    """Has Ray use the user's token where a cluster asks for one, and only there: workers of others would not start."""
+    if os.environ.get("RAY_AUTH_MODE"):
+        return
+    try:
+        require("ray._raylet", extra="ray", purpose=_PURPOSE).GcsClient(address=address)
+    except Exception as error:
+        # Whatever else is wrong is said when Ray connects.
+        if "AuthToken" in str(error):
+            from ray._private.authentication import authentication_token_setup
+
+            take = authentication_token_setup.maybe_enable_token_auth_if_token_available
+            if not take(warn_if_disabled=False):
+                msg = f"the cluster at {address} asks for a token; copy ~/.ray/auth_token of its head to this machine"
+                raise SourceError(msg) from error
 
 
 @contextmanager

@@ -64,9 +64,17 @@ class LocalCluster:
         """As if somebody pulled the plug of the one that was added last."""
         self._cluster.remove_node(self._nodes.pop(), allow_graceful=False)
 
-    def kill_nodes(self) -> None:
-        while self._nodes:
-            self.kill_node()
+    def workers(self) -> list[psutil.Process]:
+        """The processes on all its nodes that work for a driver now."""
+        nodes = [self._cluster.head_node, *self._cluster.worker_nodes]
+        raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
+        found = []
+        for process in psutil.process_iter(["cmdline", "ppid", "status"]):
+            words = process.info["cmdline"]
+            is_one = words and words[0].startswith("ray::WorkerHost") and process.info["ppid"] in raylets
+            if is_one and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        return found
 
 
 @contextmanager
@@ -85,16 +93,6 @@ def local_cluster(*paths: Path, head_cpus: int = 1) -> Iterator[LocalCluster]:
             yield LocalCluster(cluster)
         finally:
             cluster.shutdown()
-
-
-def worker_processes() -> list[psutil.Process]:
-    """Those that work for a driver now."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = process.info["cmdline"]
-        if words and words[0].startswith("ray::WorkerHost") and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
 
 
 def wait_until(happens: Callable[[], object], *, seconds: float = 240.0) -> None:

@@ -91,19 +91,19 @@ def test_500_videos_while_actor_node_and_driver_are_killed(
 
     with _start(*words) as driver:
         wait_for(2, driver)
-        helper.wait_until(lambda: len(helper.worker_processes()) == 2)
-        helper.worker_processes()[0].kill()
+        helper.wait_until(lambda: len(cluster.workers()) == 2)
+        cluster.workers()[0].kill()
         wait_for(12, driver)
         cluster.kill_node()
         wait_for(24, driver)
         # Another machine comes, and gets a worker.
         cluster.add_node()
-        helper.wait_until(lambda: len(helper.worker_processes()) == 2)
+        helper.wait_until(lambda: len(cluster.workers()) == 2)
         wait_for(36, driver)
         driver.kill()
         driver.communicate()
     done = len([*out.glob("videos/*.parquet")])
-    helper.wait_until(lambda: not helper.worker_processes())
+    helper.wait_until(lambda: not cluster.workers())
     with _start(*words) as driver:
         printed, err = driver.communicate()
     assert driver.returncode == 0, err
@@ -121,7 +121,7 @@ def test_workers_that_are_lost_are_told_and_stdout_stays_clean(
     words = (artifact, archive, "--out", tmp_path / "out", "--ray", cluster.address, "--workers", "1", "--json")
     with _start(*words) as driver:
         helper.wait_until(lambda: (tmp_path / "out/videos/0000001.parquet").exists())
-        helper.worker_processes()[0].kill()
+        cluster.workers()[0].kill()
         printed, err = driver.communicate()
     assert driver.returncode == 0, err
     summary = json.loads(printed)
@@ -135,7 +135,7 @@ def test_a_video_that_kills_its_workers_is_a_row(cluster: Any, run: Run, web: An
 
     def asked(handler: SimpleHTTPRequestHandler) -> bool:
         if "5.mp4" in handler.path:
-            for process in helper.worker_processes():
+            for process in cluster.workers():
                 killed.append(process.pid)
                 process.kill()
         return True
@@ -159,7 +159,7 @@ def test_a_run_that_is_ended_leaves_no_worker_behind(cluster: Any, run: Run, arc
     with connect(cluster.address) as ray:
         with pytest.raises(KeyboardInterrupt):
             run(archive, make_crew=RayCrews(ray), watch=watch)
-        helper.wait_until(lambda: not helper.worker_processes())
+        helper.wait_until(lambda: not cluster.workers())
         assert run(archive, make_crew=RayCrews(ray))["videos"] == COUNT
 
 
