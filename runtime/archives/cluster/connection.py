@@ -69,6 +69,8 @@ def connect(address: str = AUTO) -> Iterator[ModuleType]:
     # Read when Ray is imported, and handed on to what it starts.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Else workers of a cluster that is started here go behind all other programs of the machine.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     ray = require("ray", extra="ray", purpose=_PURPOSE)
     if ray.is_initialized():
         msg = "this process is connected to a cluster already; end that with ray.shutdown() first"

@@ -84,6 +84,7 @@ def local_cluster(*paths: Path, head_cpus: int = 1) -> Iterator[LocalCluster]:
         path = os.pathsep.join([str(ROOT), *map(str, paths), *filter(None, [os.environ.get("PYTHONPATH")])])
         patch.setenv("PYTHONPATH", path)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")
         patch.delenv("RAY_ADDRESS", raising=False)
         from ray.cluster_utils import Cluster
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
@@ -41,6 +42,7 @@ Run = Callable[..., dict[str, Any]]
 Rows = Callable[..., list[dict[str, Any]]]
 Results = Callable[[Path], dict[str, bytes]]
 COUNT = 500
+FEW = 60
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,14 @@ def archive(make_video: Callable[..., Path], tmp_path: Path) -> Path:
     lines = [f"archive/{number:03d}.mp4\n" for number in range(COUNT)]
     (tmp_path / "list.txt").write_text("".join(lines))
     return tmp_path / "list.txt"
+
+
+@pytest.fixture
+def few(archive: Path) -> Path:
+    """The first of them, one damaged."""
+    listed = archive.with_name("few.txt")
+    listed.write_text("".join(archive.read_text().splitlines(keepends=True)[:FEW]))
+    return listed
 
 
 def _start(*words: str | Path) -> subprocess.Popen[str]:
@@ -116,16 +126,16 @@ def test_500_videos_while_actor_node_and_driver_are_killed(
 
 
 def test_workers_that_are_lost_are_told_and_stdout_stays_clean(
-    cluster: Any, artifact: Path, archive: Path, tmp_path: Path
+    cluster: Any, artifact: Path, few: Path, tmp_path: Path
 ) -> None:
-    words = (artifact, archive, "--out", tmp_path / "out", "--ray", cluster.address, "--workers", "1", "--json")
+    words = (artifact, few, "--out", tmp_path / "out", "--ray", cluster.address, "--workers", "1", "--json")
     with _start(*words) as driver:
         helper.wait_until(lambda: (tmp_path / "out/videos/0000001.parquet").exists())
         cluster.workers()[0].kill()
         printed, err = driver.communicate()
     assert driver.returncode == 0, err
     summary = json.loads(printed)
-    assert (summary["videos"], summary["run"]["workers"], summary["run"]["workers_lost"]) == (COUNT, 1, 1)
+    assert (summary["videos"], summary["run"]["workers"], summary["run"]["workers_lost"]) == (FEW, 1, 1)
     assert "a worker was lost (killed, or crashed); another one is started" in err
     assert "(raylet)" not in err
 
@@ -151,16 +161,16 @@ def test_a_video_that_kills_its_workers_is_a_row(cluster: Any, run: Run, web: An
     assert found[1]["status"] == "two workers were lost while they read it; the last one was killed, or crashed"
 
 
-def test_a_run_that_is_ended_leaves_no_worker_behind(cluster: Any, run: Run, archive: Path) -> None:
+def test_a_run_that_is_ended_leaves_no_worker_behind(cluster: Any, run: Run, few: Path) -> None:
     def watch(status: ArchiveStatus) -> None:
         if status.now.videos:
             raise KeyboardInterrupt
 
     with connect(cluster.address) as ray:
         with pytest.raises(KeyboardInterrupt):
-            run(archive, make_crew=RayCrews(ray), watch=watch)
+            run(few, make_crew=RayCrews(ray), watch=watch)
         helper.wait_until(lambda: not cluster.workers())
-        assert run(archive, make_crew=RayCrews(ray))["videos"] == COUNT
+        assert run(few, make_crew=RayCrews(ray))["videos"] == FEW
 
 
 def _drive(ray: ModuleType, *, module: str, order: str = "", until: Callable[[], object]) -> tuple[int, list[Any]]:
@@ -199,11 +209,46 @@ def test_where_no_node_is_fit_the_reason_is_the_error(cluster: Any) -> None:
             _drive(ray, module="nowhere", until=lambda: False)
 
 
-def test_alone_on_this_machine(artifact: Path, archive: Path, tmp_path: Path) -> None:
+_WITH_TOKEN = """
+import sys
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(head_node_args={"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False},
+                  initialize_head=True)
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+def test_a_cluster_that_asks_for_a_token(artifact: Path, make_video: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "with/.ray").mkdir(parents=True)
+    (tmp_path / "with/.ray/auth_token").write_text("e" * 64)
+    video, pipe = make_video("one.mp4", [25] * 20), subprocess.PIPE
+    ours = os.environ | {"HOME": str(tmp_path / "with"), "RAY_USAGE_STATS_ENABLED": "0"}
+    ours = {name: value for name, value in ours.items() if name != "RAY_AUTH_MODE"} | {"PYTHONPATH": str(helper.ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", _WITH_TOKEN], stdin=pipe, stdout=pipe, text=True, env=ours | {"RAY_AUTH_MODE": "token"}
+    ) as cluster:
+        assert cluster.stdout is not None
+        address = cluster.stdout.readline().strip()
+        words = helper.command(artifact, video, "--out", tmp_path / "out", "--ray", address, "--json")
+        done = subprocess.run(words, capture_output=True, text=True, env=ours, check=False)
+        without = ours | {"HOME": str(tmp_path / "without")}
+        refused = subprocess.run(words, capture_output=True, text=True, env=without, check=False)
+        cluster.communicate("")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["videos"] == 1
+    assert (refused.returncode, refused.stdout) == (8, "")
+    assert "asks for a token; copy ~/.ray/auth_token of its head to this machine" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_alone_on_this_machine(artifact: Path, few: Path, tmp_path: Path) -> None:
     # Ray keeps the password of such a cluster in the user's home.
     environment = os.environ | {"HOME": str(tmp_path / "home"), "RAY_ADDRESS": "local"}
-    words = helper.command(artifact, archive, "--out", tmp_path / "out", "--ray", "auto", "--workers", "1", "--json")
+    words = helper.command(artifact, few, "--out", tmp_path / "out", "--ray", "auto", "--workers", "1", "--json")
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["videos"] == COUNT
+    assert json.loads(done.stdout)["videos"] == FEW
     assert "starting a cluster of this machine alone" in done.stderr
