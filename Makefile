@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 test: env lint types ## Lint, types and the tests that run in minutes
-	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow'
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow' $(PYTEST_FLAGS)
 
 test-all: env lint types ## The slow tests as well
 	$(BIN)/pytest -n 2 --dist worksteal --hypothesis-profile ci
