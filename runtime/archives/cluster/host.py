@@ -104,6 +104,10 @@ class WorkerHost:
     def __init__(self, module: str, kind: str, order: Any, name: str) -> None:
         self._worker: HostedWorker = getattr(import_module(module), kind)(order, name)
 
+    def greet(self) -> int:
+        """Its process, once there is room for it."""
+        return os.getpid()
+
     def open(self, versions: Mapping[str, str]) -> NodeFacts | SentError:
         """Opens the worker, if this node is like that of its driver."""
         try:

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 3.0
 """Between two looks at which nodes there are."""
 _PATIENCE_SECONDS: Final = 120.0
-"""Without a single worker that is ready."""
+"""Without the process of a single worker."""
 _END_SECONDS: Final = 10.0
 _MAX_DEATHS: Final = 3
 """Of workers in a row that never opened the network, on one node."""
@@ -96,7 +96,9 @@ class _Node:
 class _Hired:
     node: _Node
     actor: Any
-    opening: Any
+    greeting: Any
+    """Of its process, until there is one."""
+    opening: Any = None
     """The reference to its ``NodeFacts``, until they are known."""
     saying: Any = None
     """What its task says."""
@@ -104,7 +106,12 @@ class _Hired:
 
     @property
     def waited_for(self) -> Any:
-        return self.opening if self.opening is not None else self.saying
+        stages = (self.greeting, self.opening, self.saying)
+        return next((each for each in stages if each is not None), None)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.greeting is None and self.opening is None
 
 
 class ClusterWorkers:
@@ -151,7 +158,7 @@ class ClusterWorkers:
     @property
     def count(self) -> int:
         """Workers that are ready."""
-        return sum(worker.opening is None for worker in self._workers)
+        return sum(worker.is_ready for worker in self._workers)
 
     @property
     def has_room(self) -> bool:
@@ -193,6 +200,10 @@ class ClusterWorkers:
 
     def _listen(self, worker: _Hired) -> Iterator[Event]:
         try:
+            if worker.greeting is not None:
+                self._ray.get(worker.greeting)
+                worker.greeting, worker.opening = None, worker.actor.open.remote(self._versions)
+                return
             if worker.opening is not None:
                 self._welcome(worker, self._ray.get(worker.opening))
                 return
@@ -232,7 +243,7 @@ class ClusterWorkers:
         self._find_nodes()
         # What cannot be reached may still be there for a moment.
         with_node = not node.is_alive or isinstance(error, self._ray.exceptions.ActorUnavailableError)
-        if worker.opening is not None and not with_node:
+        if not worker.is_ready and not with_node:
             node.deaths += 1
             missing = _missing_module(str(error))
             if missing is not None or node.deaths >= _MAX_DEATHS:
@@ -265,7 +276,7 @@ class ClusterWorkers:
 
     def _assign(self) -> None:
         for worker in [*self._workers]:
-            if worker.opening is not None or worker.task is not None:
+            if not worker.is_ready or worker.task is not None:
                 continue
             if worker.node.unfit is not None:
                 self._dismiss(worker)
@@ -314,11 +325,12 @@ class ClusterWorkers:
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node.id, soft=False),
         )
         actor = host.remote(*self._made_of, f"{next(self._names)}")
-        self._workers.append(_Hired(node=node, actor=actor, opening=actor.open.remote(self._versions)))
+        self._workers.append(_Hired(node=node, actor=actor, greeting=actor.greet.remote()))
 
     def _check_alive(self) -> Iterator[Event]:
         """Whether anything can still be expected."""
-        if any(worker.opening is None for worker in self._workers):
+        # Opening a network may take minutes.
+        if any(worker.greeting is None for worker in self._workers):
             self._alone_since = None
             return
         unfit = [node.unfit for node in self._nodes.values() if node.unfit is not None]
