@@ -237,7 +237,7 @@ def report(
     per_core = [1 / each for each in cost]
     return [
         (
-            f"{facts['cpu']}, {facts['cores']} cores, shared with other programs meanwhile; `{info.network}`, "
+            f"{facts['cpu']}, {facts['cores']} cores; `{info.network}`, "
             f"{info.target} {info.precision}, one thread; 720p H.264. n = {len(rounds)} rounds in which all take "
             "turns; the median, and from the lowest to the highest."
         ),

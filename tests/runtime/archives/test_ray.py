@@ -54,7 +54,7 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture
 def archive(make_video: Callable[..., Path], tmp_path: Path) -> Path:
-    """500 videos of 1 to 40 frames, four of them damaged, and one that is on the list alone."""
+    """500 videos of 1 to 40 frames, five of them damaged, and one that is on the list alone."""
     (tmp_path / "made").mkdir()
     made = [make_video(f"made/{n}.mp4", [25] * (n // 2 + 1) + [230] * ((n - 1) // 2)) for n in range(1, 41)]
     folder = tmp_path / "archive"
@@ -65,6 +65,7 @@ def archive(make_video: Callable[..., Path], tmp_path: Path) -> Path:
     (folder / "100.mp4").write_bytes(bytes(reversed(made[30].read_bytes())))
     (folder / "222.mp4").write_bytes(b"no video at all" * 100)
     (folder / "333.mp4").write_bytes(made[30].read_bytes()[:200])
+    (folder / "404.mp4").write_bytes(made[30].read_bytes()[200:])
     (folder / "444.mp4").unlink()
     lines = [f"archive/{number:03d}.mp4\n" for number in range(COUNT)]
     (tmp_path / "list.txt").write_text("".join(lines))
@@ -88,7 +89,7 @@ def test_500_videos_while_actor_node_and_driver_are_killed(
     cluster: Any, run: Run, archive: Path, artifact: Path, tmp_path: Path, results: Results
 ) -> None:
     whole = run(archive, out="whole")
-    assert (whole["videos"], whole["errors"]) == (COUNT, {"missing": 1, "unreadable": 4})
+    assert (whole["videos"], whole["errors"]) == (COUNT, {"missing": 1, "unreadable": 5})
     out = tmp_path / "out"
     words = (artifact, archive, "--out", out, "--ray", cluster.address, "--json")
 
