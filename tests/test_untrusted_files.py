@@ -190,7 +190,7 @@ def _meta_that_steps() -> str:
 def _read_archive(path: Path) -> object:
     """All that a run which goes on reads of what stands in its folder, wherever in it the file lies."""
     folder = path.parent.parent
-    settled = SettledList(folder / "work")
+    settled = SettledList(folder / "job")
     settled.settle(())
     pieces = [piece.number for piece in settled.read_pieces()]
     Job(artifact_sha256="0" * 64, options={"topk": 5, "hop": None}).check(folder)
@@ -267,8 +267,8 @@ FILES: Final = (
     Reader("ucf/classInd.txt", ("1 run\n2 walk\n",), lambda path: _read_sides(f"ucf101:{path.parent}?split=1")),
     Reader("hmdb/run_test_split1.txt", ("a.avi 1\nb.avi 2\n",), lambda path: _read_sides(f"hmdb51:{path.parent}")),
     Reader("streams.txt", ("a.avi\nrun/a.avi\n",), lambda path: parse_source(str(path))),
-    Reader("archive/work/job.json", (json.dumps(_JOB),), _read_archive),
-    Reader("archive/work/sources-00000.jsonl", (_SETTLED,), _read_archive, is_json_lines=True),
+    Reader("archive/job/job.json", (json.dumps(_JOB),), _read_archive),
+    Reader("archive/job/sources-00000.jsonl", (_SETTLED,), _read_archive, is_json_lines=True),
     Reader("archive/videos/0000000.jsonl", (json.dumps(_DONE) + "\n",), _read_archive),
     Reader("archive/events/0000000.jsonl", (json.dumps(_ACTION) + "\n",), _read_archive),
     Reader("train.toml", (_TOML,), _read_settings),
@@ -293,8 +293,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "ucf/trainlist01.txt": "run/a.avi 1\n",
         "ucf/testlist01.txt": "run/a.avi\n",
         "ucf/classInd.txt": "1 run\n2 walk\n",
-        "archive/work/job.json": json.dumps(_JOB),
-        "archive/work/sources-00000.jsonl": _SETTLED,
+        "archive/job/job.json": json.dumps(_JOB),
+        "archive/job/sources-00000.jsonl": _SETTLED,
         "archive/videos/0000000.jsonl": json.dumps(_DONE) + "\n",
         "archive/events/0000000.jsonl": json.dumps(_ACTION) + "\n",
     }.items():

@@ -17,11 +17,11 @@ from typing import Final
 
 from s2tf_edge.errors import InputFileError, UsageError
 
-__all__ = ["WORK", "hold_as_driver", "hold_as_worker"]
+__all__ = ["JOB_FOLDER", "hold_as_driver", "hold_as_worker"]
 
 logger = logging.getLogger(__name__)
 
-WORK: Final = "work"
+JOB_FOLDER: Final = "job"
 """The folder within, for what is not a result."""
 _WAIT_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.1
@@ -66,7 +66,7 @@ def hold_as_worker(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _open(folder: Path, name: str) -> Iterator[int]:
-    path = folder / WORK / name
+    path = folder / JOB_FOLDER / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from s2tf_edge import __version__
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.runtime.archives.folder_lock import WORK
+from s2tf_edge.runtime.archives.folder_lock import JOB_FOLDER
 from s2tf_edge.runtime.artifact import identify
 from s2tf_edge.runtime.session import SessionOptions
 from s2tf_edge.runtime.streaming.stream_options import StreamOptions
@@ -64,7 +64,7 @@ class Job:
             UsageError: another artifact, or other options, were given before.
             InputFileError: what stands there cannot be read.
         """
-        path = folder / WORK / _FILE
+        path = folder / JOB_FOLDER / _FILE
         if path.exists():
             self._compare(_read(path), folder)
 
@@ -74,7 +74,7 @@ class Job:
         Raises:
             InputFileError: it cannot be written.
         """
-        path = folder / WORK / _FILE
+        path = folder / JOB_FOLDER / _FILE
         if path.exists():
             return
         values = {
@@ -107,7 +107,7 @@ def check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         msg = f"{folder} is a file; choose another `out`"
         raise UsageError(msg)
-    if folder.is_dir() and not (folder / WORK).is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and not (folder / JOB_FOLDER).is_dir() and any(folder.iterdir()):
         msg = f"{folder} holds files that s2tf-batch did not write; choose another `out`"
         raise UsageError(msg)
 

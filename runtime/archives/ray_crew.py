@@ -21,7 +21,7 @@ from s2tf_edge.runtime.archives.cluster.needs import Needs
 from s2tf_edge.runtime.archives.cluster.workers import ClusterWorkers, Done, Event, GivenUp, Lost, Said
 from s2tf_edge.runtime.archives.crew import Died, Failed, Finished, Outcome
 from s2tf_edge.runtime.archives.entries import Task
-from s2tf_edge.runtime.archives.folder_lock import WORK
+from s2tf_edge.runtime.archives.folder_lock import JOB_FOLDER
 from s2tf_edge.runtime.archives.piece_worker import WorkOrder
 from s2tf_edge.runtime.archives.ray_worker import At, Committed, Lacks, RayOrder, RayTask, RayWorker
 from s2tf_edge.runtime.archives.tally import ArchiveTally
@@ -162,7 +162,7 @@ class RayCrew:
 
 def _make_mark(folder: Path, stack: ExitStack) -> Path:
     """A file that only those see who share the folder; of a new name, so that nobody remembers another one."""
-    mark = folder / WORK / f"{_MARK}{secrets.token_hex(8)}"
+    mark = folder / JOB_FOLDER / f"{_MARK}{secrets.token_hex(8)}"
     for old in mark.parent.glob(f"{_MARK}*"):
         with suppress(OSError):
             old.unlink()

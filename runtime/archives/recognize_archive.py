@@ -1,7 +1,7 @@
 """Archives of any size, recognized by many workers: the function behind ``s2tf-batch``.
 
     SOURCES ─ find_entries ─→ SettledList ─ pieces ─→ Driver ─ Task ─→ Crew ─→ PieceWorker ─→ recognize_entry
-    (folders, globs,          (work/sources-*)        counts,          one     a session,         │
+    (folders, globs,          (job/sources-*)         counts,          one     a session,         │
      lists, stores)                                   tries again      module  a process          ↓
                                                         ↑              behind  of its own       Shards
                                                         └──── Tally ───────────────── predictions/ events/ videos/
@@ -25,7 +25,7 @@ from s2tf_edge.progress import Progress, begin_step, no_progress, tell_state
 from s2tf_edge.runtime.archives.crew import Crew
 from s2tf_edge.runtime.archives.driver import Driver
 from s2tf_edge.runtime.archives.entries import Piece
-from s2tf_edge.runtime.archives.folder_lock import WORK, hold_as_driver
+from s2tf_edge.runtime.archives.folder_lock import JOB_FOLDER, hold_as_driver
 from s2tf_edge.runtime.archives.job import Job, check_folder
 from s2tf_edge.runtime.archives.listing import find_entries
 from s2tf_edge.runtime.archives.local_crew import LocalCrew, default_workers
@@ -157,7 +157,7 @@ class _LocalCrews:
 
 def _settle(sources: Sequence[str], out: Path, progress: Progress) -> SettledList:
     begin_step(progress, "listing videos")
-    settled = SettledList(out / WORK)
+    settled = SettledList(out / JOB_FOLDER)
     was_settled = settled.is_settled
     new = settled.settle(
         find_entries(sources), counted=lambda count: tell_state(progress, f"listing videos: {count:,} so far")

@@ -2,11 +2,11 @@
 
 A run that goes on reads SOURCES again. What is new there is appended, in pieces of its own:
 
-    work/sources-00000.jsonl    {"piece": 0, "address": "/clips/a.avi", "name": "clips/a.avi"}     of the first run
+    job/sources-00000.jsonl    {"piece": 0, "address": "/clips/a.avi", "name": "clips/a.avi"}     of the first run
                                 {"piece": 0, "address": "/clips/b.avi", "name": "clips/b.avi"}
                                 {"piece": 1, …}
                                 {"end": 3}
-    work/sources-00001.jsonl    {"piece": 2, …}                                                   found later
+    job/sources-00001.jsonl    {"piece": 2, …}                                                   found later
                                 {"end": 1}
 
 Files are written aside, a line at a time, and read so. Only where what is found now is not in the order of the list, 16

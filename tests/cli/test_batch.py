@@ -121,7 +121,7 @@ def test_what_is_wrong_is_said_with_its_exit_code(
     assert (found, words in err) == (code, True), err
     assert "hunter2" not in err
     # What was wrong binds nobody to its options.
-    assert not Path("out/work/job.json").exists()
+    assert not Path("out/job/job.json").exists()
 
 
 @pytest.mark.parametrize(("arguments", "lacks"), [([], "ARTIFACT"), (["a"], "SOURCES"), (["a", "b.mp4"], "--out")])

@@ -123,7 +123,7 @@ def test_500_videos_while_actor_node_and_driver_are_killed(
     # What was done before is not done again.
     assert summary["run"]["videos"] < COUNT - 4 * (done - 2)
     assert results(out) == results(tmp_path / "whole")
-    assert not [*out.rglob("*.part"), *out.glob("work/run-*")]
+    assert not [*out.rglob("*.part"), *out.glob("job/run-*")]
 
 
 def test_workers_that_are_lost_are_told_and_stdout_stays_clean(

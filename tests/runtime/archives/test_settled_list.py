@@ -155,8 +155,8 @@ def _walk(folder: Path, list_file: Path) -> int:
 def test_memory_is_flat_in_the_number_of_videos(tmp_path: Path, count: int) -> None:
     (tmp_path / "one.mp4").write_bytes(b"video")
     (tmp_path / "list.txt").write_text("one.mp4\n" * count)
-    (tmp_path / "work").mkdir()
-    peak = _walk(tmp_path / "work", tmp_path / "list.txt")
+    (tmp_path / "job").mkdir()
+    peak = _walk(tmp_path / "job", tmp_path / "list.txt")
     assert peak < 2**20
-    end = json.loads((tmp_path / "work/sources-00000.jsonl").read_text().splitlines()[-1])
+    end = json.loads((tmp_path / "job/sources-00000.jsonl").read_text().splitlines()[-1])
     assert end == {"end": count}
