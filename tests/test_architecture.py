@@ -32,7 +32,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "s2tf_edge": (
         "errors words",
         "extras network_table option_fields processes progress text_file whole_file",
-        "process_group signing",
+        "pages process_group signing",
         "file_kinds",
         "spec toml_file",
         "clips preprocess label_file input_form clip_keys step_spec",

@@ -20,6 +20,7 @@ from s2tf_edge.data.files import VideoFile
 from s2tf_edge.data.videos import Videos
 from s2tf_edge.errors import InputFileError, UnsupportedError
 from s2tf_edge.progress import Progress
+from s2tf_edge.runtime.archives.cluster.host import SHARED, check_network
 from s2tf_edge.runtime.archives.cluster.needs import Needs
 from s2tf_edge.runtime.archives.cluster.workers import ClusterWorkers, Done, GivenUp, Lost, Said
 from s2tf_edge.runtime.artifact import identify
@@ -35,7 +36,6 @@ _VIDEOS: Final = 16
 _MAX_DEATHS: Final = 3
 """Of workers at one task."""
 _POLL_SECONDS: Final = 0.5
-_SHARED: Final = "put it on storage that all nodes have under the same path"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,20 +86,15 @@ class ScoringWorker:
             S2TFError: they are not, or it cannot be opened here.
         """
         order = self._order
-        if not order.model.exists():
-            msg = f"it lacks {order.model}; {_SHARED}"
-            raise InputFileError(msg)
-        if identify(order.model) != order.model_sha256:
-            msg = f"it has another {order.model} than the driver (sha256 differs); copy it again, or {_SHARED}"
-            raise InputFileError(msg)
+        check_network(order.model, order.model_sha256)
         try:
             os.chdir(order.folder)
         except OSError as error:
-            msg = f"it lacks the folder {order.folder} ({error.strerror}); {_SHARED}"
+            msg = f"it lacks the folder {order.folder} ({error.strerror}); {SHARED}"
             raise InputFileError(msg) from error
         self._data = open_videos(order.data).limit(order.limit)
         if hash_names(self._data) != order.names_sha256:
-            msg = f"it has other videos in {order.data} than the driver; {_SHARED}"
+            msg = f"it has other videos in {order.data} than the driver; {SHARED}"
             raise InputFileError(msg)
         self._session = open_session(order.model, order.session)
         self._session.open()
@@ -150,6 +145,7 @@ class RayScorer:
     limit: int | None
     views: Views
     _deaths: Counter[range] = field(default_factory=Counter)
+    _said: dict[range, Any] = field(default_factory=dict)
 
     def __call__(self, units: Sequence[range], *, progress: Progress) -> Iterator[ScoredVideos]:
         """What comes of all units."""
@@ -216,11 +212,8 @@ class RayScorer:
         """What a node lacks is nowhere, or the node is not fit for it."""
         here = [name for place in lacking if os.path.lexists(name := self._data.videos[place].name)]
         if here:
-            self._workers.leave_out(node, InputFileError(f"it lacks {min(here)}; {_SHARED}"))
+            self._workers.leave_out(node, InputFileError(f"it lacks {min(here)}; {SHARED}"))
         self._workers.give_again(task if here else dataclasses.replace(task, missing=task.missing | lacking))
-
-    def __post_init__(self) -> None:
-        self._said: dict[range, Any] = {}
 
 
 def _into_tasks(units: Sequence[range]) -> Iterator[ScoringTask]:

@@ -7,18 +7,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from s2tf_edge.errors import InputFileError
+from s2tf_edge.runtime.archives.cluster.host import SHARED, check_network
 from s2tf_edge.runtime.archives.entries import Task, is_url
 from s2tf_edge.runtime.archives.folder_lock import hold_as_worker
 from s2tf_edge.runtime.archives.piece_worker import PieceWorker, WorkOrder
 from s2tf_edge.runtime.archives.tally import ArchiveTally
-from s2tf_edge.runtime.artifact import identify
 
 __all__ = ["At", "Committed", "Lacks", "RayOrder", "RayTask", "RayWorker"]
-
-_SHARED: Final = "put it on storage that all nodes have under the same path"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +75,9 @@ class RayWorker:
         """
         work = self._order.work
         if not self._order.mark.is_file():
-            msg = f"it lacks the folder of results, {work.folder}, or has another one of that name; {_SHARED}"
+            msg = f"it lacks the folder of results, {work.folder}, or has another one of that name; {SHARED}"
             raise InputFileError(msg)
-        if not work.artifact.exists():
-            msg = f"it lacks {work.artifact}; {_SHARED}"
-            raise InputFileError(msg)
-        if identify(work.artifact) != self._order.artifact_sha256:
-            msg = f"it has another {work.artifact} than the driver (sha256 differs); copy it again, or {_SHARED}"
-            raise InputFileError(msg)
+        check_network(work.artifact, self._order.artifact_sha256)
         with ExitStack() as stack:
             stack.enter_context(hold_as_worker(work.folder))
             self._worker = stack.enter_context(PieceWorker(work, name=self._name))

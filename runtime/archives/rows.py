@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -113,11 +113,6 @@ class PieceRows:
         self.tables["predictions"].extend(rows.predictions)
         self.tables["events"].extend(rows.events)
         self.tables["videos"].append(rows.video)
-
-    @property
-    def counts(self) -> Sequence[int]:
-        """How many rows there are of each."""
-        return [len(self.tables[table]) for table in TABLES]
 
 
 def _text(said: str | None) -> str | None:

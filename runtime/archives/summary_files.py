@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.errors import MissingExtraError
-from s2tf_edge.extras import require
+from s2tf_edge.pages import template_environment
 from s2tf_edge.runtime.archives.rows import ERRORS
 from s2tf_edge.whole_file import whole_file
 from s2tf_edge.words import one_line, printable
@@ -48,15 +48,7 @@ def render_summary(summary: Mapping[str, Any]) -> str:
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    jinja2 = require("jinja2", extra="report", purpose="the page of an archive")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = template_environment(Path(__file__).parent, purpose="the page of an archive")
     environment.filters |= {"count": lambda value: f"{value:,}".replace(",", "\u202f"), "duration": _duration}
     environment.filters["printable"] = lambda value: printable(one_line(value))
     labels = summary["labels"]

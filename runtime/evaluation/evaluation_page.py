@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from s2tf_edge.extras import require
+from s2tf_edge.pages import template_environment
 from s2tf_edge.runtime.evaluation.confused_pictures import MistakenVideo
 from s2tf_edge.runtime.evaluation.confusions import ConfusedPair
 
@@ -29,15 +29,7 @@ def render_page(
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    jinja2 = require("jinja2", extra="report", purpose=_PURPOSE)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = template_environment(Path(__file__).parent, purpose=_PURPOSE)
     environment.filters |= {"number": _number, "base64": lambda data: base64.b64encode(data).decode("ascii")}
     classes = sorted(result["per_class"], key=lambda row: (row["top1"], -row["n"], row["label"]))
     title = f"{Path(str(result['model'])).name}: {_number(result['top1'])} % top-1"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.extras import require
+from s2tf_edge.pages import template_environment
 from s2tf_edge.words import one_line
 
 __all__ = ["render"]
@@ -24,14 +25,8 @@ def render(template: str, **shown: Any) -> str:
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    jinja2 = require("jinja2", extra="report", purpose="writing a report")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=template.endswith(".html.j2"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+    environment = template_environment(
+        Path(__file__).parent, purpose="writing a report", escapes=template.endswith(".html.j2")
     )
     environment.filters |= {"number": _number, "signed": _signed, "md": _markdown, "breakable": _breakable, "ms": _ms}
     environment.filters |= {"probability": _probability, "base64": lambda data: base64.b64encode(data).decode("ascii")}

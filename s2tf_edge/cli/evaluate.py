@@ -119,7 +119,6 @@ def _evaluate(
 ) -> dict[str, Any] | None:
     """What is printed; None in all processes but the first, which alone writes files."""
     from s2tf_edge.data.datasets import open_videos
-    from s2tf_edge.runtime.archives.ray_scoring import RayScorer
     from s2tf_edge.runtime.evaluation.multi_view import Views
     from s2tf_edge.runtime.evaluation.multi_view import evaluate as measure
     from s2tf_edge.runtime.evaluation.output_folder import output_folder
@@ -136,6 +135,8 @@ def _evaluate(
             session = open_session(model, run_on)
             if ray is None:
                 return how, videos, folder, stack.enter_context(session), None
+            from s2tf_edge.runtime.archives.ray_scoring import RayScorer
+
             cluster = _join_cluster(ray, stack, group)
             scorer = RayScorer(
                 ray=cluster, model=model, run_on=run_on, address=data, data=videos, limit=limit, views=how

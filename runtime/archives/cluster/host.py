@@ -11,14 +11,18 @@ import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from s2tf_edge import __version__, errors
 from s2tf_edge.errors import InputFileError, S2TFError, UnsupportedError
+from s2tf_edge.runtime.artifact import identify
 from s2tf_edge.runtime.hardware import find_memory, resident_memory_mb
 
-__all__ = ["HostedWorker", "NodeFacts", "SentError", "WorkerHost", "installed_versions"]
+__all__ = ["SHARED", "HostedWorker", "NodeFacts", "SentError", "WorkerHost", "check_network", "installed_versions"]
 
+SHARED: Final = "put it on storage that all nodes have under the same path"
+"""What to do where a node lacks something."""
 _PACKAGES: Final = ("av", "numpy", "onnxruntime", "openvino", "torch", "tensorrt", "tensorrt-rtx-cu12-bindings")
 """What results depend on."""
 
@@ -64,6 +68,24 @@ class SentError:
         kind = getattr(errors, self.kind, S2TFError)
         made: S2TFError = kind(f"node {where}: {self.message}")
         return made
+
+
+def check_network(path: Path, sha256: str) -> None:
+    """Sees that this node has the network that the driver has.
+
+    Args:
+        path: of the artifact or ``model.pt``.
+        sha256: of the driver's, as ``identify`` has it.
+
+    Raises:
+        InputFileError: it has none, or another one.
+    """
+    if not path.exists():
+        msg = f"it lacks {path}; {SHARED}"
+        raise InputFileError(msg)
+    if identify(path) != sha256:
+        msg = f"it has another {path} than the driver (sha256 differs); copy it again, or {SHARED}"
+        raise InputFileError(msg)
 
 
 def installed_versions() -> Mapping[str, str]:
