@@ -87,6 +87,11 @@ class Job:
         with whole_file(path) as file:
             file.write(json.dumps(values, indent=2).encode("ascii") + b"\n")
 
+    @staticmethod
+    def forget(folder: Path) -> None:
+        """Leaves a folder without a job again: one that has no results binds nobody to its options."""
+        (folder / JOB_FOLDER / _FILE).unlink(missing_ok=True)
+
     def _compare(self, before: Mapping[str, Any], folder: Path) -> None:
         if before["artifact_sha256"] != self.artifact_sha256:
             msg = f"{folder} has results of another artifact, {before['artifact'][:80]!r}; {_NEW_FOLDER}"

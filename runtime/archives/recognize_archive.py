@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.errors import InputFileError, S2TFError, UsageError
 from s2tf_edge.progress import Progress, begin_step, no_progress, tell_state
 from s2tf_edge.runtime.archives.crew import Crew
 from s2tf_edge.runtime.archives.driver import Driver
@@ -136,6 +136,10 @@ def recognize_archive(
         make_crew = make_crew or _LocalCrews(how.workers, run_on.threads)
         try:
             run.do(lambda pieces: make_crew(order, pieces=pieces))
+        except S2TFError:
+            if shards.is_empty:
+                job.forget(out)
+            raise
         finally:
             summary = run.summary() | {"artifact": str(artifact), "out": str(out), "options": dict(job.options)}
             write_summary(summary, out)

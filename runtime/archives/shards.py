@@ -57,6 +57,11 @@ class Shards:
         """Whether a piece was committed."""
         return self._path(_DONE, piece).exists()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no piece was committed."""
+        return next((self._folder / _DONE).glob(f"*.{self._format}"), None) is None
+
     def commit(self, piece: int, rows: PieceRows) -> None:
         """Writes a piece; after that it is done, whatever becomes of this process and machine.
 

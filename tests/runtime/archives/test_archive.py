@@ -284,3 +284,15 @@ def test_options_of_streams_are_refused(run: Run, videos: Path, options: dict[st
 def test_a_format_that_there_is_not(run: Run, videos: Path) -> None:
     with pytest.raises(UsageError, match=r"`format` must be one of parquet, jsonl, got 'csv'"):
         run(videos, how=ArchiveOptions(format="csv"))
+
+
+def test_a_run_that_could_not_begin_binds_nobody_to_its_options(run: Run, videos: Path, tmp_path: Path) -> None:
+    class NoCrew:
+        def __init__(self, *_: object, **__: object) -> None:
+            msg = "nothing runs it here"
+            raise MissingExtraError(msg)
+
+    with pytest.raises(MissingExtraError, match="nothing runs it here"):
+        run(videos, how=ArchiveOptions(format="jsonl"), make_crew=NoCrew)
+    assert not (tmp_path / "out/job/job.json").exists()
+    assert run(videos)["is_complete"]
