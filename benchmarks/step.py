@@ -35,6 +35,7 @@ from s2tf_edge.models import create_model, save_model
 from s2tf_edge.runtime import SessionOptions, open_session
 from s2tf_edge.runtime.hardware import hardware_facts
 from s2tf_edge.runtime.session import Session
+from s2tf_edge.words import counted
 
 BEGIN, END = "<!-- benchmarks/step.py: begin -->", "<!-- benchmarks/step.py: end -->"
 CALIBRATION = "synthetic?clips=20"
@@ -189,7 +190,7 @@ def tabulate(model: str, forms: Sequence[Form], *, threads: int) -> list[str]:
     """A row a form."""
     facts = hardware_facts()
     by_name = {form.name: form for form in forms}
-    on = f"{threads} thread{'' if threads == 1 else 's'}"
+    on = counted(threads, "thread")
     lines = [
         f"`{model}`, {on}, {facts['cpu']}:",
         "",

@@ -47,6 +47,7 @@ from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.training import TrainConfig, train
 from s2tf_edge.training.config import read_overrides
+from s2tf_edge.words import counted
 
 BEGIN, END = "<!-- table of benchmarks/training.py -->", "<!-- end of table -->"
 
@@ -137,9 +138,9 @@ def parameters_of(model: Path) -> int:
 
 def table(runs: Sequence[Run], videos: LabeledVideos, arguments: argparse.Namespace) -> list[str]:
     groups = len(set(groups_of(videos, arguments.group_by)))
-    counted = f"{len(videos)} videos, {groups} groups in {arguments.folds} folds, {arguments.seeds} seeds"
+    sizes = f"{len(videos)} videos, {groups} groups in {arguments.folds} folds, {counted(arguments.seeds, 'seed')}"
     lines = [
-        f"{counted}, {arguments.views} views.",
+        f"{sizes}, {arguments.views} views.",
         "",
         "| network | parameters | top-1 | seeds | 95 % interval | against the first |",
         "|---|---|---|---|---|---|",

@@ -30,6 +30,7 @@ from s2tf_edge.calibration.candidates import Candidate
 from s2tf_edge.calibration.sensitivity import LayerRanking
 from s2tf_edge.errors import AccuracyError, S2TFError, UsageError
 from s2tf_edge.runtime.evaluation.accuracy import Drop
+from s2tf_edge.words import counted
 
 __all__ = ["GateResult", "Trial", "find_within_bound"]
 
@@ -64,7 +65,7 @@ class Trial:
     def __str__(self) -> str:
         words = [_to_words(self.drop)] if self.drop is not None else []
         words += [self.complaint] if self.complaint is not None else []
-        returned = f"{len(self.returned)} {'layer' if len(self.returned) == 1 else 'layers'} returned to float"
+        returned = f"{counted(len(self.returned), 'layer')} returned to float"
         return f"{self.preset}, {returned}: {'; '.join(words)}"
 
 

@@ -64,6 +64,7 @@ from s2tf_edge.runtime.artifact import CALIBRATION_FILE, GRAPH_FILE, ArtifactMet
 from s2tf_edge.runtime.hardware import hardware_facts
 from s2tf_edge.runtime.open import artifact_info
 from s2tf_edge.runtime.session import STEP_INPUT
+from s2tf_edge.words import counted
 
 if TYPE_CHECKING:
     from s2tf_edge.export.graph.lowering import Lowered
@@ -114,7 +115,7 @@ class ExportResult:
         if "audit" in self.meta.precision:
             return str(self.meta.precision["audit"]["line"])
         counts = [
-            f"{count} {_WORDS[kind]}{'' if count == 1 else 's'} in {name}"
+            f"{counted(count, _WORDS[kind])} in {name}"
             for kind, types in obtained.items()
             for name, count in types.items()
         ]

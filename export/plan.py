@@ -88,10 +88,11 @@ class ExportPlan:
         if source.stripped_from is not None:
             lines.append(f"without its own integers: {source.stripped_from.quantization}")
         if self.calib is not None:
-            videos = f"{len(self.calib)} {'video' if len(self.calib) == 1 else 'videos'} of {self.calib.name}"
+            videos = f"{counted(len(self.calib), 'video')} of {self.calib.name}"
             measures = self.precision in {"int8", AUTO} and not self.is_quantized
-            count = f"{'up to ' if len(self.calib) < self.options.calib_clips else ''}{self.options.calib_clips}"
-            words = f"int8 calibrated on {count} clips" if measures else "verified on clips"
+            most = "up to " if len(self.calib) < self.options.calib_clips else ""
+            clips = f"{most}{counted(self.options.calib_clips, 'clip')}"
+            words = f"int8 calibrated on {clips}" if measures else "verified on clips"
             lines.append(f"{words} of the {videos}")
         if self.options.defer_build:
             lines.append("leaving the engine to be built on the device")

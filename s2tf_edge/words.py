@@ -26,8 +26,8 @@ def first_few(items: Iterable[object], count: int = 4, *, separator: str = ", ")
 
 
 def counted(count: int, noun: str) -> str:
-    """``1 video``, ``2 videos``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """``1 video``, ``1,234 videos``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def one_line(said: object) -> str:

@@ -35,6 +35,7 @@ from s2tf_edge.export.passes.windows import (
     pads_dilated_by_itself,
     rounds_up,
 )
+from s2tf_edge.words import counted
 
 __all__ = [
     "CAPABILITIES",
@@ -348,7 +349,7 @@ def check_supported(model: ir.Model, compiler: Compiler, *, targets: Mapping[str
         return
     node, why = refused[0]
     others = len(refused) - 1
-    more = f" and {others} more node{'s' if others > 1 else ''}" if others else ""
+    more = f" and {counted(others, 'more node')}" if others else ""
     advice = _advice(node, targets, is_in_graph=node in set(model.graph.all_nodes()))
     msg = f"{compiler.name} does not take {describe_node(node)}{more}: {why}; {advice}"
     raise UnsupportedError(msg)

@@ -23,6 +23,7 @@ from s2tf_edge.export.passes.quantized.qdq_values import DEQUANTIZE, QUANTIZE, i
 from s2tf_edge.export.passes.quantized.qoperators import INTEGER_OPERATORS, ExpandQOperators
 from s2tf_edge.export.passes.quantized.strip_qdq import FloatBiases, StripQdq
 from s2tf_edge.export.passes.rewrites import DropIdentities, FoldNorms
+from s2tf_edge.words import counted
 
 __all__ = ["Quantization", "find_quantization", "keep_quantized", "strip_quantized"]
 
@@ -49,7 +50,7 @@ class Quantization:
 
     def __str__(self) -> str:
         counts = ((self.activations, "activation"), (self.weights, "constant"))
-        parts = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts if count]
+        parts = [counted(count, noun) for count, noun in counts if count]
         return " and ".join(parts) + (f"{', ' if parts else ''}{', '.join(self.operators)}" if self.operators else "")
 
 

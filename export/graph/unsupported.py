@@ -13,6 +13,7 @@ import onnx_ir as ir
 from s2tf_edge.calibration.onnx_files import through_onnx
 from s2tf_edge.errors import UnsupportedError
 from s2tf_edge.export.graph.compiler_words import compiler_words
+from s2tf_edge.words import counted
 
 __all__ = ["describe_node", "unsupported_operators"]
 
@@ -72,7 +73,7 @@ def unsupported_operators(graph: Path, target: str, *, message: str, opens: Open
 
 def _count_others(nodes: Sequence[ir.Node]) -> str:
     others = len(nodes) - 1
-    return f" and {others} more node{'s' if others > 1 else ''}" if others else ""
+    return f" and {counted(others, 'more node')}" if others else ""
 
 
 def _unknown_nodes(model: ir.Model, message: str) -> list[ir.Node]:

@@ -38,6 +38,7 @@ from s2tf_edge.export.sources.graphs.plain_graph import (
 from s2tf_edge.runtime.backends.ort_session import OrtSession
 from s2tf_edge.runtime.session import ModelInfo, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
+from s2tf_edge.words import counted
 
 __all__ = ["PlainOnnx", "read_plain_onnx"]
 
@@ -119,7 +120,7 @@ class PlainOnnx:
         return value
 
     def _fixed_batch(self, batch: int | None, error: ShapeError) -> str:
-        own = "its own number of clips" if self.batch is None else f"{self.batch} clip{'s' if self.batch > 1 else ''}"
+        own = "its own number of clips" if self.batch is None else counted(self.batch, "clip")
         asked = "any number" if batch is None else str(batch)
         return (
             f"{self.path} is fixed to {own} at once and cannot take {asked} ({error}); "

@@ -141,7 +141,8 @@ def check_repository(repository: Path, artifact: Path) -> None:
 
     Raises:
         InputFileError: the folder cannot be made or written.
-        UsageError: it is an artifact or a model itself, or has the artifact where its model would be.
+        UsageError: it is an artifact or a model itself, or has the artifact, or what was not published here, where the
+            model would be.
     """
     for name, kind in ((META_FILE, "an artifact"), (_CONFIG_FILE, "one model of a repository")):
         if (repository / name).is_file():
@@ -158,6 +159,9 @@ def check_repository(repository: Path, artifact: Path) -> None:
     if not os.access(above, os.W_OK):
         msg = f"no permission to write into {above}; give another `triton`"
         raise InputFileError(msg)
+    published = repository / model_name(artifact)
+    if published.exists():
+        _read_fingerprint(published)
 
 
 def publish(publication: Publication) -> Published:
@@ -197,18 +201,23 @@ def publish(publication: Publication) -> Published:
 def _check_same(publication: Publication) -> None:
     """Whether what is there under the name is a model whose next version this may be."""
     place = publication.folder
+    if _read_fingerprint(place) != fingerprint(publication.model):
+        msg = (
+            f"{place} is a model of other inputs, outputs, clips, labels or backend, and all versions have these in "
+            f"common; give another `triton`, or rename {publication.artifact}"
+        )
+        raise UsageError(msg)
+
+
+def _read_fingerprint(place: Path) -> str:
+    """What all versions of a model have in common."""
     config = place / _CONFIG_FILE
     text = read_bytes(config, max_bytes=_MOST_CONFIG_BYTES) if config.is_file() else b""
     found = find_fingerprint(text.decode("utf-8", "replace"))
     if found is None:
         msg = f"{place} exists and is no model that was published here; give another `triton`, or rename the artifact"
         raise UsageError(msg)
-    if found != fingerprint(publication.model):
-        msg = (
-            f"{place} is a model of other inputs, outputs, clips, labels or backend, and all versions have these in "
-            f"common; give another `triton`, or rename {publication.artifact}"
-        )
-        raise UsageError(msg)
+    return found
 
 
 @contextmanager

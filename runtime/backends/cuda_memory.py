@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from s2tf_edge.errors import MissingExtraError, UnsupportedError
+from s2tf_edge.words import counted
 
 __all__ = ["CudaBuffer", "CudaRuntime", "CudaSlice", "Gpu", "load_cuda"]
 
@@ -70,12 +71,12 @@ class CudaRuntime:
         Raises:
             UnsupportedError: there is no such GPU, or no driver.
         """
-        status, *counted = self._module.cudaGetDeviceCount()
-        count = 0 if int(status) else counted[0]
+        status, *found = self._module.cudaGetDeviceCount()
+        count = 0 if int(status) else found[0]
         if index >= count:
             reason = f" ({self._text(status)})" if int(status) else ""
-            found = f"{count} NVIDIA GPU{'' if count == 1 else 's'}" if count else "no NVIDIA GPU"
-            msg = f"there is {found} here{reason}, GPU {index} was asked for; run it where there is one"
+            there = counted(count, "NVIDIA GPU") if count else "no NVIDIA GPU"
+            msg = f"there is {there} here{reason}, GPU {index} was asked for; run it where there is one"
             raise UnsupportedError(msg)
         properties = self.call("cudaGetDeviceProperties", index)
         return Gpu(

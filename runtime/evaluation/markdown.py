@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from s2tf_edge.runtime.evaluation.confused_pictures import MistakenVideo
 from s2tf_edge.runtime.evaluation.confusions import ConfusedPair
-from s2tf_edge.words import first_few, one_line
+from s2tf_edge.words import counted, first_few, one_line
 
 __all__ = ["render_markdown"]
 
@@ -19,7 +19,7 @@ def render_markdown(result: Mapping[str, Any], pairs: Sequence[tuple[ConfusedPai
     skipped = f", {result['skipped']} could not be read" if result["skipped"] else ""
     accuracy = (
         f"**{result['top1']:.1f} % top-1** (95 % interval {result['top1_low']:.1f} to {result['top1_high']:.1f}), "
-        f"{result['top5']:.1f} % top-5; {result['n']} videos{skipped}, {result['views']} views."
+        f"{result['top5']:.1f} % top-5; {counted(result['n'], 'video')}{skipped}, {result['views']} views."
     )
     lines = [
         f"# {_escape(result['model'])} on {_escape(result['data'])}",

@@ -11,7 +11,7 @@ from s2tf_edge.errors import UsageError
 from s2tf_edge.runtime.reporting.measuring.latency import SAME_ARTIFACT
 from s2tf_edge.runtime.reporting.saved import SavedReport, SavedRow
 from s2tf_edge.runtime.statistics import mcnemar_p, paired_difference_interval
-from s2tf_edge.words import first_few
+from s2tf_edge.words import counted, first_few
 
 __all__ = ["Comparison", "Difference", "compare_reports"]
 
@@ -73,8 +73,10 @@ class Comparison:
         bad = [f"{each.quantity} of {each.artifact}" for each in self.regressions]
         gone = f"; gone: {first_few(self.gone, 3)}" if self.gone else ""
         if bad:
-            return f"{len(bad)} regression{'' if len(bad) == 1 else 's'}: {first_few(bad, 4)}{gone}"
-        return f"no regression is shown in {len({each.artifact for each in self.differences})} artifacts{gone}"
+            return f"{counted(len(bad), 'regression')}: {first_few(bad, 4)}{gone}"
+        return (
+            f"no regression is shown in {counted(len({each.artifact for each in self.differences}), 'artifact')}{gone}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -15,6 +15,7 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.artifact import CALIBRATION_FILE, VERIFICATION_FILE, read_meta
 from s2tf_edge.runtime.backends.nvml import Nvml
 from s2tf_edge.runtime.hardware import hardware_facts
+from s2tf_edge.words import counted
 
 __all__ = ["ArtifactFacts", "machine_facts", "read_calibration", "read_facts"]
 
@@ -119,7 +120,7 @@ def _describe_calibration(values: Mapping[str, Any]) -> str | None:
     method, clips = values.get("method"), values.get("clips")
     count = len(clips) if isinstance(clips, list) else clips
     parts = [str(method)] if method else []
-    parts += [f"{count} clips"] if isinstance(count, int) else []
+    parts += [counted(count, "clip")] if isinstance(count, int) else []
     return ", ".join(parts) or None
 
 

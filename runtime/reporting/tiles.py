@@ -9,6 +9,7 @@ from s2tf_edge.runtime.reporting.build import Report
 from s2tf_edge.runtime.reporting.conditions import By, Condition
 from s2tf_edge.runtime.reporting.rows import Row
 from s2tf_edge.runtime.reporting.verdict import brief, choose, describe_times
+from s2tf_edge.words import counted
 
 __all__ = ["Tile", "make_tiles"]
 
@@ -71,11 +72,13 @@ def _cost(report: Report, row: Row) -> Tile:
     if row.measured is not None and row.measured.accuracy is None:
         return _agreement(report, row)
     if drop is None:
-        note = f"top-1 of {row.name} on {metrics['n']} videos, {_range(metrics['top1_low'], metrics['top1_high'], '%')}"
+        videos, interval = int(metrics["n"] or 0), _range(metrics["top1_low"], metrics["top1_high"], "%")
+        note = f"top-1 of {row.name} on {counted(videos, 'video')}, {interval}"
         return Tile(title="Accuracy", value=f"{metrics['top1']:.1f} %", note=note)
     tone = "bad" if drop.low > 0 else "good" if drop.high < 0 else ""
     told = {"bad": "a drop is shown", "good": "a gain is shown"}.get(tone, "too few videos to tell it from none")
-    note = f"95 % interval {drop.low:+.1f} to {drop.high:+.1f}, {drop.n} videos: {told}, against {_baseline(report)}"
+    interval = f"95 % interval {drop.low:+.1f} to {drop.high:+.1f}, {counted(drop.n, 'video')}"
+    note = f"{interval}: {told}, against {_baseline(report)}"
     note += f"; it {row.overlap}" if row.overlap else ""
     return Tile(title="Cost", value=f"{drop.points + 0.0:.1f} points of top-1", note=note, tone=tone)
 
@@ -84,7 +87,7 @@ def _agreement(report: Report, row: Row) -> Tile:
     same = row.agreement
     if same is None:
         return Tile(title="Accuracy", value="no labels", note="give videos with labels to learn top-1")
-    note = f"with {_baseline(report)} on {same.n} videos; {_range(same.low, same.high, '%')}"
+    note = f"with {_baseline(report)} on {counted(same.n, 'video')}; {_range(same.low, same.high, '%')}"
     return Tile(title="Agreement", value=f"{same.percent:.1f} %", note=note)
 
 

@@ -11,7 +11,7 @@ from s2tf_edge.runtime.reporting.evidence import count_videos_needed
 from s2tf_edge.runtime.reporting.measuring.latency import Ratio
 from s2tf_edge.runtime.reporting.measuring.measure import Measurement
 from s2tf_edge.runtime.reporting.rows import Row
-from s2tf_edge.words import first_few
+from s2tf_edge.words import counted, first_few
 
 __all__ = [
     "choose",
@@ -221,9 +221,10 @@ def _caveat(row: Row) -> str:
 def _change(report: Report, row: Row) -> str:
     drop = row.drop
     if not report.has_labels:
-        if report.baseline is None or row.agreement is None:
+        same = row.agreement
+        if report.baseline is None or same is None:
             return ""
-        return f", and agrees with {report.baseline.name} on {row.agreement.percent:.1f} % of {row.agreement.n} videos"
+        return f", and agrees with {report.baseline.name} on {same.percent:.1f} % of {counted(same.n, 'video')}"
     if drop is None:
         return f", {_top1(row):.1f} % top-1"
     # A gain is told as a positive number too, and its interval is turned round with it.

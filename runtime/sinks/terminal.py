@@ -30,7 +30,7 @@ from rich.table import Table
 from rich.text import Text
 
 from s2tf_edge.runtime.streaming.records import Event, Failure, Gap, Prediction, Record, SourceStatus, Start, Status
-from s2tf_edge.words import printable
+from s2tf_edge.words import counted, printable
 
 __all__ = ["LiveView"]
 
@@ -229,7 +229,7 @@ class _SourceView:
             notes.append(f"label age {median:.0f} ms, p95 {high:.0f} ms")
         for count, what in ((self._status.gaps, "gap"), (self._status.reconnects, "reconnect")) if self._status else ():
             if count:
-                notes.append(f"{count} {what}{'s' if count > 1 else ''}")
+                notes.append(counted(count, what))
         return " · ".join(notes)
 
     def _done_seconds(self) -> float:

@@ -30,15 +30,14 @@ from s2tf_edge.cli.stream_flags import (
     Device,
     Duration,
     End,
-    FramesPerSecond,
     HardwareDecoding,
     Hop,
     Smooth,
     Start,
     Threshold,
-    Token,
     TopK,
 )
+from s2tf_edge.words import counted
 
 if TYPE_CHECKING:
     from s2tf_edge.runtime.archives.recognize_archive import MakeCrew
@@ -126,7 +125,10 @@ class BatchFlags:
             rich_help_panel=_WORK,
         ),
     ] = None
-    token: Token = None
+    token: Annotated[
+        str | None,
+        typer.Option(help="What Prometheus must show to read /metrics.", envvar="S2TF_TOKEN", rich_help_panel=_WORK),
+    ] = None
     topk: TopK = 5
     threshold: Threshold = 0.3
     smooth: Smooth = "ema:0.6"
@@ -134,7 +136,10 @@ class BatchFlags:
     start: Start = None
     end: End = None
     duration: Duration = None
-    fps: FramesPerSecond = None
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Frames a second to count videos by, whatever their times.", rich_help_panel="Input"),
+    ] = None
     hwaccel: HardwareDecoding = None
     device: Device = "auto"
     require_signature: RequireSignature = None
@@ -238,11 +243,12 @@ def _plan_recognition(flags: BatchFlags) -> StreamOptions:
 
 def _summary_lines(summary: Mapping[str, Any], out: Path) -> list[str]:
     run, bad = summary["run"], summary["errors"]
-    windows, events = f"{summary['windows']:,} windows", f"{summary['events']:,} actions"
-    lines = [f"{summary['videos']:,} videos, {summary['hours']:,.2f} hours, {windows}, {events}"]
+    videos, windows, events = (
+        counted(summary[key], noun) for key, noun in (("videos", "video"), ("windows", "window"), ("events", "action"))
+    )
+    lines = [f"{videos}, {summary['hours']:,.2f} hours, {windows}, {events}"]
     if run["videos"]:
-        workers = "1 worker" if run["workers"] == 1 else f"{run['workers']} workers"
-        lines.append(f"{run['hours_per_hour']:,.1f} hours of video an hour, {workers}")
+        lines.append(f"{run['hours_per_hour']:,.1f} hours of video an hour, {counted(run['workers'], 'worker')}")
     if bad:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(bad.items(), key=lambda item: -item[1]))
         lines.append(f"{summary['bad']:,} bad: {kinds}")

@@ -23,6 +23,7 @@ from s2tf_edge.cli.app import (
     version_option,
 )
 from s2tf_edge.errors import S2TFError, UsageError
+from s2tf_edge.words import counted
 
 if TYPE_CHECKING:
     from s2tf_edge.data.videos import Videos
@@ -171,15 +172,14 @@ def main() -> None:
 
 def _summary(result: dict[str, Any]) -> str:
     skipped = f", {result['skipped']} skipped" if result["skipped"] else ""
-    videos = "1 video" if result["n"] == 1 else f"{result['n']} videos"
-    counted = f"{videos}{skipped}, {result['views']} views"
+    sizes = f"{counted(result['n'], 'video')}{skipped}, {result['views']} views"
     if result["top1"] is None:
-        return "\n".join([f"{counted}; without labels there is no top-1", *_predicted_lines(result)])
+        return "\n".join([f"{sizes}; without labels there is no top-1", *_predicted_lines(result)])
     lines = [
         f"{name} {result[key]:.1f} %  (95 % interval {result[f'{key}_low']:.1f} to {result[f'{key}_high']:.1f})"
         for name, key in (("top-1", "top1"), ("top-5", "top5"))
     ]
-    lines.append(counted)
+    lines.append(sizes)
     lines += [f"most often confused: {true} taken for {said}, {n}×" for true, said, n in result["confusion"][:3]]
     return "\n".join([*lines, "", *_class_lines(result["per_class"])])
 

@@ -21,6 +21,7 @@ from s2tf_edge.cli.app import (
     version_option,
 )
 from s2tf_edge.errors import UsageError
+from s2tf_edge.words import counted
 
 if TYPE_CHECKING:
     from s2tf_edge.export.choice.tune import Bound, TuneResult
@@ -106,7 +107,9 @@ def _lines(result: TuneResult, options: SessionOptions) -> str:
         lines.append(f"{result.chosen}, {layers}")
     if result.drop is not None:
         drop = result.drop
-        lines.append(f"top-1 lost: {drop.points:.1f} points ({drop.low:.1f} to {drop.high:.1f}) on {drop.n} videos")
+        lines.append(
+            f"top-1 lost: {drop.points:.1f} points ({drop.low:.1f} to {drop.high:.1f}) on {counted(drop.n, 'video')}"
+        )
     run_on = "".join(
         [
             f" --device {shlex.quote(options.device)}" if options.device != "auto" else "",

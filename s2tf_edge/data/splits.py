@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import UsageError
+from s2tf_edge.words import counted
 
 __all__ = ["group_of", "split_by_group"]
 
@@ -49,7 +50,7 @@ def split_by_group(
     aside = set(chosen.tolist())
     kept = [index for index in range(len(videos)) if index not in aside]
     if not aside or not kept:
-        what = f"{len(set(groups))} groups" if groups else f"{len(videos)} videos"
+        what = counted(len(set(groups)), "group") if groups else counted(len(videos), "video")
         msg = f"cannot split {what} of {videos.name} in two; give more videos, or a list file to validate on"
         raise UsageError(msg)
     return videos.subset(kept), videos.subset(sorted(aside))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from s2tf_edge.runtime.backends.nvml import Nvml
+from s2tf_edge.words import counted
 
 __all__ = ["Energy", "EnergyMeter", "find_meter"]
 
@@ -62,7 +63,7 @@ class _Rapl(EnergyMeter):
     """Counters of processor packages, which begin anew at a limit."""
 
     def __init__(self, packages: dict[Path, int]) -> None:
-        self.name = f"RAPL, {len(packages)} processor package{'' if len(packages) == 1 else 's'}"
+        self.name = f"RAPL, {counted(len(packages), 'processor package')}"
         self._packages = packages
 
     @classmethod

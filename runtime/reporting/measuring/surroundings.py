@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2tf_edge.extras import require
+from s2tf_edge.words import counted
 
 __all__ = ["Sample", "Surroundings", "Watch"]
 
@@ -61,7 +62,7 @@ class Surroundings:
             return ""
         stolen = _mean([sample.stolen for sample in self.samples])
         who = "other virtual machines" if stolen > self.others / 2 else "other processes"
-        cores = f"{self.others * self.cores:.1f} of its {self.cores} core{'' if self.cores == 1 else 's'}"
+        cores = f"{self.others * self.cores:.1f} of its {counted(self.cores, 'core')}"
         return f"the machine was busy: {who} took {cores}"
 
     def to_dict(self) -> dict[str, Any]:

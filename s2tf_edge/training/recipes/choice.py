@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from s2tf_edge.errors import UsageError
 from s2tf_edge.training.config import read_overrides
+from s2tf_edge.words import counted
 
 __all__ = ["AUTO", "NONE", "check_recipe", "list_recipes", "recipe_settings"]
 
@@ -63,5 +64,5 @@ def _choose(videos: int, *, pretrained: bool) -> tuple[str, str]:
     if pretrained:
         return "small-finetune", "starts from a pretrained network"
     if videos < _MANY:
-        return "small-scratch", f"random weights, {videos} videos to train on"
-    return "x3d", f"random weights, {videos} videos to train on, which is many"
+        return "small-scratch", f"random weights, {counted(videos, 'video')} to train on"
+    return "x3d", f"random weights, {counted(videos, 'video')} to train on, which is many"

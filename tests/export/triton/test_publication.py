@@ -320,8 +320,14 @@ def test_another_model_of_the_name_is_left_alone(export_plain: Export, tmp_path:
         plan_publication(artifact, repository)
     assert {path: path.read_bytes() for path in repository.rglob("*") if path.is_file()} == before
     (repository / "a" / "config.pbtxt").write_text('name: "a"\n')
-    with pytest.raises(UsageError, match=r"exists and is no model that was published here"):
+    refused = r"exists and is no model that was published here"
+    with pytest.raises(UsageError, match=refused):
         plan_publication(artifact, repository)
+    # Of an export this is known before it begins.
+    seal = (artifact / "meta.json").read_bytes()
+    with pytest.raises(UsageError, match=refused):
+        export_plain("onnx", triton=repository)
+    assert (artifact / "meta.json").read_bytes() == seal
 
 
 def test_what_fails_midway_leaves_nothing(

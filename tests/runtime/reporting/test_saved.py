@@ -109,7 +109,7 @@ def test_artifacts_that_are_gone_are_named(tmp_path: Path) -> None:
     new = read_report(write(tmp_path / "new.json", artifact("a"), artifact("c")))
     found = compare_reports(old, new)
     assert (found.gone, found.added) == (("b",), ("c",))
-    assert found.verdict == "no regression is shown in 1 artifacts; gone: b"
+    assert found.verdict == "no regression is shown in 1 artifact; gone: b"
     with pytest.raises(UsageError, match="no artifact in common: a, b; d"):
         compare_reports(old, read_report(write(tmp_path / "other.json", artifact("d"))))
 

@@ -23,8 +23,8 @@ def test_every_recipe_is_a_valid_set_of_settings(name: str) -> None:
     ("videos", "pretrained", "expected", "reason"),
     [
         (60, False, "small-scratch", "random weights, 60 videos to train on"),
-        (19_999, False, "small-scratch", "random weights, 19999 videos"),
-        (20_000, False, "x3d", "20000 videos to train on, which is many"),
+        (19_999, False, "small-scratch", "random weights, 19,999 videos"),
+        (20_000, False, "x3d", "20,000 videos to train on, which is many"),
         (60, True, "small-finetune", "starts from a pretrained network"),
         (240_000, True, "small-finetune", "starts from a pretrained network"),
     ],
