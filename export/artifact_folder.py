@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import os
 import platform
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.runtime.artifact import (
@@ -41,7 +40,6 @@ __all__ = [
     "package_versions",
     "seal",
     "write_executable",
-    "write_json",
     "write_script",
 ]
 
@@ -186,11 +184,6 @@ def write_executable(text: str, path: Path) -> None:
     # Paths that are no valid UTF-8, or come through a locale without it, go back as the bytes that they were.
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     path.chmod(0o755)
-
-
-def write_json(values: Mapping[str, Any], path: Path) -> None:
-    """Writes one JSON object, readable and in UTF-8, as all descriptions in an artifact are."""
-    path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def folder_bytes(folder: Path) -> int:

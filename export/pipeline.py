@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.calibration.candidates import read_candidates, tabulate
 from s2tf_edge.errors import UnsupportedError, VerificationError
-from s2tf_edge.export.artifact_folder import new_artifact, package_versions, seal, write_json, write_script
+from s2tf_edge.export.artifact_folder import new_artifact, package_versions, seal, write_script
 from s2tf_edge.export.choice.fastest import Made, Make, choose_precisions, make_fastest
 from s2tf_edge.export.choice.portable import make_portable
 from s2tf_edge.export.options import WEIGHT_BITS, ExportOptions
@@ -64,6 +64,7 @@ from s2tf_edge.runtime.artifact import CALIBRATION_FILE, GRAPH_FILE, ArtifactMet
 from s2tf_edge.runtime.hardware import hardware_facts
 from s2tf_edge.runtime.open import artifact_info
 from s2tf_edge.runtime.session import STEP_INPUT
+from s2tf_edge.text_file import write_json
 from s2tf_edge.words import counted
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def _make(plan: ExportPlan, folder: Path, *, calibration: CalibrationClips | Non
 def _finish(plan: ExportPlan, folder: Path, meta: ArtifactMeta, build: Build, reference: Reference) -> Made:
     """Verifies what was built in a folder, and seals it with all that is said of it."""
     if build.calibration is not None:
-        write_json(build.calibration, folder / CALIBRATION_FILE)
+        write_json(folder / CALIBRATION_FILE, build.calibration)
     # One form of several is not made alone.
     if not plan.options.portable and (command := plan.command()):
         write_script(command, folder)

@@ -11,6 +11,7 @@ from typing import Final
 
 from s2tf_edge.calibration.sensitivity import LayerNoise, worst_first
 from s2tf_edge.errors import InputFileError
+from s2tf_edge.text_file import write_text
 
 __all__ = ["check_page", "sensitivity_page", "write_sensitivity"]
 
@@ -57,7 +58,7 @@ def write_sensitivity(path: Path, noises: Sequence[LayerNoise]) -> None:
         InputFileError: the file cannot be written.
     """
     try:
-        path.write_text(sensitivity_page(noises), encoding="utf-8")
+        write_text(path, sensitivity_page(noises))
     except OSError as error:
         msg = f"cannot write {path}: {error.strerror}; give another `sensitivity`"
         raise InputFileError(msg) from error

@@ -31,7 +31,7 @@ from s2tf_edge.file_kinds import META_FILE, RUNNABLE, check_kind
 from s2tf_edge.signing import SIGNATURE_SUFFIX, check_signature, sign_file
 from s2tf_edge.spec import ClipSpec
 from s2tf_edge.step_spec import StepSpec
-from s2tf_edge.text_file import read_bytes
+from s2tf_edge.text_file import read_bytes, write_json
 from s2tf_edge.words import first_few
 
 __all__ = [
@@ -148,8 +148,7 @@ class ArtifactMeta:
 
 def write_meta(meta: ArtifactMeta, folder: Path) -> None:
     """Writes ``meta.json`` into ``folder``."""
-    text = json.dumps(meta.to_dict(), indent=1, ensure_ascii=False)
-    (folder / META_FILE).write_text(text + "\n", encoding="utf-8")
+    write_json(folder / META_FILE, meta.to_dict())
 
 
 def read_checked(folder: Path, *, signers: Path | None = None) -> ArtifactMeta:

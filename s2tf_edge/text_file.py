@@ -1,21 +1,27 @@
-"""Text files of others: read whole and in bounded memory, and in UTF-8, or with the word that they are in another code.
+r"""Text files: those of others read whole and in bounded memory, and ours written whatever names are in them.
+
+What is read is in UTF-8, or refused with the word that it is in another code.
 
 Spreadsheets and editors of other systems write class names in the code of their language. A name read in the wrong one
 would not look like an error but like another name, so nothing is converted here: the message says what the file looks
 like and how to convert it.
+
+The name of a file may be bytes that are no text, which Python has as surrogates. What is written has an escape for
+each, ``\udce9``, and in JSON that gives the same name again.
 """
 
 from __future__ import annotations
 
 import codecs
+import json
 import re
 import shlex
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from s2tf_edge.errors import InputFileError
 
-__all__ = ["guess_encoding", "read_bytes", "read_text"]
+__all__ = ["create_text", "guess_encoding", "read_bytes", "read_text", "write_json", "write_text"]
 
 _MARKS: Final = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
@@ -77,6 +83,22 @@ def read_bytes(path: Path, *, max_bytes: int, advice: str = "") -> bytes:
         msg = f"{path} is larger than {max_bytes} bytes, more than such a file has; {advice or 'give the right one'}"
         raise InputFileError(msg)
     return data
+
+
+def create_text(path: Path) -> TextIO:
+    """A new text file to write into, in UTF-8, in which lines end as they are given, as ``csv`` wants it."""
+    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in UTF-8."""
+    with create_text(path) as file:
+        file.write(text)
+
+
+def write_json(path: Path, values: object) -> None:
+    """Writes one JSON value, readable and in UTF-8."""
+    write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
 def guess_encoding(data: bytes) -> str | None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import csv
+import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from s2tf_edge.errors import InputFileError
-from s2tf_edge.text_file import guess_encoding, read_text
+from s2tf_edge.text_file import create_text, guess_encoding, read_text, write_json, write_text
 
 _CHINESE = "开门\n关门\n跑步\n骑自行车\n"
 _GERMAN = "Füße waschen\nTür öffnen\nlaufen\n"
@@ -68,3 +71,14 @@ def test_what_cannot_be_read_or_is_too_large(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"x" * 11)
     with pytest.raises(InputFileError, match=r"a\.txt is larger than 10 bytes"):
         read_text(tmp_path / "a.txt", max_bytes=10)
+
+
+def test_names_that_are_no_text_are_written_as_escapes(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.mp4")
+    write_json(tmp_path / "a.json", {"name": name, "label": "走"})
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"name": name, "label": "走"}
+    write_text(tmp_path / "a.md", f"# {name}\n")
+    assert (tmp_path / "a.md").read_text("utf-8") == "# caf\\udce9.mp4\n"
+    with create_text(tmp_path / "a.csv") as file:
+        csv.writer(file).writerow([name, "走"])
+    assert (tmp_path / "a.csv").read_bytes() == "caf\\udce9.mp4,走\r\n".encode()

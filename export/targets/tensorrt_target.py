@@ -10,12 +10,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from s2tf_edge.export.artifact_folder import write_executable, write_json
+from s2tf_edge.export.artifact_folder import write_executable
 from s2tf_edge.export.targets.base import Build, BuildRequest
 from s2tf_edge.export.targets.tensorrt_engine import EngineFacts, build_engine, trtexec_command
 from s2tf_edge.export.targets.tensorrt_options import EngineOptions
 from s2tf_edge.export.targets.tensorrt_trial import try_build
 from s2tf_edge.runtime.artifact import BUILD_SCRIPT, ENGINE_FILE, GRAPH_FILE, LAYERS_FILE
+from s2tf_edge.text_file import write_json
 
 __all__ = ["build_tensorrt", "describe_engine"]
 
@@ -77,7 +78,7 @@ def describe_engine(facts: EngineFacts, folder: Path, *, asked: EngineOptions) -
     """What ``meta.json`` says of an engine in ``folder``, built as ``asked``; writes its layers there."""
     described = {"asked": asked.to_dict()} | facts.to_dict()
     layers = {name: described.pop(name) for name in ("layers", "engine_layers", "inspector")}
-    write_json(layers, folder / LAYERS_FILE)
+    write_json(folder / LAYERS_FILE, layers)
     return Build(
         files=(ENGINE_FILE, GRAPH_FILE, LAYERS_FILE),
         inference="default",

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Final
 
 from s2tf_edge.errors import InputFileError, UsageError
-from s2tf_edge.export.artifact_folder import disk_errors, package_versions, write_executable, write_json
+from s2tf_edge.export.artifact_folder import disk_errors, package_versions, write_executable
 from s2tf_edge.export.targets.tensorrt_options import trtexec_command
 from s2tf_edge.export.triton.config import LABELS_FILE, config_text, find_fingerprint, fingerprint, labels_text
 from s2tf_edge.export.triton.interface import PLAN_FILE, ServedModel, engine_options, served_model
@@ -44,7 +44,7 @@ from s2tf_edge.runtime.artifact import (
     read_checked,
     sha256,
 )
-from s2tf_edge.text_file import read_bytes
+from s2tf_edge.text_file import read_bytes, write_json, write_text
 
 __all__ = ["Publication", "Published", "check_repository", "model_name", "plan_publication", "publish"]
 
@@ -258,7 +258,7 @@ def _write_common(publication: Publication, folder: Path) -> None:
         _README_FILE: readme_text(model, name),
     }
     for file, text in texts.items():
-        (folder / file).write_text(text, encoding="utf-8")
+        write_text(folder / file, text)
 
 
 def _write_version(publication: Publication, folder: Path) -> None:
@@ -275,7 +275,7 @@ def _write_version(publication: Publication, folder: Path) -> None:
                 shutil.copyfile(artifact / name, folder / name)
     if not model.is_built:
         write_executable(_script(publication), folder / BUILD_SCRIPT)
-    write_json(_describe(publication), folder / _ARTIFACT_FILE)
+    write_json(folder / _ARTIFACT_FILE, _describe(publication))
 
 
 def _script(publication: Publication) -> str:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from s2tf_edge.errors import VerificationError
-from s2tf_edge.export.artifact_folder import write_json
 from s2tf_edge.export.verify.runnable import runnable_session
 from s2tf_edge.export.verify.seeded_clips import Frames
 from s2tf_edge.export.verify.verification import Verification, compare_session
 from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.artifact import VERIFICATION_FILE, ArtifactMeta
 from s2tf_edge.runtime.session import Outputs
+from s2tf_edge.text_file import write_json
 
 __all__ = ["verify_artifact"]
 
@@ -56,5 +56,5 @@ def verify_artifact(
     found = dataclasses.replace(found, clips=kind, unit=unit, through=through)
     if not found.passed:
         raise VerificationError(explain(str(found)))
-    write_json(found.to_dict(), folder / VERIFICATION_FILE)
+    write_json(folder / VERIFICATION_FILE, found.to_dict())
     return found

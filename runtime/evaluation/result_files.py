@@ -12,7 +12,6 @@ eval.html         needs jinja2             ┘
 from __future__ import annotations
 
 import csv
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from s2tf_edge.runtime.evaluation.confusions import ConfusedPair, find_confused_
 from s2tf_edge.runtime.evaluation.evaluation_page import render_page
 from s2tf_edge.runtime.evaluation.markdown import render_markdown
 from s2tf_edge.runtime.evaluation.predictions import Predictions
+from s2tf_edge.text_file import create_text, write_json, write_text
 
 __all__ = ["write_evaluation"]
 
@@ -52,15 +52,15 @@ def write_evaluation(
         folder: such as ``output_folder`` gives.
         data: the videos, for pictures of those that were mistaken; None for none.
     """
-    _write(folder / "eval.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    with (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
+    write_json(folder / "eval.json", result)
+    with create_text(folder / "predictions.csv") as file:
         _write_predictions(found, csv.writer(file))
     if isinstance(found, Evaluation) and data is not None:
         _write_labeled(found, result, folder, data)
 
 
 def _write_labeled(found: Evaluation, result: Mapping[str, Any], folder: Path, data: Videos) -> None:
-    with (folder / "classes.csv").open("w", encoding="utf-8", newline="") as file:
+    with create_text(folder / "classes.csv") as file:
         rows = csv.DictWriter(file, list(result["per_class"][0]))
         rows.writeheader()
         rows.writerows(result["per_class"])
@@ -68,14 +68,14 @@ def _write_labeled(found: Evaluation, result: Mapping[str, Any], folder: Path, d
         (pair, picture_mistakes(found, data, pair, most=_VIDEOS_OF_A_PAIR))
         for pair in find_confused_pairs(found, most=_PAIRS)
     ]
-    _write(folder / "eval.md", render_markdown(result, pairs))
+    write_text(folder / "eval.md", render_markdown(result, pairs))
     _write_pictures(pairs, folder / "confused")
     png = None
     with _said_if_missing(folder / "confusion.png") as path:
         png = _draw(found, result)
         path.write_bytes(png)
     with _said_if_missing(folder / "eval.html") as path:
-        _write(path, render_page(result, pairs, png=png))
+        write_text(path, render_page(result, pairs, png=png))
 
 
 @contextmanager
@@ -112,7 +112,3 @@ def _write_predictions(found: Predictions, rows: Any) -> None:
         cells = [cell for index in top for cell in (found.labels[index], f"{scores[index]:.6f}")]
         correct = None if true is None else int(found.labels[top[0]] == true)
         rows.writerow([name, true, correct, *cells])
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

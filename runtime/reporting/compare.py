@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Final
 
 from s2tf_edge.errors import UsageError
@@ -17,6 +19,13 @@ __all__ = ["Comparison", "Difference", "compare_reports"]
 
 _MEMORY: Final = 1.1
 """Of the peak: less differs from run to run."""
+_NOT_TOLD: Final = "not told"
+"""Begins a finding that is none, before the reason."""
+_OF_COST: Final = ("device", "threads", "hint")
+"""Settings that latency and memory depend on."""
+
+_Pairs = Sequence[tuple[bool, bool]]
+"""Whether the old and the new answer to each video is right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +46,11 @@ class Difference:
     def is_regression(self) -> bool:
         """Whether it is shown to be worse."""
         return self.finding == "regression"
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the two can be compared."""
+        return not self.finding.startswith(_NOT_TOLD)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -71,12 +85,14 @@ class Comparison:
     def verdict(self) -> str:
         """One sentence."""
         bad = [f"{each.quantity} of {each.artifact}" for each in self.regressions]
-        gone = f"; gone: {first_few(self.gone, 3)}" if self.gone else ""
-        if bad:
-            return f"{counted(len(bad), 'regression')}: {first_few(bad, 4)}{gone}"
-        return (
-            f"no regression is shown in {counted(len({each.artifact for each in self.differences}), 'artifact')}{gone}"
-        )
+        untold = [f"{each.quantity} of {each.artifact}" for each in self.differences if not each.is_told]
+        artifacts = counted(len({each.artifact for each in self.differences}), "artifact")
+        says = [
+            f"{counted(len(bad), 'regression')}: {first_few(bad)}" if bad else f"no regression is shown in {artifacts}",
+            f"{_NOT_TOLD}: {first_few(untold, 3)}" if untold else "",
+            f"gone: {first_few(self.gone, 3)}" if self.gone else "",
+        ]
+        return "; ".join(filter(None, says))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -92,10 +108,11 @@ class Comparison:
 
 
 def compare_reports(old: SavedReport, new: SavedReport) -> Comparison:
-    """Compares the artifacts that both have by name: top-1 or agreement of labels, latency and memory.
+    """Compares the artifacts that both have by name: top-1 where the videos have labels, latency and memory.
 
-    Top-1 is compared video by video where both scored the same, with the paired interval; p50 by the intervals of both,
-    on machines that were quiet, of the same processor.
+    Top-1 is compared video by video where both scored the same with as many views, with the paired interval; p50 by the
+    intervals of both, on machines that were quiet, of the same processor, with the same settings. Videos are the same
+    by their paths or, where the data lies elsewhere, by their names.
 
     Raises:
         UsageError: no artifact ran in both.
@@ -108,12 +125,13 @@ def compare_reports(old: SavedReport, new: SavedReport) -> Comparison:
         )
         raise UsageError(msg)
     found: list[Difference] = []
+    others = _name_others(old, new, _OF_COST)
     for name in names:
         before, after = old.rows[name], new.rows[name]
         if old.has_labels and new.has_labels:
-            found += _compare_top1(before, after)
-        found += _compare_latency(before, after, why_not=_why_no_speed(old, new))
-        found += _compare_memory(before, after)
+            found += _compare_top1(before, after, why_not=_name_others(old, new, ["views"]))
+        found += _compare_latency(before, after, why_not=_why_no_speed(old, new) or others)
+        found += _compare_memory(before, after, why_not=others)
     return Comparison(
         old=old,
         new=new,
@@ -125,16 +143,47 @@ def compare_reports(old: SavedReport, new: SavedReport) -> Comparison:
 
 def _why_no_speed(old: SavedReport, new: SavedReport) -> str:
     if old.machine != new.machine:
-        return "not told: other machine"
+        return f"{_NOT_TOLD}: other machine"
     busy = [name for name, report in (("old", old), ("new", new)) if report.busy]
-    return f"not told: busy machine ({' and '.join(busy)})" if busy else ""
+    return f"{_NOT_TOLD}: busy machine ({' and '.join(busy)})" if busy else ""
 
 
-def _compare_top1(before: SavedRow, after: SavedRow) -> Sequence[Difference]:
-    common = [key for key in before.answers if key in after.answers and key[1] is not None]
-    if not common:
-        return ()
-    right = [(before.answers[key] == key[1], after.answers[key] == key[1]) for key in common]
+def _name_others(old: SavedReport, new: SavedReport, names: Sequence[str]) -> str:
+    """Settings that differ, where both have them."""
+    pairs = {
+        name: (old.settings[name], new.settings[name])
+        for name in names
+        if name in old.settings and name in new.settings
+    }
+    others = [f"{name} ({one} and {other})" for name, (one, other) in pairs.items() if one != other]
+    return f"{_NOT_TOLD}: other {', '.join(others)}" if others else ""
+
+
+def _pair_answers(before: SavedRow, after: SavedRow) -> _Pairs:
+    """Of the videos that both scored: those of the same path, or of the same name where no path is the same."""
+    for place in (str, lambda path: PurePath(path).name):
+        first, second = _place_answers(before, place), _place_answers(after, place)
+        common = [key for key in first if key in second]
+        if common:
+            return [(first[key] == key[1], second[key] == key[1]) for key in common]
+    return []
+
+
+def _place_answers(row: SavedRow, place: Callable[[str], str]) -> dict[tuple[str, str | None], str]:
+    """Answers to videos with a class, by place and class, where there is one such video."""
+    keys = [(place(name), true) for name, true in row.answers]
+    counts = Counter(keys)
+    return {
+        key: said
+        for key, said in zip(keys, row.answers.values(), strict=True)
+        if key[1] is not None and counts[key] == 1
+    }
+
+
+def _compare_top1(before: SavedRow, after: SavedRow, *, why_not: str) -> Sequence[Difference]:
+    right = _pair_answers(before, after)
+    if why_not or not right:
+        return _leave_top1(before, after, why_not or f"{_NOT_TOLD}: other videos")
     n, lost, won = len(right), right.count((True, False)), right.count((False, True))
     interval = paired_difference_interval(only_first=lost, only_second=won, n=n)
     points = 100 * (won - lost) / n
@@ -153,6 +202,17 @@ def _compare_top1(before: SavedRow, after: SavedRow) -> Sequence[Difference]:
     )
 
 
+def _leave_top1(before: SavedRow, after: SavedRow, why_not: str) -> Sequence[Difference]:
+    """What both say, which is not the same thing."""
+    old, new = before.number("top1"), after.number("top1")
+    if old is None or new is None:
+        return ()
+    change = f"{new - old:+.1f} points"
+    return (
+        Difference(artifact=before.name, quantity="top-1", unit="%", old=old, new=new, change=change, finding=why_not),
+    )
+
+
 def _compare_latency(before: SavedRow, after: SavedRow, *, why_not: str) -> Sequence[Difference]:
     """The ratio of two medians from two runs: in logarithms, the widths of both intervals add up as squares."""
     old, new = before.number("p50_ms"), after.number("p50_ms")
@@ -162,7 +222,7 @@ def _compare_latency(before: SavedRow, after: SavedRow, *, why_not: str) -> Sequ
     ratio = new / old
     low, high = ratio * math.exp(-width), ratio * math.exp(width)
     if math.isinf(width):
-        why_not = why_not or "not told: too few rounds"
+        why_not = why_not or f"{_NOT_TOLD}: too few rounds"
     finding = why_not or ("regression" if low > 1 else "improvement" if high < 1 else "no change shown")
     interval = "" if math.isinf(width) else f" ({100 * (low - 1):+.1f} to {100 * (high - 1):+.1f})"
     return (
@@ -183,7 +243,7 @@ def _half_width(row: SavedRow) -> float:
     return math.log(high / low) / 2 if low and high and high >= low > 0 else math.inf
 
 
-def _compare_memory(before: SavedRow, after: SavedRow) -> Sequence[Difference]:
+def _compare_memory(before: SavedRow, after: SavedRow, *, why_not: str) -> Sequence[Difference]:
     old, new = before.number("peak_memory_mb"), after.number("peak_memory_mb")
     if not old or not new:
         return ()
@@ -196,6 +256,6 @@ def _compare_memory(before: SavedRow, after: SavedRow) -> Sequence[Difference]:
             old=old,
             new=new,
             change=f"{100 * (new / old - 1):+.1f} %",
-            finding="regression" if worse else "improvement" if better else "no change shown",
+            finding=why_not or ("regression" if worse else "improvement" if better else "no change shown"),
         ),
     )

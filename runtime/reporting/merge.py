@@ -7,7 +7,6 @@ is made of them: they were not measured by turns, as those of one report are.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from s2tf_edge.runtime.reporting.rendering import render
 from s2tf_edge.runtime.reporting.saved import SavedReport, SavedRow
 from s2tf_edge.runtime.reporting.svg import to_element
 from s2tf_edge.runtime.statistics import pareto_front
+from s2tf_edge.text_file import create_text, write_json, write_text
 
 __all__ = ["Merged", "MergedRow", "merge_reports", "write_merged"]
 
@@ -126,8 +126,8 @@ def write_merged(merged: Merged, folder: Path) -> None:
         MissingExtraError: jinja2, matplotlib or adjustText is not installed.
     """
     values = merged.to_dict()
-    (folder / "merged.json").write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    with (folder / "merged.csv").open("w", encoding="utf-8", newline="") as file:
+    write_json(folder / "merged.json", values)
+    with create_text(folder / "merged.csv") as file:
         writer = csv.DictWriter(file, list(values["rows"][0]))
         writer.writeheader()
         writer.writerows(values["rows"])
@@ -135,10 +135,10 @@ def write_merged(merged: Merged, folder: Path) -> None:
     figure = ""
     if points:
         svg = scatter_svg(points, joins_front=False)
-        (folder / "accuracy-latency.svg").write_text(svg, encoding="utf-8")
+        write_text(folder / "accuracy-latency.svg", svg)
         figure = to_element(svg, label="Accuracy against latency on each device")
     page = render("merged.html.j2", merged=merged, values=values, figure=figure)
-    (folder / "merged.html").write_text(page, encoding="utf-8")
+    write_text(folder / "merged.html", page)
 
 
 def _points_of(merged: Merged, device: str) -> list[Point]:

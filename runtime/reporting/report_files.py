@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from s2tf_edge.runtime.reporting.rows import Row
 from s2tf_edge.runtime.reporting.svg import to_element
 from s2tf_edge.runtime.reporting.tiles import make_tiles
 from s2tf_edge.runtime.reporting.verdict import choose, judge_one, report_command, shortfalls, stream_command, verdict
+from s2tf_edge.text_file import create_text, write_json, write_text
 from s2tf_edge.words import first_few
 
 __all__ = ["SCHEMA_VERSION", "ClassRow", "report_values", "require_report_extra", "tabulate_classes", "write_report"]
@@ -100,8 +100,7 @@ def write_report(report: Report, folder: Path, *, slo: Sequence[Condition] = (),
         MissingExtraError: jinja2, matplotlib or adjustText is not installed.
     """
     values = report_values(report, slo=slo, by=by)
-    text = json.dumps(values, indent=1, ensure_ascii=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    write_json(folder / "report.json", values)
     _write_csv(values["artifacts"], folder / "report.csv")
     shown = {
         "report": report,
@@ -120,10 +119,10 @@ def write_report(report: Report, folder: Path, *, slo: Sequence[Condition] = (),
     figures = _draw_figures(report, values)
     (folder / "figures").mkdir(exist_ok=True)
     for name, svg in figures.items():
-        (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
+        write_text(folder / "figures" / f"{name}.svg", svg)
     inside = {name: to_element(svg, label=_FIGURES[name]) for name, svg in figures.items()}
-    (folder / "report.html").write_text(render("report.html.j2", figures=inside, **shown), encoding="utf-8")
-    (folder / "report.md").write_text(render("report.md.j2", **shown), encoding="utf-8")
+    write_text(folder / "report.html", render("report.html.j2", figures=inside, **shown))
+    write_text(folder / "report.md", render("report.md.j2", **shown))
 
 
 def _draw_figures(report: Report, values: dict[str, Any]) -> dict[str, str]:
@@ -207,7 +206,7 @@ def _write_csv(artifacts: Sequence[dict[str, Any]], path: Path) -> None:
         for artifact in artifacts
     ]
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with create_text(path) as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

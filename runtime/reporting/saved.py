@@ -63,6 +63,8 @@ class SavedReport:
     """Stands for the videos that were scored, the same on every machine that has them; None where there were none."""
     created: str
     has_labels: bool
+    settings: Mapping[str, Any]
+    """How it was measured."""
 
 
 def read_report(path: Path) -> SavedReport:
@@ -119,6 +121,7 @@ def _gather(file: Path, values: Mapping[str, Any]) -> SavedReport:
         else None,
         created=str(values["created"]),
         has_labels=any(true is not None for _, true in videos),
+        settings=dict(values.get("settings") or {}),
     )
 
 

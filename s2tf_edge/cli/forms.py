@@ -125,6 +125,8 @@ def _forms(targets: Sequence[str], *, calib: str, meta: Path | None) -> Iterator
 def _make_all(
     model: Path, forms: Sequence[PlannedForm], out: Path, *, meta: Path | None, quiet: bool
 ) -> list[MadeForm]:
+    from s2tf_edge.text_file import write_json
+
     out.mkdir(parents=True, exist_ok=True)
     before = {each.name: each for each in _read_journal(out / _JOURNAL)}
     files = [model, *([meta] if meta else [])]
@@ -142,8 +144,7 @@ def _make_all(
             made.append(_make(model, form, out / form.name, key=key, quiet=quiet))
         # After each: what was interrupted goes on from here.
         rest = [each for name, each in before.items() if name not in {one.name for one in made}]
-        journal = json.dumps([asdict(each) for each in [*made, *rest]], indent=1)
-        (out / _JOURNAL).write_text(journal + "\n", encoding="utf-8")
+        write_json(out / _JOURNAL, [asdict(each) for each in [*made, *rest]])
     return made
 
 

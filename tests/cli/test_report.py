@@ -156,7 +156,7 @@ def reported(small_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_reports_are_compared_across_time(reported: Path, tmp_path: Path) -> None:
     done = run("--compare", reported, reported / "report.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "no regression is shown in 1 artifacts" in done.stdout
+    assert "no regression is shown in 1 artifact" in done.stdout
     assert "no change shown" in done.stdout
     values = json.loads((reported / "report.json").read_text("utf-8"))
     values["artifacts"][0]["peak_memory_mb"] *= 2

@@ -99,6 +99,41 @@ def test_top1_is_compared_video_by_video(tmp_path: Path) -> None:
     assert few.finding == "no change shown"
 
 
+def in_folder(folder: str, count: int = 40) -> list[dict[str, str]]:
+    return [{"name": f"{folder}/video{index}.mp4", "true": "a"} for index in range(count)]
+
+
+def test_videos_that_lie_elsewhere_are_the_same_by_their_names(tmp_path: Path) -> None:
+    old = read_report(write(tmp_path / "old.json", artifact("net", wrong=1), videos=in_folder("/build-1/clips")))
+    new = read_report(write(tmp_path / "new.json", artifact("net", wrong=9), videos=in_folder("/build-2/clips")))
+    found = compare_reports(old, new)
+    assert found.verdict == "1 regression: top-1 of net"
+    assert found.differences[0].change.endswith("n = 40, p = 0.0078")
+    # Names that say nothing: one video of each of two folders.
+    twice = [*in_folder("/a", 20), *in_folder("/b", 20)]
+    other = [*in_folder("/c", 20), *in_folder("/d", 20)]
+    pair = [
+        read_report(write(tmp_path / f"{number}.json", artifact("net"), videos=videos))
+        for number, videos in enumerate((twice, other))
+    ]
+    assert compare_reports(*pair).verdict == "no regression is shown in 1 artifact; not told: top-1 of net"
+    assert compare_reports(*pair).differences[0].finding == "not told: other videos"
+
+
+def test_what_was_measured_otherwise_is_not_told(tmp_path: Path) -> None:
+    settings = {"threads": 4, "hint": "latency", "device": "auto", "views": "1x1"}
+    old = read_report(write(tmp_path / "old.json", artifact("net"), settings=settings))
+    slow = artifact("net", p50_ms=25.0, wrong=9) | {"peak_memory_mb": 200.0}
+    new = read_report(write(tmp_path / "new.json", slow, settings=settings | {"threads": 1, "views": "3x1"}))
+    found = {each.quantity: each.finding for each in compare_reports(old, new).differences}
+    assert found == {
+        "top-1": "not told: other views (1x1 and 3x1)",
+        "p50": "not told: other threads (4 and 1)",
+        "memory": "not told: other threads (4 and 1)",
+    }
+    assert compare_reports(old, new).verdict.endswith("; not told: top-1 of net, p50 of net, memory of net")
+
+
 def test_memory_counts_from_a_tenth_on(tmp_path: Path) -> None:
     more = artifact("net") | {"peak_memory_mb": 130.0}
     assert compare(tmp_path, artifact("net"), more)["memory"].finding == "regression"
