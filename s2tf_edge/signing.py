@@ -14,12 +14,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from s2tf_edge.errors import InputFileError, MissingExtraError
 from s2tf_edge.text_file import read_bytes
+from s2tf_edge.whole_file import whole_file
 from s2tf_edge.words import one_line, shortened
 
 __all__ = ["SIGNATURE_SUFFIX", "check_signature", "check_signing_key", "sign_file"]
@@ -68,12 +70,17 @@ def sign_file(path: Path, key: Path) -> Path:
     """
     check_signing_key(key)
     signature = path.with_name(path.name + SIGNATURE_SUFFIX)
-    # An older one would have ssh-keygen ask whether to write over it.
-    signature.unlink(missing_ok=True)
-    done = _call("sign", "-f", key.absolute(), "-n", _NAMESPACE, path.absolute(), asks=True)
-    if done.returncode or not signature.is_file():
-        msg = f"cannot sign {path} with {key} {_explain_failure(done, key)}"
-        raise InputFileError(msg)
+    # Of a copy: the signature that is there stays until there is another one.
+    with tempfile.TemporaryDirectory() as work:
+        copy = Path(work) / path.name
+        shutil.copyfile(path, copy)
+        made = copy.with_name(signature.name)
+        done = _call("sign", "-f", key.absolute(), "-n", _NAMESPACE, copy, asks=True)
+        if done.returncode or not made.is_file():
+            msg = f"cannot sign {path} with {key} {_explain_failure(done, key)}"
+            raise InputFileError(msg)
+        with whole_file(signature) as file:
+            file.write(made.read_bytes())
     return signature
 
 

@@ -165,9 +165,12 @@ def test_what_the_message_says_makes_a_list(signed: Path, key: Path, tmp_path: P
 
 def test_a_passphrase_is_not_waited_for_where_nobody_is_there(signed: Path, tmp_path: Path) -> None:
     key = _make_key(tmp_path / "locked", passphrase="secret")
+    before = signed.with_name("meta.json.sig").read_bytes()
     with pytest.raises(InputFileError, match=r"incorrect passphrase.*put it into ssh-agent first: ssh-add "):
         sign_file(signed, key)
-    assert not signed.with_name("meta.json.sig").exists()
+    # The signature that was there is still one.
+    assert signed.with_name("meta.json.sig").read_bytes() == before
+    assert [path.name for path in signed.parent.iterdir() if path.name.endswith(".part")] == []
 
 
 def test_a_passphrase_is_asked_for_on_a_terminal(signed: Path, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from gpu_outcomes import VARIABLE
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 _MOST_CRASHES: Final = 5
+_NO_TESTS: Final = 5
+"""With which pytest ends where it has none to run."""
 _FIRST_FAILURES: Final = 20
 _PATIENCE_SECONDS: Final = 5.0
 
@@ -172,7 +174,9 @@ def run_group(group: Group, out: Path, *, seconds: float, env: dict[str, str]) -
             outcome.note = f"ended after {time.monotonic() - began:.0f} s, in {_last_begun(lines) or 'its beginning'}"
             break
         if code >= 0:
-            outcome.note = "" if code in {0, 1} or lines.is_file() else f"pytest ended with {code}: {group.name}.log"
+            # Behind a crash there may be no test left to run.
+            is_run = code in {0, 1} or (code == _NO_TESTS and bool(ended))
+            outcome.note = "" if is_run else f"pytest ended with {code}: {group.name}.log"
             break
         _note_crash(lines, code)
         ended = list(_last_of_each(lines))

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 JOB_FOLDER: Final = "job"
 """The folder within, for what is not a result."""
+_DRIVER: Final = "driver.lock"
+_WORKERS: Final = "workers.lock"
 _WAIT_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.1
 
@@ -31,12 +33,15 @@ _POLL_SECONDS: Final = 0.1
 def hold_as_driver(folder: Path) -> Iterator[None]:
     """Keeps other drivers out; waits first for workers of one that was killed.
 
+    Where nothing else was put into the folder, it goes with the lock.
+
     Raises:
         UsageError: another one is at work there, or its workers do not end.
         InputFileError: the folder cannot be written to.
     """
-    with _open(folder, "driver.lock") as driver, _open(folder, "workers.lock") as workers:
-        if not _lock(driver, fcntl.LOCK_EX):
+    is_new = not folder.exists()
+    with _open(folder, _DRIVER) as driver, _open(folder, _WORKERS) as workers:
+        if not _lock(driver, fcntl.LOCK_EX) or not _is_there(driver, folder):
             msg = f"another s2tf-batch is at work in {folder}; wait for it, end it, or choose another `out`"
             raise UsageError(msg)
         deadline, is_first = time.monotonic() + _WAIT_SECONDS, True
@@ -49,7 +54,10 @@ def hold_as_driver(folder: Path) -> Iterator[None]:
             is_first = False
             time.sleep(_POLL_SECONDS)
         fcntl.flock(workers, fcntl.LOCK_UN)
-        yield
+        try:
+            yield
+        finally:
+            _remove_unused(folder, is_new=is_new)
 
 
 @contextmanager
@@ -59,7 +67,7 @@ def hold_as_worker(folder: Path) -> Iterator[None]:
     Raises:
         InputFileError: the folder cannot be written to.
     """
-    with _open(folder, "workers.lock") as workers:
+    with _open(folder, _WORKERS) as workers:
         fcntl.flock(workers, fcntl.LOCK_SH)
         yield
 
@@ -77,6 +85,26 @@ def _open(folder: Path, name: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _is_there(driver: int, folder: Path) -> bool:
+    """Whether the file is still the one of that name: a driver that began nothing takes it away."""
+    try:
+        return os.path.samestat(os.fstat(driver), (folder / JOB_FOLDER / _DRIVER).stat())
+    except OSError:
+        return False
+
+
+def _remove_unused(folder: Path, *, is_new: bool) -> None:
+    """Takes the locks away where there is nothing that they keep."""
+    job = folder / JOB_FOLDER
+    with suppress(OSError):
+        if {path.name for path in job.iterdir()} <= {_DRIVER, _WORKERS}:
+            for name in (_DRIVER, _WORKERS):
+                (job / name).unlink(missing_ok=True)
+            job.rmdir()
+            if is_new:
+                folder.rmdir()
 
 
 def _lock(descriptor: int, kind: int) -> bool:

@@ -61,7 +61,8 @@ def _find(text: str) -> Iterator[Found]:
     if text.lower().startswith("file://"):
         text = url2pathname(urlsplit(text).path)
     is_number = re.fullmatch("[0-9]{1,4}", text) is not None and not Path(text).exists()
-    if not text or text == "-" or text.startswith(("lavfi:", "/dev/")) or is_number:
+    is_device = text.startswith("/dev/") and not (is_folder(Path(text)) or Path(text).is_file())
+    if not text or text == "-" or text.startswith("lavfi:") or is_device or is_number:
         msg = f"{text or 'nothing'!r} is no file that ends; give {_KINDS}, or read it with s2tf-stream"
         raise UsageError(msg)
     if is_url(text) and not os.path.lexists(text):
@@ -120,7 +121,8 @@ def _read_list(text: str) -> Iterator[Found]:
                 schemes.add(scheme)
             yield Found(address=name, name=shown_name(name))
         elif is_url(text):
-            address = f"{text.partition('?')[0].rpartition('/')[0]}/{name}"
+            inner, chained, outer = text.partition("::")
+            address = f"{inner.partition('?')[0].rpartition('/')[0]}/{name}{chained}{outer}"
             yield Found(address=address, name=shown_name(address))
         else:
             yield _local(Path(text).parent / name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
 from s2tf_edge.errors import InputFileError, UsageError
 from s2tf_edge.runtime.archives.tally import ArchiveTally
@@ -19,7 +20,7 @@ class MaxBad:
     text: str
     """As it was given."""
     count: int | None = None
-    percent: float | None = None
+    percent: Fraction | None = None
 
     @classmethod
     def parse(cls, text: str) -> MaxBad:
@@ -34,11 +35,11 @@ class MaxBad:
         if share is None or float(share[1]) > 100:
             msg = f"`max_bad` must be a number of videos, such as 25, or a share from 0% to 100%, got {text[:40]!r}"
             raise UsageError(msg)
-        return cls(text=text, percent=float(share[1]))
+        return cls(text=text, percent=Fraction(share[1]))
 
     def of(self, videos: int) -> int:
         """How many may be bad of so many videos, all counted."""
-        return self.count if self.count is not None else int((self.percent or 0.0) * videos / 100)
+        return self.count if self.count is not None else int((self.percent or 0) * videos / 100)
 
     def check(self, tally: ArchiveTally, *, videos: int) -> None:
         """Sees that there are not more of them yet.

@@ -14,7 +14,7 @@ from s2tf_edge.cli.probing import RuntimeState, probe_runtimes
 if TYPE_CHECKING:
     from s2tf_edge.runtime.hardware import Cores
 
-__all__ = ["RUNTIMES", "Diagnosis", "KnownRuntime", "diagnose"]
+__all__ = ["RUNTIMES", "Diagnosis", "KnownRuntime", "diagnose", "runnable_targets"]
 
 _GLIBC_OF_ARM: Final = (2, 35)
 """The oldest that OpenVINO's packages for Arm run with, since its version 2025.3."""
@@ -92,11 +92,16 @@ def diagnose() -> Diagnosis:
         machine=_describe_machine(),
         states=states,
         lacking=lacking,
-        runs=tuple(known.target for name, known in RUNTIMES.items() if _can_run(name, states)),
+        runs=runnable_targets(states),
         exports=exports,
         defers=tuple(engines) if "onnx" in exports else (),
         notes=tuple(_notes(states)),
     )
+
+
+def runnable_targets(states: Mapping[str, RuntimeState]) -> tuple[str, ...]:
+    """Targets whose artifacts run here, and model.pt, where PyTorch was asked too."""
+    return tuple(known.target for name, known in RUNTIMES.items() if name in states and _can_run(name, states))
 
 
 def _can_run(name: str, states: Mapping[str, RuntimeState]) -> bool:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from s2tf_edge.cli.app import say
-from s2tf_edge.errors import BuildError, UnsupportedError, UsageError, VerificationError
+from s2tf_edge.errors import BuildError, MissingExtraError, UnsupportedError, UsageError, VerificationError
 
 __all__ = ["MadeForm", "PlannedForm", "make_forms", "plan_forms"]
 
-_RUNTIMES: Final = {"onnx": "onnxruntime", "openvino": "openvino", "trt": "tensorrt"}
-"""Package that a target takes to run here."""
+_PROBES: Final = ("openvino", "onnxruntime", "tensorrt", "tensorrt-rtx", "cuda")
+"""What is asked whether it works here."""
 _PRECISIONS: Final = {
     "onnx": ("fp32", "int8"),
     "openvino": ("fp32", "fp16", "int8"),
@@ -28,8 +28,9 @@ _PRECISIONS: Final = {
     "trt-rtx": ("fp16", "int8"),
 }
 _JOURNAL: Final = "optimize.json"
+_END_SECONDS: Final = 10.0
+"""For an export to end in order."""
 _EXPORT: Final = "from s2tf_edge.cli.export import main; main()"
-_BLOCK: Final = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,7 @@ def plan_forms(targets: str | None, *, calib: str, meta: Path | None) -> list[Pl
         meta: what says which clips an .onnx takes.
 
     Raises:
+        MissingExtraError: no target is named, and none runs here.
         UsageError: there is no such target.
     """
     return list(_forms(_choose_targets(targets), calib=calib, meta=meta))
@@ -103,7 +105,7 @@ def make_forms(
 
 def _choose_targets(text: str | None) -> list[str]:
     if text is None:
-        return [target for target, package in _RUNTIMES.items() if importlib.util.find_spec(package) is not None]
+        return _find_targets()
     from s2tf_edge.export.targets.familiar_names import TARGET_NAMES
 
     names = [TARGET_NAMES.name(name.strip()) for name in text.split(",")]
@@ -112,6 +114,18 @@ def _choose_targets(text: str | None) -> list[str]:
         msg = f"`targets` may be {', '.join(_PRECISIONS)}, got {unknown[0]!r}"
         raise UsageError(msg)
     return list(dict.fromkeys(names))
+
+
+def _find_targets() -> list[str]:
+    """What runs here, GPU and driver included."""
+    from s2tf_edge.cli.diagnosis import runnable_targets
+    from s2tf_edge.cli.probing import probe_runtimes
+
+    found = runnable_targets(probe_runtimes(_PROBES))
+    if not found:
+        msg = "no runtime works here, so nothing could be measured; s2tf-doctor says what is missing"
+        raise MissingExtraError(msg)
+    return [target for target in _PRECISIONS if target in found]
 
 
 def _forms(targets: Sequence[str], *, calib: str, meta: Path | None) -> Iterator[PlannedForm]:
@@ -125,12 +139,13 @@ def _forms(targets: Sequence[str], *, calib: str, meta: Path | None) -> Iterator
 def _make_all(
     model: Path, forms: Sequence[PlannedForm], out: Path, *, meta: Path | None, quiet: bool
 ) -> list[MadeForm]:
+    from s2tf_edge.runtime.artifact import sha256
     from s2tf_edge.text_file import write_json
 
     out.mkdir(parents=True, exist_ok=True)
     before = {each.name: each for each in _read_journal(out / _JOURNAL)}
-    files = [model, *([meta] if meta else [])]
-    content = hashlib.sha256(b"".join(_digest(file) for file in files)).hexdigest()
+    digests = [sha256(file) for file in [*_files_of(model), *([meta] if meta else [])]]
+    content = hashlib.sha256("".join(digests).encode()).hexdigest()
     made: list[MadeForm] = []
     for number, form in enumerate(forms, start=1):
         key = f"{content} {shlex.join(form.words)}"
@@ -154,14 +169,14 @@ def _make(model: Path, form: PlannedForm, folder: Path, *, key: str, quiet: bool
     say(f"$ s2tf-export {shlex.join(words)}", err=True)
     command = [sys.executable, "-c", _EXPORT, *words]
     results, told = (subprocess.DEVNULL, subprocess.PIPE) if quiet else (subprocess.PIPE, subprocess.STDOUT)
-    process = subprocess.Popen(command, stdout=results, stderr=told, text=True)
-    last = ""
-    for line in process.stdout or process.stderr or ():
-        # What to do next is told when all are there.
-        if not line.startswith(("next: ", "      s2tf-")):
-            say(line.rstrip("\n"), err=True)
-        last = line.strip() or last
-    code = process.wait()
+    with _child(subprocess.Popen(command, stdout=results, stderr=told, text=True)) as process:
+        last = ""
+        for line in process.stdout or process.stderr or ():
+            # What to do next is told when all are there.
+            if not line.startswith(("next: ", "      s2tf-")):
+                say(line.rstrip("\n"), err=True)
+            last = line.strip() or last
+        code = process.wait()
     if code == 0:
         return MadeForm(name=form.name, key=key)
     shutil.rmtree(folder, ignore_errors=True)
@@ -171,12 +186,28 @@ def _make(model: Path, form: PlannedForm, folder: Path, *, key: str, quiet: bool
     return MadeForm(name=form.name, key=key if lasts else "", error=last.removeprefix("s2tf-export: error: ") or ended)
 
 
-def _digest(file: Path) -> bytes:
-    found = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            found.update(block)
-    return found.digest()
+@contextmanager
+def _child(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive this command, whatever ends it."""
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(_END_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+
+def _files_of(model: Path) -> list[Path]:
+    """All that the network's weights lie in."""
+    if model.suffix.lower() != ".onnx":
+        return [model]
+    from s2tf_edge.export.sources.graphs.graph_file import files_of_graph
+
+    return files_of_graph(model)
 
 
 def _read_journal(path: Path) -> list[MadeForm]:

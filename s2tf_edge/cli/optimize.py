@@ -67,6 +67,7 @@ def optimize(
     """
     del verbose, version  # taken by the app
     from s2tf_edge.data.datasets import open_videos
+    from s2tf_edge.export.artifact_folder import check_destination
     from s2tf_edge.runtime.evaluation.output_folder import output_folder
     from s2tf_edge.runtime.reporting.build import make_report
     from s2tf_edge.runtime.reporting.conditions import By, check_known, parse_slo
@@ -78,6 +79,7 @@ def optimize(
     # What is wrong should not be found after minutes of exporting.
     require_report_extra()
     model = _check_model(model, meta)
+    check_destination(out / "best")
     forms = plan_forms(targets, calib=calib, meta=meta)
     bounds, judged_by, videos = parse_slo(slo) if slo else (), By.parse(by), open_videos(data)
     check_known(bounds, videos)
@@ -130,10 +132,14 @@ def _find_unharmed(found: Report) -> Row | None:
 
 
 def _keep(winner: Row | None, best: Path) -> None:
-    """Copies the artifact to use; an earlier one goes."""
-    shutil.rmtree(best, ignore_errors=True)
-    if winner is not None:
-        shutil.copytree(winner.path, best)
+    """Copies the artifact to use, in place of an earlier one; that goes where there is none to use any more."""
+    from s2tf_edge.export.artifact_folder import new_artifact
+
+    if winner is None:
+        shutil.rmtree(best, ignore_errors=True)
+        return
+    with new_artifact(best) as folder:
+        shutil.copytree(winner.path, folder, dirs_exist_ok=True)
 
 
 def _print_summary(values: dict[str, Any], made: Sequence[MadeForm], winner: Row | None, out: Path) -> None:

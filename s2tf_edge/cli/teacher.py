@@ -99,13 +99,14 @@ def open_teacher(path: Path, meta: Path | None) -> Iterator[SessionTeacher]:
         MissingExtraError: what runs it is not installed.
         UsageError: a plain ``.onnx`` has no clip file, or something else has one.
     """
+    from s2tf_edge.export.sources.graphs.graph_file import files_of_graph
     from s2tf_edge.export.sources.network import open_network
     from s2tf_edge.runtime.open import open_session
 
     clip_file = check_teacher_files(path, meta)
     if clip_file is not None:
         session = open_network(path, meta=clip_file).session()
-        files = [path, clip_file, *sorted(path.parent.glob(f"{path.name}.data"))]
+        files = [clip_file, *files_of_graph(path)]
     else:
         session = open_session(path)
         # It has the hash of every other file of the artifact.

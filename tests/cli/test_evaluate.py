@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -55,6 +56,15 @@ def unlabeled(tmp_path: Path) -> Path:
     (folder / "2.mp4").write_text("this is no video")
     (folder / "all.txt").write_text("0.mp4\n1.mp4\n2.mp4\n")
     return folder
+
+
+def test_names_that_are_no_text_cost_no_evaluation(small_artifact: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "videos" / LABELS[0]
+    folder.mkdir(parents=True)
+    write_video(folder / os.fsdecode(b"caf\xe9.mp4"), clips=[(LABELS[0], 0.5)], size=(32, 48), seed=0)
+    done = run(small_artifact, "--data", tmp_path / "videos", "--out", tmp_path / "out", "-q")
+    assert done.returncode == 0, done.stderr
+    assert "caf\\udce9.mp4" in (tmp_path / "out" / "predictions.csv").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", ["", "*.MP4", "all.txt"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -54,6 +55,16 @@ def test_an_unreadable_video_is_named_once(small_artifact: Path, tmp_path: Path)
     assert done.stderr == "videos that could not be read are left out: broken.mp4\n"
     values = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
     assert values["skipped_videos"] == ["broken.mp4"]
+
+
+def test_names_that_are_no_text_cost_no_report(small_artifact: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.mp4")
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / name, clips=[(LABELS[0], 0.5)], size=(32, 48), seed=0)
+    done = run(small_artifact, *SHORT, "--data", "videos", "-q", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    values = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+    assert [each["name"] for each in values["videos"]] == [f"videos/{name}"]
 
 
 @pytest.fixture

@@ -87,6 +87,13 @@ def test_a_file_that_cannot_be_imported_is_a_failure(tmp_path: Path) -> None:
     assert [found["reason"] for found in outcome.failures] == ["ModuleNotFoundError: No module named 'no_such_package'"]
 
 
+def test_a_group_that_was_broken_off_is_bad(tmp_path: Path) -> None:
+    text = TESTS.replace("assert 1 + 1 == 3", "raise KeyboardInterrupt")
+    outcome = run_group(_group(tmp_path, text), tmp_path, seconds=60, env=_environment(tmp_path))
+    assert (outcome.passed, outcome.is_bad) == (1, True)
+    assert outcome.note == "pytest ended with 2: made.log"
+
+
 def test_a_group_without_its_packages_is_not_run(tmp_path: Path) -> None:
     group = Group(name="made", proves="", select=("none",), seconds=10, modules=("no_such_package", "json"))
     outcome = run_group(group, tmp_path, seconds=10, env=_environment(tmp_path))

@@ -21,7 +21,7 @@ from s2tf_edge.errors import InputFileError
 from s2tf_edge.export.sources.graphs.node_names import has_shared_names, name_nodes
 from s2tf_edge.words import one_line
 
-__all__ = ["GraphFile", "ShapeError", "graph_errors", "infer_shapes", "read_graph_file"]
+__all__ = ["GraphFile", "ShapeError", "files_of_graph", "graph_errors", "infer_shapes", "read_graph_file"]
 
 _MAX_MESSAGE: Final = 2**31 - 1
 """Bytes of the largest protobuf message."""
@@ -77,6 +77,20 @@ def read_graph_file(path: Path) -> GraphFile:
         if is_ambiguous:
             name_nodes(model)
     return GraphFile(model, runs_as_it_is=mended is None and not is_ambiguous)
+
+
+def files_of_graph(path: Path) -> list[Path]:
+    """The file of a graph, and those beside it that have weights of its; of what cannot be read, the file alone.
+
+    They stand for its content, as for a digest: whether the graph is valid is not looked at.
+    """
+    try:
+        proto = onnx.load(path, format="protobuf", load_external_data=False)
+    except (OSError, ValueError, DecodeError):
+        return [path]
+    outside = filter(onnx.external_data_helper.uses_external_data, proto.graph.initializer)
+    names = {onnx.external_data_helper.ExternalDataInfo(tensor).location for tensor in outside}
+    return [path, *(beside for name in sorted(names) if (beside := path.parent / name).is_file())]
 
 
 @contextmanager

@@ -211,8 +211,8 @@ class ClusterWorkers:
                 what = self._ray.get(next(worker.saying))
                 if isinstance(what, SentError):
                     yield GivenUp(error=what.restore(worker.node.address))
-                else:
-                    yield Said(task=worker.task, what=what)
+                    return  # its task is not done, though nothing more is said of it
+                yield Said(task=worker.task, what=what)
         except StopIteration:
             task, worker.task, worker.saying = worker.task, None, None
             yield Done(task=task, node=worker.node.id)

@@ -14,6 +14,7 @@ import pytest
 from s2tf_edge.errors import InputFileError, MissingExtraError, UsageError
 from s2tf_edge.runtime.archives.entries import Task
 from s2tf_edge.runtime.archives.folder_lock import hold_as_driver
+from s2tf_edge.runtime.archives.max_bad import MaxBad
 from s2tf_edge.runtime.archives.recognize_archive import ArchiveOptions
 from s2tf_edge.runtime.session import SessionOptions
 from s2tf_edge.runtime.streaming.recognize import recognize
@@ -296,3 +297,21 @@ def test_a_run_that_could_not_begin_binds_nobody_to_its_options(run: Run, videos
         run(videos, how=ArchiveOptions(format="jsonl"), make_crew=NoCrew)
     assert not (tmp_path / "out/job/job.json").exists()
     assert run(videos)["is_complete"]
+
+
+def test_a_run_without_videos_leaves_nothing(run: Run, videos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match="gone does not exist"):
+        run(tmp_path / "gone")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputFileError, match="gone does not exist"):
+        run(tmp_path / "gone")
+    assert [*(tmp_path / "out").iterdir()] == []
+    assert run(videos)["is_complete"]
+
+
+@pytest.mark.parametrize(
+    ("text", "videos", "most"), [("0.57%", 10_000, 57), ("1%", 150, 1), ("100%", 7, 7), ("3", 9, 3)]
+)
+def test_a_share_of_all_videos(text: str, videos: int, most: int) -> None:
+    assert MaxBad.parse(text).of(videos) == most

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,13 @@ def test_folders_globs_and_files_in_their_order(tree: Path, monkeypatch: pytest.
         str(tree / name) for name in ("c/d/e.webm", "a/1.mkv", "a/2.AVI", "b.mp4")
     }
     assert {each.size for each in found} == {5}
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs /dev/shm")
+def test_a_folder_in_memory_is_a_folder() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        (Path(folder) / "a.mp4").write_bytes(b"video")
+        assert _names(folder) == _names(f"{folder}/a.mp4") == [f"{folder}/a.mp4"]
 
 
 def test_a_list_may_name_anything_as_often_as_it_likes(tree: Path) -> None:
@@ -172,4 +180,15 @@ def test_a_zip_of_videos(videos: Path, tmp_path: Path) -> None:
     for source in (address, f"zip://*/*.mp4::{tmp_path}/a.zip", f"zip://::{tmp_path}/a.zip"):
         assert _names(source) == [address]
     with open_in_store(address) as file:
+        assert file.read() == (videos / "1.mp4").read_bytes()
+
+
+def test_a_list_in_a_zip_names_what_is_in_it(videos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(videos / "1.mp4", "d/1.mp4")
+        archive.writestr("d/list.txt", "1.mp4\n")
+    (found,) = find_entries([f"zip://d/list.txt::{tmp_path}/a.zip"])
+    assert found.address == f"zip://d/1.mp4::{tmp_path}/a.zip"
+    with open_in_store(found.address) as file:
         assert file.read() == (videos / "1.mp4").read_bytes()

@@ -14,7 +14,7 @@ from s2tf_edge.calibration import onnx_files
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.export import ExportOptions, export
 from s2tf_edge.export.sources.graphs import graph_file
-from s2tf_edge.export.sources.graphs.graph_file import read_graph_file
+from s2tf_edge.export.sources.graphs.graph_file import files_of_graph, read_graph_file
 
 _RTX = pytest.param("trt-rtx", marks=pytest.mark.needs_rtx)
 
@@ -42,6 +42,15 @@ def test_weights_are_no_inputs_and_no_nodes(tmp_path: Path) -> None:
     assert sorted(file.model.graph.initializers) == ["k", "w"]
     assert [node.op_type for node in file.model.graph] == ["Conv", "Mul"]
     assert file.runs_as_it_is
+
+
+def test_the_files_of_a_graph(tmp_path: Path) -> None:
+    _save_apart(tmp_path / "net.onnx")
+    assert files_of_graph(tmp_path / "net.onnx") == [tmp_path / "net.onnx", tmp_path / "w.bin"]
+    onnx.save(_model(), tmp_path / "whole.onnx")
+    assert files_of_graph(tmp_path / "whole.onnx") == [tmp_path / "whole.onnx"]
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    assert files_of_graph(tmp_path / "broken.onnx") == [tmp_path / "broken.onnx"]
 
 
 def test_nodes_of_one_name_get_names_of_their_own(tmp_path: Path) -> None:
