@@ -32,7 +32,7 @@ from types import TracebackType
 
 import numpy as np
 
-from folds import write_between
+from folds import check_page, write_between
 from s2tf_edge.runtime import SessionOptions, open_session
 from s2tf_edge.runtime.archives.crew import Finished, Outcome
 from s2tf_edge.runtime.archives.entries import Task
@@ -78,6 +78,8 @@ def main() -> None:
     if arguments.alone:
         ALONE[arguments.alone](arguments.artifact, arguments.out, arguments.count)
         return
+    if arguments.out:
+        check_page(parser, arguments.out, BEGIN, END)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         arguments.artifact = arguments.artifact or build(folder)

@@ -156,11 +156,15 @@ def parse_with_folds(parser: argparse.ArgumentParser, begin: str, end: str) -> a
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--page", type=Path, help=f"a page whose lines between {begin} and {end} are replaced")
     arguments = parser.parse_args()
-    # Before hours of work are to be written there.
-    page = arguments.page
-    if page is not None and not re.search(f"{begin}.*{end}", page.read_text(encoding="utf-8"), re.DOTALL):
-        parser.error(f"{page} has no lines {begin} and {end}")
+    if arguments.page is not None:
+        check_page(parser, arguments.page, begin, end)
     return arguments
+
+
+def check_page(parser: argparse.ArgumentParser, page: Path, begin: str, end: str) -> None:
+    """Before hours of work are to be written there."""
+    if not page.is_file() or not re.search(f"{begin}.*{end}", page.read_text(encoding="utf-8"), re.DOTALL):
+        parser.error(f"{page} has no lines {begin} and {end}")
 
 
 def write_between(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:

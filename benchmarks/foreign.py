@@ -30,6 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from folds import check_page, write_between
 from s2tf_edge.runtime.hardware import hardware_facts
 
 BEGIN, END = "<!-- table of benchmarks/foreign.py -->", "<!-- end of table -->"
@@ -81,6 +82,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder to keep the graphs and artifacts in")
     parser.add_argument("--out", type=Path, help=f"a page whose lines between {BEGIN} and {END} are replaced")
     arguments = parser.parse_args()
+    if arguments.out:
+        check_page(parser, arguments.out, BEGIN, END)
     if arguments.torchvision:
         # Last, so that nothing in it stands in the way of what is installed here.
         sys.path.append(str(arguments.torchvision))
@@ -94,7 +97,7 @@ def main() -> None:
                     rows.append(row(name, graph, target, precision, arguments))
                     print(rows[-1], flush=True)
     if arguments.out:
-        write(arguments.out, table(rows, arguments.calib_clips))
+        write_between(arguments.out, BEGIN, END, [table(rows, arguments.calib_clips)])
 
 
 def write_graph(name: str, folder: Path) -> Path:
@@ -188,15 +191,6 @@ def table(rows: list[str], calib_clips: int) -> str:
         *rows,
     ]
     return "\n".join(lines)
-
-
-def write(page: Path, text: str) -> None:
-    """Puts the table in its place on the page."""
-    before, begin, rest = page.read_text("utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"{page} has no lines {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

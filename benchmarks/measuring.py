@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from folds import write_between
+from folds import check_page, write_between
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.runtime.hardware import hardware_facts
 from s2tf_edge.runtime.reporting.measuring.latency import Ratio, compare_rounds
@@ -69,6 +69,8 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", default=["openvino", "onnx"])
     parser.add_argument("--out", type=Path, help=f"a page whose lines between {BEGIN} and {END} are replaced")
     arguments = parser.parse_args()
+    if arguments.out:
+        check_page(parser, arguments.out, BEGIN, END)
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         for target in arguments.targets:

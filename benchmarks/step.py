@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from folds import write_between
+from folds import check_page, write_between
 from s2tf_edge.export import ExportOptions, export
 from s2tf_edge.models import create_model, save_model
 from s2tf_edge.runtime import SessionOptions, open_session
@@ -105,6 +105,8 @@ def main() -> None:
     parser.add_argument("--continual", action="store_true", help="CoX3D beside an X3D: benchmarks/cox3d.py")
     parser.add_argument("--out", type=Path, help=f"page whose part between {BEGIN} and {END} the tables become")
     arguments = parser.parse_args()
+    if arguments.out:
+        check_page(parser, arguments.out, BEGIN, END)
     lines = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.artifacts or Path(scratch)

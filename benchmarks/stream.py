@@ -8,7 +8,8 @@
     ratio        stream / (decode + network)
     zones        parts of the picture that are recognized in place of all of it, each with as many clips; one decoding
 
-Where decoding and the network share the cores, the sum is what a perfect pipeline needs.
+Where decoding and the network share the cores, the sum is what a perfect pipeline needs. The page keeps what it has
+outside of its two lines of comment.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pathlib import Path
 
 import av
 
+from folds import check_page, write_between
 from s2tf_edge.clips import SampleClock
 from s2tf_edge.preprocess import INTERPOLATION, scaled_size
 from s2tf_edge.runtime import Prediction, SessionOptions, StreamOptions, Summary, open_session, recognize
@@ -35,6 +37,7 @@ from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.streaming.regions import Region
 from s2tf_edge.spec import ClipSpec
 
+BEGIN, END = "<!-- benchmarks/stream.py: begin -->", "<!-- benchmarks/stream.py: end -->"
 VIDEO = "testsrc2=size=1280x720:rate=30:duration={seconds},noise=alls=10:allf=t,format=yuv420p"
 COPIES = """Copies of a window of {frames} × {size}²: each frame is scaled straight from the decoder's picture, then
 copied to the ring twice; the window leaves the ring as one copy ({window_mb:.1f} MB), and is normalized into memory
@@ -65,15 +68,17 @@ def main() -> None:
     parser.add_argument("--hop", type=int, help="as s2tf-stream's; a quarter of a clip by default")
     parser.add_argument("--threads", type=int, default=0, help="0: one a core")
     parser.add_argument("--hint", default="throughput", choices=["latency", "throughput"])
-    parser.add_argument("--out", type=Path, help="where the table goes, besides the screen")
+    parser.add_argument("--out", type=Path, help=f"a page whose part between {BEGIN} and {END} the tables become")
     arguments = parser.parse_args()
+    if arguments.out:
+        check_page(parser, arguments.out, BEGIN, END)
     with tempfile.TemporaryDirectory() as folder:
         video = make_video(Path(folder) / "720p.mp4", seconds=arguments.seconds)
         parts = [measure(artifact, video, arguments) for artifact in arguments.artifacts]
-    text = "\n".join([*head(arguments), *parts])
+    text = "\n".join([*head(arguments), *parts]).rstrip()
     print(text)
     if arguments.out:
-        arguments.out.write_text(text + "\n", encoding="utf-8")
+        write_between(arguments.out, BEGIN, END, [text])
 
 
 def make_video(path: Path, *, seconds: int) -> Path:
@@ -155,8 +160,6 @@ def benchmark_app(model: Path, *, clips: int, folder: Path, arguments: argparse.
 def head(arguments: argparse.Namespace) -> list[str]:
     facts = ", ".join(f"{key} {value}" for key, value in hardware_facts().items())
     return [
-        "# What a stream costs beyond its parts",
-        "",
         f"A 720p H.264 video of {arguments.seconds} s, every window; seconds, medians of {arguments.rounds} rounds in",
         "which the three take turns. Written by `benchmarks/stream.py`, where the columns are explained.",
         "",

@@ -100,7 +100,8 @@ def plan_runs(networks: dict[str, str], arguments: argparse.Namespace) -> Iterat
                 place = f"fold{fold}_seed{seed}"
                 yield Run(
                     name=title,
-                    settings=shared | own | {"model": model, "seed": seed},
+                    # The best epoch would be chosen by the fold that is tested on.
+                    settings=shared | own | {"model": model, "seed": seed, "keep": "last"},
                     fold=fold,
                     seed=seed,
                     folder=_folder(arguments, title) / place,

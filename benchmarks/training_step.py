@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch.nn.utils import convert_conv3d_weight_memory_format
 
-from folds import write_between
+from folds import check_page, write_between
 from s2tf_edge.models import VideoNetwork, create_model
 from s2tf_edge.runtime.hardware import hardware_facts
 from s2tf_edge.training.optimization.depthwise import DepthwiseGradients
@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, help=f"a page whose lines between {BEGIN} and {END} are replaced")
     arguments = parser.parse_args()
+    if arguments.out:
+        check_page(parser, arguments.out, BEGIN, END)
     torch.set_num_threads(1)
     facts = hardware_facts()
     lines = [

@@ -46,7 +46,7 @@ _ACTION_SECONDS: Final = 2.5
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything that is made.")] = Path("s2tf-demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the data and of the training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the data and of the training.")] = 0,
     quiet: Quiet = False,
     verbose: Verbose = False,
     version: Annotated[bool, version_option(_NAME)] = False,

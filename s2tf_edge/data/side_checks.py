@@ -69,7 +69,8 @@ def check_classes_of_sides(
         is_published: whether the split is kept as its authors made it.
 
     Raises:
-        InputFileError: there is a single class, or one is on one side alone.
+        InputFileError: there is a single class, or one is on one side alone of sides that were neither drawn nor
+            published.
         UsageError: the draw left a class on the validation side alone.
     """
     trained, validated = _classes(train), _classes(validation)
@@ -85,9 +86,9 @@ def check_classes_of_sides(
         raise InputFileError(msg)
     if idle := sorted(set(train.labels) - trained - validated):
         logger.warning("no video at all: %s; the network will have outputs for them all the same", _quoted(idle))
-    if len(validation) and not is_drawn and (unseen := sorted(trained - validated)):
+    if len(validation) and (unseen := sorted(trained - validated)):
         says = f"there is no video to validate on of {_quoted(unseen)}, only of the training side"
-        if not is_published:
+        if not (is_drawn or is_published):
             msg = f"{says}; add some to {validation.name}, or leave the class out"
             raise InputFileError(msg)
         logger.warning("%s; their accuracy stays unknown", says)

@@ -143,7 +143,7 @@ def create_model(
     if not 1 <= num_classes <= _MAX_CLASSES:
         msg = f"num_classes must lie in [1, {_MAX_CLASSES}], got {num_classes}"
         raise UsageError(msg)
-    classes = tuple(labels) if labels is not None else tuple(f"class {index}" for index in range(num_classes))
+    classes = tuple(labels) if labels is not None else numbered_classes(num_classes)
     if len(classes) != num_classes:
         msg = f"labels must name {num_classes} classes, got {len(classes)}"
         raise UsageError(msg)
@@ -159,6 +159,11 @@ def create_model(
         saliency=saliency,
         sees_motion=request.options.motion,
     )
+
+
+def numbered_classes(count: int) -> tuple[str, ...]:
+    """What classes are called that nobody has named."""
+    return tuple(f"class {index}" for index in range(count))
 
 
 def default_spec(name: str, *, frames: int | None = None, size: int | None = None) -> ClipSpec:

@@ -14,6 +14,7 @@ from s2tf_edge.training.curves import draw_curves
 from s2tf_edge.training.loaders import find_unreadable
 from s2tf_edge.training.metrics_file import Row, read_rows, write_rows
 from s2tf_edge.training.pace import in_words
+from s2tf_edge.training.unreadable import Unreadable
 
 __all__ = ["CURVES_FILE", "METRICS_FILE", "EpochLog"]
 
@@ -51,8 +52,13 @@ class EpochLog(pl.Callback):
         self._started, self._seconds_before = self._clock(), 0.0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes the epoch's row, picture and line."""
+        """Writes the epoch's row, picture and line.
+
+        Raises:
+            InputFileError: the processes of the run together found too many videos that cannot be read.
+        """
         del pl_module
+        _join_unreadable(trainer)
         if not trainer.is_global_zero:
             return
         row = self._row(trainer)
@@ -65,8 +71,14 @@ class EpochLog(pl.Callback):
         logger.info("epoch %s/%d: %s (%s s, %s left)", row["epoch"], epochs, _line(row), row["seconds"], in_words(left))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draws the picture of the whole run."""
+        """Draws the picture of the whole run.
+
+        Raises:
+            InputFileError: as after each epoch.
+        """
         del pl_module
+        # Norms are measured on clips after the row of an epoch.
+        _join_unreadable(trainer)
         if trainer.is_global_zero:
             self._draw()
 
@@ -95,12 +107,23 @@ class EpochLog(pl.Callback):
         draw_curves(self._folder / CURVES_FILE, self._rows)
 
 
+def _join_unreadable(trainer: pl.Trainer) -> None:
+    for unreadable in _unreadable(trainer):
+        unreadable.join()
+
+
 def _count_unreadable(trainer: pl.Trainer) -> int:
     """Videos that could not be read so far, on either side."""
+    return sum(len(unreadable.names) for unreadable in _unreadable(trainer))
+
+
+def _unreadable(trainer: pl.Trainer) -> list[Unreadable]:
     loaders = (trainer.train_dataloader, trainer.val_dataloaders)
-    return sum(len(find_unreadable(loader).names) for loader in loaders if loader is not None)
+    return [find_unreadable(loader) for loader in loaders if loader is not None]
 
 
 def _line(row: Row) -> str:
-    shown = [f"loss {float(row['train_loss']):.3f}", f"train {float(row['train_top1']):.1f} %"]
-    return ", ".join(shown + ([f"validation {float(row['val_top1']):.1f} %"] if "val_top1" in row else []))
+    """Top-1 is of clips that have a class, and no epoch need have one."""
+    top1 = {"train": row.get("train_top1"), "validation": row.get("val_top1")}
+    shown = [f"{name} {float(value):.1f} %" for name, value in top1.items() if value is not None]
+    return ", ".join([f"loss {float(row['train_loss']):.3f}", *shown])

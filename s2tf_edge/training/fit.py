@@ -27,6 +27,7 @@ from s2tf_edge.training.epoch_log import EpochLog
 from s2tf_edge.training.loaders import find_unreadable, leave_cores_to, log_unreadable, make_loaders
 from s2tf_edge.training.module import TrainingModule
 from s2tf_edge.training.networks import make_network
+from s2tf_edge.training.optimization.lone_values import check_clips_of_step
 from s2tf_edge.training.optimization.precision import choose_precision
 from s2tf_edge.training.pace import Pace
 from s2tf_edge.training.pasts import find_prefix
@@ -75,7 +76,8 @@ def train(
         videos: what to train on.
         validation: what to choose the best epoch by, with the same labels; without any videos, the last epoch is kept.
         out: a folder, made if missing.
-        pretrained: a ``model.pt`` to start from; its classifier is left out where the labels differ.
+        pretrained: a ``model.pt`` to start from; its classifier goes by the names of the classes, and is left
+            out where they are others.
         resume: ``auto`` continues from ``out/last.ckpt`` where there is one, ``never`` starts anew, a path names a
             checkpoint.
         teaching: of whoever is to be followed beside the labels, or in their place.
@@ -84,7 +86,8 @@ def train(
 
     Raises:
         UsageError: there are no videos to train on, or none to tell the best epoch by where that is asked for; the
-            network does not take the size or number of frames; ``out`` holds another run, or a ``train.toml`` that no
+            network does not take the size or number of frames, or has norms that need more than one clip of them in a
+            step; ``out`` holds another run, or a ``train.toml`` that no
             run has written; or the loss is no number any more.
         InputFileError: a video, the pretrained model or the checkpoint cannot be read, or an output cannot be written.
         S2TFError: another process of the run ended.
@@ -101,6 +104,7 @@ def train(
     processes = Processes.from_environment()
     taught = teaching.join(videos) if teaching else videos
     network = _make_network(config, teaching.widen(taught) if teaching else taught, pretrained)
+    check_clips_of_step(network, config, clips=len(taught) * config.repeats(len(taught)) // processes.count)
     run = describe_run(config, taught, validation, pretrained, processes=processes.count)
     run["teacher"] = teaching.scores.fingerprint if teaching else None
     resumption = find_checkpoint(resume, out, run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -70,5 +71,7 @@ def _toml(value: Any) -> str:
     """A string, number, truth value or several of them, as TOML has it."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
+    if value == math.inf:
+        return "inf"
     # JSON's are the same, but for one control character that it leaves as it is.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", r"\u007f")

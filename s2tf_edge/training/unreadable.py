@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import torch
+from torch import distributed
 
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.errors import InputFileError
@@ -19,7 +20,7 @@ _SHOWN = 5
 
 
 class Unreadable:
-    """Which videos of a data set could not be read; workers that get a copy count together.
+    """Which videos of a data set could not be read; workers that get a copy count together, processes where they join.
 
     Args:
         videos: the data set.
@@ -35,9 +36,7 @@ class Unreadable:
     @property
     def names(self) -> list[str]:
         """Of the videos found so far, in the order of the data set."""
-        # Of a copy: other processes write meanwhile, and ``nonzero`` fails where it counts more at the end than before.
-        found = self._found.clone().nonzero().flatten().tolist()
-        return [self._videos.videos[index].name for index in found]
+        return self._names(self._indices())
 
     @property
     def allowed(self) -> int:
@@ -62,8 +61,34 @@ class Unreadable:
             msg = f"none of the {len(names)} videos of {self._videos.name} can be read; the last: {error}"
             raise InputFileError(msg) from error
         if len(names) > self.allowed:
-            msg = (
-                f"{len(names)} of {len(self._videos)} videos of {self._videos.name} cannot be read, more than "
-                f"{_PERCENT} %: {first_few(names, _SHOWN)}; the last: {error}; repair them, or take them out"
-            )
-            raise InputFileError(msg) from error
+            raise self._too_many(names, last=f"the last: {error}; ") from error
+
+    def join(self) -> None:
+        """Counts what the other processes of the run have found, too: each of them has to call it.
+
+        Raises:
+            InputFileError: together there are too many.
+        """
+        if not distributed.is_available() or not distributed.is_initialized():
+            return
+        parts: list[list[int]] = [[] for _ in range(distributed.get_world_size())]
+        distributed.all_gather_object(parts, self._indices())
+        # What all of them were told, so that all of them go on or none does: workers may find another one meanwhile.
+        found = sorted({index for part in parts for index in part})
+        self._found[found] = 1
+        if len(found) > self.allowed:
+            raise self._too_many(self._names(found))
+
+    def _indices(self) -> list[int]:
+        # Of a copy: other processes write meanwhile, and ``nonzero`` fails where it counts more at the end than before.
+        found: list[int] = self._found.clone().nonzero().flatten().tolist()
+        return found
+
+    def _names(self, indices: list[int]) -> list[str]:
+        return [self._videos.videos[index].name for index in indices]
+
+    def _too_many(self, names: list[str], *, last: str = "") -> InputFileError:
+        return InputFileError(
+            f"{len(names)} of {len(self._videos)} videos of {self._videos.name} cannot be read, more than "
+            f"{_PERCENT} %: {first_few(names, _SHOWN)}; {last}repair them, or take them out"
+        )

@@ -206,6 +206,15 @@ def test_a_draw_that_leaves_a_class_untrained_is_refused(tmp_path: Path) -> None
         open_training_data(tmp_path, group_by="^([ab])_", validation="0.5")
 
 
+def test_a_class_of_one_video_is_drawn_to_train_on_alone_and_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = open_training_data(tree(tmp_path, *TAKES, "wave/ann_wave.mp4"), validation="0.4")
+    assert "ann_wave.mp4" in names(data.train)
+    warning = "there is no video to validate on of 'wave', only of the training side; their accuracy stays unknown"
+    assert warning in caplog.messages
+
+
 def test_a_class_to_train_on_alone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="no video to validate on of 'c', only of the training side; add some to"):
         open_training_data(tree(ready(tmp_path), "train/c/1.mp4"))

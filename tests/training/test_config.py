@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +17,12 @@ from s2tf_edge.training.config import TrainConfig, read_overrides
     [
         ("epochs", 0, "`epochs` must be one or more, got 0"),
         ("batch_size", 0, "`batch_size` must be one or more"),
-        ("lr", 0.0, "`lr` must lie above zero, got 0"),
-        ("seed", -1, "`seed` must be 0 or more"),
+        ("lr", 0.0, "`lr` must lie above zero and below infinity, got 0"),
+        ("lr", math.inf, "`lr` must lie above zero and below infinity, got inf"),
+        ("mixup", math.inf, "`mixup` must lie at zero or above and below infinity, got inf"),
+        ("checkpoint_minutes", math.nan, "`checkpoint_minutes` must lie at zero or above, got nan"),
+        ("seed", -1, "`seed` must be from 0 to 4294967295, got -1"),
+        ("seed", 2**32, "`seed` must be from 0 to 4294967295, got 4294967296"),
         ("workers", -1, "`workers` must be 0 or more"),
         ("min_scale", 0.0, r"`min_scale` must lie in \(0, 1\]"),
         ("aspect_jitter", 1.4, r"`aspect_jitter` must lie in \[0, 1\.4\)"),
@@ -35,6 +41,14 @@ from s2tf_edge.training.config import TrainConfig, read_overrides
 def test_values_out_of_range_are_refused(field: str, value: object, rule: str) -> None:
     with pytest.raises(UsageError, match=rule):
         TrainConfig(model="s2tf_r3d_10", **{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "field", [field.name for field in dataclasses.fields(TrainConfig) if isinstance(field.default, float)]
+)
+def test_what_is_no_number_is_refused(field: str) -> None:
+    with pytest.raises(UsageError, match=f"`{field}` must lie .*, got nan"):
+        TrainConfig(model="s2tf_r3d_10", **{field: math.nan})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("clips_per_video", "videos", "expected"), [(0, 30, 8), (0, 100, 3), (0, 1000, 1), (2, 30, 2)])

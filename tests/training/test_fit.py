@@ -15,9 +15,10 @@ from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.synthetic import write_video
 from s2tf_edge.errors import InputFileError, UsageError
+from s2tf_edge.models import create_model, save_model
 from s2tf_edge.models.model_file import read_model_file
 from s2tf_edge.training import TrainConfig, train
-from s2tf_edge.training.networks import make_spec
+from s2tf_edge.training.networks import make_network, make_spec
 
 
 class _KilledError(Exception):
@@ -82,11 +83,43 @@ def test_training_starts_from_the_weights_that_fit(
     assert "fresh: none" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("labels", "rows", "says"),
+    [
+        (("run", "Walk", "jump"), (2, 0, 1), "fresh: none; classes are matched by their names"),
+        (("run", "walk", "skip"), None, "head.fc.weight, as its classifier is of other classes"),
+        # A published checkpoint that came without names.
+        (None, (0, 1, 2), "fresh: none"),
+    ],
+)
+def test_a_classifier_goes_by_the_names_of_its_classes(
+    tmp_path: Path,
+    tiny: TrainConfig,
+    caplog: pytest.LogCaptureFixture,
+    labels: tuple[str, ...] | None,
+    rows: tuple[int, ...] | None,
+    says: str,
+) -> None:
+    source = create_model(tiny.model, num_classes=3, labels=labels, frames=tiny.frames, size=tiny.size)
+    save_model(tmp_path / "source.pt", source)
+    videos = LabeledVideos(name="DATA", labels=("jump", "run", "walk"), videos=[])
+    with caplog.at_level("INFO", logger="s2tf_edge"):
+        network = make_network(tiny, videos, tmp_path / "source.pt")
+    assert caplog.messages[-1].endswith(says)
+    own, given = (each.state_dict() for each in (network, source))
+    changed = {key for key in own if not torch.equal(own[key], given[key])}
+    if rows is None:
+        # Biases begin at zero.
+        assert changed == {"backbone.head.fc.weight"}
+    else:
+        for key in ("backbone.head.fc.weight", "backbone.head.fc.bias"):
+            torch.testing.assert_close(own[key], given[key][list(rows)], rtol=0, atol=0)
+        assert changed <= {"backbone.head.fc.weight", "backbone.head.fc.bias"}
+
+
 def test_another_network_s_weights_are_refused(
     tmp_path: Path, tiny: TrainConfig, sides: tuple[LabeledVideos, LabeledVideos]
 ) -> None:
-    from s2tf_edge.models import create_model, save_model
-
     save_model(tmp_path / "other.pt", create_model("r3d_10?width=0.25", num_classes=3, frames=8, size=32))
     config = dataclasses.replace(tiny, model="r3d_18?width=0.0625")
     with pytest.raises(UsageError, match="shares too few weights with r3d_18"):
@@ -182,6 +215,41 @@ def test_videos_that_cannot_be_read_are_left_out(tmp_path: Path, tiny: TrainConf
     refusal = r"^2 of 5 videos of .*data cannot be read, more than 1 %: .*mp4; the last: .*mp4 is not a video"
     with pytest.raises(InputFileError, match=refusal):
         train(config, videos=open_data(tmp_path / "data"), validation=good, out=tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "videos", "advice"),
+    [
+        (1, 20, "give a `batch_size` of 2 or more, or larger clips"),
+        (5, 1, "give more videos or `clips_per_video`, or larger clips"),
+    ],
+)
+def test_norms_that_would_get_one_value_are_refused_before_the_first_step(
+    tmp_path: Path,
+    tiny: TrainConfig,
+    sides: tuple[LabeledVideos, LabeledVideos],
+    batch_size: int,
+    videos: int,
+    advice: str,
+) -> None:
+    config = dataclasses.replace(tiny, model="r3d_10?width=0.0625", batch_size=batch_size)
+    refusal = (
+        f"^a step is one clip of 8 frames of 32x32, which leaves norms of r3d_10.* one value of a channel.*{advice}$"
+    )
+    with pytest.raises(UsageError, match=refusal):
+        train(config, videos=sides[0].subset(range(videos)), validation=sides[1], out=tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_one_clip_of_a_step_is_fine_where_norms_are_frozen_or_have_enough_values(
+    tmp_path: Path, tiny: TrainConfig, sides: tuple[LabeledVideos, LabeledVideos]
+) -> None:
+    config = dataclasses.replace(tiny, model="r3d_10?width=0.0625", batch_size=1, epochs=1)
+    videos, validation = sides[0].subset(range(2)), sides[1].subset([])
+    frozen = dataclasses.replace(config, freeze=r"^backbone\.(stem|stages)")
+    assert train(frozen, videos=videos, validation=validation, out=tmp_path / "frozen").model.is_file()
+    larger = dataclasses.replace(config, size=48)
+    assert train(larger, videos=videos, validation=validation, out=tmp_path / "larger").model.is_file()
 
 
 def test_nothing_to_train_on_is_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 import torch
 
 from s2tf_edge.models import registry
+from s2tf_edge.models.model_file import read_model_file
 
 _PATIENCE_SECONDS: Final = 300.0
 """No test waits that long unless something hangs, however busy the machine is."""
@@ -30,6 +32,7 @@ from pathlib import Path
 from torch import nn
 from s2tf_edge import ClipSpec
 from s2tf_edge.data.datasets import open_data
+from s2tf_edge.errors import InputFileError
 from s2tf_edge.models import Backbone, BackboneOptions, PooledHead, StageShape, register
 from s2tf_edge.training import TrainConfig, train
 
@@ -51,15 +54,25 @@ class Broken:
     def read(self, spec, *, at=0.5):
         raise RuntimeError("no memory left on this machine")
 
+class Unreadable(Broken):
+    def __init__(self, name):
+        self.name = name
+    def read(self, spec, *, at=0.5):
+        raise InputFileError(f"{self.name} is empty")
+
 out, batch_size, breaks = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 config = TrainConfig(
     model="norm_free_a", frames=8, size=32, fps=15.0, epochs=2, batch_size=batch_size, workers=0, lr=0.01,
     clips_per_video=1,
 )
 videos, validation = open_data("synthetic?clips=22"), open_data("synthetic?clips=7&split=test")
-if breaks and os.environ["RANK"] == "1":
+if breaks == ["breaks"] and os.environ["RANK"] == "1":
     validation.videos[1] = Broken()
-train(config, videos=videos, validation=validation, out=out)
+elif breaks:
+    for index in map(int, breaks):
+        validation.videos[index] = Unreadable(f"v{index}")
+result = train(config, videos=videos, validation=validation, out=out)
+print("validated", result.validated)
 """
 
 
@@ -137,3 +150,23 @@ def test_an_error_in_another_process_ends_all_and_reaches_the_user(tmp_path: Pat
         said, _ = process.communicate()
     assert process.returncode != 0
     assert "no memory left on this machine" in said
+
+
+@pytest.mark.slow
+def test_unreadable_videos_of_all_processes_are_counted_together(tmp_path: Path) -> None:
+    child = tmp_path / "child.py"
+    child.write_text(_CHILD, encoding="utf-8")
+    # The second process validates on the second video.
+    with _torchrun(child, "one", "4", "1", cwd=tmp_path) as process:
+        said, _ = process.communicate()
+    assert process.returncode == 0, said
+    assert [row["unreadable"] for row in _rows(tmp_path / "one")] == [1, 1]
+    assert read_model_file(tmp_path / "one" / "model.pt").metrics["unreadable"] == 1
+    assert re.findall(r"validated (\d)", said) == ["6", "6"]
+    # Each has found one, which alone it would bear.
+    with _torchrun(child, "two", "4", "1", "2", cwd=tmp_path) as process:
+        said, _ = process.communicate()
+    assert process.returncode != 0
+    assert (
+        "InputFileError: 2 of 7 videos of synthetic?clips=7&split=test cannot be read, more than 1 %: v1, v2;" in said
+    )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,12 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     # What has no value is there to be found, too.
     names = {field.name for field in dataclasses.fields(TrainConfig)}
     assert names == {line.strip("# ").split(" =")[0].split(":")[0] for line in text.splitlines() if line} & names
+
+
+def test_what_is_never_reached_is_read_again(tmp_path: Path) -> None:
+    config = TrainConfig(model="r3d_10", checkpoint_minutes=math.inf, clip_grad=math.inf)
+    write_settings(tmp_path / "a.toml", config, notes=[])
+    assert TrainConfig(**read_overrides(tmp_path / "a.toml")) == config
 
 
 def test_a_run_repeats_from_the_settings_it_left_to_the_byte(tmp_path: Path, tiny: TrainConfig, sides: Sides) -> None:

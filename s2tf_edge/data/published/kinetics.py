@@ -45,19 +45,15 @@ def read_kinetics(address: PublishedAddress) -> SplitVideos:
     """The sides that are there.
 
     Raises:
-        InputFileError: there are neither lists nor folders of sides, or most videos are missing.
+        InputFileError: there are neither lists with classes nor folders of sides, or most videos are missing.
     """
     root = address.root
     lists = _find_lists(root)
-    sides = _read_sides(root, lists) if lists else None
-    if sides is None:
+    sides = _read_sides(root, lists)
+    if not sides:
         found = read_ready_split(root)
         if found is None:
-            msg = (
-                f"{root} has neither train.csv and val.csv nor folders train/<class> and val/<class>: "
-                f"{describe_folder(root)}; give the folder that has them"
-            )
-            raise InputFileError(msg)
+            raise _nothing(root, lists)
         sides = dict(found.sides)
     return SplitVideos(name=address.text, sides=sides, part=address.part, is_published=True)
 
@@ -91,6 +87,8 @@ def _find_lists(root: Path) -> dict[Side, Path]:
 
 def _read_sides(root: Path, lists: Mapping[Side, Path]) -> dict[Side, DataSide]:
     """Sides of which there is something; the one for testing has no classes in some releases, and seldom videos."""
+    if not lists:
+        return {}
     index = _index(root)
     sides = {}
     for side, path in lists.items():
@@ -98,9 +96,22 @@ def _read_sides(root: Path, lists: Mapping[Side, Path]) -> dict[Side, DataSide]:
             sides[side] = DataSide(title=path.name, open=partial(_open_plain, path))
             continue
         rows = _read_rows(path)
-        if side != "test" or any(_find(row, index) for row in rows):
+        if any(_find(row, index) for row in rows) if side == "test" else rows:
             sides[side] = DataSide(title=path.name, open=partial(_open, path, rows, index))
     return sides
+
+
+def _nothing(root: Path, lists: Mapping[Side, Path]) -> InputFileError:
+    if not lists:
+        return InputFileError(
+            f"{root} has neither train.csv and val.csv nor folders train/<class> and val/<class>: "
+            f"{describe_folder(root)}; give the folder that has them"
+        )
+    names = " and ".join(path.name for path in lists.values())
+    return InputFileError(
+        f"{root}: no class of any video is in {names}; put train.csv and val.csv there, whose first column is label, "
+        "or folders train/<class> and val/<class>"
+    )
 
 
 def _open_plain(path: Path, labels: Sequence[str] | None) -> Videos:

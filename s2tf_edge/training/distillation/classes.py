@@ -18,7 +18,13 @@ def fold(label: str) -> str:
 
 
 def find_columns(labels: Sequence[str], teacher_labels: Sequence[str]) -> tuple[int, ...] | None:
-    """For each label its index among the teacher's; None where one is missing or two would have the same name."""
+    """For each label its index among the teacher's; None where one is missing or two would have the same name.
+
+    Where both have the very same names, however alike, each is its own.
+    """
+    exact = {label: index for index, label in enumerate(teacher_labels)}
+    if len(exact) == len(teacher_labels) == len(labels) and exact.keys() == set(labels):
+        return tuple(exact[label] for label in labels)
     known = {fold(label): index for index, label in enumerate(teacher_labels)}
     often = Counter(map(fold, (*dict.fromkeys(teacher_labels),))), Counter(map(fold, labels))
     if any(count > 1 for counts in often for count in counts.values()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from s2tf_edge.training.settings.declaring import UP_FROM_ZERO, setting
+from s2tf_edge.training.settings.declaring import UP_TO_INFINITY, setting
 
 __all__ = ["CheckpointSettings"]
 
@@ -16,6 +16,6 @@ class CheckpointSettings:
     checkpoint_minutes: float = setting(
         10.0,
         "Minutes after which last.ckpt is written within an epoch as well; 0 after every step. 10 by default.",
-        check=UP_FROM_ZERO,
+        check=UP_TO_INFINITY,
         affects_weights=False,
     )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
 from s2tf_edge.option_fields import Check, Option, declare, in_range
 
-__all__ = ["ABOVE_ZERO", "POSITIVE_SHARE", "SHARE", "UP_FROM_ZERO", "Setting", "setting"]
+__all__ = ["ABOVE_ZERO", "POSITIVE_SHARE", "SHARE", "UP_FROM_ZERO", "UP_TO_INFINITY", "Setting", "setting"]
 
 SHARE: Final = in_range("in [0, 1)", lambda value: 0 <= value < 1)
 POSITIVE_SHARE: Final = in_range("in (0, 1]", lambda value: 0 < value <= 1)
-ABOVE_ZERO: Final = in_range("above zero", lambda value: value > 0)
-UP_FROM_ZERO: Final = in_range("at zero or above", lambda value: value >= 0)
+ABOVE_ZERO: Final = in_range("above zero and below infinity", lambda value: 0 < value < math.inf)
+UP_FROM_ZERO: Final = in_range("at zero or above and below infinity", lambda value: 0 <= value < math.inf)
+UP_TO_INFINITY: Final = in_range("at zero or above", lambda value: value >= 0)
+"""What is never reached."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from s2tf_edge.option_fields import counts, one_of
-from s2tf_edge.training.settings.declaring import ABOVE_ZERO, SHARE, UP_FROM_ZERO, setting
+from s2tf_edge.training.settings.declaring import ABOVE_ZERO, SHARE, UP_FROM_ZERO, UP_TO_INFINITY, setting
 
-__all__ = ["KEPT", "OPTIMIZERS", "PRECISIONS", "OptimizationSettings"]
+__all__ = ["KEPT", "MAX_SEED", "OPTIMIZERS", "PRECISIONS", "OptimizationSettings"]
 
 OPTIMIZERS: Final = ("adamw", "sgd")
 PRECISIONS: Final = ("auto", "fp32", "bf16-mixed", "16-mixed")
 KEPT: Final = ("best", "last")
+MAX_SEED: Final = 2**32 - 1
+"""Steps and processes are added to it, and generators take 64 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class OptimizationSettings:
     weight_decay: float = setting(0.05, "Weight decay; norms and biases have none.", check=UP_FROM_ZERO)
     warmup: float = setting(0.1, "Share of all steps in which the learning rate rises.", check=SHARE)
     clip_grad: float = setting(
-        0.0, "Longest gradient of all weights together (L2 norm); 0 does not clip.", check=UP_FROM_ZERO
+        0.0, "Longest gradient of all weights together (L2 norm); 0 does not clip.", check=UP_TO_INFINITY
     )
     accumulate: int = setting(
         1, "Batches whose gradients make one step, for steps of more clips than memory holds.", check=counts(1)
@@ -63,4 +65,4 @@ class OptimizationSettings:
         metavar="NAME",
     )
     compile: bool = setting(False, "Compile the network with torch.compile, which takes minutes before the first step.")
-    seed: int = setting(0, "Seed of weights, order and augmentation; 0 by default.", check=counts(0))
+    seed: int = setting(0, "Seed of weights, order and augmentation; 0 by default.", check=counts(0, MAX_SEED))

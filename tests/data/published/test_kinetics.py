@@ -68,6 +68,29 @@ def test_videos_that_vanished_are_counted(make_tree: Callable[..., Path], caplog
         open_data(f"kinetics:{tree}?part=train")
 
 
+@pytest.mark.parametrize("open_it", [open_data, open_training_data])
+@pytest.mark.parametrize(
+    ("lists", "named"),
+    [
+        ({"test.csv": CSV["test.csv"]}, "test.csv"),
+        ({"train.csv": HEADER, "val.csv": HEADER}, "train.csv and val.csv"),
+    ],
+)
+def test_lists_without_a_class_are_refused(
+    make_tree: Callable[..., Path], lists: dict[str, str], named: str, open_it: Callable[[str], object]
+) -> None:
+    tree = make_tree(videos=["videos/qqqqqqqqqqq_000001_000011.mp4"], lists=lists)
+    with pytest.raises(InputFileError, match=rf"no class of any video is in {named}; put train\.csv and val\.csv"):
+        open_it(f"kinetics:{tree}")
+
+
+def test_a_list_that_ends_with_its_header_is_no_side(make_tree: Callable[..., Path]) -> None:
+    tree = make_tree(videos=["abc-def_ghi_000100_000110.mp4"], lists=CSV | {"train.csv": HEADER})
+    assert len(open_data(f"kinetics:{tree}")) == 1
+    with pytest.raises(InputFileError, match=r"holds val\.csv but no train beside it"):
+        open_training_data(f"kinetics:{tree}")
+
+
 def test_class_folders(make_tree: Callable[..., Path]) -> None:
     names = ["train/run/a.mp4", "train/jump/b.mp4", "val/run/c.mp4", "val/jump/d.mp4"]
     data = open_training_data(f"kinetics:{make_tree(videos=names, lists={})}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,33 @@ def test_the_teacher_labels_what_has_no_labels(projector: Projector) -> None:
     best = [int(scores.videos[video.name].logits.mean(axis=0).argmax()) for video in videos.videos]
     assert [video.label for video in labeled.videos] == best
     np.testing.assert_array_equal(labeled.videos[0].read(SPEC), videos.videos[0].read(SPEC))
+
+
+def test_a_teacher_s_classes_of_nearly_one_name_are_taught_as_they_are(
+    projector: Projector, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    videos = open_data("synthetic?clips=6")
+    scores = _scored(projector, videos, ("High Jump", "high_jump", "run"))
+    labeled = label_by_teacher(videos, scores)
+    teaching = Teaching(scores=scores, labels=labeled.labels, temperature=2.0, labels_are_the_teachers=True)
+    assert teaching.network_labels == labeled.labels
+    config = dataclasses.replace(TINY, epochs=1)
+    with caplog.at_level("INFO", logger="s2tf_edge"):
+        result = train(config, videos=labeled, validation=labeled.subset([]), teaching=teaching, out=tmp_path)
+    assert any(message.startswith("epoch 1/1: loss ") and ", train " in message for message in caplog.messages)
+    assert load_model(result.model).labels == labeled.labels
+
+
+def test_an_epoch_without_a_clip_of_a_known_class_has_no_top1(
+    projector: Projector, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    videos = open_data("synthetic?clips=6")
+    teaching = _teaching(projector, videos, ("a", "b", "c"))
+    unknown = dataclasses.replace(teaching, labels_are_the_teachers=True)
+    config = dataclasses.replace(TINY, epochs=1)
+    with caplog.at_level("INFO", logger="s2tf_edge"):
+        train(config, videos=videos, validation=videos.subset([]), teaching=unknown, out=tmp_path)
+    assert any(re.fullmatch(r"epoch 1/1: loss [\d.]+ \(.* left\)", message) for message in caplog.messages)
 
 
 def test_videos_that_were_not_scored_are_refused(projector: Projector) -> None:
