@@ -38,6 +38,17 @@ def test_sequences_are_told_apart_by_folder_and_by_what_is_no_number(tmp_path: P
     }
 
 
+def test_text_may_stand_behind_the_number(tmp_path: Path) -> None:
+    _touch(tmp_path, *(f"{number:04}_{kind}.png" for kind in ("rgb", "depth") for number in (2, 10, 1)), "0003.png")
+    # Of these the last number is the same.
+    _touch(tmp_path, "img_0001_v2.png", "img_0002_v2.png")
+    found = {pictures.name: (_names(pictures), pictures.numbers) for pictures in find_folder(tmp_path)}
+    assert found == {
+        str(tmp_path / "%d_depth.png"): (["0001_depth.png", "0002_depth.png", "0010_depth.png"], (1, 2, 10)),
+        str(tmp_path / "%d_rgb.png"): (["0001_rgb.png", "0002_rgb.png", "0010_rgb.png"], (1, 2, 10)),
+    }
+
+
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
