@@ -611,6 +611,14 @@ def test_status_records_come_at_regular_times(
     assert to_json(statuses[0]) is None
 
 
+def test_a_status_tells_how_much_was_read_of_a_part(make_video: Callable[..., Path], brightness: Session) -> None:
+    options = replace(RAW, start_seconds=2.0, duration_seconds=1.0, status_seconds=1e-9)
+    records = recognize(make_video("a.mp4", [BRIGHT] * 100), brightness, options=options)
+    status = _of(Status, records)[-1].sources[0]
+    assert (status.duration_seconds, status.first_seconds) == pytest.approx((1.0, 2.0))
+    assert 0 < status.done_seconds <= 1.0
+
+
 @pytest.mark.parametrize("requests", [1, 3])
 def test_several_runs_side_by_side_keep_the_order(
     make_video: Callable[..., Path], make_session: Callable[..., Any], spec: ClipSpec, requests: int
