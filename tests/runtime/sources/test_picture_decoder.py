@@ -58,7 +58,9 @@ def test_a_hole_in_the_numbers_takes_its_time(tmp_path: Path) -> None:
     assert _decoder(folder, fps=10.0, start_seconds=0.1).duration_seconds == pytest.approx(0.4)
 
 
-@pytest.mark.parametrize(("text", "names"), [("", "{}_rgb"), ("%04d_rgb.jpg", "{}_rgb"), ("img_%04d_v2.jpg", "img_{}_v2")])
+@pytest.mark.parametrize(
+    ("text", "names"), [("", "{}_rgb"), ("%04d_rgb.jpg", "{}_rgb"), ("img_%04d_v2.jpg", "img_{}_v2")]
+)
 def test_times_are_those_of_the_number_that_differs(tmp_path: Path, text: str, names: str) -> None:
     for number in (1, 2, 4):
         write_picture(tmp_path / f"{names.format(f'{number:04d}')}.jpg", 40 * number)
