@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -61,12 +62,13 @@ def find_pattern(text: str) -> PictureFiles | None:
     """The pictures that a pattern such as ``shots/%04d.png`` stands for; None where ``text`` is no such pattern."""
     path = Path(text)
     match = _PATTERN.fullmatch(path.name)
-    if match is None or not is_picture(path) or path.exists():
+    # Path.exists and is_dir raise where a name is too long for a file.
+    if match is None or not is_picture(path) or os.path.exists(path):  # noqa: PTH110
         return None
     width = int(match["width"] or 0)
     name = re.compile(f"{re.escape(match['head'])}([0-9]+){re.escape(match['tail'])}")
     numbered = []
-    for file in path.parent.iterdir() if path.parent.is_dir() else ():
+    for file in path.parent.iterdir() if os.path.isdir(path.parent) else ():  # noqa: PTH112
         found = name.fullmatch(file.name)
         if found and len(found[1]) == max(width, len(str(int(found[1])))):
             numbered.append((int(found[1]), file))

@@ -71,6 +71,13 @@ def test_what_is_no_pattern_is_a_file(tmp_path: Path, text: str) -> None:
     assert find_pattern(str(tmp_path / text)) is None
 
 
+@pytest.mark.parametrize("folder", ["", 300 * "x" + "/"])
+def test_a_pattern_too_long_for_a_file_stands_for_nothing(tmp_path: Path, folder: str) -> None:
+    found = find_pattern(str(tmp_path / f"{folder}{300 * 'x'}%d.png"))
+    assert found is not None
+    assert found.paths == ()
+
+
 def test_folders_are_gone_through_as_for_videos(tmp_path: Path) -> None:
     """Links are followed, loops met once, what is hidden left out."""
     for name in (
