@@ -110,7 +110,7 @@ def test_no_more_is_sorted_than_is_sent_at_once(make: SimpleNamespace, monkeypat
             taken.append(entry)
             yield entry
 
-    monkeypatch.setattr(module.heapq, "merge", count)
+    monkeypatch.setattr(heapq, "merge", count)
     history = History()
     for index in range(500):
         history.write(make.event(source=index % 5))
