@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -79,6 +78,9 @@ def hardware_facts() -> dict[str, str]:
 
 def resident_memory_mb() -> float:
     """Resident memory of this process now, in MB of 10^6 bytes; where the system does not tell, its peak so far."""
+    # Not on Windows.
+    import resource
+
     statm = Path("/proc/self/statm")
     if statm.exists():
         pages = int(statm.read_text(encoding="ascii").split()[1])

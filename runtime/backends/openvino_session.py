@@ -117,7 +117,7 @@ class OpenVinoSession(Session):
         self._core = self._openvino.Core()
         available = self._core.available_devices
         if self._device.split(".")[0] not in {name.split(".")[0] for name in available}:
-            msg = f"OpenVINO has no device {self._device!r} here; it has {', '.join(available)}"
+            msg = f"OpenVINO has no device {self.options.device!r} here; it has auto, {', '.join(available)}"
             raise UsageError(msg)
         network = self._read()
         config = self._choose_config(network)

@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 _SUFFIX: Final = "ExecutionProvider"
 _PREFERRED: Final = ("CUDA", "CPU")
 """Providers that ``auto`` chooses from, best first."""
+_ELSEWHERE: Final = frozenset({"Azure"})
+"""Providers that run nothing on this machine."""
 _ON_CUDA: Final = "CUDAExecutionProvider"
 _CUDA_OPTIONS: Final = {"use_tf32": "0"}
 """TF32 rounds products to 10 bits, an error larger than what fp32 is allowed."""
@@ -280,9 +282,10 @@ def _unreadable(path: Path, error: Exception) -> InputFileError | UnsupportedErr
 
 def _provider(device: str, available: list[str]) -> str:
     names = [name.removesuffix(_SUFFIX) for name in available]
+    names = [name for name in names if name not in _ELSEWHERE]
     wanted = _PREFERRED if device == "auto" else ("CUDA",) if device.upper() == "GPU" else (device.upper(),)
     for name in wanted:
         if name in names:
             return name + _SUFFIX
-    msg = f"this ONNX Runtime has no device {device!r}; it has {', '.join(names)}"
+    msg = f"this ONNX Runtime has no device {device!r}; it has auto, {', '.join(names)}"
     raise UsageError(msg)

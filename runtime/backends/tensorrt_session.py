@@ -67,7 +67,8 @@ class TensorRtSession(Session):
         super().__init__(path, info, options)
         found = _DEVICE.fullmatch(options.device)
         if found is None:
-            msg = f"TensorRT has no device {options.device!r}; it has GPU, or GPU.1 and so on for others than the first"
+            others = "or GPU.1 and so on for others than the first"
+            msg = f"TensorRT has no device {options.device!r}; it has auto, GPU, {others}"
             raise UsageError(msg)
         self._index = int(found[1] or 0)
         self._target = target

@@ -161,5 +161,5 @@ def _device(name: str) -> torch.device:
         return torch.device("cpu")
     if has_cuda and name.lower() in (*_CUDA_NAMES, "auto"):
         return torch.device("cuda")
-    msg = f"this PyTorch has no device {name!r}; it has {'CPU and GPU' if has_cuda else 'CPU'}"
+    msg = f"this PyTorch has no device {name!r}; it has auto, {'CPU, GPU' if has_cuda else 'CPU'}"
     raise UsageError(msg)

@@ -41,7 +41,7 @@ class SessionOptions:
     """Where and how to run."""
 
     device: str = "auto"
-    """Device as the runtime names it, such as CPU or GPU; auto lets the runtime choose."""
+    """Device as the runtime names it, such as CPU or GPU; auto, in letters of any case, lets the runtime choose."""
     threads: int = 0
     """CPU threads for one inference; 0 lets the runtime choose."""
     hint: str = "latency"
@@ -62,6 +62,8 @@ class SessionOptions:
             if value < 0:
                 msg = f"`{name}` must be zero or more, got {value}"
                 raise UsageError(msg)
+        if self.device.lower() == "auto":
+            object.__setattr__(self, "device", "auto")
         if self.hint not in HINTS:
             msg = f"hint must be one of {', '.join(HINTS)}, got {self.hint!r}"
             raise UsageError(msg)

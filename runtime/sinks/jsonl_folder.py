@@ -20,7 +20,9 @@ from s2tf_edge.words import json_text
 __all__ = ["JsonlFolderSink", "file_stems"]
 
 _SUFFIX: Final = ".jsonl"
-_MAX_STEM: Final = 100
+_MAX_STEM: Final = 200
+_MAX_ZONE: Final = 80
+"""In bytes of UTF-8: a file's name may have 255, and more follows these."""
 _CAUSES: Final = ("corrupt_packets", "frames_behind", "frames_out_of_order")
 """What a source's own facts count of what was left out; windows are dropped of all sources together."""
 
@@ -89,7 +91,8 @@ def file_stems(names: Sequence[str], *, zones: Sequence[str] = ()) -> list[str]:
     taken: set[str] = set()
     stems = []
     for name, zone in zip(names, zones or [""] * len(names), strict=True):
-        stem = f"{_stem(name)}-{_plain_name(zone)}" if zone else _stem(name)
+        behind = f"-{_plain_name(zone, most=_MAX_ZONE)}" if zone else ""
+        stem = _stem(name, most=_MAX_STEM - len(os.fsencode(behind))) + behind
         candidates = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(names) + 2))
         free = next(each for each in candidates if each.casefold() not in taken)
         taken.add(free.casefold())
@@ -137,22 +140,31 @@ class _File:
             self._is_begun = True
 
 
-def _stem(name: str) -> str:
+def _stem(name: str, *, most: int) -> str:
     if name == "-":
         return "stdin"
     if _is_file(name):
-        return Path(name).stem[:_MAX_STEM]
+        return _cut(Path(name).stem, most)
     without_password = re.sub(r"//[^/]*@", "//", name)
     unsafe = r"[^\w.]+" if "://" in name or name.startswith("lavfi:") else r"[^\w. ]+"
-    return _plain_name(without_password, unsafe=unsafe)
+    return _plain_name(without_password, unsafe=unsafe, most=most)
 
 
-def _plain_name(text: str, *, unsafe: str = r"[^\w.]+") -> str:
-    return re.sub(unsafe, "-", text).strip("-. ")[:_MAX_STEM] or "source"
+def _plain_name(text: str, *, unsafe: str = r"[^\w.]+", most: int) -> str:
+    return _cut(re.sub(unsafe, "-", text).strip("-. "), most) or "source"
+
+
+def _cut(text: str, most: int) -> str:
+    """Its beginning, of so many bytes at the most."""
+    text = text[:most]
+    while len(os.fsencode(text)) > most:
+        text = text[:-1]
+    return text
 
 
 def _is_file(name: str) -> bool:
     """Whether it is the name of a file, missing ones included: no address, no device, nothing that the user made up."""
     if "://" in name or name.startswith(("lavfi:", "/dev/")):
         return False
-    return Path(name).suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES) or Path(name).exists()
+    # Path.exists raises where a name is too long for a file, as one that the user made up may be.
+    return Path(name).suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES) or os.path.exists(name)  # noqa: PTH110

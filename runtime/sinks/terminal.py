@@ -145,7 +145,6 @@ class _SourceView:
         self._status: SourceStatus | None = None
         self._statuses: deque[tuple[float, SourceStatus]] = deque(maxlen=_RATE_STATUSES)
         self._ages_ms: deque[float] = deque(maxlen=_AGES)
-        self._first_seconds: float | None = None
 
     @property
     def state(self) -> str:
@@ -160,15 +159,12 @@ class _SourceView:
     def take_prediction(self, prediction: Prediction) -> None:
         self.prediction = prediction
         self._ages_ms.append(prediction.age_ms)
-        if self._first_seconds is None:
-            self._first_seconds = prediction.t_start
 
     def full(self, threshold: float) -> list[RenderableType]:
         """Three or four lines."""
         lines: list[RenderableType] = [_row(self._title(), _cut(Text(self._figures(), "dim")))]
-        duration_seconds = self._status.duration_seconds if self._status else None
-        if duration_seconds:
-            done = min(self._done_seconds(), duration_seconds)
+        if self._status and (duration_seconds := self._status.duration_seconds):
+            done = self._status.done_seconds
             bar = ProgressBar(total=duration_seconds, completed=done, complete_style="cyan", finished_style="cyan")
             lines.append(Padding(bar, (0, 0, 0, 2)))
         lines.append(Padding(self._scores(threshold), (0, 0, 0, 2)))
@@ -215,10 +211,9 @@ class _SourceView:
         if self._status is None or not self._status.frames or self.state != "playing":
             return self.state
         fps, speed = self._rates()
-        position, duration_seconds = self._status.position_seconds, self._status.duration_seconds
+        done, duration_seconds = self._status.done_seconds, self._status.duration_seconds
         if duration_seconds is None:
-            return f"{fps:.1f} fps · {_clock(position)}"
-        done = min(self._done_seconds(), duration_seconds)
+            return f"{fps:.1f} fps · {_clock(self._status.position_seconds)}"
         left = f" · {_clock((duration_seconds - done) / speed)} left" if speed > 0 else ""
         return f"{_clock(done)} of {_clock(duration_seconds)} · ×{speed:.1f}{left}"
 
@@ -232,19 +227,13 @@ class _SourceView:
                 notes.append(counted(count, what))
         return " · ".join(notes)
 
-    def _done_seconds(self) -> float:
-        """How much of the file was read: its times need not start at zero."""
-        if self._status is None:
-            return 0.0
-        return max(0.0, self._status.position_seconds - (self._first_seconds or 0.0))
-
     def _rates(self) -> tuple[float, float]:
         """Frames a second, and seconds of video a second, of late."""
         (before_seconds, before), (seconds, now) = self._statuses[0], self._statuses[-1]
         elapsed_seconds = seconds - before_seconds
         if elapsed_seconds <= 0:
             return 0.0, 0.0
-        moved_seconds = max(0.0, now.position_seconds - before.position_seconds)
+        moved_seconds = max(0.0, now.done_seconds - before.done_seconds)
         return (now.frames - before.frames) / elapsed_seconds, moved_seconds / elapsed_seconds
 
 

@@ -157,7 +157,8 @@ def _parse_files(text: str) -> list[Source]:
 
 
 def _read_pictures(pictures: PictureFiles) -> Source:
-    return Source(name=pictures.name, url=pictures.name, pictures=pictures.paths)
+    name = pictures.name
+    return Source(name=name, url=name, pictures=pictures.paths, picture_numbers=pictures.numbers)
 
 
 def file_source(path: Path) -> Source:

@@ -17,7 +17,6 @@ from s2tf_edge.data.frames import DEFAULT_FPS
 from s2tf_edge.errors import InputFileError
 from s2tf_edge.runtime.sources.continuity import Continuity
 from s2tf_edge.runtime.sources.decoder import Decoded
-from s2tf_edge.runtime.sources.picture_files import number_of
 from s2tf_edge.runtime.sources.source import Source
 from s2tf_edge.runtime.sources.timing import StageTimes
 
@@ -76,7 +75,7 @@ class PictureDecoder:
         self._stop = stop
         self._times = times
         self._start_seconds = start_seconds
-        self._positions = _find_positions(source.pictures)
+        self._positions = _find_positions(source.picture_numbers)
         if fps is None:
             _announce_rate()
         self.frame_seconds = 1 / (fps or float(DEFAULT_FPS))
@@ -128,11 +127,10 @@ class PictureDecoder:
         return InputFileError(f"{self.source.name} holds no picture that decodes; check that they are pictures")
 
 
-def _find_positions(paths: Sequence[Path]) -> Sequence[int]:
+def _find_positions(numbers: Sequence[int]) -> Sequence[int]:
     """Which frame each picture is, from 0."""
-    numbers = [number_of(path) for path in paths]
     positions = [number - numbers[0] for number in numbers]
-    return positions if 2 * len(paths) > positions[-1] else range(len(paths))
+    return positions if 2 * len(numbers) > positions[-1] else range(len(numbers))
 
 
 @functools.cache

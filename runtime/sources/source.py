@@ -43,6 +43,8 @@ class Source:
     """Longest wait for each packet of a live source."""
     pictures: tuple[Path, ...] = field(default=(), repr=False)
     """Numbered pictures that are read one after another, in place of ``url``."""
+    picture_numbers: tuple[int, ...] = field(default=(), repr=False)
+    """The number of each of them, which says when it is shown."""
     open: Callable[[], BinaryIO] | None = field(default=None, repr=False, compare=False)
     """Opens the bytes of a file that FFmpeg cannot open by ``url``, as of an object store."""
 

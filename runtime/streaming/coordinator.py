@@ -12,8 +12,8 @@ from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.sources.hardware_decoding import check_hwaccel
 from s2tf_edge.runtime.sources.source import Source
 from s2tf_edge.runtime.streaming.clip_ring import Window
-from s2tf_edge.runtime.streaming.fair_queue import FairQueue, Item
-from s2tf_edge.runtime.streaming.inference import InferencePool
+from s2tf_edge.runtime.streaming.fair_queue import Ended, FairQueue, Item
+from s2tf_edge.runtime.streaming.inference import InferencePool, WindowResult
 from s2tf_edge.runtime.streaming.ledger import Ledger
 from s2tf_edge.runtime.streaming.postprocess import Postprocessor
 from s2tf_edge.runtime.streaming.reader import Reader, replace_if_hung
@@ -102,14 +102,14 @@ class Coordinator:
         if pool.is_free:
             pool.put([item for item in self._queue.take(windows=self._session.info.batch) if self._is_wanted(item)])
         for item, result in pool.finished():
-            yield from self._maker.make(item, result)
+            yield from self._make(item, result)
         self._readers = [replace_if_hung(reader) for reader in self._readers]
         yield from self._make_status(pool)
 
     def _finish(self, pool: InferencePool) -> Iterator[Record]:
         """After an early end: what was under way, pictures, so that a saved video is whole, and the open events."""
         for item, result in pool.finished(wait=True):
-            yield from self._maker.make(item, result)
+            yield from self._make(item, result)
         while self._queue.has_pictures:
             yield from self._take_picture()
         # Windows that were not begun are left; the pictures among them are not.
@@ -137,6 +137,12 @@ class Coordinator:
         for reader in self._readers:
             if reader.is_alive():
                 reader.join(max(0.0, deadline - perf_counter()))
+
+    def _make(self, item: Item, result: WindowResult | None) -> Iterator[Record]:
+        """The records of one item; before the end of a source come its pictures that went past its windows."""
+        if isinstance(item, Ended):
+            yield from self._queue.take_pictures_of(item.source)
+        yield from self._maker.make(item, result)
 
     def _take_picture(self) -> Iterator[Picture]:
         picture = self._queue.take_picture()

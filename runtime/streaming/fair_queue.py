@@ -9,7 +9,7 @@ Three groups, the first of two files, the others of a camera each; W is a window
     files 0, 1   E₁ W₁ P₁ E₀ W₀ P₀ ─┐
     camera 2                 G₂ W₂ ─┼─ turns ─→ take: P₀ W₀   W₂   then E₀ P₁ W₁, then G₂, then E₁
     camera 3                        ┘           up to one window of each group in turn
-    pictures of cameras   P₃ P₂ P₂ ───────────→ take_picture: past all of these
+    pictures of cameras   P₃ P₂ P₂ ───────────→ take_picture: past all of these; not past the end of their camera
 
 Zones of one source are a group too: their windows of one instant have one turn, so that one run takes all of them.
 Camera 3 has no turn while nothing of it waits; with its next item it gets the last one.
@@ -148,6 +148,16 @@ class FairQueue:
             self._passing[self._group(picture)] -= 1
             self._forget(picture)
         return picture
+
+    def take_pictures_of(self, source: int) -> list[Picture]:
+        """All pictures of one source that go past, at once, as when it has ended."""
+        with self._changed:
+            taken = [picture for picture in self._pictures if picture.source == source]
+            self._pictures = deque(picture for picture in self._pictures if picture.source != source)
+            for picture in taken:
+                self._passing[self._group(picture)] -= 1
+                self._forget(picture)
+        return taken
 
     def close(self) -> None:
         """Lets nobody wait any longer."""

@@ -50,6 +50,10 @@ class Ledger:
         """What was left out by the thread that makes records, by cause."""
         self.label_times = StageTimes()
         """Of the stages from a window to its label; the others are in the reports."""
+        self._running = self.reports
+        """Those whose times may still grow."""
+        self._past_times = StageTimes()
+        """Of all others together: of a folder of thousands these are nearly all."""
         self._status_seconds = status_seconds
         self._events = 0
         self._began_at = datetime.now(timezone.utc)
@@ -145,10 +149,17 @@ class Ledger:
         )
 
     def _merge_times(self) -> StageTimes:
+        running = []
+        for report in self._running:
+            # A reader says so once nothing more comes of its source.
+            if report.state in ("ended", "failed"):
+                self._past_times.merge(report.times)
+            else:
+                running.append(report)
+        self._running = tuple(running)
         times = StageTimes()
-        for report in self.reports:
-            times.merge(report.times)
-        times.merge(self.label_times)
+        for part in (self._past_times, *(report.times for report in self._running), self.label_times):
+            times.merge(part)
         return times
 
     def _sum_drops(self, queue_drops: Mapping[str, int]) -> dict[str, int]:

@@ -253,6 +253,14 @@ class SourceStatus:
     """Of the part that is to be read; None where it is not known, as of a live source."""
     message: str | None
     """What is wrong, if anything is."""
+    first_seconds: float = 0.0
+    """Presentation time of the first frame that was read: what was read of ``duration_seconds`` counts from it."""
+
+    @property
+    def done_seconds(self) -> float:
+        """How much was read, no more than there is."""
+        done = max(0.0, self.position_seconds - self.first_seconds)
+        return done if self.duration_seconds is None else min(done, self.duration_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

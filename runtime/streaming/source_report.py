@@ -88,6 +88,7 @@ class SourceReport:
             position_seconds=self.position_seconds,
             duration_seconds=self.duration_seconds,
             message=self.message,
+            first_seconds=self.first_seconds,
         )
 
     def to_dict(self, zone: ZoneReport) -> dict[str, Any]:

@@ -14,6 +14,8 @@ _PATIENCE_SECONDS: Final = 30.0
 _PATIENCE_SPANS: Final = 3
 """A long clip takes long to be complete."""
 _WELL: Final = ("waiting", "playing", "ended")
+_LOST_WORK: Final = ("windows_superseded", "windows_too_old", "frames_out_of_order")
+"""Causes by which what was read comes to no prediction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +54,11 @@ class Verdict:
 class Health:
     """Follows a stream.
 
+    Where regions come and go there may be nothing to predict for hours: frames that are read while the network has
+    nothing to do, and nothing is left out, are as good as a prediction.
+
     Args:
-        patience_seconds: without a prediction, from which on the stream counts as stalled; three times the length of a
+        patience_seconds: without either, from which on the stream counts as stalled; three times the length of a
             clip where that is more.
     """
 
@@ -61,17 +66,22 @@ class Health:
         self._patience_seconds = patience_seconds
         self._sources: dict[int, _SourceHealth] = {}
         self._predicted_at: float | None = None
+        self._progressed_at: float | None = None
+        """When there was the last prediction, or frames were read of which none was due."""
+        self._frames = 0
+        self._lost_work = 0
         self._started_at: float | None = None
         self._has_ended = False
 
     def write(self, record: Record) -> None:
         """Takes a record."""
         if isinstance(record, Prediction):
-            self._predicted_at = monotonic()
+            self._predicted_at = self._progressed_at = monotonic()
             self._mark_playing(record.source)
         elif isinstance(record, Status):
             states = [_SourceHealth(name=item.name, state=item.state, message=item.message) for item in record.sources]
             self._sources = dict(enumerate(states))
+            self._note_progress(record)
         elif isinstance(record, Failure):
             failed = _SourceHealth(name=record.name, state="failed", message=record.message)
             self._sources = {**self._sources, record.source: failed}
@@ -90,6 +100,13 @@ class Health:
         status, reason = self._judge(sources, now)
         return Verdict(status=status, reason=reason, seconds_since_prediction=since, sources=sources)
 
+    def _note_progress(self, status: Status) -> None:
+        frames = sum(source.frames for source in status.sources)
+        lost_work = sum(status.drops.get(cause, 0) for cause in _LOST_WORK)
+        if frames > self._frames and lost_work == self._lost_work and not status.network_seconds:
+            self._progressed_at = monotonic()
+        self._frames, self._lost_work = frames, lost_work
+
     def _mark_playing(self, source: int) -> None:
         """A stream without Status records says by its predictions alone that a source plays."""
         held = self._sources.get(source)
@@ -105,7 +122,6 @@ class Health:
         reason = "; ".join(source.message or f"{source.name} is {source.state}" for source in ill)
         if ill and not any(source.state in ("waiting", "playing") for source in sources):
             return "failing", reason
-        silent_seconds = now - (self._predicted_at or self._started_at)
-        if silent_seconds > self._patience_seconds:
-            return "stalled", f"no prediction for {silent_seconds:.0f} s"
+        if now - (self._progressed_at or self._started_at) > self._patience_seconds:
+            return "stalled", f"no prediction for {now - (self._predicted_at or self._started_at):.0f} s"
         return ("degraded", reason) if ill else ("ok", None)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import heapq
+import itertools
 import json
 import re
 import secrets
@@ -80,8 +81,10 @@ class History:
     def after(self, number: int) -> list[Entry]:
         """The oldest entries that came after ``number``, in order, as many as are sent at once; 0 is before all."""
         with self._lock:
+            if number >= self._newest:
+                return []
             parts = [_after(kept, number) for kept in self._kept.values()]
-        return list(heapq.merge(*parts, key=lambda entry: entry.number))[:_BATCH]
+        return list(itertools.islice(heapq.merge(*parts, key=lambda entry: entry.number), _BATCH))
 
     def _make_room(self) -> None:
         key = next(key for key in self._kept if key[1] >= 0)

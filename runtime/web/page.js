@@ -167,10 +167,12 @@ class Source {
 
   figures() {
     const { status, last } = this;
-    const position = status?.position_seconds ?? last?.t_end;
+    const position = status?.position_seconds ?? last?.t_end, whole = status?.duration_seconds;
     const parts = [];
     if (this.fps !== null && this.state === "playing") parts.push(`${number(this.fps, 1)} fps`);
-    if (position !== undefined) parts.push(clock(position) + (status?.duration_seconds ? ` of ${clock(status.duration_seconds)}` : ""));
+    // A file is read from --start on, and its times need not begin at zero.
+    if (whole) parts.push(`${clock(clamp(position - status.first_seconds, 0, whole))} of ${clock(whole)}`);
+    else if (position !== undefined) parts.push(clock(position));
     if (status?.gaps) parts.push(`${status.gaps} gap${status.gaps > 1 ? "s" : ""}`);
     if (status?.reconnects) parts.push(`${status.reconnects} reconnect${status.reconnects > 1 ? "s" : ""}`);
     return parts.join(" · ");

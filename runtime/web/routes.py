@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 from starlette.applications import Starlette
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -40,6 +41,15 @@ _TICK_SECONDS: Final = 0.05
 _KEEP_ALIVE_SECONDS: Final = 10.0
 _RETRY_MS: Final = 1000
 _PICTURE_WAIT_SECONDS: Final = 0.5
+
+
+class _PositionConvertor(IntegerConvertor):
+    """A source's position: Python refuses to read numbers of thousands of digits, which would be an error here."""
+
+    regex = "[0-9]{1,9}"
+
+
+register_url_convertor("position", _PositionConvertor())
 
 
 class Page:
@@ -73,9 +83,9 @@ class Page:
         routes = [Route(f"/{path}", _file(*file)) for path, file in _FILES.items()]
         routes += [
             Route("/events", self._events),
-            Route("/picture/{source:int}.jpg", self._jpeg),
-            Route("/picture/{source:int}.mjpeg", self._mjpeg),
-            Route("/saliency/{source:int}", self._saliency),
+            Route("/picture/{source:position}.jpg", self._jpeg),
+            Route("/picture/{source:position}.mjpeg", self._mjpeg),
+            Route("/saliency/{source:position}", self._saliency),
             Route("/metrics", self._metrics_text),
             Route("/healthz", self._healthz),
         ]

@@ -161,6 +161,7 @@ def _video_sink(path: Path, sources: Sequence[Source], *, saliency: bool) -> Sin
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    if path.exists() and other.exists():
+    # Path.exists raises where a name is too long for a file, as an address may be.
+    if os.path.exists(path) and os.path.exists(other):  # noqa: PTH110
         return path.samefile(other)
     return path.resolve() == other.resolve()

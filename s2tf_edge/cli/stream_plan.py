@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,9 @@ def plan_stream(flags: StreamFlags, *, notify: NotifySocket | None = None) -> St
     named = [Path(url2pathname(urlsplit(text).path) if text.startswith("file://") else text) for text in texts]
     files = [file for item in sources if not item.is_device for file in (Path(item.url), *item.pictures)]
     config = [] if flags.config is None else [flags.config]
-    check_outputs(outputs.files, [artifact, *config, *(file for file in named if file.is_file()), *files])
+    # Path.is_file raises where a name is too long for a file, as a filter graph may be.
+    named = [file for file in named if os.path.isfile(file)]  # noqa: PTH113
+    check_outputs(outputs.files, [artifact, *config, *named, *files])
     return StreamPlan(
         artifact=artifact,
         sources=sources,

@@ -74,6 +74,18 @@ def _video(path: Path, *, frames: int) -> bytes:
     return path.read_bytes()
 
 
+def test_a_source_may_be_longer_than_the_name_of_a_file(run: Callable[..., Any], tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    kept.touch()
+    code, _, err = run(f"{CLIP}:duration=1,{'null,' * 60}null", "--jsonl", f"{tmp_path}/lines/", "--quiet")
+    assert (code, err) == (0, "")
+    (file,) = (tmp_path / "lines").iterdir()
+    assert _records(file.read_text())[0]["type"] == "start"
+    code, _, err = run(f"http://127.0.0.1:9/{'x' * 5000}.mp4", "--jsonl", kept, "--quiet")
+    assert code == 8
+    assert "cannot open http" in err
+
+
 @pytest.mark.parametrize("suffix", ["ts", "mkv", "h264"])
 def test_stdin_loses_nothing(started: Any, tmp_path: Path, suffix: str) -> None:
     out, err = started("--source", "-", "--jsonl", "-").communicate(_video(tmp_path / f"a.{suffix}", frames=100), 120)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,6 +19,12 @@ from s2tf_edge.runtime.hardware import (
     is_arm,
     saturates_int8,
 )
+
+
+def test_streams_need_no_module_that_windows_lacks() -> None:
+    lacking = "import sys; sys.modules.update(dict.fromkeys(('fcntl', 'grp', 'pwd', 'resource', 'termios')));"
+    line = f"{lacking} import s2tf_edge.runtime.open, s2tf_edge.runtime.streaming.recognize"
+    subprocess.run([sys.executable, "-c", line], check=True, timeout=120)
 
 
 def test_it_is_this_machine() -> None:

@@ -125,8 +125,13 @@ def test_an_engine_has_a_session_that_asks_for_a_gpu(tmp_path: Path, target: str
     built_with = {"library": "TensorRT", "version": "10.3.0"}
     folder = _artifact(tmp_path / "a", target=target, build={"built_with": built_with})
     assert open_session(folder).backend == "tensorrt"
-    with pytest.raises(UsageError, match="TensorRT has no device 'CPU'; it has GPU"):
+    with pytest.raises(UsageError, match="TensorRT has no device 'CPU'; it has auto, GPU"):
         open_session(folder, SessionOptions(device="CPU"))
+
+
+@pytest.mark.parametrize("device", ["auto", "AUTO", "Auto"])
+def test_auto_may_be_written_as_runtimes_write_devices(device: str) -> None:
+    assert SessionOptions(device=device).device == dataclasses.replace(SessionOptions(device=device)).device == "auto"
 
 
 def test_an_artifact_says_what_its_session_takes(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -90,6 +91,10 @@ def _split(command: str) -> list[str]:
         raise UsageError(msg) from error
     if not words:
         msg = "`on_event` is empty; give a program and its arguments"
+        raise UsageError(msg)
+    if re.match(r"[A-Za-z_]\w*=", words[0]):
+        # Not repeated: it may be a password.
+        msg = "`on_event` begins with a variable, which only a shell would set; give env NAME=VALUE PROGRAM"
         raise UsageError(msg)
     if shutil.which(words[0]) is None:
         msg = f"`on_event` cannot be run: there is no program {words[0]}; give its path, or one that is on PATH"

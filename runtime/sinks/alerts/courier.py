@@ -40,6 +40,7 @@ class Courier:
         self._is_closing = False
         self._is_abandoned = threading.Event()
         self.dropped = 0
+        self._log = RareLog()
         self._thread = threading.Thread(target=self._run, name=f"tell {name}", daemon=True)
         self._thread.start()
 
@@ -86,7 +87,7 @@ class Courier:
             return self._deliver(message)
         except Exception as error:
             # By its kind alone: what it says may hold an address.
-            logger.warning("%s: an event could not be told (%s)", self._name, type(error).__name__)
+            self._log.warn(f"{self._name}: an event could not be told ({type(error).__name__})")
             return None
 
     def _next(self) -> bytes | None:

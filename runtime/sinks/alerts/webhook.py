@@ -123,7 +123,13 @@ def _parse(url: str) -> SplitResult:
 
 
 def _host(parts: SplitResult) -> str:
-    return parts.netloc.rpartition("@")[2]
+    """Host and port in plain letters, as they go over the wire."""
+    if parts.netloc.isascii() or parts.hostname is None:
+        return parts.netloc.rpartition("@")[2]
+    host = parts.hostname.encode("idna").decode("ascii")
+    # Only addresses of version 6 have colons.
+    host = f"[{host}]" if ":" in host else host
+    return host if parts.port is None else f"{host}:{parts.port}"
 
 
 def _authorization(parts: SplitResult, token: str | None) -> dict[str, str]:

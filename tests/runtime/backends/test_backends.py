@@ -258,10 +258,15 @@ def test_what_pytorch_has_once_for_a_process_is_left_as_it_was(session: Session,
 
 def test_unknown_devices_are_refused(path: Path) -> None:
     with (
-        pytest.raises(UsageError, match=r"no device 'TPU'.* has .*[CG]PU"),
+        pytest.raises(UsageError, match=r"no device 'TPU'.* has auto, (?!.*Azure).*[CG]PU"),
         open_session(path, SessionOptions(device="TPU")),
     ):
         pass
+
+
+def test_every_backend_knows_auto_in_capitals(path: Path) -> None:
+    with open_session(path, SessionOptions(device="AUTO")) as session:
+        assert session.describe()["device"]
 
 
 @pytest.mark.parametrize("backend", _on_gpu(profiled=True), indirect=True)

@@ -48,7 +48,7 @@ def test_gpus_are_devices(tmp_path: Path, device: str) -> None:
 
 @pytest.mark.parametrize("device", ["CPU", "GPU1", "auto.1", ""])
 def test_a_device_that_is_no_gpu_is_refused(tmp_path: Path, device: str) -> None:
-    with pytest.raises(UsageError, match=rf"TensorRT has no device '{device}'; it has GPU, or GPU.1 and so on"):
+    with pytest.raises(UsageError, match=rf"TensorRT has no device '{device}'; it has auto, GPU, or GPU.1 and so on"):
         _session(tmp_path, device=device)
 
 

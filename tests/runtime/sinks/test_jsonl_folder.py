@@ -163,6 +163,17 @@ def test_names_are_plain_and_no_two_are_alike(names: list[str], stems: list[str]
     assert file_stems(names) == stems
 
 
+@pytest.mark.parametrize("name", [300 * "n", 300 * "猫", "lavfi:" + 300 * "猫", f"clips/{84 * '猫'}.mp4"])
+@pytest.mark.parametrize("zone", ["", 300 * "犬"])
+def test_long_names_are_cut_to_what_a_file_may_be_called(tmp_path: Path, name: str, zone: str) -> None:
+    names = [f"{name}{number}" for number in range(3)] if not name.endswith(".mp4") else [name] * 3
+    stems = file_stems(names, zones=[zone] * 3 if zone else ())
+    assert len(set(stems)) == 3
+    for stem in stems:
+        (tmp_path / f"{stem}.jsonl").touch()
+        assert "�" not in stem
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     with pytest.raises(UsageError, match="is a file; name a folder"):

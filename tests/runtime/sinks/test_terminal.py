@@ -54,6 +54,7 @@ def _source(
     state: str = "playing",
     frames: int = 0,
     position: float = 0.0,
+    first: float = 0.0,
     duration: float | None = None,
     reconnects: int = 0,
     message: str | None = None,
@@ -68,6 +69,7 @@ def _source(
         position_seconds=position,
         duration_seconds=duration,
         message=message,
+        first_seconds=first,
     )
 
 
@@ -124,12 +126,12 @@ def test_a_higher_score_has_a_longer_bar() -> None:
 
 
 def test_a_file_shows_how_far_it_is_and_how_long_it_takes() -> None:
-    # Its times do not start at zero.
+    # Its times do not start at zero, and it is read from before the first window that was run.
     lines = _shown(
         _start("clip.mp4"),
-        _status(1.0, _source(frames=1, position=100.0, duration=60.0)),
-        _prediction(at=100.0),
-        _status(6.0, _source(frames=500, position=120.0, duration=60.0)),
+        _status(1.0, _source(state="waiting", duration=60.0)),
+        _prediction(at=104.0),
+        _status(6.0, _source(frames=500, position=120.0, first=100.0, duration=60.0)),
     )
     assert lines[0].endswith(" 0:20 of 1:00 · ×4.0 · 0:10 left")
     assert lines[1].count("━") == pytest.approx(98 / 3, abs=1)

@@ -58,6 +58,15 @@ def test_a_hole_in_the_numbers_takes_its_time(tmp_path: Path) -> None:
     assert _decoder(folder, fps=10.0, start_seconds=0.1).duration_seconds == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize(
+    ("text", "names"), [("", "{}_rgb"), ("%04d_rgb.jpg", "{}_rgb"), ("img_%04d_v2.jpg", "img_{}_v2")]
+)
+def test_times_are_those_of_the_number_that_differs(tmp_path: Path, text: str, names: str) -> None:
+    for number in (1, 2, 4):
+        write_picture(tmp_path / f"{names.format(f'{number:04d}')}.jpg", 40 * number)
+    assert _times(tmp_path / text) == pytest.approx([0, 0.04, 0.12])
+
+
 def test_numbers_that_count_no_frames_are_an_order(tmp_path: Path) -> None:
     assert _times(_fill(tmp_path, [20240101, 20240102, 20240131]), fps=10.0) == pytest.approx([0, 0.1, 0.2])
 

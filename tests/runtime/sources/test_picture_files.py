@@ -38,6 +38,17 @@ def test_sequences_are_told_apart_by_folder_and_by_what_is_no_number(tmp_path: P
     }
 
 
+def test_text_may_stand_behind_the_number(tmp_path: Path) -> None:
+    _touch(tmp_path, *(f"{number:04}_{kind}.png" for kind in ("rgb", "depth") for number in (2, 10, 1)), "0003.png")
+    # Of these the last number is the same.
+    _touch(tmp_path, "img_0001_v2.png", "img_0002_v2.png")
+    found = {pictures.name: (_names(pictures), pictures.numbers) for pictures in find_folder(tmp_path)}
+    assert found == {
+        str(tmp_path / "%d_depth.png"): (["0001_depth.png", "0002_depth.png", "0010_depth.png"], (1, 2, 10)),
+        str(tmp_path / "%d_rgb.png"): (["0001_rgb.png", "0002_rgb.png", "0010_rgb.png"], (1, 2, 10)),
+    }
+
+
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
@@ -58,6 +69,13 @@ def test_a_pattern_stands_for_what_it_prints(tmp_path: Path, pattern: str, expec
 def test_what_is_no_pattern_is_a_file(tmp_path: Path, text: str) -> None:
     _touch(tmp_path, "there%d.png")
     assert find_pattern(str(tmp_path / text)) is None
+
+
+@pytest.mark.parametrize("folder", ["", 300 * "x" + "/"])
+def test_a_pattern_too_long_for_a_file_stands_for_nothing(tmp_path: Path, folder: str) -> None:
+    found = find_pattern(str(tmp_path / f"{folder}{300 * 'x'}%d.png"))
+    assert found is not None
+    assert found.paths == ()
 
 
 def test_folders_are_gone_through_as_for_videos(tmp_path: Path) -> None:

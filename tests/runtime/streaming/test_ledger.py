@@ -10,6 +10,7 @@ import pytest
 from s2tf_edge.errors import SourceError
 from s2tf_edge.runtime.session import Session
 from s2tf_edge.runtime.sources.source import Source
+from s2tf_edge.runtime.sources.timing import StageTimes
 from s2tf_edge.runtime.streaming import ledger as module
 from s2tf_edge.runtime.streaming.ledger import Ledger
 from s2tf_edge.runtime.streaming.records import Event, Failure, Prediction
@@ -101,3 +102,28 @@ def test_without_a_period_there_is_no_status(clock: Any) -> None:
     ledger = Ledger(SOURCES, status_seconds=None)
     clock.now += 1e6
     assert ledger.make_status({}) is None
+
+
+def test_times_of_sources_that_have_ended_are_added_up_once(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    merged: list[StageTimes] = []
+    merge = StageTimes.merge
+
+    def note(into: StageTimes, times: StageTimes) -> None:
+        merged.append(times)
+        merge(into, times)
+
+    monkeypatch.setattr(StageTimes, "merge", note)
+    ledger = Ledger([Source(name=str(number), url=str(number)) for number in range(5)], status_seconds=1.0)
+    counts = []
+    for report, state in zip(ledger.reports, ["ended", "failed", "ended", "playing"], strict=False):
+        report.state = state
+        report.times.add("decode", 1.0)
+        clock.now += 1
+        status = ledger.make_status({})
+        assert status is not None
+        counts.append(status.stages_ms["decode"]["n"])
+    ledger.reports[3].times.add("decode", 1.0)
+    merged.clear()
+    summary = ledger.make_summary({}, interrupted=False)
+    assert (counts, summary.stages_ms["decode"]["n"]) == ([1, 2, 3, 4], 5)
+    assert not any(times is report.times for times in merged for report in ledger.reports[:3])

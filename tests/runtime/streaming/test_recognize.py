@@ -21,7 +21,9 @@ from s2tf_edge.runtime.sources.parsing import parse_source
 from s2tf_edge.runtime.sources.source import Source
 from s2tf_edge.runtime.statistics import softmax
 from s2tf_edge.runtime.streaming import coordinator, ledger, reader, zone_rings
-from s2tf_edge.runtime.streaming.fair_queue import FairQueue
+from s2tf_edge.runtime.streaming.clip_ring import Window
+from s2tf_edge.runtime.streaming.fair_queue import Ended, FairQueue
+from s2tf_edge.runtime.streaming.inference import InferencePool
 from s2tf_edge.runtime.streaming.recognize import recognize
 from s2tf_edge.runtime.streaming.records import (
     STAGES,
@@ -467,6 +469,65 @@ def test_stopping_ends_in_order(
     assert summary.frames_in - 1 <= pictures <= summary.frames_in
 
 
+@pytest.fixture
+def quick_network_slow_screen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Record]]:
+    """Runs a stream whose network takes no time, and whose first picture is drawn until its sources have ended."""
+    put, run, wake = FairQueue.put, InferencePool.put, FairQueue.wake
+    ended, was_run = threading.Semaphore(0), threading.Semaphore(0)
+
+    def note_end(queue: FairQueue, *items: Any, wait: bool) -> None:
+        put(queue, *items, wait=wait)
+        if isinstance(items[0], Ended):
+            ended.release()
+
+    def run_at_once(pool: InferencePool, items: Sequence[Any]) -> None:
+        run(pool, items)
+        if any(isinstance(item, Window) for item in items):
+            assert was_run.acquire(timeout=PATIENCE_SECONDS)
+
+    def note_result(queue: FairQueue) -> None:
+        was_run.release()
+        wake(queue)
+
+    monkeypatch.setattr(FairQueue, "put", note_end)
+    monkeypatch.setattr(FairQueue, "wake", note_result)
+    monkeypatch.setattr(InferencePool, "put", run_at_once)
+
+    def run_all(sources: Sequence[Source], session: Session, options: StreamOptions) -> list[Record]:
+        records = recognize(sources, session, options=options)
+        taken = [next(records)]
+        while not isinstance(taken[-1], Picture):
+            taken.append(next(records))
+        for _ in sources:
+            assert ended.acquire(timeout=PATIENCE_SECONDS)
+        return [*taken, *records]
+
+    return run_all
+
+
+def test_a_live_source_that_ends_by_itself_gives_all_its_pictures(
+    brightness: Session,
+    instant_source: Callable[..., Source],
+    quick_network_slow_screen: Callable[..., list[Record]],
+) -> None:
+    source = instant_source("white", seconds=2)
+    records = quick_network_slow_screen([source], brightness, StreamOptions(pictures=True))
+    (summary,), pictures = _of(Summary, records), _of(Picture, records)
+    assert len(pictures) + summary.drops["pictures_left_out"] == summary.frames_in == 50
+    times = [picture.pts_seconds for picture in pictures]
+    assert times == sorted(times)
+    assert isinstance(records[-2], Event)
+
+
+def test_files_that_do_not_wait_give_all_their_pictures(
+    make_video: Callable[..., Path], brightness: Session, quick_network_slow_screen: Callable[..., list[Record]]
+) -> None:
+    paths = [make_video(f"{name}.mp4", [GRAY] * 12) for name in "ab"]
+    sources = [source for path in paths for source in parse_source(str(path))]
+    records = quick_network_slow_screen(sources, brightness, StreamOptions(pictures=True, policy="latest"))
+    assert [picture.source for picture in _of(Picture, records)] == [0] * 12 + [1] * 12
+
+
 def test_leaving_early_ends_the_threads(brightness: Session) -> None:
     before = set(threading.enumerate())
     for record in recognize(_flat("white", seconds=600), brightness):
@@ -548,6 +609,14 @@ def test_status_records_come_at_regular_times(
     assert (first.state, first.frames < 40) == ("playing", True)
     assert last.frames > first.frames
     assert to_json(statuses[0]) is None
+
+
+def test_a_status_tells_how_much_was_read_of_a_part(make_video: Callable[..., Path], brightness: Session) -> None:
+    options = replace(RAW, start_seconds=2.0, duration_seconds=1.0, status_seconds=1e-9)
+    records = recognize(make_video("a.mp4", [BRIGHT] * 100), brightness, options=options)
+    status = _of(Status, records)[-1].sources[0]
+    assert (status.duration_seconds, status.first_seconds) == pytest.approx((1.0, 2.0))
+    assert 0 < status.done_seconds <= 1.0
 
 
 @pytest.mark.parametrize("requests", [1, 3])

@@ -87,10 +87,11 @@ def _source_status(name: str = "front door", state: str = "playing", **more: Any
     return SourceStatus(name=name, state=state, **(values | more))
 
 
-def _status(*sources: SourceStatus, seconds: float = 2.0) -> Status:
+def _status(*sources: SourceStatus, seconds: float = 2.0, drops: int = 7, network_seconds: float = 0.0) -> Status:
     return Status(
         seconds=seconds,
-        drops={"windows_superseded": 7},
+        drops={"windows_superseded": drops},
+        network_seconds=network_seconds,
         stages_ms={"age": {"p50": 120.0, "p95": 180.0, "p99": 200.0, "max": 210.0, "n": 12}},
         sources=sources or (_source_status(),),
     )

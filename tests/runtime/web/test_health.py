@@ -88,3 +88,29 @@ def test_a_long_clip_takes_long_to_be_complete(make: SimpleNamespace, clock: Any
     assert health.verdict().status == "ok"
     clock.now += 1
     assert health.verdict().status == "stalled"
+
+
+def _watch(health: Health, clock: Any, statuses: Sequence[Record]) -> Verdict:
+    for status in statuses:
+        clock.now += 20
+        health.write(status)
+    return health.verdict()
+
+
+def test_where_nobody_is_seen_frames_tell_that_a_stream_is_well(make: SimpleNamespace, clock: Any) -> None:
+    instant = ClipSpec(frames=1, stride=1, fps=25.0, size=64)
+    health = _follow([make.start(clip=instant)])
+    read = [make.status(make.source_status(frames=500 * number)) for number in range(1, 7)]
+    assert _watch(health, clock, read).status == "ok"
+    # No more frames come.
+    assert _watch(health, clock, [read[-1], read[-1]]).status == "stalled"
+
+
+@pytest.mark.parametrize("ill", ["hangs", "leaves out"])
+def test_frames_are_no_excuse_for_a_network_that_gives_nothing(make: SimpleNamespace, clock: Any, ill: str) -> None:
+    instant = ClipSpec(frames=1, stride=1, fps=25.0, size=64)
+    health = _follow([make.start(clip=instant), make.prediction()])
+    more = [{"network_seconds": 20.0 * number} if ill == "hangs" else {"drops": number} for number in range(1, 4)]
+    read = [make.status(make.source_status(frames=500 * number), **each) for number, each in enumerate(more, 1)]
+    verdict = _watch(health, clock, read)
+    assert (verdict.status, verdict.reason) == ("stalled", "no prediction for 60 s")

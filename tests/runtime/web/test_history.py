@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import json
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -98,3 +100,20 @@ def test_a_client_goes_on_where_it_was_unless_the_run_is_another(make: SimpleNam
     assert history.position(f"{history.run}-7") == 7
     for other in (None, "", "7", f"{History().run}-7", f"{history.run}-x", f"{history.run}-²"):
         assert history.position(other) == 0
+
+
+def test_no_more_is_sorted_than_is_sent_at_once(make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    merge, taken = heapq.merge, list[Entry]()
+
+    def count(*parts: list[Entry], key: Callable[[Entry], int]) -> Iterator[Entry]:
+        for entry in merge(*parts, key=key):
+            taken.append(entry)
+            yield entry
+
+    monkeypatch.setattr(heapq, "merge", count)
+    history = History()
+    for index in range(500):
+        history.write(make.event(source=index % 5))
+    assert [entry.number for entry in history.after(0)] == [entry.number for entry in taken] == [*range(1, 65)]
+    taken.clear()
+    assert history.after(500) == history.after(501) == taken == []

@@ -98,6 +98,13 @@ def _is_drawn(tab: Page, selector: str) -> bool:
     return bool(tab.locator(selector).evaluate(script))
 
 
+def test_what_was_read_of_a_part_counts_from_its_first_frame(page: WebSink, make: SimpleNamespace, tab: Page) -> None:
+    page.write(make.start())
+    page.write(make.status(make.source_status(position_seconds=18.0, first_seconds=13.0, duration_seconds=9.0)))
+    tab.goto(page.url)
+    expect(tab.locator(".figures")).to_contain_text("0:05 of 0:09")
+
+
 @pytest.mark.parametrize(("hop", "steps"), [(1, "steps of 1 frame"), (3, "steps of 3 frames")])
 def test_it_says_that_a_network_steps(page: WebSink, make: SimpleNamespace, tab: Page, hop: int, steps: str) -> None:
     page.write(dataclasses.replace(make.start(), form="step", hop=hop))

@@ -237,6 +237,14 @@ def test_the_names_of_this_machine_are_let_in(page: WebSink, get: Callable[..., 
     assert get(page, "/healthz", Host=host).status == 503
 
 
+@pytest.mark.parametrize("path", ["/picture/{}.jpg", "/picture/{}.mjpeg", "/saliency/{}", "/picture/0.jpg?after={}"])
+def test_a_number_of_thousands_of_digits_is_of_nothing(
+    page: WebSink, get: Callable[..., Any], caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    assert get(page, path.format("9" * 4400)).status in (204, 404)
+    assert caplog.messages == []
+
+
 def test_whoever_has_no_token_sees_nothing(
     serve: Callable[..., WebSink], make: SimpleNamespace, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,7 @@ def test_at_the_end_it_is_not_waited_for_long(action: Action, caplog: pytest.Log
         ("no-such-program --x", "there is no program no-such-program"),
         ("", "is empty"),
         ("sh 'x", "cannot be split into words"),
+        ("TOKEN=hunter2 sh x", "^`on_event` begins with a variable, (?!.*hunter2)"),
     ],
 )
 def test_what_cannot_be_run_is_told_before_the_start(command: str, message: str) -> None:

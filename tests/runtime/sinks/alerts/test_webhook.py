@@ -96,6 +96,15 @@ def test_an_action_is_posted(
         assert (path, headers.get("Authorization")) == ("/%C3%A4/x?key=1", sent)
 
 
+def test_the_host_may_be_of_any_letters(receive: Callable[..., Receiver], action: Action) -> None:
+    receiver = receive(200)
+    # By the rules of such names, full-width letters are those of localhost.
+    sink = WebhookSink(f"http://{receiver.host.replace('127.0.0.1', 'ｌｏｃａｌｈｏｓｔ')}/", patience_seconds=120)
+    _post(sink, action("a")[0])
+    headers, _, _ = receiver.posts.get_nowait()
+    assert headers["Host"] == receiver.host.replace("127.0.0.1", "localhost")
+
+
 @pytest.mark.parametrize("code", [503, 429])
 def test_where_it_fails_twice_it_is_posted_a_third_time(
     receive: Callable[..., Receiver], action: Action, code: int, caplog: pytest.LogCaptureFixture
