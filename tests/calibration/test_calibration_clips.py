@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from s2tf_edge.calibration.calibration_clips import RECOMMENDED_CLIPS, CalibrationClips
+from s2tf_edge.calibration.calibration_clips import RECOMMENDED_CLIPS, CalibrationClips, count_read
 from s2tf_edge.calibration.clip_choice import choose_clips
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.videos import Videos
@@ -90,6 +90,15 @@ def test_unreadable_videos_are_left_out_and_named_once(caplog: pytest.LogCapture
     report = clips.to_dict()
     assert report["count"] == len(report["clips"]) == 4
     assert report["skipped"] == {"video 1": "video 1 is broken", "video 4": "video 4 is broken"}
+
+
+def test_clips_are_counted_as_they_are_read() -> None:
+    clips = CalibrationClips(_data((3, 3), broken=(1, 4)), SPEC)
+    assert (clips.clips_read, len(clips)) == (0, 6)
+    for _ in range(2):
+        list(clips)
+        assert clips.clips_read == count_read(clips, given=len(clips)) == 4
+    assert count_read([1, 2, 3], given=3) == 3
 
 
 def test_nothing_readable_is_an_error() -> None:
