@@ -152,6 +152,25 @@ def test_unseen_clips_leave_out_what_cannot_be_read() -> None:
         broken.frames(1)
 
 
+@dataclass
+class _Frames(_Video):
+    """One of so many frames."""
+
+    count: int = 0
+
+    def room(self, spec: ClipSpec) -> float:
+        return max(0, self.count - spec.frames) / spec.frames
+
+
+@pytest.mark.parametrize(("frames", "count", "found"), [(60, 5, 0), (400, 1, 1), (40, 1, 0)])
+def test_longer_unseen_clips_hold_none_that_is_calibrated_on(frames: int, count: int, found: int) -> None:
+    """A run of a network that steps is as long as many clips."""
+    clips = CalibrationClips(Videos(name="one", videos=[_Frames(1, 0, count=frames)]), SPEC, count=count)
+    assert clips.unseen(4)
+    runs = clips.unseen(4, length=50)
+    assert [run.shape[0] for run in runs] == [50] * found
+
+
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 20])
 @pytest.mark.parametrize("lengths", [0.0, 0.5, 1.0, 3.0, 7.5])
 def test_unseen_clips_are_never_those_that_iterating_gives(count: int, lengths: float) -> None:
