@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import logging
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from s2tf_edge.progress import Progress, no_progress
 from s2tf_edge.runtime.session import Clips
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["RECOMMENDED_CLIPS", "CalibrationClips", "headroom"]
+__all__ = ["RECOMMENDED_CLIPS", "CalibrationClips", "count_read", "headroom"]
 
 RECOMMENDED_CLIPS: Final = 100
 """Fewer than this many clips give ranges that depend on which ones they are."""
@@ -50,12 +50,33 @@ def headroom(clips: int) -> float:
     return _HEADROOM if clips < RECOMMENDED_CLIPS else 1.0
 
 
+@runtime_checkable
+class MadeOfClips(Protocol):
+    """What is measured on, where that is more, or fewer, than the clips that were chosen."""
+
+    @property
+    def clips_read(self) -> int:
+        """Clips that were read so far, of which it was made."""
+
+
+def count_read(inputs: object, *, given: int) -> int:
+    """How many clips were read for the inputs of a network, once they were gone through.
+
+    A video that cannot be read gives none, and a clip that is stepped through several inputs.
+
+    Args:
+        inputs: clips, or what was made of them.
+        given: how many inputs there were, which of plain clips are as many.
+    """
+    return inputs.clips_read if isinstance(inputs, MadeOfClips) else given
+
+
 class CalibrationClips:
     """An iterable of clips, float32 [1, 3, T, S, S], that can be gone through any number of times.
 
     One clip is in memory at a time, and each is read once a pass. Videos that cannot be read are left out and named
     once; the first pass ends with a warning where fewer than ``RECOMMENDED_CLIPS`` were read. Where what is done with
-    them takes longer than 45 seconds of all cores, it ends before the last: there are no more clips from then on.
+    them takes longer than 30 seconds of all cores, it ends before the last: there are no more clips from then on.
     """
 
     def __init__(
@@ -92,6 +113,11 @@ class CalibrationClips:
 
     def __len__(self) -> int:
         return len(self._choices[: self._limit])
+
+    @property
+    def clips_read(self) -> int:
+        """Clips that were read so far; all there are, once they were gone through."""
+        return len(self._hashes)
 
     def __iter__(self) -> Iterator[Clips]:
         """Reads the clips in their order.
@@ -155,9 +181,10 @@ class CalibrationClips:
         """At most ``count`` clips that iterating does not give, each cropped but not normalized, uint8 [T, S, S, 3].
 
         Arguments as of ``frames``. They are of other videos as far as there are more, then of the same ones at other
-        moments. There are none where all videos are as short as a clip, or none can be read.
+        moments. There are none where all videos are as short as a clip, or none can be read; nor of another ``length``
+        where no video has room for that beside what is calibrated on.
         """
-        others = choose_others(self._data, self._spec, chosen=self._choices, seed=self._seed)
+        others = choose_others(self._data, self._spec, chosen=self._choices, frames=length, seed=self._seed)
         return self._crop(others, count, length)
 
     def _crop(self, choices: Iterable[ClipChoice], count: int | None, length: int | None) -> list[NDArray[np.uint8]]:

@@ -11,6 +11,7 @@ of its own, so that no two clips overlap:
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import itertools
 import math
 from collections import Counter, defaultdict, deque
@@ -71,11 +72,21 @@ def choose_clips(data: Videos, spec: ClipSpec, *, count: int, seed: int = 0) -> 
     return [_choose(data, index, next(moments[index])) for index in turns]
 
 
-def choose_others(data: Videos, spec: ClipSpec, *, chosen: Sequence[ClipChoice], seed: int = 0) -> Iterator[ClipChoice]:
+def choose_others(
+    data: Videos, spec: ClipSpec, *, chosen: Sequence[ClipChoice], frames: int | None = None, seed: int = 0
+) -> Iterator[ClipChoice]:
     """Clips that ``choose_clips`` did not choose: of other videos, and then of the same ones.
 
     Those of the same videos lie midway between two that were chosen. Those that overlap with neither come first; those
     that would show the same frames are left out. No video is looked into before its turn.
+
+    Args:
+        data: as of ``choose_clips``, and so is ``spec``.
+        spec: how long the clips are that were chosen.
+        chosen: those.
+        frames: of each of the others, where that is another number: then those that overlap are left out, as a run of
+            many clips' length would show whole ones.
+        seed: as of ``choose_clips``.
     """
     firsts = np.random.default_rng(seed).random(len(data))
     # By name, as a list may hold a file twice.
@@ -83,6 +94,13 @@ def choose_others(data: Videos, spec: ClipSpec, *, chosen: Sequence[ClipChoice],
     for index in data.in_turns(seed=seed)[len(chosen) :]:
         if data.videos[index].name not in names:
             yield _choose(data, index, float(firsts[index]))
+    if frames is None or frames == spec.frames:
+        yield from _clips_between(chosen, spec)
+    else:
+        yield from _runs_between(chosen, spec, frames=frames)
+
+
+def _clips_between(chosen: Sequence[ClipChoice], spec: ClipSpec) -> Iterator[ClipChoice]:
     rooms: dict[str, float] = {}
     overlapping = []
     for each, gap in _gaps(chosen):
@@ -94,6 +112,28 @@ def choose_others(data: Videos, spec: ClipSpec, *, chosen: Sequence[ClipChoice],
         elif lengths * spec.frames >= 1 - _ROUNDING:
             overlapping.append(each)
     yield from overlapping
+
+
+def _runs_between(chosen: Sequence[ClipChoice], spec: ClipSpec, *, frames: int) -> Iterator[ClipChoice]:
+    """Runs of other lengths than clips, about the middle between two, that share no frame with any clip.
+
+    All is in frames of a clip here, as ``at`` is another place for a run than for a clip:
+
+        |[clip]  ··[---run---]··  [clip]    |
+         begin     start          begin
+    """
+    longer = dataclasses.replace(spec, frames=frames)
+    taken: dict[str, list[float]] = defaultdict(list)
+    for each in chosen:
+        taken[each.video.name].append(each.at)
+    for each, _ in _gaps(chosen):
+        of_clip = _room(each.video, spec) * spec.frames
+        of_run = _room(each.video, longer) * frames
+        start = min(max(0.0, each.at * of_clip - (frames - spec.frames) / 2), of_run)
+        slack = _ROUNDING * (of_clip + frames)
+        begins = [at * of_clip for at in taken[each.video.name]]
+        if of_run and all(start + frames <= begin + slack or begin + spec.frames <= start + slack for begin in begins):
+            yield dataclasses.replace(each, at=round(start / of_run, 6))
 
 
 def _choose(data: Videos, index: int, at: float) -> ClipChoice:

@@ -49,6 +49,7 @@ _DISK_ERRORS: Final = {
 }
 _ANOTHER: Final = "give another `out`"
 """What is to be done where an artifact may not be written."""
+_ANOTHER_TMPDIR: Final = "set TMPDIR to another folder"
 
 
 def check_destination(folder: Path, *, otherwise: str = _ANOTHER) -> None:
@@ -64,7 +65,8 @@ def check_destination(folder: Path, *, otherwise: str = _ANOTHER) -> None:
         InputFileError: the folder above cannot be made or written.
         UsageError: something else is there, which is never overwritten.
     """
-    if folder.exists() and (stranger := _find_stranger(folder)) is not None:
+    # A link that leads nowhere too is something that no folder can take the name of.
+    if os.path.lexists(folder) and (stranger := _find_stranger(folder)) is not None:
         if stranger == folder:
             msg = f"{folder} exists and is not an artifact folder and nothing else; {otherwise}"
         else:
@@ -72,9 +74,10 @@ def check_destination(folder: Path, *, otherwise: str = _ANOTHER) -> None:
             msg = f"{folder} is replaced as a whole, and {inner} is no part of its artifact; move that away"
             msg += f", or {otherwise}" if otherwise == _ANOTHER else ""
         raise UsageError(msg)
-    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    above = next(parent for parent in folder.absolute().parents if os.path.lexists(parent))
     if not above.is_dir():
-        msg = f"cannot make the output folder {folder}: {above} is a file; {otherwise}"
+        what = "is a file" if above.exists() else "is a link that leads nowhere"
+        msg = f"cannot make the output folder {folder}: {above} {what}; {otherwise}"
         raise InputFileError(msg)
     if not os.access(above, os.W_OK):
         msg = f"no permission to write into {above}; {otherwise}"
@@ -135,6 +138,12 @@ def new_artifact(folder: Path, *, otherwise: str = _ANOTHER) -> Iterator[Path]:
 def disk_errors(folder: Path, *, otherwise: str) -> Iterator[None]:
     """Tells of a disk that is full, or may not be written to, with what else to do than to free some space.
 
+    That may be the disk of temporary files, on which graphs are made.
+
+    Args:
+        folder: what is written by the block, with hidden files beside it or in it that begin with its name.
+        otherwise: what is to be done where that cannot be written.
+
     Raises:
         InputFileError: the block could not write.
     """
@@ -143,8 +152,43 @@ def disk_errors(folder: Path, *, otherwise: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        msg = f"cannot write {folder}: {error.strerror}; free some space or {otherwise}"
-        raise InputFileError(msg) from error
+        raise InputFileError(_explain(error, folder, otherwise)) from error
+
+
+def _explain(error: OSError, folder: Path, otherwise: str) -> str:
+    # Of a copy, what is written is named second.
+    name = error.filename2 or error.filename
+    path = Path(os.fsdecode(name)).absolute() if isinstance(name, str | bytes) else None
+    work = _temporary_folder()
+    if work is None:
+        return f"cannot write temporary files: {error.strerror}; free some space there or {_ANOTHER_TMPDIR}"
+    if path is None and _is_other_disk(work, folder):
+        both = f"{folder}, or temporary files in {work}"
+        return f"cannot write {both}: {error.strerror}; free some space, {_ANOTHER_TMPDIR} or {otherwise}"
+    if path is None or _is_part_of(path, folder.absolute()):
+        return f"cannot write {path or folder}: {error.strerror}; free some space or {otherwise}"
+    if path.is_relative_to(work):
+        return f"cannot write {path}: {error.strerror}; free some space there or {_ANOTHER_TMPDIR}"
+    return f"cannot use {path}: {error.strerror}; see that it is there, may be used, and its disk is not full"
+
+
+def _temporary_folder() -> Path | None:
+    """Where temporary files go; None where there is no place for them."""
+    try:
+        return Path(tempfile.gettempdir()).absolute()
+    except FileNotFoundError:
+        return None
+
+
+def _is_other_disk(work: Path, folder: Path) -> bool:
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    return work.exists() and work.stat().st_dev != above.stat().st_dev
+
+
+def _is_part_of(path: Path, folder: Path) -> bool:
+    """Whether it is the folder, lies in it or in what will have its name, or is a folder that it is to lie in."""
+    names = [part for part in path.parts if part == folder.name or part.startswith(f".{folder.name}.")]
+    return bool(names) or folder.is_relative_to(path)
 
 
 def _replace(aside: Path, folder: Path) -> None:

@@ -188,11 +188,20 @@ def _read_graph(plan: ExportPlan) -> None:
     with tempfile.TemporaryDirectory() as work:
         graph = Path(work) / GRAPH_FILE
         _lower(plan, graph)
+        if _makes_integers(plan):
+            _check_integers(plan, graph)
         plan.target.read(_request(plan, graph, Path(work), None))
-        if plan.options.exclude and plan.precision == "int8":
-            from s2tf_edge.export.targets.int8 import check_excluded
 
-            check_excluded(graph, plan.options.exclude)
+
+def _makes_integers(plan: ExportPlan) -> bool:
+    return plan.precision == "int8" and not plan.is_quantized
+
+
+def _check_integers(plan: ExportPlan, graph: Path) -> None:
+    # Here, as for ``_lower``.
+    from s2tf_edge.export.targets.int8 import check_integers
+
+    check_integers(graph, plan.options.exclude)
 
 
 def run_plan(plan: ExportPlan | RebuildPlan, *, progress: Progress = no_progress) -> ExportResult:
@@ -204,7 +213,9 @@ def run_plan(plan: ExportPlan | RebuildPlan, *, progress: Progress = no_progress
     started = time.perf_counter()
     calibration = _calibration(plan, progress)
     with new_artifact(plan.folder) as folder:
-        make = functools.partial(_make, calibration=calibration, progress=progress)
+        # One for all precisions, so that its clips are read and the network is asked once; and not before one needs it.
+        refer = functools.cache(functools.partial(_reference, plan, calibration, progress))
+        make = functools.partial(_make, calibration=calibration, refer=refer, progress=progress)
         made = _choose(plan)(plan, folder, make) if plan.precision == AUTO else make(plan, folder)
     seconds = time.perf_counter() - started
     result = ExportResult(folder=plan.folder, meta=made.meta, verification=made.verification, seconds=seconds)
@@ -222,16 +233,25 @@ def _choose(plan: ExportPlan) -> Callable[[ExportPlan, Path, Make], Made]:
     return make_portable if plan.options.portable else make_fastest
 
 
-def _make(plan: ExportPlan, folder: Path, *, calibration: CalibrationClips | None, progress: Progress) -> Made:
+def _make(
+    plan: ExportPlan,
+    folder: Path,
+    *,
+    calibration: CalibrationClips | None,
+    refer: Callable[[], Reference],
+    progress: Progress,
+) -> Made:
     """A whole artifact of one precision, in an empty folder; where all forms are kept, those of it beside it."""
     started = time.perf_counter()
-    reference = _reference(plan, calibration, progress)
     with tempfile.TemporaryDirectory() as work:
         # Outside the artifact, which may hold another form of it: OpenVINO's, or one with integers.
         graph = Path(work) / GRAPH_FILE
         lowered = _lower(plan, graph)
-        makes_integers = plan.precision == "int8" and not plan.is_quantized
-        integers = _integers(plan, reference, calibration, progress) if makes_integers else None
+        if _makes_integers(plan):
+            # Before any clip is read or the network is asked, which takes minutes.
+            _check_integers(plan, graph)
+        reference = dataclasses.replace(refer(), precision=plan.precision)
+        integers = _integers(plan, reference, calibration, progress) if _makes_integers(plan) else None
         if integers is not None and plan.options.verify:
             _verify_floats(plan, lowered, graph, reference)
         logger.info("building %s %s", plan.target.name, plan.precision)

@@ -54,6 +54,7 @@ __all__ = [
     "candidate_folders",
     "check_candidates",
     "check_files",
+    "check_signable",
     "identify",
     "read_checked",
     "read_meta",
@@ -182,16 +183,36 @@ def _refuse_form_alone(folder: Path) -> None:
         raise InputFileError(msg)
 
 
-def sign_artifact(folder: Path, key: Path) -> Path:
-    """Signs an artifact whose files are as its ``meta.json`` says, and with it all of them; gives the signature's path.
+def check_signable(folder: Path, *, signers: Path | None = None) -> None:
+    """Sees that an artifact is as its ``meta.json`` says and holds nothing else, so that a signature covers all of it.
+
+    Args:
+        folder: the artifact.
+        signers: OpenSSH's list of those who may have signed it before; None to sign what comes from anybody.
 
     Raises:
-        InputFileError: it is no artifact, a file of it or of one of its forms has changed, or the key cannot be used.
-        MissingExtraError: there is no ssh-keygen.
+        InputFileError: as of ``read_checked``; or a file of one of its forms has changed, or others lie among them.
+        MissingExtraError: a signature is asked for, and there is no ssh-keygen to check it with.
     """
-    meta = read_checked(folder)
+    meta = read_checked(folder, signers=signers)
     _refuse_unsigned(meta, folder)
     check_candidates(meta, folder)
+
+
+def sign_artifact(folder: Path, key: Path, *, signers: Path | None = None) -> Path:
+    """Signs an artifact whose files are as its ``meta.json`` says, and with it all of them; gives the signature's path.
+
+    Args:
+        folder: the artifact.
+        key: see ``sign_file``.
+        signers: see ``check_signable``.
+
+    Raises:
+        InputFileError: it is no artifact, a file of it or of one of its forms has changed, nobody of ``signers`` signed
+            it, or the key cannot be used.
+        MissingExtraError: there is no ssh-keygen.
+    """
+    check_signable(folder, signers=signers)
     return sign_file(folder / META_FILE, key)
 
 

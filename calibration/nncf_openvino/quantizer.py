@@ -25,7 +25,7 @@ from typing import Any, Final, Protocol
 
 from s2tf_edge.calibration.audit import Audit, audit_openvino
 from s2tf_edge.calibration.base import Quantizer
-from s2tf_edge.calibration.calibration_clips import headroom
+from s2tf_edge.calibration.calibration_clips import count_read, headroom
 from s2tf_edge.calibration.nncf_openvino.cut import (
     DENSE,
     DEPTHWISE,
@@ -150,11 +150,11 @@ class OpenVinoQuantizer(Quantizer):
 
     @functools.cached_property
     def _asymmetric(self) -> Any:
-        logger.info("quantizing on %d clips", len(self._clips))
+        logger.info("quantizing on %d inputs", len(self._clips))
         network = _quantize(
             self._float.clone(), self._clips, batch=self._info.batch or 1, weight_bits=self._weight_bits
         )
-        widen(network, headroom(len(self._clips)))
+        widen(network, headroom(count_read(self._clips, given=len(self._clips))))
         fold_before_quantizing(network)
         make_products_symmetric(network)
         return network

@@ -30,11 +30,12 @@ import onnx_ir as ir
 from s2tf_edge.calibration.qdq.styles import Style
 from s2tf_edge.errors import UsageError
 
-__all__ = ["PRODUCT", "ExcludedLayer", "Placement", "before_layers", "place", "weight_axis"]
+__all__ = ["COMPUTED", "PRODUCT", "ExcludedLayer", "Placement", "before_layers", "place", "weight_axis"]
 
 _LAYERS: Final = ("Conv", "Gemm", "MatMul")
 _PASSING: Final = ("MaxPool", "AveragePool", "Concat", "Pad")
 PRODUCT: Final = "its operands are activations"
+COMPUTED: Final = "its weights are computed in the graph"
 """Why a product of two activations is left out here; NNCF quantizes it."""
 _SAME_SCALE: Final = ("MaxPool", "Concat", "Pad")
 """Operators that give no value that they did not get, or zero."""
@@ -178,7 +179,7 @@ class _Placer:
         weight = node.inputs[1]
         tensor = None if weight is None else ir.convenience.get_const_tensor(weight)
         if tensor is None:
-            return PRODUCT if node.op_type == "MatMul" else "its weights are computed in the graph"
+            return PRODUCT if node.op_type == "MatMul" else COMPUTED
         if tensor.dtype != ir.DataType.FLOAT or (node.op_type != "Conv" and len(tensor.shape) != 2):
             return "its weights are not a float32 kernel or matrix"
         if node.op_type == "Gemm" and not _is_plain_gemm(node):

@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from s2tf_edge.calibration.onnx_files import save_model
 from s2tf_edge.calibration.qdq.insertion import InsertQdq
-from s2tf_edge.calibration.qdq.placement import PRODUCT, ExcludedLayer, Placement, before_layers, place
+from s2tf_edge.calibration.qdq.placement import COMPUTED, PRODUCT, ExcludedLayer, Placement, before_layers, place
 from s2tf_edge.calibration.qdq.pool_padding import MergePads
 from s2tf_edge.calibration.qdq.styles import Style, find_style
 from s2tf_edge.calibration.ranges.batches import Inputs
@@ -29,7 +29,7 @@ from s2tf_edge.errors import UnsupportedError
 from s2tf_edge.preprocess import normalize
 from s2tf_edge.spec import ClipSpec
 
-__all__ = ["MeasuredGraph", "QdqReport", "check_quantizable", "measure_graph"]
+__all__ = ["MeasuredGraph", "QdqReport", "measure_graph", "quantizable_layers"]
 
 _MIN_OPSET: Final = 13
 """From which QuantizeLinear takes a scale for each channel."""
@@ -162,8 +162,8 @@ def _place(model: ir.Model, style: Style, *, excluded: Collection[str] = ()) -> 
     return placement
 
 
-def check_quantizable(graph: Path) -> None:
-    """Whether any quantizer can make integers of a float graph, before clips are read.
+def quantizable_layers(graph: Path) -> tuple[str, ...]:
+    """Names of the layers of a float graph that some quantizer can make integers of, before clips are read.
 
     Raises:
         UnsupportedError: there is neither a layer with constant weights nor a product of two activations.
@@ -171,6 +171,9 @@ def check_quantizable(graph: Path) -> None:
     placement = place(_load(graph).graph, find_style("openvino"))
     if not placement.layers and not any(each.reason == PRODUCT for each in placement.excluded):
         raise _nothing_to_quantize(placement)
+    # What is no kernel or plain matrix is left alone by this one, and not by NNCF.
+    others = [each.name for each in placement.excluded if each.reason != COMPUTED]
+    return (*(layer.name or "" for layer in placement.layers), *others)
 
 
 def _nothing_to_quantize(placement: Placement) -> UnsupportedError:

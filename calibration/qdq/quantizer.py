@@ -11,6 +11,7 @@ from typing import Any
 
 from s2tf_edge.calibration.audit import Audit, audit_graph, audit_onnxruntime
 from s2tf_edge.calibration.base import Quantizer
+from s2tf_edge.calibration.onnx_files import copy_model
 from s2tf_edge.calibration.qdq.ptq import MeasuredGraph, QdqReport, measure_graph
 from s2tf_edge.calibration.ranges.batches import Inputs
 from s2tf_edge.runtime.artifact import GRAPH_FILE
@@ -60,7 +61,7 @@ class QdqQuantizer(Quantizer):
         path = folder / GRAPH_FILE
         # A graph without integers is none that ``MeasuredGraph`` writes; measuring sensitivity needs it all the same.
         if set(excluded) >= set(self.list_layers(preset)):
-            path.write_bytes(self._graph.read_bytes())
+            copy_model(self._graph, path)
         else:
             self._measured.write(path, excluded=excluded, weight_bits=self._weight_bits)
         return path

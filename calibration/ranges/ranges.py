@@ -13,7 +13,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from s2tf_edge.calibration.calibration_clips import headroom
+from s2tf_edge.calibration.calibration_clips import count_read, headroom
 from s2tf_edge.calibration.ranges.activations import Activations
 from s2tf_edge.calibration.ranges.batches import Inputs
 from s2tf_edge.calibration.ranges.histograms import BINS, THRESHOLDS, Histogram, count_magnitudes
@@ -97,7 +97,7 @@ def measure_ranges(
     ranges = _extremes(activations, counted)
     known = {name: bound for name, bound in (bounds or {}).items() if bound.covers(ranges[name])}
     if method == "minmax":
-        room = headroom(counted.count) if is_sample else 1.0
+        room = headroom(count_read(clips, given=counted.count)) if is_sample else 1.0
         return {name: extremes.scaled(room) for name, extremes in ranges.items()} | known
     chosen = {
         name: ranges[name].clipped(_threshold(counts, ranges[name], method=method, signed=is_signed(ranges[name])))

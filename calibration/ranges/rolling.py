@@ -46,6 +46,11 @@ class RolledSteps:
     def __len__(self) -> int:
         return _STEPS_OF_CLIP * len(self._clips)
 
+    @property
+    def clips_read(self) -> int:
+        """Clips that were read so far, however many steps they gave."""
+        return self._clips.clips_read
+
     def __iter__(self) -> Iterator[Feed]:
         batch = self._info.batch or 1
         with OrtSession(self._graph, self._info, SessionOptions(device="CPU")) as session:

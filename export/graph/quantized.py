@@ -19,7 +19,7 @@ from onnx_ir.convenience import get_const_tensor
 from s2tf_edge.calibration.audit import Audit, audit_graph
 from s2tf_edge.errors import UnsupportedError
 from s2tf_edge.export.graph.rules import ONNX_RUNTIME, OPENVINO, TENSORRT, TENSORRT_RTX, Compiler
-from s2tf_edge.export.passes.quantized.qdq_values import DEQUANTIZE, QUANTIZE, is_qdq, zero_point_of
+from s2tf_edge.export.passes.quantized.qdq_values import DEQUANTIZE, QUANTIZE, integers_of, is_qdq, zero_point_of
 from s2tf_edge.export.passes.quantized.qoperators import INTEGER_OPERATORS, ExpandQOperators
 from s2tf_edge.export.passes.quantized.strip_qdq import FloatBiases, StripQdq
 from s2tf_edge.export.passes.rewrites import DropIdentities, FoldNorms
@@ -135,20 +135,11 @@ def _refusals(model: ir.Model, compiler: Compiler) -> Iterator[tuple[ir.Node, st
                 yield node, why
 
 
-def _integers(node: ir.Node) -> ir.DataType | None:
-    """The type that a node gives or takes."""
-    value = node.outputs[0] if node.op_type == QUANTIZE else node.inputs[0]
-    if value is not None and value.dtype is not None:
-        return value.dtype
-    zero = zero_point_of(node)
-    return None if zero is None else ir.DataType.from_numpy(zero.dtype)
-
-
 def _refuse_tensorrt(node: ir.Node) -> str | None:
-    kind, zero = _integers(node), zero_point_of(node)
+    kind, zero = integers_of(node), zero_point_of(node)
     if kind == ir.DataType.UINT8:
         return "it is uint8, and TensorRT has int8 alone"
-    if kind is not None and kind not in _BYTES | _FLOATS:
+    if kind not in _BYTES | _FLOATS:
         return f"it is {kind.name.lower()}, and TensorRT has int8 alone"
     if zero is None or np.any(zero.astype(np.float32)):
         return "its zero point is not zero, and TensorRT has symmetric integers alone"
@@ -156,7 +147,7 @@ def _refuse_tensorrt(node: ir.Node) -> str | None:
 
 
 def _refuse_openvino(node: ir.Node) -> str | None:
-    kind = _integers(node)
+    kind = integers_of(node)
     if kind in _FLOATS:
         return "OpenVINO computes other values of such 8-bit floats on CPUs"
     if kind in _WIDE and node.op_type == QUANTIZE:

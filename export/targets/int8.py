@@ -22,7 +22,7 @@ from s2tf_edge.calibration.calibration_clips import CalibrationClips
 from s2tf_edge.calibration.candidates import Candidate
 from s2tf_edge.calibration.gate import GateResult, find_within_bound
 from s2tf_edge.calibration.nncf_openvino.quantizer import OpenVinoGraphQuantizer, OpenVinoQuantizer
-from s2tf_edge.calibration.qdq.ptq import check_quantizable
+from s2tf_edge.calibration.qdq.ptq import quantizable_layers
 from s2tf_edge.calibration.qdq.quantizer import QdqQuantizer
 from s2tf_edge.calibration.ranges.rolling import RolledSteps
 from s2tf_edge.calibration.search import rank_candidates, try_presets
@@ -33,7 +33,7 @@ from s2tf_edge.export.targets.base import Build, BuildRequest, Integers
 __all__ = [
     "IntegerForm",
     "best_integer_form",
-    "check_excluded",
+    "check_integers",
     "describe_kept",
     "matching_layers",
     "obtained_types",
@@ -75,10 +75,7 @@ def best_integer_form(quantizer: Quantizer, request: BuildRequest) -> Iterator[I
         VerificationError: no integer form agrees with the network.
     """
     integers = _require_integers(request)
-    # Before clips are read, which takes minutes.
-    matching = matching_layers(_read_layer_names(request.graph), integers.exclude)
-    check_quantizable(request.graph)
-    excluded = _choose_excluded(quantizer, matching)
+    excluded = _choose_excluded(quantizer, check_integers(request.graph, integers.exclude))
     with tempfile.TemporaryDirectory() as work:
         candidates = try_presets(quantizer, Path(work), judge=integers.judge, excluded=excluded)
         ranked = rank_candidates(candidates, may_return_layers=integers.max_drop is not None)
@@ -174,13 +171,16 @@ def describe_kept(build: Build, audit: Audit, request: BuildRequest) -> Build:
 def _choose_excluded(quantizer: Quantizer, matching: Collection[str]) -> tuple[str, ...]:
     """The layers that would be integer and are to stay in float."""
     layers = quantizer.list_layers(quantizer.presets[0])
-    excluded = tuple(layer for layer in layers if layer in matching)
-    if layers and len(excluded) == len(layers):
+    _check_any_left(layers, matching)
+    return tuple(layer for layer in layers if layer in matching)
+
+
+def _check_any_left(layers: Sequence[str], matching: Collection[str]) -> None:
+    if layers and set(layers) <= set(matching):
         msg = (
             f"`exclude` matches all {len(layers)} layers that could become integer, so that nothing would; match fewer"
         )
         raise UsageError(msg)
-    return excluded
 
 
 def _require_integers(request: BuildRequest) -> Integers:
@@ -236,13 +236,16 @@ def _describe_choice(preset: str, candidates: Sequence[Candidate], gated: GateRe
     }
 
 
-def check_excluded(graph: Path, expressions: Sequence[str]) -> None:
-    """Whether each expression finds a layer of the graph.
+def check_integers(graph: Path, expressions: Sequence[str]) -> tuple[str, ...]:
+    """What the float graph alone tells of its integer forms; the layers that an expression keeps in float.
 
     Raises:
-        UsageError: one finds none.
+        UnsupportedError: nothing can become integer.
+        UsageError: an expression matches no layer, or they match all that could become integer.
     """
-    matching_layers(_read_layer_names(graph), expressions)
+    matching = matching_layers(_read_layer_names(graph), expressions)
+    _check_any_left(quantizable_layers(graph), matching)
+    return matching
 
 
 def _read_layer_names(graph: Path) -> list[str]:

@@ -191,17 +191,13 @@ def _facts(
 ) -> EngineFacts:
     layers = network_layers(network)
     fused, inspector = _inspect(library, plan, trusted=bool(configured.applied.get("version_compatible")))
-    capabilities = (gpu.compute_capability,) if gpu else tuple(configured.applied.get("compute_capabilities", ()))
-    portable = (
-        f"any of compute capability {', '.join(capabilities)}" if capabilities else "any from compute capability 8.0"
-    )
     return EngineFacts(
         library=library.name,
         version=library.version,
         seconds=round(seconds, 3),
         size_bytes=plan.nbytes,
-        gpu=gpu.name if gpu else portable,
-        compute_capabilities=capabilities,
+        gpu=gpu.name if gpu else "any from compute capability 8.0",
+        compute_capabilities=(gpu.compute_capability,) if gpu else (),
         applied=configured.applied,
         ignored=configured.ignored,
         obtained=count_types(layers),

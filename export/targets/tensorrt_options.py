@@ -41,8 +41,6 @@ class EngineOptions:
     """Whether other GPUs from Ampere on may run the engine too."""
     profile: tuple[int, int, int] | None = None
     """Fewest, usual and most clips in one run, for a graph that takes any number."""
-    compute_capabilities: tuple[str, ...] = ()
-    """What TensorRT-RTX builds for, such as 8.6; empty for every GPU from 8.0 on. 7.5 must be asked for by name."""
 
     def __post_init__(self) -> None:
         if self.workspace_gib is not None and not self.workspace_gib > 0:
@@ -89,8 +87,7 @@ def configure(library: TensorRt, builder: Any, *, network: Any, options: EngineO
 
     Raises:
         InputFileError: the timing cache cannot be read.
-        UsageError: there is a profile and no dynamic batch, or the converse, or the library has no such compute
-            capability.
+        UsageError: there is a profile and no dynamic batch, or the converse.
     """
     config = builder.create_builder_config()
     ignored = {name: why for name, why in _RTX_REASONS.items() if library.is_rtx and getattr(options, name)}
@@ -100,7 +97,6 @@ def configure(library: TensorRt, builder: Any, *, network: Any, options: EngineO
     defaults = EngineOptions()
     options = dataclasses.replace(options, **{name: getattr(defaults, name) for name in ignored})
     _set_flags(library, config, options)
-    _set_compute_capabilities(library, config, options.compute_capabilities)
     _set_profile(builder, config, network=network, profile=options.profile)
     if options.timing_cache is not None:
         _set_timing_cache(config, options.timing_cache)
@@ -114,7 +110,7 @@ def trtexec_command(graph_name: str, *, engine_name: str, options: EngineOptions
     Args:
         graph_name: the ONNX file.
         engine_name: where the engine goes.
-        options: as for ``build_engine``; compute capabilities are not for trtexec and left out.
+        options: as for ``build_engine``.
         clip_shape: the input's shape without its first axis, such as (3, 16, 112, 112).
     """
     words = ["trtexec", f"--onnx={graph_name}", f"--saveEngine={engine_name}", "--stronglyTyped", "--noTF32"]
@@ -144,23 +140,6 @@ def _set_flags(library: TensorRt, config: Any, options: EngineOptions) -> None:
         config.set_flag(module.BuilderFlag.VERSION_COMPATIBLE)
     if options.hardware_compatible:
         config.hardware_compatibility_level = module.HardwareCompatibilityLevel.AMPERE_PLUS
-
-
-def _set_compute_capabilities(library: TensorRt, config: Any, wanted: Sequence[str]) -> None:
-    if wanted and not library.is_rtx:
-        msg = f"{library.name} builds for this machine's GPU and no other, got compute capabilities {', '.join(wanted)}"
-        raise UsageError(msg)
-    if not wanted:
-        return
-    members = library.module.ComputeCapability.__members__
-    known = {f"{name[2:-1]}.{name[-1]}": member for name, member in members.items() if name.startswith("SM")}
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        msg = f"{library} has no compute capability {', '.join(unknown)}; it has {', '.join(known)}"
-        raise UsageError(msg)
-    config.num_compute_capabilities = len(wanted)
-    for index, name in enumerate(wanted):
-        config.set_compute_capability(known[name], index)
 
 
 def _set_profile(builder: Any, config: Any, *, network: Any, profile: tuple[int, int, int] | None) -> None:

@@ -131,7 +131,7 @@ def plan_publication(artifact: str | Path, repository: Path, *, require_signatur
         repository=repository,
     )
     check_repository(repository, folder)
-    if publication.folder.exists():
+    if os.path.lexists(publication.folder):
         _check_same(publication)
     return publication
 
@@ -152,6 +152,11 @@ def check_repository(repository: Path, artifact: Path) -> None:
     if inside.is_relative_to(place) or inside / model_name(artifact) == place:
         msg = f"{artifact} and its model in {repository} would be one folder; give `triton` another one"
         raise UsageError(msg)
+    if not repository.exists() and (link := _find_broken_link(repository)) is not None:
+        msg = (
+            f"cannot make the model repository {repository}: {link} is a link that leads nowhere; give another `triton`"
+        )
+        raise InputFileError(msg)
     above = next(folder for folder in (inside, *inside.parents) if folder.exists())
     if not above.is_dir():
         msg = f"cannot make the model repository {repository}: {above} is a file; give another `triton`"
@@ -160,8 +165,13 @@ def check_repository(repository: Path, artifact: Path) -> None:
         msg = f"no permission to write into {above}; give another `triton`"
         raise InputFileError(msg)
     published = repository / model_name(artifact)
-    if published.exists():
+    if os.path.lexists(published):
         _read_fingerprint(published)
+
+
+def _find_broken_link(folder: Path) -> Path | None:
+    """The first of a folder that is to be made, and those above it, which is there and nothing that can be one."""
+    return next((path for path in (folder, *folder.parents) if path.is_symlink() and not path.exists()), None)
 
 
 def publish(publication: Publication) -> Published:
@@ -176,7 +186,7 @@ def publish(publication: Publication) -> Published:
     place, model = publication.folder, publication.model
     with _write_errors(publication), _aside(publication) as aside:
         _write_version(publication, aside / "1")
-        if not place.exists():
+        if not os.path.lexists(place):
             _write_common(publication, aside)
             aside.rename(place)
             number, is_new = 1, True

@@ -11,7 +11,7 @@ import functools
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +68,12 @@ _ADVICE: Final = {
 }
 
 
+@dataclass(kw_only=True)
+class _Answers:
+    of_clips: Outputs | None = None
+    of_seeded: dict[ClipSpec, Outputs] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reference:
     """The network, asked about clips when its answers are first needed."""
@@ -79,17 +85,17 @@ class Reference:
     """Where the clips come from: seeded, unseen, calibration or evaluation."""
     progress: Progress = no_progress
     """Is told of each clip."""
-    known: Outputs | None = None
-    """What the network says of the clips, where it was asked before."""
+    answers: _Answers = field(default_factory=_Answers)
+    """What the network was heard to say; the same for a copy of another precision, so that it is asked once."""
 
-    @functools.cached_property
+    @property
     def expected(self) -> Outputs:
         """What the network says of the clips; of the first few, where it takes seconds for each."""
-        if self.known is not None:
-            return self.known
-        logger.info("asking the network itself about %d %s clips", len(self.clips), self.kind)
-        begin_step(self.progress, "asking the network")
-        return _run(self.source, self.clips, budget=Budget(_SECONDS), progress=self.progress)
+        if self.answers.of_clips is None:
+            logger.info("asking the network itself about %d %s clips", len(self.clips), self.kind)
+            begin_step(self.progress, "asking the network")
+            self.answers.of_clips = _run(self.source, self.clips, budget=Budget(_SECONDS), progress=self.progress)
+        return self.answers.of_clips
 
     @property
     def compared(self) -> Sequence[Frames]:
@@ -106,13 +112,16 @@ class Reference:
         count = _FLOAT_CLIPS * self._answers_of_clip
         logits, mask = self.expected.logits[:count], self.expected.mask
         known = Outputs(logits=logits, mask=None if mask is None else mask[:count])
-        return dataclasses.replace(self, precision="fp32", clips=self.compared[:_FLOAT_CLIPS], known=known)
+        answers = _Answers(of_clips=known)
+        return dataclasses.replace(self, precision="fp32", clips=self.compared[:_FLOAT_CLIPS], answers=answers)
 
     def seeded(self, spec: ClipSpec) -> Outputs:
         """What the network says of all of ``seeded_clips(spec)``; where it steps, at the end of each."""
         if self.kind == "seeded" and self.source.step is None and len(self.compared) == len(self.clips):
             return self.expected
-        return _run(self.source, seeded_clips(spec))
+        if spec not in self.answers.of_seeded:
+            self.answers.of_seeded[spec] = _run(self.source, seeded_clips(spec))
+        return self.answers.of_seeded[spec]
 
 
 def _run(

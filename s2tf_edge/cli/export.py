@@ -79,7 +79,7 @@ def export(
     from s2tf_edge.export import check_plan, describe_clips, plan_export, run_plan, write_description
 
     if describe:
-        say(write_description(describe_clips(existing(model))))
+        say(write_description(describe_clips(existing(model), signers=require_signature)))
         return
     if sign is not None:
         _check_signing_key(sign)
@@ -115,6 +115,8 @@ def _finish_as_it_is(
         raise UsageError(msg)
     publication = None
     existing(model)
+    if sign is not None:
+        _check_signable(model, require_signature)
     if repository is not None:
         publication = plan_publication(model, repository, require_signature=require_signature)
     if dry_run:
@@ -124,7 +126,7 @@ def _finish_as_it_is(
     if publication is not None:
         say("\n".join(_published_lines(publish(publication))))
     if sign is not None:
-        _sign(model, sign)
+        _sign(model, sign, signers=require_signature)
 
 
 def main() -> None:
@@ -145,11 +147,18 @@ def _check_signing_key(key: Path) -> None:
     check_signing_key(key)
 
 
-def _sign(artifact: Path, key: Path) -> None:
+def _check_signable(artifact: Path, signers: Path | None) -> None:
+    from s2tf_edge.file_kinds import RUNNABLE, check_kind
+    from s2tf_edge.runtime.artifact import check_signable
+
+    check_signable(check_kind(artifact, RUNNABLE).stands_for, signers=signers)
+
+
+def _sign(artifact: Path, key: Path, *, signers: Path | None = None) -> None:
     from s2tf_edge.file_kinds import RUNNABLE, check_kind
     from s2tf_edge.runtime.artifact import sign_artifact
 
-    say(f"signed: {sign_artifact(check_kind(artifact, RUNNABLE).stands_for, key)}", err=True)
+    say(f"signed: {sign_artifact(check_kind(artifact, RUNNABLE).stands_for, key, signers=signers)}", err=True)
 
 
 def _result_lines(result: ExportResult, model: Path) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from s2tf_edge.calibration.calibration_clips import RECOMMENDED_CLIPS, CalibrationClips
+from s2tf_edge.calibration.calibration_clips import RECOMMENDED_CLIPS, CalibrationClips, count_read
 from s2tf_edge.calibration.clip_choice import choose_clips
 from s2tf_edge.data.labeled import LabeledVideos
 from s2tf_edge.data.videos import Videos
@@ -92,6 +92,15 @@ def test_unreadable_videos_are_left_out_and_named_once(caplog: pytest.LogCapture
     assert report["skipped"] == {"video 1": "video 1 is broken", "video 4": "video 4 is broken"}
 
 
+def test_clips_are_counted_as_they_are_read() -> None:
+    clips = CalibrationClips(_data((3, 3), broken=(1, 4)), SPEC)
+    assert (clips.clips_read, len(clips)) == (0, 6)
+    for _ in range(2):
+        list(clips)
+        assert clips.clips_read == count_read(clips, given=len(clips)) == 4
+    assert count_read([1, 2, 3], given=3) == 3
+
+
 def test_nothing_readable_is_an_error() -> None:
     with pytest.raises(InputFileError, match="no calibration clip of gray can be read; the first: video 0 is broken"):
         list(CalibrationClips(_data((1,), broken=(0,)), SPEC))
@@ -141,6 +150,25 @@ def test_unseen_clips_leave_out_what_cannot_be_read() -> None:
     assert broken.unseen(1) == []
     with pytest.raises(InputFileError, match="no calibration clip of gray can be read; the first: video 0 is broken"):
         broken.frames(1)
+
+
+@dataclass
+class _Frames(_Video):
+    """One of so many frames."""
+
+    count: int = 0
+
+    def room(self, spec: ClipSpec) -> float:
+        return max(0, self.count - spec.frames) / spec.frames
+
+
+@pytest.mark.parametrize(("frames", "count", "found"), [(60, 5, 0), (400, 1, 1), (40, 1, 0)])
+def test_longer_unseen_clips_hold_none_that_is_calibrated_on(frames: int, count: int, found: int) -> None:
+    """A run of a network that steps is as long as many clips."""
+    clips = CalibrationClips(Videos(name="one", videos=[_Frames(1, 0, count=frames)]), SPEC, count=count)
+    assert clips.unseen(4)
+    runs = clips.unseen(4, length=50)
+    assert [run.shape[0] for run in runs] == [50] * found
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 20])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -151,6 +152,45 @@ def test_of_a_full_video_others_overlap_but_show_other_frames() -> None:
     starts = _moments(chosen)["video 0"]
     for each in choose_others(data, SPEC, chosen=chosen):
         assert min(abs(each.at * 3 - start) for start in starts) == pytest.approx(0.5, abs=1e-4)
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """A video of so many frames."""
+
+    count: int
+    name: str = "video"
+
+    def read(self, spec: ClipSpec, *, at: float = 0.5) -> NoReturn:
+        raise NotImplementedError
+
+    def room(self, spec: ClipSpec) -> float:
+        return max(0, self.count - spec.frames) / spec.frames
+
+
+@pytest.mark.parametrize("count", [1, 2, 10])
+@pytest.mark.parametrize(("frames", "run"), [(400, 8), (400, 30), (400, 82), (80, 60), (60, 60), (40, 60)])
+def test_other_runs_show_nothing_of_the_clips_that_were_chosen(count: int, frames: int, run: int) -> None:
+    """However much longer than a clip they are."""
+    video = _Frames(frames)
+    data = Videos(name="frames", videos=[video])
+    chosen = choose_clips(data, SPEC, count=count)
+    seen = {frame for each in chosen for frame in _shown(each, video, SPEC)}
+    longer = dataclasses.replace(SPEC, frames=run)
+    others = list(choose_others(data, SPEC, chosen=chosen, frames=run))
+    for each in others:
+        assert 0 <= each.at <= 1
+        assert not seen & set(_shown(each, video, longer))
+    if run == 8 or (count, run) in {(1, 30), (1, 82), (2, 30)}:
+        assert others
+    if frames <= run:
+        assert not others
+
+
+def _shown(choice: ClipChoice, video: _Frames, spec: ClipSpec) -> range:
+    start = round(choice.at * (video.count - spec.frames))
+    # A frame that both may touch by rounding is none that they share.
+    return range(start + 1, start + spec.frames - 1)
 
 
 @pytest.mark.parametrize(("lengths", "others"), [(0.0, 0), (0.4, 0), (0.5, 1), (2.0, 1)])

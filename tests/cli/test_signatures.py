@@ -172,6 +172,54 @@ def test_an_artifact_that_lies_there_is_signed(run: Run, artifact: Path, key: Pa
     assert "has changed since it was exported" in done.err
 
 
+@pytest.mark.parametrize("words", [("--dry-run",), ()])
+def test_what_nobody_trusted_signed_is_not_signed_where_a_signature_is_asked_for(
+    words: tuple[str, ...], run: Run, artifact: Path, key: Path, signers: Path, tmp_path: Path
+) -> None:
+    asked = ("--sign", key, "--require-signature", signers, *words)
+    done = run("export", artifact, *asked)
+    assert done.code == 9
+    assert "is not signed: there is no meta.json.sig" in done.err
+    assert not (artifact / "meta.json.sig").exists()
+    other = tmp_path / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", other], check=True)
+    sign_artifact(artifact, other)
+    before = (artifact / "meta.json.sig").read_bytes()
+    done = run("export", artifact, *asked)
+    assert done.code == 9
+    assert "nobody on the list made it" in done.err
+    assert (artifact / "meta.json.sig").read_bytes() == before
+    sign_artifact(artifact, key)
+    assert run("export", artifact, *asked).code == 0
+
+
+def test_a_dry_run_refuses_what_cannot_be_signed(run: Run, artifact: Path, key: Path, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"")
+    save_model(tmp_path / "model.pt", create_model("r3d_10?width=0.0625", num_classes=2, frames=4, size=32))
+    for model in (tmp_path / "net.onnx", tmp_path / "model.pt"):
+        assert run("export", model, "--sign", key, "--dry-run").code == 9
+        assert run("export", model, "--sign", key).code == 9
+    done = run("export", artifact, "--sign", key, "--dry-run")
+    assert (done.code, done.out) == (0, f"would sign {artifact}\n")
+    _add_file(artifact)
+    assert run("export", artifact, "--sign", key, "--dry-run").code == 9
+
+
+def test_no_clips_are_described_of_what_nobody_trusted_signed(
+    run: Run, artifact: Path, key: Path, signers: Path
+) -> None:
+    done = run("export", artifact, "--describe", "--require-signature", signers)
+    assert done.code == 9
+    assert "is not signed: there is no meta.json.sig" in done.err
+    done = run("export", artifact / "model.onnx", "--describe", "--require-signature", signers)
+    assert done.code == 9
+    assert "has no signature, as artifact folders may" in done.err
+    sign_artifact(artifact, key)
+    done = run("export", artifact, "--describe", "--require-signature", signers)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["frames"]
+
+
 @pytest.mark.parametrize("words", [(), ("--target", "openvino")])
 def test_a_key_that_is_not_there_is_missed_at_once(words: tuple[str, ...], run: Run, artifact: Path) -> None:
     done = run("export", artifact, *words, "--sign", artifact / "gone")

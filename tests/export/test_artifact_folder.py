@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -88,9 +89,10 @@ def test_other_things_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "photo.jpg").write_text("mine")
     (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "meta.json").write_text("{}")
-    for name in ("file", "folder", "link", "other"):
+    for name in ("file", "folder", "link", "dangling", "other"):
         with pytest.raises(UsageError, match="exists and is not an artifact folder and nothing else; give another"):
             check_destination(tmp_path / name)
 
@@ -129,6 +131,12 @@ def test_a_folder_under_a_file_cannot_be_made(tmp_path: Path) -> None:
             check_destination(folder)
 
 
+def test_a_folder_under_a_link_that_leads_nowhere_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(InputFileError, match=r"output folder .*: .*link is a link that leads nowhere; give another"):
+        check_destination(tmp_path / "link" / "b" / "a")
+
+
 def test_checking_makes_no_folder_and_writing_makes_all_of_them(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder" / "a"
     check_destination(folder)
@@ -144,6 +152,53 @@ def test_a_disk_that_takes_no_more_is_told_in_one_line_and_leaves_nothing(tmp_pa
     with pytest.raises(InputFileError, match=message):
         _fail_half_way(tmp_path / "a", OSError(code, os.strerror(code)))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_disk_of_temporary_files_is_not_told_as_that_of_the_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(work))
+
+    def told(*name: str | None) -> str:
+        with pytest.raises(InputFileError) as raised:
+            _fail_half_way(tmp_path / "a", OSError(errno.ENOSPC, "full", *name))
+        return str(raised.value)
+
+    graph = str(work / "tmpabc" / "model.onnx")
+    temporary = f"cannot write {graph}: full; free some space there or set TMPDIR to another folder"
+    assert told(graph) == temporary
+    assert told(str(tmp_path / ".a.xyz" / "model.bin"), None, graph) == temporary
+    own = str(tmp_path / ".a.xyz" / "model.onnx")
+    for name in ((own,), (graph, None, own)):
+        assert told(*name) == f"cannot write {own}: full; free some space or give another `out`"
+    other = str(tmp_path / "elsewhere")
+    assert told(other) == f"cannot use {other}: full; see that it is there, may be used, and its disk is not full"
+
+
+def test_where_either_disk_may_be_full_both_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disks = [path for path in (Path("/dev/shm"), Path("/proc")) if path.is_dir()]
+    other = next((path for path in disks if path.stat().st_dev != tmp_path.stat().st_dev), None)
+    if other is None:
+        pytest.skip("there is one disk alone")
+    monkeypatch.setattr(tempfile, "tempdir", str(other))
+    with pytest.raises(InputFileError) as raised:
+        _fail_half_way(tmp_path / "a", OSError(errno.ENOSPC, "full"))
+    assert str(raised.value) == (
+        f"cannot write {tmp_path / 'a'}, or temporary files in {other}: full; free some space, set TMPDIR to another "
+        "folder or give another `out`"
+    )
+
+
+def test_no_place_for_temporary_files_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gettempdir() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", gettempdir)
+    message = "^cannot write temporary files: No usable temporary .*; free some space there or set TMPDIR to another"
+    with pytest.raises(InputFileError, match=message):
+        _fail_half_way(tmp_path / "a", FileNotFoundError(errno.ENOENT, "No usable temporary directory found"))
 
 
 def test_an_error_that_is_not_the_disks_is_passed_on(tmp_path: Path) -> None:

@@ -92,12 +92,32 @@ def test_an_opset_that_cannot_be_reached(plain: Path, tmp_path: Path) -> None:
     _refuse_both(path, options, UsageError, r"`custom_ops='keep'` ships bodies of opset 18, got `opset=20`")
 
 
-def test_layers_to_exclude_that_are_not_there(plain: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("exclude", "message"),
+    [
+        ("neck", r"`exclude` 'neck' matches none of the 2 layers, such as stem/Conv, head/Gemm"),
+        ("e", r"`exclude` matches all 2 layers that could become integer"),
+    ],
+)
+def test_layers_to_exclude_that_are_not_there_or_all_there_are(
+    exclude: str, message: str, plain: Path, tmp_path: Path
+) -> None:
     path = _network(plain, tmp_path, "h = Neg (r)")
-    options = _options(path, "openvino", precision="int8", calib="synthetic?clips=2", calib_clips=2, exclude=("neck",))
-    message = r"`exclude` 'neck' matches none of the 2 layers, such as stem/Conv, head/Gemm"
-    with pytest.raises(UsageError, match=message):
-        check_plan(plan_export(path, options))
+    options = _options(path, "openvino", precision="int8", calib="synthetic?clips=2", calib_clips=2, exclude=(exclude,))
+    _refuse_both(path, options, UsageError, message)
+
+
+def test_a_network_of_which_nothing_can_become_integer(plain: Path, tmp_path: Path) -> None:
+    model = parser.parse_model("""
+        <ir_version: 8, opset_import: ["": 18]>
+        net (float[n,3,4,16,16] x) => (float[n,5] y) <int64[5] five = {0, 1, 2, 0, 1}> {
+          p = GlobalAveragePool (x) f = Flatten (p) y = Gather <axis = 1> (f, five)
+        }""")
+    onnx.save(model, tmp_path / "net.onnx")
+    (tmp_path / "net.json").write_bytes(plain.with_suffix(".json").read_bytes())
+    path = tmp_path / "net.onnx"
+    options = _options(path, "openvino", precision="int8", calib="synthetic?clips=2", calib_clips=2)
+    _refuse_both(path, options, UnsupportedError, "the graph has no convolution or matrix product to quantize; export")
 
 
 def test_a_mask_that_is_not_there(plain: Path) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from s2tf_edge.export.passes.graph_edits import constant_input
 
-__all__ = ["DEQUANTIZE", "MICROSOFT", "QUANTIZE", "dequantize_constant", "is_qdq", "zero_point_of"]
+__all__ = ["DEQUANTIZE", "MICROSOFT", "QUANTIZE", "dequantize_constant", "integers_of", "is_qdq", "zero_point_of"]
 
 QUANTIZE: Final = "QuantizeLinear"
 DEQUANTIZE: Final = "DequantizeLinear"
@@ -23,10 +23,23 @@ def is_qdq(node: ir.Node | None, op_type: str) -> bool:
     return node is not None and node.op_type == op_type and node.domain in {"", MICROSOFT}
 
 
+def integers_of(node: ir.Node) -> ir.DataType:
+    """The type that a node gives or takes: uint8 where nothing says otherwise, as ONNX has it."""
+    quantizes = node.op_type == QUANTIZE
+    value = node.outputs[0] if quantizes else node.inputs[0]
+    if value is not None and value.dtype is not None:
+        return value.dtype
+    # From opset 21 on, which has no need of a zero point to say so.
+    if quantizes and (asked := node.attributes.get_int("output_dtype", 0)):
+        return ir.DataType(asked)
+    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    return (None if zero is None else zero.dtype) or ir.DataType.UINT8
+
+
 def zero_point_of(node: ir.Node) -> NDArray[Any] | None:
-    """The zero points of a node: zero, of uint8, where it has none; None where they are computed."""
+    """The zero points of a node: zero, of the type of its integers, where it has none; None where they are computed."""
     if len(node.inputs) < 3 or node.inputs[2] is None:
-        return np.zeros((), np.uint8)
+        return np.zeros((), integers_of(node).numpy())
     return constant_input(node, 2)
 
 

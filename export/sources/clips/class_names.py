@@ -57,6 +57,7 @@ def _of_values(values: Any) -> list[Any]:
 
 
 def _index(value: Any) -> int | None:
-    with suppress(ValueError, TypeError):
+    # JSON as Python reads it has infinity, which is no index.
+    with suppress(ValueError, TypeError, OverflowError):
         return None if isinstance(value, bool) else int(value)
     return None

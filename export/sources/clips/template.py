@@ -226,6 +226,6 @@ def _own_spec(model: ir.Model, spec: ClipSpec) -> ClipSpec | None:
     """What the toolkit's own graphs say of their clips; None where it is nothing, or not what the shapes say."""
     try:
         own = ClipSpec.from_dict(json.loads(model.metadata_props.get("clip", "")))
-    except (ValueError, TypeError, InputFileError, UsageError):
+    except (ValueError, TypeError, RecursionError, InputFileError, UsageError):
         return None
     return own if (own.frames, own.size) == (spec.frames, spec.size) else None

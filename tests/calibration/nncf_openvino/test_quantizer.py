@@ -337,6 +337,24 @@ def test_ranges_from_few_clips_leave_room() -> None:
         assert bounds == pytest.approx((1.3 * low, 1.3 * high), rel=1e-4)
 
 
+def test_clips_that_could_not_be_read_are_not_counted() -> None:
+    """Of a hundred that were chosen, one less was measured on."""
+    made = OpenVinoQuantizer(_network, clips=_Unreadable(), info=_info((1, 3, 4, 16, 16)))
+    low, high = made.describe(EVERYTHING)["activation_ranges"]["clip/fq_output_0"]
+    assert low < 0 < high == pytest.approx(1.3, rel=0.06)
+
+
+class _Unreadable:
+    clips_read = RECOMMENDED_CLIPS - 1
+
+    def __len__(self) -> int:
+        return RECOMMENDED_CLIPS
+
+    def __iter__(self) -> Iterator[Clips]:
+        for index in range(self.clips_read):
+            yield np.full((1, 3, 4, 16, 16), (-1.0) ** index, np.float32)
+
+
 def test_passes_over_the_clips_are_finished() -> None:
     """What counts clips, or warns that they are few, does so at the end of a pass."""
     clips = _Finished()

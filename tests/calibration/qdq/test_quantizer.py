@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from s2tf_edge.calibration.audit import audit_graph, audit_onnxruntime
+from s2tf_edge.calibration.onnx_files import weights_file
 from s2tf_edge.calibration.qdq.quantizer import QdqQuantizer
 from s2tf_edge.calibration.ranges.ranges import METHODS
 from s2tf_edge.runtime.session import Clips, ModelInfo
@@ -90,6 +92,20 @@ def test_all_in_float_is_the_float_graph(
     (preset,) = quantizer.presets
     path = quantizer.write(preset, tmp_path, excluded=quantizer.list_layers(preset))
     assert not any("Quantize" in node.op_type for node in onnx.load(path).graph.node)
+    np.testing.assert_array_equal(_logits(quantizer, path, noise), _logits(quantizer, float_graph(NAME), noise))
+
+
+def test_all_in_float_of_a_graph_with_its_weights_beside_it(
+    float_graph: FloatGraph, clips: _Counted, noise: Noise, tmp_path: Path
+) -> None:
+    """As those of which one file cannot hold all."""
+    graph, out = tmp_path / "graph" / "model.onnx", tmp_path / "out"
+    for folder in (graph.parent, out):
+        folder.mkdir()
+    ir.save(ir.load(float_graph(NAME)), graph, external_data=weights_file(graph).name)
+    quantizer = _quantizer(graph, clips, style="tensorrt")
+    (preset,) = quantizer.presets
+    path = quantizer.write(preset, out, excluded=quantizer.list_layers(preset))
     np.testing.assert_array_equal(_logits(quantizer, path, noise), _logits(quantizer, float_graph(NAME), noise))
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,23 @@ def test_few_clips_leave_room_beyond_their_extremes() -> None:
     for count, high in ((RECOMMENDED_CLIPS - 1, 1.3), (RECOMMENDED_CLIPS, 1.0)):
         clips = [np.ones_like(_clips()[0]) for _ in range(count)]
         ranges = measure_ranges(MODEL, clips, tensors=["clip"], method="minmax", is_signed=_signed)
+        assert ranges["clip"] == Range(high=high)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Two inputs of each clip, as those of a network that steps."""
+
+    clips_read: int
+
+    def __iter__(self) -> Iterator[Clips]:
+        for _ in range(2 * self.clips_read):
+            yield np.ones_like(_clips()[0])
+
+
+def test_inputs_that_were_made_of_few_clips_leave_room_however_many_they_are() -> None:
+    for count, high in ((RECOMMENDED_CLIPS - 1, 1.3), (RECOMMENDED_CLIPS, 1.0)):
+        ranges = measure_ranges(MODEL, _Steps(count), tensors=["clip"], method="minmax", is_signed=_signed)
         assert ranges["clip"] == Range(high=high)
 
 

@@ -45,8 +45,13 @@ def test_the_fastest_precision_stays_and_all_are_listed(
     assert f"--precision {fastest}" in (result.folder / "reproduce.sh").read_text()
 
 
-def test_the_verification_is_that_of_the_form_that_stays(export_plain: Callable[..., ExportResult]) -> None:
-    result = export_plain("onnx", **AUTO)
+def test_the_verification_is_that_of_the_form_that_stays(
+    export_plain: Callable[..., ExportResult], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        result = export_plain("onnx", **AUTO)
+    # Once for all three.
+    assert sum(message.startswith("asking the network itself about") for message in caplog.messages) == 1
     verified = json.loads((result.folder / "verify.json").read_text())
     assert result.verification is not None
     assert verified["max_error"] == result.verification.max_error

@@ -24,6 +24,7 @@ from s2tf_edge.errors import AccuracyError, UnsupportedError, UsageError, Verifi
 from s2tf_edge.export import TARGETS, ExportOptions, ExportResult, export
 from s2tf_edge.export.graph import lowering
 from s2tf_edge.export.targets.int8 import matching_layers, obtained_types
+from s2tf_edge.export.verify.reference import Reference
 from s2tf_edge.models import create_model
 from s2tf_edge.models.model_file import save_model
 from s2tf_edge.preprocess import preprocess
@@ -357,18 +358,33 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _save(tmp_path_factory.mktemp("computed"), model)
 
 
+@pytest.fixture
+def nothing_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips, those to calibrate on and those to compare on, are not to be read, nor the network to be asked."""
+    for name in ("__iter__", "frames", "unseen"):
+        monkeypatch.setattr(CalibrationClips, name, lambda *_, **__: pytest.fail("read"))
+    monkeypatch.setattr(Reference, "expected", property(lambda _: pytest.fail("asked")))
+
+
+@pytest.mark.usefixtures("nothing_read")
 @pytest.mark.parametrize("target", ["openvino", "onnx", _RTX])
-def test_a_network_that_cannot_become_integer_is_no_int8_artifact(
-    computed: Path, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_that_cannot_become_integer_is_no_int8_artifact(computed: Path, tmp_path: Path, target: str) -> None:
     """Which is known before clips are read."""
-    monkeypatch.setattr(CalibrationClips, "__iter__", lambda _clips: pytest.fail("read"))
     reason = "no convolution or matrix product to quantize (of 1 Conv, its weights are computed in the graph)"
     with pytest.raises(UnsupportedError, match=re.escape(reason)):
         _export(computed, tmp_path, target)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("nothing_read")
+@pytest.mark.parametrize("target", ["openvino", "onnx", _RTX])
+def test_an_expression_that_excludes_nothing_is_refused(sound: Path, tmp_path: Path, target: str) -> None:
+    with pytest.raises(UsageError, match="`exclude` 'neck' matches none of the 5 layers, such as a/Conv, b/Conv"):
+        _export(sound, tmp_path, target, exclude=("neck",))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("nothing_read")
 @pytest.mark.parametrize("target", ["openvino", "onnx", _RTX])
 def test_an_artifact_of_which_all_is_excluded_is_none(sound: Path, tmp_path: Path, target: str) -> None:
     with pytest.raises(UsageError, match="`exclude` matches all 5 layers that could become integer"):

@@ -289,26 +289,6 @@ def test_a_failed_build_quotes_the_compiler_and_leaves_the_older_engine(tmp_path
 
 
 @needs_rtx
-def test_engines_are_built_for_the_compute_capabilities_asked_for(conv: Path) -> None:
-    facts = _build(conv, compute_capabilities=("8.6", "12.0"))
-    assert facts.compute_capabilities == ("8.6", "12.0")
-    assert facts.built_with()["compute_capabilities"] == ["8.6", "12.0"]
-    assert facts.gpu == "any of compute capability 8.6, 12.0"
-
-
-@needs_rtx
-def test_the_compiler_hears_which_compute_capabilities_are_asked_for(conv: Path) -> None:
-    with pytest.raises(BuildError, match=r"Turing \(SM75\): FP32 3D convolution is not supported"):
-        _build(conv, compute_capabilities=("7.5",))
-
-
-@needs_rtx
-def test_a_compute_capability_that_is_unknown_is_refused(conv: Path) -> None:
-    with pytest.raises(UsageError, match=r"has no compute capability 8.7; it has 7.5, 8.0, 8.6"):
-        _build(conv, compute_capabilities=("8.6", "8.7"))
-
-
-@needs_rtx
 def test_options_that_rtx_does_not_take_are_reported(conv: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = conv.with_name("timing.cache")
     with caplog.at_level(logging.WARNING):

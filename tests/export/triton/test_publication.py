@@ -244,7 +244,12 @@ def test_what_is_refused_is_refused_before_anything_is_built(plain: Path, tmp_pa
     refuse(UsageError, r"would be one folder; give `triton` another one", triton=tmp_path / "a" / "models")
     (tmp_path / "file").touch()
     refuse(InputFileError, r"cannot make the model repository .*file is a file", triton=tmp_path / "file" / "models")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for below in ("dangling", "dangling/models"):
+        refuse(InputFileError, r"dangling is a link that leads nowhere; give another", triton=tmp_path / below)
     models.mkdir()
+    (models / "a").symlink_to("nowhere")
+    refuse(UsageError, r"a exists and is no model that was published here; give another `triton`", triton=models)
     (models / "config.pbtxt").touch()
     refuse(UsageError, r"is one model of a repository; give `triton` the folder", triton=models)
     (models / "meta.json").touch()

@@ -26,7 +26,7 @@ from s2tf_edge.export.sources.network import OnnxNetwork, SourceNetwork, open_ne
 from s2tf_edge.export.verify.reference import Reference, verification_clips, verify_export
 from s2tf_edge.export.verify.seeded_clips import seeded_clips
 from s2tf_edge.export.verify.verification import run_clips
-from s2tf_edge.runtime.session import Clips, Outputs, SessionOptions
+from s2tf_edge.runtime.session import Clips, Outputs, Session, SessionOptions
 from s2tf_edge.spec import ClipSpec
 
 SPEC = ClipSpec(frames=4, size=16)
@@ -204,6 +204,24 @@ def test_a_network_that_says_something_else_each_time_is_told(plain: Path, monke
     message = r"plain net\.onnx is not deterministic: logits of one clip differ by .* look for random numbers, dropout"
     with pytest.raises(InputFileError, match=message):
         _ = reference.expected
+
+
+def test_a_network_is_asked_once_for_all_precisions(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_network(plain, meta=plain.with_suffix(".json"))
+    opened, session = [], source.session
+
+    def open_session() -> Session:
+        opened.append(True)
+        return session()
+
+    monkeypatch.setattr(source, "session", open_session)
+    first = Reference(source=source, precision="fp32", clips=seeded_clips(SPEC, count=2), kind="evaluation")
+    other = dataclasses.replace(first, precision="fp16")
+    assert other.expected is first.expected
+    assert len(opened) == 1
+    for form in (SPEC, dataclasses.replace(SPEC, stride=2), SPEC):
+        assert other.seeded(form) is first.seeded(form)
+    assert len(opened) == 3
 
 
 def _half(path: Path, plain: Path, *, scale: float, seed: int = 0) -> Path:

@@ -78,6 +78,23 @@ def test_integers_that_begin_at_zero_stand_for_a_relu(before: str, zero: str, wa
         np.testing.assert_array_equal(clipped, np.maximum(_X, 0))
 
 
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [("", ["Relu", "Abs"]), ("<output_dtype = 2>", ["Relu", "Abs"]), ("<output_dtype = 3>", ["Abs"])],
+)
+@pytest.mark.parametrize("is_inferred", [True, False])
+def test_integers_without_a_zero_point_have_the_type_that_is_asked_for(
+    asked: str, wanted: list[str], is_inferred: bool
+) -> None:
+    """From opset 21 on: int8 (3) begins below zero, and stands for no Relu."""
+    model = _parse(f"""<float s = {{0.1}}> {{
+          a = QuantizeLinear {asked} (x, s) d = DequantizeLinear (a, s) y = Abs (d)
+        }}""")
+    stripped = _strip(onnx.shape_inference.infer_shapes(model) if is_inferred else model)
+    assert [node.op_type for node in stripped.graph.node] == wanted
+    np.testing.assert_allclose(_run(stripped), _run(model), atol=0.051)
+
+
 def test_an_output_keeps_its_name() -> None:
     model = _parse("<float s = {0.5}, uint8 z = {128}> { r = Relu (x) q = QuantizeLinear (r, s, z) "
                    "y = DequantizeLinear (q, s, z) }")  # fmt: skip

@@ -32,6 +32,8 @@ def test_names_are_read_in_the_forms_that_exporters_write(text: str, count: int 
         "{0: 'run', 1: 'walk', 3: 'jump'}",
         "[" * 100_000,
         '{"a": {}}',
+        '{"a": Infinity, "b": 1, "c": 2}',
+        '{"a": 1e999, "b": NaN, "c": 2}',
     ],
 )
 def test_what_is_no_list_of_as_many_names_is_left_alone(text: str) -> None:

@@ -144,3 +144,10 @@ def test_a_graph_of_something_else_is_refused(takes: str, message: str, tmp_path
 def test_outputs_that_are_no_logits_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="gives y, none of which is float32 logits; export the logits"):
         _describe("float[1,3,8,32,32] x", tmp_path, end="y = Shape (x)", gives="int64[5] y")
+
+
+@pytest.mark.parametrize("clip", ["[" * 100_000, "{", "null", "[1]", '{"frames": Infinity}', '{"mean": [[]]}'])
+def test_metadata_that_describes_no_clip_is_left_alone(clip: str, tmp_path: Path) -> None:
+    values = _describe("float[1,3,13,160,160] x", tmp_path, clip=clip, labels='{"a": Infinity}')
+    assert (values["frames"], values["crop"], values["stride"]) == (13, 160, 1)
+    assert values["labels"] == [f"class {index}" for index in range(6)]
