@@ -53,9 +53,9 @@ def test_a_seed_gives_one_split(videos: LabeledVideos, group_by: str | None) -> 
 def test_neither_side_is_empty(videos: LabeledVideos) -> None:
     assert len(split_by_group(videos, fraction=0.001)[1]) == len(LABELS)
     assert len(split_by_group(videos, fraction=0.999)[0]) == len(LABELS)
-    with pytest.raises(UsageError, match="cannot split 1 videos of made in two"):
+    with pytest.raises(UsageError, match="cannot split 1 video of made in two"):
         split_by_group(videos.limit(1), fraction=0.5)
-    with pytest.raises(UsageError, match="cannot split 1 groups of made in two"):
+    with pytest.raises(UsageError, match="cannot split 1 group of made in two"):
         split_by_group(videos, fraction=0.5, group_by="(mp4)")
 
 
