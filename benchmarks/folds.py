@@ -88,10 +88,15 @@ def keep_answers(run: Run, model: Path, unseen: LabeledVideos, *, views: str, fa
     with open_session(model) as session:
         evaluation = evaluate(session, unseen, views=Views.parse(views))
     right = (evaluation.predictions == evaluation.targets).astype(int).tolist()
+    write_answers(run, unseen, right, facts=facts)
+    return f"{100 * np.mean(right):.0f} % of {len(right)}, {facts['seconds']:.0f} s"
+
+
+def write_answers(run: Run, unseen: LabeledVideos, right: Sequence[int], *, facts: Mapping[str, Any]) -> None:
+    """Keeps which videos were named right, 1, and which were not, 0."""
     run.folder.joinpath("facts.json").write_text(json.dumps(facts), encoding="utf-8")
     with results_of(run).open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(zip([video.name for video in unseen.videos], right, strict=True))
-    return f"{100 * np.mean(right):.0f} % of {len(right)}, {facts['seconds']:.0f} s"
 
 
 def facts_of(run: Run) -> dict[str, Any]:

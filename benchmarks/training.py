@@ -13,7 +13,10 @@ on: what counts are the weights after the last epoch, and they are scored by ``s
 - ``against`` is the difference to the first network, video by video, with an interval of the same bootstrap.
 
 A run that was done is not done again: its predictions lie in OUT. Several runs go on at once (``--jobs``), each on one
-thread. ``--network 'causal=…?causal=true&pretrained=clip'`` begins with the weights that the network titled ``clip``
+thread. With ``--past N`` causal networks are tested once more, on the same clips with N frames before them, as far as
+the videos have so many: a stream goes on from its past, where ``s2tf-eval`` begins afresh.
+
+``--network 'causal=…?causal=true&pretrained=clip'`` begins with the weights that the network titled ``clip``
 ended with in the same fold and seed, which have not seen the videos that are tested on either.
 """
 
@@ -40,13 +43,18 @@ from folds import (
     perform,
     sides_of,
     without_answers,
+    write_answers,
     write_between,
 )
 from s2tf_edge import load_model
 from s2tf_edge.data.datasets import open_data
 from s2tf_edge.data.labeled import LabeledVideos
+from s2tf_edge.data.videos import Video
+from s2tf_edge.models import VideoNetwork
+from s2tf_edge.preprocess import preprocess
 from s2tf_edge.training import TrainConfig, train
 from s2tf_edge.training.config import read_overrides
+from s2tf_edge.training.pasts import reach_back
 from s2tf_edge.words import counted
 
 BEGIN, END = "<!-- table of benchmarks/training.py -->", "<!-- end of table -->"
@@ -70,6 +78,7 @@ def main() -> None:
     parser.add_argument("data", help="a folder of class folders, or what else s2tf-train takes")
     parser.add_argument("--group-by", required=True, help="as for s2tf-train")
     parser.add_argument("--network", action="append", required=True, metavar="TITLE=NAME", help="settings behind ?")
+    parser.add_argument("--past", type=int, default=0, metavar="N", help="frames before the clips, for causal networks")
     parser.add_argument("--config", type=Path, help="TOML file of settings that all networks have")
     arguments = parse_with_folds(parser, BEGIN, END)
     networks = dict(network.split("=", 1) for network in arguments.network)
@@ -77,6 +86,8 @@ def main() -> None:
     for waits in (False, True):
         ready = [run for run in without_answers(runs) if (run.pretrained is not None) == waits]
         perform(ready, train_one, arguments, jobs=arguments.jobs)
+    if arguments.past:
+        runs = [*runs, *tested_with_past(runs, arguments)]
     lines = table(runs, open_data(arguments.data), arguments)
     print("\n".join(lines))
     if arguments.page:
@@ -131,6 +142,33 @@ def train_one(run: Run, arguments: argparse.Namespace) -> str:
     result = train(config, videos=learned, validation=unseen, out=run.folder, pretrained=run.pretrained)
     facts = {"seconds": time.monotonic() - started, "parameters": parameters_of(result.model)}
     return keep_answers(run, result.model, unseen, views=arguments.views, facts=facts)
+
+
+def tested_with_past(runs: Sequence[Run], arguments: argparse.Namespace) -> Iterator[Run]:
+    """The runs of causal networks, tested on clips that have a past."""
+    videos = open_data(arguments.data)
+    for run in runs:
+        network = load_model(run.folder / "model.pt").eval()
+        if not network.is_causal:
+            continue
+        folder = run.folder / f"past_{arguments.past}"
+        folder.mkdir(exist_ok=True)
+        again = dataclasses.replace(run, name=f"{run.name}, {arguments.past} frames before the clip", folder=folder)
+        _, unseen = sides_of(videos, run.fold, group_by=arguments.group_by, folds=arguments.folds)
+        right = [
+            answer_with_past(network, video, most=arguments.past) == unseen.class_of(index)
+            for index, video in enumerate(unseen.videos)
+        ]
+        write_answers(again, unseen, list(map(int, right)), facts=facts_of(run))
+        yield again
+
+
+@torch.inference_mode()
+def answer_with_past(network: VideoNetwork, video: Video, *, most: int) -> int:
+    """What is said at the end of the clip in the middle of a video."""
+    spec, at = reach_back(video, network.spec, at=0.5, most=most)
+    frames = preprocess(video.read(spec, at=at), spec)
+    return int(network(torch.from_numpy(frames)[None]).argmax())
 
 
 def parameters_of(model: Path) -> int:
