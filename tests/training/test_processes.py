@@ -66,9 +66,10 @@ config = TrainConfig(
     clips_per_video=1,
 )
 videos, validation = open_data("synthetic?clips=22"), open_data("synthetic?clips=7&split=test")
-if breaks == ["breaks"] and os.environ["RANK"] == "1":
-    validation.videos[1] = Broken()
-elif breaks:
+if breaks == ["breaks"]:
+    if os.environ["RANK"] == "1":
+        validation.videos[1] = Broken()
+else:
     for index in map(int, breaks):
         validation.videos[index] = Unreadable(f"v{index}")
 result = train(config, videos=videos, validation=validation, out=out)
