@@ -87,7 +87,7 @@ def main() -> None:
         ready = [run for run in without_answers(runs) if (run.pretrained is not None) == waits]
         perform(ready, train_one, arguments, jobs=arguments.jobs)
     if arguments.past:
-        runs = [*runs, *tested_with_past(runs, arguments)]
+        runs = [*runs, *score_with_past(runs, arguments)]
     lines = table(runs, open_data(arguments.data), arguments)
     print("\n".join(lines))
     if arguments.page:
@@ -144,7 +144,7 @@ def train_one(run: Run, arguments: argparse.Namespace) -> str:
     return keep_answers(run, result.model, unseen, views=arguments.views, facts=facts)
 
 
-def tested_with_past(runs: Sequence[Run], arguments: argparse.Namespace) -> Iterator[Run]:
+def score_with_past(runs: Sequence[Run], arguments: argparse.Namespace) -> Iterator[Run]:
     """The runs of causal networks, tested on clips that have a past."""
     videos = open_data(arguments.data)
     for run in runs:
